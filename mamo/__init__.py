@@ -1,0 +1,1 @@
+"""MAMO: the reproducibility and ablation workbench."""

@@ -1,0 +1,68 @@
+"""The fusion encoder: BERT's last layers over the concatenation [visual ; text] (section 3.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mamo.model.transformer import PostNormLayer, initialise, padding_bias
+from mamo.model.vision import interpolate_positions
+from mamo.specs.model import ModelSpec
+
+
+class Fused(NamedTuple):
+    """Fused multimodal representations, split into the two modalities again."""
+
+    image: Tensor
+    """(B, 1 + N, D): the image's class token, then its patches."""
+    text: Tensor
+    """(B, L, D): [CLS] first."""
+
+    @property
+    def cls(self) -> Tensor:
+        """(B, D): the text's [CLS], which scores a pair as in ALBEF."""
+        return self.text[:, 0]
+
+
+class FusionEncoder(nn.Module):
+    """Self-attention over both modalities together.
+
+    Owns what turns visible patches into the full set: the shared mask token and the positions that are added to all visual
+    tokens, whether the image is masked or not, so that both views reach the layers in the same form.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        patches = (spec.image_size // spec.patch_size) ** 2
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + patches, spec.width))
+        self.layers = nn.ModuleList(
+            PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout) for _ in range(spec.fusion_layers)
+        )
+        initialise(self)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+
+    def full_set(self, visible_BPD: Tensor, keep_BP: Tensor) -> Tensor:
+        """Put visible features back to their places, the mask token everywhere else: (B, 1 + P, D) -> (B, 1 + N, D)."""
+        batch, _, width = visible_BPD.shape
+        patches = self.positions.shape[1] - 1
+        full = self.mask_token.to(visible_BPD.dtype).expand(batch, patches, width)
+        full = full.scatter(1, keep_BP[..., None].expand(-1, -1, width), visible_BPD[:, 1:])
+        return torch.cat([visible_BPD[:, :1], full], 1)
+
+    def forward(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Fused:
+        """Fuse full sets of visual tokens (1 + N) with text tokens (L, with their mask)."""
+        visual_BVD = visual_BVD + self.positions.to(visual_BVD.dtype)
+        x = torch.cat([visual_BVD, text_BLD.to(visual_BVD.dtype)], 1)
+        seen = torch.cat([mask_BL.new_ones(len(mask_BL), visual_BVD.shape[1]), mask_BL], 1)
+        bias = padding_bias(seen)
+        for layer in self.layers:
+            x = layer(x, bias)
+        return Fused(x[:, : visual_BVD.shape[1]], x[:, visual_BVD.shape[1] :])
+
+    def resize(self, grid: int) -> None:
+        """Take ``grid`` x ``grid`` patches from now on: positions are interpolated (section 4.2)."""
+        self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid))

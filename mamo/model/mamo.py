@@ -1,0 +1,68 @@
+"""The network f: what pre-training trains, and what every downstream task starts from (section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.model.fusion import Fused, FusionEncoder
+from mamo.model.text import TextEncoder
+from mamo.model.transformer import initialise
+from mamo.model.vision import VisionEncoder
+from mamo.specs.model import ModelSpec
+
+
+class Mamo(nn.Module):
+    """Image encoder, text encoder, fusion encoder, and the heads of the two alignment tasks (section 3.2.2)."""
+
+    def __init__(self, spec: ModelSpec, vocab_size: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.vocab_size = vocab_size
+        self.vision = VisionEncoder(spec)
+        self.text = TextEncoder(spec, vocab_size)
+        self.fusion = FusionEncoder(spec)
+        self.vision_projection = nn.Linear(spec.width, spec.projection_width)
+        self.text_projection = nn.Linear(spec.width, spec.projection_width)
+        self.temperature = nn.Parameter(torch.tensor(spec.temperature))
+        self.itm_head = nn.Linear(spec.width, 2)
+        for head in (self.vision_projection, self.text_projection, self.itm_head):
+            initialise(head)
+
+    def encode_image(self, image_B3SS: Tensor, keep_BP: Tensor | None = None) -> Tensor:
+        """Images -> (B, 1 + N, D); with the indices of visible patches, only those are encoded and the mask token stands
+        for the others."""
+        features = self.vision(image_B3SS, keep_BP)
+        return features if keep_BP is None else self.fusion.full_set(features, keep_BP)
+
+    def encode_text(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """Token ids and mask -> (B, L, D)."""
+        return self.text(ids_BL, mask_BL)
+
+    def fuse(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Fused:
+        """Visual and textual features -> fused representations."""
+        return self.fusion(visual_BVD, text_BLD, mask_BL)
+
+    def project_image(self, visual_BVD: Tensor) -> Tensor:
+        """g^v(v_cls): (B, 1 + N, D) -> (B, E), of unit length."""
+        return F.normalize(self.vision_projection(visual_BVD[:, 0]).float(), dim=-1)
+
+    def project_text(self, text_BLD: Tensor) -> Tensor:
+        """g^t(w_cls): (B, L, D) -> (B, E), of unit length."""
+        return F.normalize(self.text_projection(text_BLD[:, 0]).float(), dim=-1)
+
+    def itm_logits(self, fused: Fused) -> Tensor:
+        """Scores of "not matched" and "matched" from the fused [CLS]: (B, 2)."""
+        return self.itm_head(fused.cls)
+
+    @torch.no_grad()
+    def clamp_temperature(self) -> None:
+        """Keep the learned temperature in its range; call after each optimiser step."""
+        self.temperature.clamp_(*self.spec.temperature_range)
+
+    def resize(self, image_size: int) -> None:
+        """Take images of another size from now on: all learned image positions are interpolated (section 4.2)."""
+        self.vision.resize(image_size)
+        self.fusion.resize(self.vision.grid)
+        self.spec = self.spec.model_copy(update={"image_size": image_size})

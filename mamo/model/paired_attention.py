@@ -1,0 +1,51 @@
+"""UNITER's paired attention: two image-text pairs look at each other before classification (appendix A, [5]).
+
+Shapes: B examples, T tokens of a pair's fused sequence, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mamo.model.transformer import Attention, initialise, padding_bias
+
+
+class AttentionPool(nn.Module):
+    """A weighted mean over tokens, whose weights are a softmax of rectified linear scores."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """(B, T, D) and the mask of real tokens -> (B, D)."""
+        scores = self.score(x_BTD)[..., 0].relu().float().masked_fill(mask_BT == 0, -1e4)
+        return (self.dropout(scores.softmax(-1)).to(x_BTD.dtype)[:, None] @ x_BTD)[:, 0]
+
+
+class PairedAttention(nn.Module):
+    """Each side attends to the other; both are joined with what they found, pooled and classified together.
+
+    The two attentions have weights of their own; the joining layer and the pooling are shared, as in UNITER.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float, classes: int = 2) -> None:
+        super().__init__()
+        self.left_to_right = Attention(width, heads, dropout)
+        self.right_to_left = Attention(width, heads, dropout)
+        self.join = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Dropout(dropout))
+        self.pool = AttentionPool(width, dropout)
+        self.classify = nn.Linear(2 * width, classes)
+        initialise(self)
+
+    def forward(
+        self, left_BTD: Tensor, right_BTD: Tensor, left_mask_BT: Tensor, right_mask_BT: Tensor
+    ) -> Tensor:
+        """Two fused sequences with the masks of their real tokens -> logits (B, classes)."""
+        from_right = self.left_to_right(left_BTD, padding_bias(right_mask_BT), right_BTD)
+        from_left = self.right_to_left(right_BTD, padding_bias(left_mask_BT), left_BTD)
+        left = self.pool(self.join(torch.cat([from_right, left_BTD], -1)), left_mask_BT)
+        right = self.pool(self.join(torch.cat([from_left, right_BTD], -1)), right_mask_BT)
+        return self.classify(torch.cat([left, right], -1))

@@ -1,0 +1,157 @@
+"""Published weights under our names: timm's ViT, and BERT split into text encoder and fusion encoder (section 3.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mamo.model.mamo import Mamo
+from mamo.model.vision import VisionEncoder, interpolate_positions
+
+_VIT = [
+    (r"^cls_token$", "class_token"),
+    (r"^pos_embed$", "positions"),
+    (r"^patch_embed\.proj\.", "patch_embedding."),
+    (r"^blocks\.(\d+)\.norm1\.", r"layers.\1.norm_attention."),
+    (r"^blocks\.(\d+)\.norm2\.", r"layers.\1.norm_mlp."),
+    (r"^blocks\.(\d+)\.attn\.proj\.", r"layers.\1.attention.out."),
+    (r"^blocks\.(\d+)\.mlp\.fc1\.", r"layers.\1.mlp.expand."),
+    (r"^blocks\.(\d+)\.mlp\.fc2\.", r"layers.\1.mlp.contract."),
+    (r"^norm\.", "norm."),
+]
+_BERT = [
+    (r"^embeddings\.word_embeddings\.", "embedding.words."),
+    (r"^embeddings\.position_embeddings\.", "embedding.positions."),
+    (r"^embeddings\.token_type_embeddings\.", "embedding.segments."),
+    (r"^embeddings\.LayerNorm\.", "embedding.norm."),
+    (r"^encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.", r"layers.\1.attention.\2."),
+    (r"^encoder\.layer\.(\d+)\.attention\.output\.dense\.", r"layers.\1.attention.out."),
+    (r"^encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\.", r"layers.\1.norm_attention."),
+    (r"^encoder\.layer\.(\d+)\.intermediate\.dense\.", r"layers.\1.mlp.expand."),
+    (r"^encoder\.layer\.(\d+)\.output\.dense\.", r"layers.\1.mlp.contract."),
+    (r"^encoder\.layer\.(\d+)\.output\.LayerNorm\.", r"layers.\1.norm_mlp."),
+]
+
+
+def _rename(state: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> dict[str, Tensor]:
+    """The tensors whose names a rule matches, renamed; others (classifiers, poolers, position ids) are left out."""
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            if re.match(pattern, name):
+                renamed[re.sub(pattern, replacement, name)] = tensor
+                break
+    return renamed
+
+
+def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """timm's ViT weights under :class:`VisionEncoder`'s names; the fused qkv is cut in three."""
+    split: dict[str, Tensor] = {}
+    for name, tensor in timm_state.items():
+        found = re.match(r"^blocks\.(\d+)\.attn\.qkv\.(weight|bias)$", name)
+        if found:
+            layer, part = found.groups()
+            for role, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                split[f"layers.{layer}.attention.{role}.{part}"] = piece.contiguous()
+    return _rename(timm_state, _VIT) | split
+
+
+def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """BERT's weights with flat names: ``embedding.*`` and ``layers.0`` ... over all layers, whichever head it was saved with."""
+    plain = {re.sub(r"^bert\.", "", name): tensor for name, tensor in state.items()}
+    plain = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): t
+             for name, t in plain.items()}  # fmt: skip
+    return _rename(plain, _BERT)
+
+
+def to_bert(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of :func:`bert_state`: names that transformers' ``BertModel`` reads."""
+    pairs = [
+        (r"^embedding\.words\.", "embeddings.word_embeddings."),
+        (r"^embedding\.positions\.", "embeddings.position_embeddings."),
+        (r"^embedding\.segments\.", "embeddings.token_type_embeddings."),
+        (r"^embedding\.norm\.", "embeddings.LayerNorm."),
+        (r"^layers\.(\d+)\.attention\.(query|key|value)\.", r"encoder.layer.\1.attention.self.\2."),
+        (r"^layers\.(\d+)\.attention\.out\.", r"encoder.layer.\1.attention.output.dense."),
+        (r"^layers\.(\d+)\.norm_attention\.", r"encoder.layer.\1.attention.output.LayerNorm."),
+        (r"^layers\.(\d+)\.mlp\.expand\.", r"encoder.layer.\1.intermediate.dense."),
+        (r"^layers\.(\d+)\.mlp\.contract\.", r"encoder.layer.\1.output.dense."),
+        (r"^layers\.(\d+)\.norm_mlp\.", r"encoder.layer.\1.output.LayerNorm."),
+    ]
+    return _rename(flat, pairs)
+
+
+def load_vit(encoder: VisionEncoder, timm_state: Mapping[str, Tensor]) -> None:
+    """Put timm's weights into the encoder; positions of another resolution are interpolated.
+
+    Raises:
+        ValueError: a weight is missing or of another shape.
+    """
+    # Weights that the workbench trained itself already bear our names.
+    state = dict(timm_state) if "class_token" in timm_state else vit_state(timm_state)
+    if "positions" in state:
+        state["positions"] = interpolate_positions(state["positions"], encoder.grid)
+    _load(encoder, state, "ViT")
+
+
+def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:
+    """Split BERT: embeddings and first layers to the text encoder, the last layers to the fusion encoder (section 3.1).
+
+    Raises:
+        ValueError: a weight is missing, of another shape, or the numbers of layers do not add up.
+    """
+    flat = bert_state(state)
+    spec = network.spec
+    layers = 1 + max((int(name.split(".")[1]) for name in flat if name.startswith("layers.")), default=-1)
+    if layers != spec.text_layers + spec.fusion_layers:
+        raise ValueError(
+            f"BERT has {layers} layers, the model {spec.text_layers} + {spec.fusion_layers}: "
+            "change model.text_layers or model.fusion_layers, or take other text weights"
+        )
+    text, fusion = {}, {}
+    for name, tensor in flat.items():
+        part, *rest = name.split(".")
+        if part == "layers" and int(rest[0]) >= spec.text_layers:
+            fusion[".".join(["layers", str(int(rest[0]) - spec.text_layers), *rest[1:]])] = tensor
+        else:
+            text[name] = tensor
+    _load(network.text, text, "BERT")
+    # The mask token and the image positions of the fusion encoder are MAMO's own: BERT has none.
+    own = {name: tensor for name, tensor in network.fusion.state_dict().items() if not name.startswith("layers.")}
+    _load(network.fusion, fusion | own, "BERT")
+
+
+def _load(module: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    expected = module.state_dict()
+    missing = sorted(set(expected) - set(state))
+    wrong = [f"{name}: {tuple(state[name].shape)} where {tuple(expected[name].shape)} is needed"
+             for name in expected if name in state and state[name].shape != expected[name].shape]  # fmt: skip
+    if missing or wrong:
+        listed = "; ".join([*(f"{name} is missing" for name in missing[:5]), *wrong[:5]])
+        raise ValueError(f"the {what} weights do not fit the model: {listed}")
+    module.load_state_dict({name: state[name] for name in expected})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` file, or of a torch file holding tensors only.
+
+    Raises:
+        FileNotFoundError: naming the files that would do.
+    """
+    if path.is_dir():
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            if (path / name).is_file():
+                path = path / name
+                break
+        else:
+            raise FileNotFoundError(f"{path}: holds neither model.safetensors nor pytorch_model.bin; put the weights there")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state.get("model", state)

@@ -1,0 +1,137 @@
+"""Self-attention and the two transformer layers: pre-norm (ViT) and post-norm (BERT).
+
+Small modules of our own and not timm's or transformers': importing those costs each of a DAG's many short jobs several
+seconds, while loading their weights needs nothing but names (tests hold our layers equal to theirs). Attention
+probabilities pass through a module of their own, ``probabilities``, which Grad-CAM hooks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention; self-attention unless a context is given.
+
+    On CUDA it runs as one fused kernel (scaled dot-product attention). On CPU, at the sizes that a CPU can train, plain
+    matrix products are faster, and they are what an attached ``probabilities`` hook needs.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.probabilities = nn.Identity()
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None = None, context_BSD: Tensor | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D).
+
+        Args:
+            bias: added to the scores before the softmax, broadcast to (B, H, T, S); -inf or very negative hides a token.
+            context_BSD: keys and values come from here in cross-attention.
+        """
+        source = x_BTD if context_BSD is None else context_BSD
+        if context_BSD is None:
+            # One product instead of three: fewer kernels, same weights.
+            weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
+            offset = torch.cat([self.query.bias, self.key.bias, self.value.bias])
+            query, key, value = (self._split(part) for part in F.linear(x_BTD, weight, offset).chunk(3, -1))
+        else:
+            query, key, value = self._split(self.query(x_BTD)), self._split(self.key(source)), self._split(self.value(source))
+        dropout = self.dropout if self.training else 0.0
+        if x_BTD.is_cuda and not self.probabilities._forward_hooks:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        else:
+            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+            if bias is not None:
+                scores = scores + bias.to(scores.dtype)
+            shares = self.probabilities(scores.softmax(-1))
+            mixed = F.dropout(shares, dropout) @ value if dropout else shares @ value
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, hidden)
+        self.contract = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.contract(F.gelu(self.expand(x)))
+
+
+class PreNormLayer(nn.Module):
+    """ViT's layer: x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.norm_mlp = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = FeedForward(width, int(width * mlp_ratio))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD))
+        return x_BTD + self.mlp(self.norm_mlp(x_BTD))
+
+
+class PostNormLayer(nn.Module):
+    """BERT's layer: norm(x + attention(x)), optionally norm(x + cross_attention(x, context)), then norm(x + mlp(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, dropout: float = 0.1, cross: bool = False) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, dropout)
+        self.norm_attention = nn.LayerNorm(width, eps=1e-12)
+        self.cross_attention = Attention(width, heads, dropout) if cross else None
+        self.norm_cross = nn.LayerNorm(width, eps=1e-12) if cross else None
+        self.mlp = FeedForward(width, int(width * mlp_ratio))
+        self.norm_mlp = nn.LayerNorm(width, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        bias: Tensor | None = None,
+        context_BSD: Tensor | None = None,
+        context_bias: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D); biases as in :class:`Attention`."""
+        x_BTD = self.norm_attention(x_BTD + self.dropout(self.attention(x_BTD, bias)))
+        if self.cross_attention is not None and self.norm_cross is not None:
+            attended = self.cross_attention(x_BTD, context_bias, context_BSD)
+            x_BTD = self.norm_cross(x_BTD + self.dropout(attended))
+        return self.norm_mlp(x_BTD + self.dropout(self.mlp(x_BTD)))
+
+
+def padding_bias(mask_BT: Tensor) -> Tensor:
+    """A (B, 1, 1, T) bias that hides the tokens where the mask is 0."""
+    return torch.zeros_like(mask_BT, dtype=torch.float32).masked_fill(mask_BT == 0, -1e4)[:, None, None, :]
+
+
+def causal_bias(mask_BT: Tensor) -> Tensor:
+    """A (B, 1, T, T) bias that hides padding and every later token."""
+    length = mask_BT.shape[1]
+    later = torch.ones(length, length, dtype=torch.bool, device=mask_BT.device).triu(1)
+    return padding_bias(mask_BT).expand(-1, 1, length, -1).masked_fill(later, -1e4)
+
+
+def initialise(module: nn.Module) -> None:
+    """BERT's and ViT's initialisation: truncated normal of standard deviation 0.02, zero biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

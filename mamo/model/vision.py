@@ -1,0 +1,65 @@
+"""The image encoder: a ViT that can encode the visible patches alone (section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.model.transformer import PreNormLayer, initialise
+from mamo.specs.model import ModelSpec
+
+
+class VisionEncoder(nn.Module):
+    """ViT with a class token and learned positions."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.patch_size = spec.patch_size
+        self.grid = spec.image_size // spec.patch_size
+        self.patch_embedding = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, spec.width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, spec.width))
+        self.layers = nn.ModuleList(
+            PreNormLayer(spec.width, spec.heads, spec.mlp_ratio) for _ in range(spec.vision_layers)
+        )
+        self.norm = nn.LayerNorm(spec.width, eps=1e-6)
+        initialise(self)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+
+    def forward(self, image_B3SS: Tensor, keep_BP: Tensor | None = None) -> Tensor:
+        """Encode images, or only their visible patches.
+
+        Args:
+            image_B3SS: normalised pixels.
+            keep_BP: indices of the visible patches; None: all.
+
+        Returns:
+            (B, 1 + P, D) post-norm features, the class token first.
+        """
+        x = self.patch_embedding(image_B3SS).flatten(2).transpose(1, 2) + self.positions[:, 1:]
+        if keep_BP is not None:
+            x = x.gather(1, keep_BP[..., None].expand(-1, -1, x.shape[-1]))
+        class_token = (self.class_token + self.positions[:, :1]).expand(len(x), -1, -1)
+        x = torch.cat([class_token.to(x.dtype), x], 1)
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+    def resize(self, image_size: int) -> None:
+        """Take images of another size from now on: positions are interpolated (section 4.2)."""
+        grid = image_size // self.patch_size
+        self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid))
+        self.grid = grid
+
+
+def interpolate_positions(positions_1TD: Tensor, grid: int) -> Tensor:
+    """Bicubic resampling of learned positions, the class token's kept: (1, 1 + n*n, D) -> (1, 1 + grid*grid, D)."""
+    old = round((positions_1TD.shape[1] - 1) ** 0.5)
+    if old == grid:
+        return positions_1TD.clone()
+    first, rest = positions_1TD[:, :1], positions_1TD[:, 1:]
+    rest = rest.reshape(1, old, old, -1).permute(0, 3, 1, 2).float()
+    rest = F.interpolate(rest, size=(grid, grid), mode="bicubic", align_corners=False)
+    return torch.cat([first, rest.permute(0, 2, 3, 1).flatten(1, 2).to(first.dtype)], 1)

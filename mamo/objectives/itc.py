@@ -1,0 +1,27 @@
+"""Image-text contrastive learning (Eq. 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mamo.model.distributed import gather, rank
+
+
+def itc_loss(image_BE: Tensor, text_BE: Tensor, temperature: Tensor) -> Tensor:
+    """InfoNCE in both directions over the pairs of all ranks.
+
+    Args:
+        image_BE: unit-length image projections of this rank's pairs.
+        text_BE: unit-length text projections of this rank's pairs.
+        temperature: the learned scalar tau.
+
+    Returns:
+        The mean over this rank's pairs; averaged over ranks it is the loss of the global batch, and so is its gradient,
+        because the gathered features pass theirs back to the ranks that own them.
+    """
+    to_text = image_BE @ gather(text_BE).T / temperature
+    to_image = text_BE @ gather(image_BE).T / temperature
+    own = torch.arange(len(image_BE), device=image_BE.device) + rank() * len(image_BE)
+    return 0.5 * (F.cross_entropy(to_text, own) + F.cross_entropy(to_image, own))

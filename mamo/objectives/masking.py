@@ -1,0 +1,103 @@
+"""Random masking of image patches and sub-words (sections 3.2.1 and 4.2).
+
+The random numbers come from outside (see :mod:`mamo.model.draws`): the same pairs get the same masks on one GPU and on
+sixteen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mamo.data.tokenizer import Tokenizer
+from mamo.model.draws import uniform
+from mamo.specs.pretrain import MaskingSpec
+
+
+class PatchMask(NamedTuple):
+    """Which patches stay visible and which are to be predicted; indices are sorted."""
+
+    keep: Tensor
+    """(B, P) indices of visible patches."""
+    masked: Tensor
+    """(B, N - P) indices of removed patches."""
+
+
+class TextMask(NamedTuple):
+    """A masked text."""
+
+    ids: Tensor
+    """(B, L) token ids after replacement."""
+    chosen: Tensor
+    """(B, L) True where a sub-word is to be predicted."""
+
+
+def mask_patches(draws_BN: Tensor, ratio: float) -> PatchMask:
+    """Remove ``round(ratio * N)`` patches of each image, at least one, and keep at least one.
+
+    Args:
+        draws_BN: uniform numbers; the patches with the least ones are removed.
+    """
+    patches = draws_BN.shape[1]
+    removed = min(max(round(ratio * patches), 1), patches - 1)
+    order = draws_BN.argsort(1)
+    return PatchMask(order[:, removed:].sort(1).values, order[:, :removed].sort(1).values)
+
+
+def mask_text(
+    ids_BL: Tensor,
+    maskable_BL: Tensor,
+    spec: MaskingSpec,
+    mask_id: int,
+    vocabulary: Tensor,
+    draws_3BL: Tensor,
+) -> TextMask:
+    """Choose ``round(text_ratio * n)`` of each text's n sub-words, at least one; 80 % become [MASK], 10 % random.
+
+    Args:
+        maskable_BL: True for sub-words; False for [CLS], [SEP] and padding, which are never chosen.
+        vocabulary: ids from which random replacements are drawn (no special tokens).
+        draws_3BL: uniform numbers in [0, 1): the order of choice, the kind of replacement, the random sub-word.
+
+    Returns:
+        The masked ids and the chosen positions. A text without sub-words has none.
+    """
+    counts_B = maskable_BL.sum(1)
+    wanted_B = (counts_B * spec.text_ratio).round().clamp(min=1).minimum(counts_B)
+    rank_BL = draws_3BL[0].masked_fill(~maskable_BL, 2.0).argsort(1).argsort(1)
+    chosen = (rank_BL < wanted_B[:, None]) & maskable_BL
+    kind, pick = draws_3BL[1], draws_3BL[2]
+    randoms = vocabulary[(pick * len(vocabulary)).long()]
+    masked = torch.where(chosen & (kind < spec.replace_mask), mask_id, ids_BL)
+    is_random = chosen & (kind >= spec.replace_mask) & (kind < spec.replace_mask + spec.replace_random)
+    return TextMask(torch.where(is_random, randoms, masked), chosen)
+
+
+class TextMasker(nn.Module):
+    """Masks texts of one vocabulary."""
+
+    special: Tensor
+    vocabulary: Tensor
+
+    def __init__(self, spec: MaskingSpec, tokenizer: Tokenizer, max_words: int) -> None:
+        super().__init__()
+        self.spec, self.mask_id, self.max_words = spec, tokenizer.mask_id, max_words
+        special = torch.tensor([tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id])
+        everything = torch.arange(tokenizer.vocab_size)
+        self.register_buffer("special", special, persistent=False)
+        self.register_buffer("vocabulary", everything[~torch.isin(everything, special)], persistent=False)
+
+    def forward(self, ids_BL: Tensor, mask_BL: Tensor, seed: int, step: int) -> TextMask:
+        """The masked texts of a step: the same for a text whatever the rank or the padding of its batch."""
+        draws = uniform(seed, step, "words", len(ids_BL), 3, self.max_words)[..., : ids_BL.shape[1]]
+        maskable = (mask_BL == 1) & ~torch.isin(ids_BL, self.special)
+        return mask_text(
+            ids_BL, maskable, self.spec, self.mask_id, self.vocabulary, draws.transpose(0, 1).to(ids_BL.device)
+        )
+
+
+def at(features_BTD: Tensor, indices_BM: Tensor) -> Tensor:
+    """The features at given positions: (B, T, D), (B, M) -> (B, M, D)."""
+    return features_BTD.gather(1, indices_BM[..., None].expand(-1, -1, features_BTD.shape[-1]))

@@ -1,0 +1,63 @@
+"""Masked image modelling (Eq. 2): momentum visual features, raw pixels or visual tokens (Tables 8 and 9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.model.transformer import PreNormLayer, initialise
+from mamo.objectives.masking import at
+from mamo.specs.model import ModelSpec
+from mamo.specs.pretrain import MimSpec
+
+
+class MimHead(nn.Module):
+    """The predictor h_mim: an MLP with one hidden layer, behind ``decoder_depth`` transformer blocks if any."""
+
+    def __init__(self, spec: MimSpec, model: ModelSpec, outputs: int) -> None:
+        super().__init__()
+        self.decoder = nn.ModuleList(
+            PreNormLayer(model.width, model.heads, model.mlp_ratio) for _ in range(spec.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(model.width, eps=1e-6) if spec.decoder_depth else nn.Identity()
+        hidden = round(model.width * spec.hidden_ratio)
+        self.mlp = nn.Sequential(nn.Linear(model.width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+        initialise(self)
+
+    def forward(self, fused_image_BVD: Tensor, masked_BM: Tensor) -> Tensor:
+        """Fused image tokens (class token first) -> predictions at the masked patches: (B, M, outputs)."""
+        x = fused_image_BVD
+        for layer in self.decoder:
+            x = layer(x)
+        return self.mlp(self.norm(at(x[:, 1:], masked_BM)))
+
+
+def outputs(spec: MimSpec, model: ModelSpec, codes: int) -> int:
+    """Width of a prediction for each kind of target."""
+    return {"momentum_features": model.width, "pixels": 3 * model.patch_size**2, "visual_tokens": codes}[spec.target]
+
+
+def patch_pixels(image_B3SS: Tensor, patch_size: int) -> Tensor:
+    """Images cut into patches: (B, 3, S, S) -> (B, N, 3 * patch_size ** 2)."""
+    return F.unfold(image_B3SS, patch_size, stride=patch_size).transpose(1, 2)
+
+
+def mim_loss(spec: MimSpec, predicted_BMO: Tensor, target_BN: Tensor, masked_BM: Tensor) -> Tensor:
+    """L1 on features or pixels, cross-entropy on visual tokens, at the masked patches only.
+
+    Args:
+        target_BN: (B, N, O) features or pixels of every patch, or (B, N) codes.
+    """
+    if spec.target == "visual_tokens":
+        return F.cross_entropy(predicted_BMO.flatten(0, 1).float(), target_BN.gather(1, masked_BM).flatten())
+    wanted = at(target_BN, masked_BM).float().detach()
+    if spec.normalise_target:
+        wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
+    return F.l1_loss(predicted_BMO.float(), wanted)
+
+
+@torch.no_grad()
+def spread(features_MD: Tensor) -> Tensor:
+    """Standard deviation over positions, averaged over dimensions: nothing where a representation has collapsed."""
+    return features_MD.float().std(0).mean() if len(features_MD) > 1 else features_MD.new_tensor(float("nan"))

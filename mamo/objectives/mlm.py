@@ -1,0 +1,28 @@
+"""Masked language modelling (Eq. 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.model.distributed import global_mean
+
+
+class MlmHead(nn.Module):
+    """The linear-softmax predictor h_mlm; its weights are the word embeddings, as in BERT."""
+
+    def __init__(self, words: nn.Embedding) -> None:
+        super().__init__()
+        self._words = [words]  # in a list: the embedding belongs to the text encoder, not to this module
+        self.bias = nn.Parameter(torch.zeros(words.num_embeddings))
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        """(M, D) -> (M, vocabulary)."""
+        return F.linear(x_MD, self._words[0].weight, self.bias)
+
+
+def mlm_loss(head: MlmHead, fused_text_BLD: Tensor, ids_BL: Tensor, chosen_BL: Tensor) -> Tensor:
+    """Cross-entropy of the original sub-words, at the chosen positions only (no other logits are computed)."""
+    logits = head(fused_text_BLD[chosen_BL]).float()
+    return global_mean(F.cross_entropy(logits, ids_BL[chosen_BL], reduction="sum"), chosen_BL.sum())

@@ -1,0 +1,35 @@
+"""Masked representation modelling (Eq. 1): self-distillation of fused representations at the masked positions."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.model.distributed import global_mean
+from mamo.model.transformer import initialise
+from mamo.specs.model import ModelSpec
+from mamo.specs.pretrain import MrmSpec
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+    initialise(mlp)
+    return mlp
+
+
+def make_projector(spec: MrmSpec, model: ModelSpec) -> nn.Sequential:
+    """The projector g, an MLP with one hidden layer; online and target each have one."""
+    return _mlp(model.width, round(model.width * spec.hidden_ratio), round(model.width * spec.projection_ratio))
+
+
+def make_predictor(spec: MrmSpec, model: ModelSpec) -> nn.Module:
+    """The predictor h_mrm, an MLP with one hidden layer, on the online side only; the identity without (Table 7)."""
+    width = round(model.width * spec.projection_ratio)
+    return _mlp(width, round(model.width * spec.hidden_ratio), width) if spec.predictor else nn.Identity()
+
+
+def mrm_loss(predicted_MD: Tensor, target_MD: Tensor) -> Tensor:
+    """Mean squared error between h(g(online)) and sg(g(target)) over the masked positions of all ranks."""
+    squared = F.mse_loss(predicted_MD.float(), target_MD.detach().float(), reduction="sum")
+    count = predicted_MD.new_tensor(float(predicted_MD.shape[0]))
+    return global_mean(squared / predicted_MD.shape[-1], count)

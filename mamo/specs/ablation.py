@@ -1,0 +1,89 @@
+"""An ablation: a question, a base, rows of overrides and the columns to show; one file in ``ablations/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mamo.specs.base import Spec
+from mamo.specs.overrides import build, load_yaml
+
+
+class ColumnSpec(Spec):
+    """One column: a metric of a downstream job."""
+
+    key: str = Field(description="also the key of the paper's value")
+    label: str
+    group: str = Field("", description="heading over neighbouring columns")
+    job: str = Field(description="a job of the scale")
+    metric: str = Field(description="a metric that the job records")
+    note: str | None = Field(None, description="how this column differs from the paper's, shown under the table")
+
+
+class RowSpec(Spec):
+    """One of our models: overrides on the base, and where its paper counterpart stands."""
+
+    key: str = Field(description="also the key of the paper's row")
+    label: str
+    set: dict[str, Any] = Field(default_factory=dict, description="dotted overrides of the pre-training spec")
+    columns: tuple[str, ...] | None = Field(None, description="the columns shown for this row; null: all")
+    series: str | None = Field(None, description="figures: the curve that the row belongs to")
+    x: float | None = Field(None, description="figures: the row's place on the axis")
+
+
+class AxesSpec(Spec):
+    """A figure's axes, when the ablation is drawn as curves."""
+
+    x: str = Field(description="label of the x axis")
+    series: dict[str, str] = Field(description="curve -> its label")
+
+
+class AblationSpec(Spec):
+    """The content of one ablation file."""
+
+    name: str
+    title: str
+    question: str
+    hypothesis: str
+    cost: str = Field(description="what it trains beyond the runs that it shares")
+    kind: Literal["table", "figure", "statistics"] = "table"
+    paper: str | None = Field(None, description="file of reported numbers, e.g. table5")
+    base: dict[str, Any] = Field(default_factory=dict, description="overrides that all rows share")
+    columns: tuple[ColumnSpec, ...] = ()
+    rows: tuple[RowSpec, ...] = ()
+    datasets: tuple[str, ...] = Field((), description="statistics: the data sets counted")
+    axes: AxesSpec | None = None
+    seeds: int = Field(1, ge=1, description="runs per row; seed s adds s to the scale's seeds")
+    notes: tuple[str, ...] = Field((), description="shown under the table")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AblationSpec:
+        for what, keys in (("row", [r.key for r in self.rows]), ("column", [c.key for c in self.columns])):
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            if twice:
+                raise ValueError(f"{what} key given twice: {', '.join(twice)}")
+        known = {column.key for column in self.columns}
+        for row in self.rows:
+            unknown = set(row.columns or ()) - known
+            if unknown:
+                raise ValueError(f"row '{row.key}' shows columns that are not listed: {', '.join(sorted(unknown))}")
+        if self.kind == "statistics":
+            if not self.datasets or self.rows:
+                raise ValueError("kind statistics has datasets and no rows")
+        elif not (self.rows and self.columns):
+            raise ValueError(f"kind {self.kind} needs rows and columns")
+        if (self.kind == "figure") != (self.axes is not None):
+            raise ValueError("axes belong to kind figure, and only to it")
+        return self
+
+
+def read_ablation(name: str, ablations: Path) -> AblationSpec:
+    """Read ``ablations/NAME.yaml``.
+
+    Raises:
+        SpecError: no such file or a wrong setting, with file, key and nearest valid name.
+    """
+    path = ablations / f"{name}.yaml"
+    return build(AblationSpec, load_yaml(path) | {"name": name}, str(path))

@@ -1,0 +1,45 @@
+"""Optimiser and learning-rate schedule (paper section 4.2 and appendix A)."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from mamo.specs.base import Spec
+
+
+class OptimiserSpec(Spec):
+    """AdamW; weight decay spares biases and norms (X-VLM)."""
+
+    lr: float = Field(1e-4, description="peak learning rate (section 4.2)")
+    final_lr: float = Field(1e-5, description="learning rate at the last step (section 4.2)")
+    weight_decay: float = Field(0.01, description="decoupled weight decay (section 4.2)")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW betas (X-VLM)")
+    eps: float = Field(1e-8, description="AdamW epsilon (X-VLM)")
+    clip: float | None = Field(1.0, description="bound on the global gradient norm; null: none")
+    new_multiplier: float = Field(2.0, description="learning-rate factor of newly initialised parts (X-VLM)")
+    vision_multiplier: float = Field(1.0, description="learning-rate factor of the image encoder")
+
+
+class ScheduleSpec(Spec):
+    """Linear warm-up, then linear decay."""
+
+    epochs: int = Field(30, ge=0, description="passes over the pairs (section 4.2); 0: nothing is trained")
+    steps_per_epoch: int | None = Field(None, gt=0, description="steps that count as one epoch; null: pairs / batch")
+    warmup_steps: int | None = Field(2500, ge=0, description="steps of linear warm-up (section 4.2)")
+    warmup_share: float | None = Field(None, ge=0, le=1, description="warm-up as a share of all steps")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleSpec:
+        if (self.warmup_steps is None) == (self.warmup_share is None):
+            raise ValueError("give exactly one of warmup_steps and warmup_share (set the other to null)")
+        return self
+
+    def total_steps(self, examples: int, batch_size: int) -> int:
+        """Optimiser steps of the whole schedule for a training set of ``examples``."""
+        per_epoch = self.steps_per_epoch or max(1, -(-examples // batch_size))
+        return self.epochs * per_epoch
+
+    def warmup(self, total: int) -> int:
+        """Warm-up steps, never more than the schedule has."""
+        steps = self.warmup_steps if self.warmup_steps is not None else round((self.warmup_share or 0.0) * total)
+        return min(steps, total)

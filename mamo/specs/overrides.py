@@ -1,0 +1,125 @@
+"""Dotted overrides on nested mappings, checked against the schema, with the nearest valid name on a typo."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+M = TypeVar("M")
+
+
+class SpecError(ValueError):
+    """A wrong setting: says where it stands, what is wrong and the nearest valid name."""
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file; errors name the file."""
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueLoader)
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise SpecError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: expected a mapping at the top, found {type(value).__name__}")
+    return value
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, mappings merged key by key."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``base`` with dotted ``overrides``, e.g. ``{"objectives.mrm": None, "masking.image_ratio": 0.5}``.
+
+    Raises:
+        SpecError: a dotted path passes through something that is not a section.
+    """
+    result = copy.deepcopy(dict(base))
+    for dotted, value in overrides.items():
+        *parents, leaf = dotted.split(".")
+        section: Any = result
+        for depth, name in enumerate(parents):
+            if name not in section:
+                raise SpecError(f"{where}: unknown key '{dotted}'{_nearest(name, section)}")
+            if section[name] is None:
+                off = ".".join(parents[: depth + 1])
+                raise SpecError(f"{where}: '{dotted}' sets a part of '{off}', which is switched off in the base")
+            section = section[name]
+            if not isinstance(section, dict):
+                raise SpecError(f"{where}: '{'.'.join(parents[: depth + 1])}' is a value, so '{dotted}' names nothing")
+        if leaf not in section:
+            raise SpecError(f"{where}: unknown key '{dotted}'{_nearest(leaf, section)}")
+        section[leaf] = copy.deepcopy(value)
+    return result
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    """', did you mean ...?' for the closest of the known names, or the list of them."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f": did you mean '{close[0]}'?" if close else f": known here are {', '.join(sorted(known))}"
+
+
+def build(schema: Any, values: Mapping[str, Any], where: str) -> Any:
+    """``values`` as a ``schema`` object (a pydantic model or annotated union).
+
+    Raises:
+        SpecError: naming the place ``where``, each wrong key, and the nearest valid name of an unknown one.
+    """
+    try:
+        return TypeAdapter(schema).validate_python(dict(values))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            path = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                known = _fields_at(schema, problem["loc"][:-1])
+                message = f"unknown key{_nearest(str(problem['loc'][-1]), known) if known else ''}"
+            lines.append(f"{where}: {path + ': ' if path else ''}{message}")
+        raise SpecError("\n".join(lines)) from None
+
+
+def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
+    """The known field names of the nested model that ``location`` leads to (all nested ones if unclear)."""
+    models: list[type[BaseModel]] = _models(schema)
+    for part in location:
+        found = [m for model in models for m in _models(model.model_fields[str(part)].annotation)
+                 if str(part) in model.model_fields] if any(str(part) in m.model_fields for m in models) else []
+        models = found or models
+    return {name: None for model in models for name in model.model_fields}
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every pydantic model named in an annotation such as ``MimSpec | None`` or ``dict[str, JobSpec]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]

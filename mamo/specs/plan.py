@@ -1,0 +1,206 @@
+"""From a scale and its ablations to the distinct runs and the tables' cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.ablation import AblationSpec, RowSpec, read_ablation
+from mamo.specs.identity import Run, changes, difference_name, digest
+from mamo.specs.overrides import SpecError, apply, build
+from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.scale import Scale, read_scale
+
+WORLD = "world"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a table's value comes from: one metric of one run per seed."""
+
+    row: str
+    column: str
+    metric: str
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """An ablation with its cells bound to runs.
+
+    Attributes:
+        pretrainings: row key -> the keys of its pre-training runs, one per seed.
+        inputs: keys of every run whose record the table reads.
+    """
+
+    ablation: AblationSpec
+    cells: tuple[Cell, ...]
+    pretrainings: Mapping[str, tuple[str, ...]]
+    inputs: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Changes with the ablation file or with any run that the table reads."""
+        return digest({"ablation": self.ablation.model_dump(mode="json"), "inputs": sorted(self.inputs)})
+
+    @property
+    def id(self) -> str:
+        """Name and digest, as in the table's file name."""
+        return f"{self.ablation.name}-{self.digest}"
+
+
+@dataclass
+class Plan:
+    """Everything that a scale's ablations need.
+
+    Attributes:
+        runs: run key (``kind/id``) -> run; every spec once, however many tables show it.
+        tables: ablation name -> its table.
+        requested: how many runs the tables would execute if nothing were shared.
+    """
+
+    scale: Scale
+    runs: dict[str, Run] = field(default_factory=dict)
+    tables: dict[str, TablePlan] = field(default_factory=dict)
+    requested: int = 0
+
+    def by_kind(self, kind: str) -> list[Run]:
+        """The runs of one kind, in planning order."""
+        return [run for run in self.runs.values() if run.kind == kind]
+
+    def find(self, kind: str, name: str) -> Run:
+        """The run of a kind by its id, or by the start of it where that is unambiguous.
+
+        Raises:
+            SpecError: none, or several; the message lists the candidates.
+        """
+        runs = self.by_kind(kind)
+        exact = [run for run in runs if name in (run.id, run.name)]
+        found = exact or [run for run in runs if run.id.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        listed = "\n  ".join(run.id for run in (found or runs)) or "(none at this scale)"
+        problem = "is ambiguous" if found else f"is no {kind} run of scale '{self.scale.name}'"
+        raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
+
+    def closure(self, keys: Iterable[str]) -> set[str]:
+        """The runs named and all that they need."""
+        pending, seen = list(keys), set()
+        while pending:
+            key = pending.pop()
+            if key not in seen:
+                seen.add(key)
+                pending += self.runs[key].inputs.values()
+        return seen
+
+
+class Planner:
+    """Binds runs to their inputs for one scale."""
+
+    def __init__(self, scale: Scale) -> None:
+        self.scale = scale
+        self.plan = Plan(scale)
+        self._digests: dict[tuple[str, str], str] = {}
+
+    def _add(self, run: Run) -> str:
+        known = self._digests.setdefault((run.kind, run.digest), run.key)
+        if known == run.key:
+            self.plan.runs[run.key] = run
+        return known
+
+    def dataset(self, name: str) -> str:
+        """The run that prepares a data set."""
+        data = self.scale.data
+        if name not in data.datasets:
+            raise SpecError(f"scale '{self.scale.name}' has no data set '{name}' ({', '.join(data.datasets)})")
+        inputs = {}
+        if data.world is not None:
+            inputs[WORLD] = self._add(Run("data", WORLD, data.world.model_dump(mode="json")))
+        spec = {"dataset": name, "source": data.source} | data.datasets[name].model_dump(mode="json")
+        return self._add(Run("data", name, spec, inputs))
+
+    def weights(self, role: str) -> str:
+        """The run that makes the starting weights of a role: vision, text or visual_tokens."""
+        part = getattr(self.scale.weights, role)
+        spec = {"role": role} | part.model_dump(mode="json")
+        inputs: dict[str, str] = {}
+        if part.source in ("naming", "mlm", "dvae", "scratch"):
+            model = self.scale.pretrain.model.model_dump(mode="json")
+            spec["model"] = model
+        if part.source in ("mlm", "dvae"):
+            # The stand-in for BERT reads every text that is trained on, captions and questions; the tokeniser, images.
+            names = self.scale.data.datasets if part.source == "mlm" else self.scale.pretrain.data
+            inputs = {f"data:{name}": self.dataset(name) for name in names}
+        if part.source == "naming":
+            if self.scale.data.world is None:
+                raise SpecError(f"scale '{self.scale.name}': weights.vision.source naming needs the embedded world")
+            inputs = {WORLD: self._add(Run("data", WORLD, self.scale.data.world.model_dump(mode="json")))}
+        return self._add(Run("weights", role, spec, inputs))
+
+    def pretraining(self, overrides: Mapping[str, Any], where: str, seed: int = 0) -> str:
+        """The pre-training run of the scale's spec with ``overrides`` and its seed raised by ``seed``."""
+        base = self.scale.pretrain.model_dump(mode="json")
+        spec = build(PretrainSpec, apply(base, overrides, where), where)
+        spec = spec.model_copy(update={"seed": spec.seed + seed})
+        inputs = {f"data:{name}": self.dataset(name) for name in spec.data}
+        inputs |= {"vision": self.weights("vision"), "text": self.weights("text")}
+        if spec.needs_visual_tokens:
+            inputs["visual_tokens"] = self.weights("visual_tokens")
+        values = spec.model_dump(mode="json")
+        return self._add(Run("pretrain", difference_name("mamo", changes(base, values)), values, inputs))
+
+    def finetuning(self, job: str, pretraining: str, where: str, seed: int = 0) -> str:
+        """The downstream run of a job from a pre-training."""
+        if job not in self.scale.jobs:
+            raise SpecError(f"{where}: scale '{self.scale.name}' has no job '{job}' ({', '.join(self.scale.jobs)})")
+        spec = self.scale.jobs[job]
+        spec = spec.model_copy(update={"seed": spec.seed + seed})
+        inputs = {"init": pretraining, "text": self.weights("text")}
+        inputs |= {f"data:{name}": self.dataset(name) for name in spec.data}
+        name = f"{job}-{self.plan.runs[pretraining].name}"
+        return self._add(Run("finetune", name, spec.model_dump(mode="json"), inputs))
+
+    def table(self, ablation: AblationSpec) -> TablePlan:
+        """Enter all runs of an ablation and bind its cells to them."""
+        where = f"ablations/{ablation.name}.yaml"
+        if ablation.kind == "statistics":
+            inputs = tuple(self.dataset(name) for name in ablation.datasets)
+            return TablePlan(ablation, (), {}, inputs)
+        cells, pretrainings, used = [], {}, []
+        for row in ablation.rows:
+            keys = self._row(ablation, row, where)
+            pretrainings[row.key] = keys
+            used += keys
+            for column in ablation.columns:
+                if row.columns is None or column.key in row.columns:
+                    runs = tuple(
+                        self.finetuning(column.job, key, f"{where}: column '{column.key}'", seed)
+                        for seed, key in enumerate(keys)
+                    )
+                    cells.append(Cell(row.key, column.key, column.metric, runs))
+                    used += runs
+        return TablePlan(ablation, tuple(cells), pretrainings, tuple(dict.fromkeys(used)))
+
+    def _row(self, ablation: AblationSpec, row: RowSpec, where: str) -> tuple[str, ...]:
+        overrides = {**ablation.base, **row.set}
+        return tuple(
+            self.pretraining(overrides, f"{where}: row '{row.key}'", seed) for seed in range(ablation.seeds)
+        )
+
+
+def make_plan(scale_name: str, ablations: Path = Path("ablations"), only: Iterable[str] | None = None) -> Plan:
+    """Plan a scale: its ablations (or only the named ones), their distinct runs and their tables.
+
+    Raises:
+        SpecError: any wrong name, key or value in the files, with the place and the nearest valid name.
+    """
+    scale = read_scale(scale_name, ablations)
+    planner = Planner(scale)
+    plan = planner.plan
+    for name in only if only is not None else scale.ablations:
+        table = planner.table(read_ablation(name, ablations))
+        plan.tables[name] = table
+        plan.requested += len(plan.closure(table.inputs))
+    return plan

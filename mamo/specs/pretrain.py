@@ -1,0 +1,118 @@
+"""The full description of one pre-training run (paper sections 3.2 and 4.2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mamo.specs.base import Spec
+from mamo.specs.model import ModelSpec
+from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
+from mamo.specs.transforms import TransformSpec
+
+Precision = Literal["fp32", "bf16"]
+MimTarget = Literal["momentum_features", "pixels", "visual_tokens"]
+
+
+class MaskingSpec(Spec):
+    """How much of each modality is hidden (section 4.2)."""
+
+    image_ratio: float = Field(0.75, gt=0, lt=1, description="share of patches removed from the masked image")
+    text_ratio: float = Field(0.25, gt=0, lt=1, description="share of sub-words chosen in the masked text")
+    replace_mask: float = Field(0.8, ge=0, le=1, description="share of chosen sub-words that become [MASK]")
+    replace_random: float = Field(0.1, ge=0, le=1, description="share that become a random sub-word")
+
+
+class MimSpec(Spec):
+    """Masked image modelling (Eq. 2, Tables 8 and 9)."""
+
+    target: MimTarget = Field("momentum_features", description="what a masked patch predicts")
+    decoder_depth: int = Field(0, ge=0, description="transformer blocks before the MLP; 0: the MLP alone")
+    hidden_ratio: float = Field(1.0, gt=0, description="hidden width of the MLP over the model's width")
+    normalise_target: bool = Field(False, description="standardise each target vector (MAE does so for pixels)")
+
+
+class MrmSpec(Spec):
+    """Masked representation modelling (Eq. 1, Tables 6 and 7)."""
+
+    image: bool = Field(True, description="on the masked patches of (masked image, text)")
+    text: bool = Field(True, description="on the masked sub-words of (image, masked text)")
+    predictor: bool = Field(True, description="the predictor h on the online side (Table 7)")
+    hidden_ratio: float = Field(1.0, gt=0, description="hidden width of g and h over the model's width")
+    projection_ratio: float = Field(1.0, gt=0, description="output width of g and h over the model's width")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> MrmSpec:
+        if not (self.image or self.text):
+            raise ValueError("MRM on no modality: set objectives.mrm to null instead")
+        return self
+
+
+class ObjectivesSpec(Spec):
+    """Which of the five losses are summed (Eq. 6); null or false switches one off."""
+
+    itc: bool = True
+    itm: bool = True
+    itm_group: int = Field(96, gt=1, description="pairs among which ITM draws its negatives: one GPU's share (1536 / 16)")
+    mlm: bool = True
+    mim: MimSpec | None = Field(default_factory=MimSpec)
+    mrm: MrmSpec | None = Field(default_factory=MrmSpec)
+
+    @model_validator(mode="after")
+    def _something(self) -> ObjectivesSpec:
+        if not (self.itc or self.itm or self.mlm or self.mim or self.mrm):
+            raise ValueError("every objective is switched off")
+        if self.itm and not self.itc:
+            raise ValueError("ITM takes its hard negatives from ITC's similarities: itm needs itc")
+        return self
+
+
+class TargetSpec(Spec):
+    """The target network (section 3.2.1)."""
+
+    momentum: float = Field(0.995, ge=0, lt=1, description="EMA momentum; 0: the online network of the last step")
+
+
+class CollapseSpec(Spec):
+    """When a run counts as diverged, beside a loss that is not finite."""
+
+    min_std: float = Field(1e-4, ge=0, description="least standard deviation of projected features over positions")
+    patience: int = Field(20, ge=1, description="steps in a row below it until the run ends as diverged")
+
+
+class PretrainSpec(Spec):
+    """One pre-training run."""
+
+    data: tuple[str, ...] = Field(("coco", "visual_genome", "sbu", "cc3m"), description="section 4.1")
+    model: ModelSpec = Field(default_factory=ModelSpec)
+    masking: MaskingSpec = Field(default_factory=MaskingSpec)
+    objectives: ObjectivesSpec = Field(default_factory=ObjectivesSpec)
+    target: TargetSpec = Field(default_factory=TargetSpec)
+    optimiser: OptimiserSpec = Field(default_factory=OptimiserSpec)
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
+    transform: TransformSpec = Field(default_factory=TransformSpec)
+    collapse: CollapseSpec = Field(default_factory=CollapseSpec)
+    batch_size: int = Field(1536, gt=0, description="pairs over all ranks (section 4.2)")
+    shuffle_block: int = Field(1, gt=0, description="records that stay together when shuffled; 1: exact shuffle")
+    precision: Precision = "bf16"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> PretrainSpec:
+        if self.batch_size % self.objectives.itm_group:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}")
+        if self.transform.size != self.model.image_size:
+            raise ValueError(f"transform.size {self.transform.size} is not model.image_size {self.model.image_size}")
+        return self
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether any objective reads the target network."""
+        mim = self.objectives.mim
+        return self.objectives.mrm is not None or (mim is not None and mim.target == "momentum_features")
+
+    @property
+    def needs_visual_tokens(self) -> bool:
+        """Whether the visual tokeniser's weights are an input of the run."""
+        return self.objectives.mim is not None and self.objectives.mim.target == "visual_tokens"

@@ -1,0 +1,89 @@
+"""A scale: one consistent choice of data, model size and schedule, read from ``ablations/scales/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mamo.specs.base import Spec
+from mamo.specs.finetune import FinetuneSpec
+from mamo.specs.overrides import SpecError, build, load_yaml, merge
+from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.weights import WeightsSpec
+from mamo.specs.world import WorldSpec
+
+
+class DatasetSpec(Spec):
+    """How one official release is turned into the internal form."""
+
+    store_size: int = Field(384, gt=0, description="shorter side of the stored images in pixels, never enlarged")
+    missing_limit: float | None = Field(0.001, ge=0, le=1, description="share of images that may be missing; null: any")
+    interleave: int = Field(1, gt=0, description="images whose captions are written round-robin (twin scenes)")
+    limits: dict[str, int] | None = Field(None, description="at most this many images of a split")
+
+
+class DataSpec(Spec):
+    """Where the data comes from, and how it is stored."""
+
+    source: Literal["world", "release"] = Field("release", description="the embedded world, or releases on disk")
+    world: WorldSpec | None = None
+    datasets: dict[str, DatasetSpec] = Field(description="by name")
+
+    @model_validator(mode="after")
+    def _world_given(self) -> DataSpec:
+        if (self.source == "world") != (self.world is not None):
+            raise ValueError("data.world belongs to data.source: world, and only to it")
+        return self
+
+
+class Scale(Spec):
+    """All settings of a scale; ablations lay their overrides over ``pretrain``."""
+
+    name: str
+    title: str = Field(description="one line for pages and the command line")
+    caveat: str | None = Field(None, description="what every page says about data and model; null at paper scale")
+    cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
+    ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
+    data: DataSpec
+    weights: WeightsSpec
+    pretrain: PretrainSpec
+    jobs: dict[str, FinetuneSpec] = Field(description="downstream jobs by name")
+
+    @model_validator(mode="after")
+    def _data_known(self) -> Scale:
+        for owner, names in [("pretrain", self.pretrain.data), *((f"jobs.{k}", j.data) for k, j in self.jobs.items())]:
+            for name in names:
+                if name not in self.data.datasets:
+                    raise ValueError(f"{owner}.data: '{name}' is not in data.datasets ({', '.join(self.data.datasets)})")
+        return self
+
+
+def read_scale(name: str, ablations: Path) -> Scale:
+    """Read ``ablations/scales/NAME.yaml``, laid over the scale that it ``extends``.
+
+    Raises:
+        SpecError: no such scale, or a wrong setting, with file, key and nearest valid name.
+    """
+    return build(Scale, _merged(name, ablations, ()), str(ablations / "scales" / f"{name}.yaml"))
+
+
+def _merged(name: str, ablations: Path, chain: tuple[str, ...]) -> dict[str, Any]:
+    path = ablations / "scales" / f"{name}.yaml"
+    if name in chain:
+        raise SpecError(f"{path}: scales extend each other in a circle: {' -> '.join((*chain, name))}")
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise SpecError(f"{path}: no scale named '{name}'; there are {', '.join(known) or 'none'}")
+    own = load_yaml(path)
+    parent = own.pop("extends", None)
+    # The jobs and data sets of a scale that lists its own replace the parent's where the key says so (null removes).
+    merged = merge(_merged(parent, ablations, (*chain, name)), own) if parent else own
+    for section in ("jobs",):
+        if isinstance(merged.get(section), dict):
+            merged[section] = {key: value for key, value in merged[section].items() if value is not None}
+    data = merged.get("data")
+    if isinstance(data, dict) and isinstance(data.get("datasets"), dict):
+        data["datasets"] = {key: value for key, value in data["datasets"].items() if value is not None}
+    return merged | {"name": name}

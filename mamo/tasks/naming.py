@@ -1,0 +1,144 @@
+"""A small ViT trained to name the world's objects: the stand-in for ImageNet training where no weights can be had.
+
+Every patch names the kind and tint of the object at its centre, and the class token which kinds the image shows. That is
+stronger supervision than ImageNet's labels, as every page of the embedded world says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.data.sampler import batch_indices
+from mamo.data.transforms import normalise
+from mamo.model.vision import VisionEncoder
+from mamo.specs.model import ModelSpec
+from mamo.specs.transforms import TransformSpec
+from mamo.tasks.task import Task
+
+LEAST_WINDOW = 0.6  # the smallest window, as a share of the image's side: objects are met at several sizes
+NOTHING = 0
+
+
+class Scene(NamedTuple):
+    """One picture of the world and what stands in it."""
+
+    path: Path
+    boxes: np.ndarray
+    """(K, 4) x0, y0, x1, y1 in pixels."""
+    kinds: np.ndarray
+    """(K,) labels from 1."""
+    tints: np.ndarray
+    """(K,) labels from 1."""
+
+
+class Scenes(NamedTuple):
+    """All scenes, and how many kinds and tints there are."""
+
+    scenes: list[Scene]
+    kinds: int
+    tints: int
+
+
+def read_scenes(release: Path, folder: str = "visual_genome") -> Scenes:
+    """The world's scene graphs for one release's images, none of which is evaluated on.
+
+    Raises:
+        FileNotFoundError: the release holds no scene graphs.
+    """
+    path = release / "world" / "scenes.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    kinds = {name: i for i, name in enumerate(sorted({o["kind"] for line in lines for o in line["objects"]}), 1)}
+    tints = {name: i for i, name in enumerate(sorted({o["tint"] for line in lines for o in line["objects"]}), 1)}
+    scenes = [
+        Scene(
+            release / line["file"],
+            np.array([o["box"] for o in line["objects"]], dtype=np.float32).reshape(-1, 4),
+            np.array([kinds[o["kind"]] for o in line["objects"]]),
+            np.array([tints[o["tint"]] for o in line["objects"]]),
+        )
+        for line in lines
+        if line["file"].startswith(f"{folder}/")
+    ]
+    return Scenes(scenes, len(kinds), len(tints))
+
+
+class NamingTask(Task):
+    """The image encoder with linear classifiers on its patches and its class token."""
+
+    def __init__(self, spec: ModelSpec, kinds: int, tints: int) -> None:
+        super().__init__()
+        self.vision = VisionEncoder(spec)
+        self.kind_head = nn.Linear(spec.width, kinds + 1)
+        self.tint_head = nn.Linear(spec.width, tints + 1)
+        self.present_head = nn.Linear(spec.width, kinds + 1)
+
+    def newly_initialised(self) -> tuple[nn.Module, ...]:
+        """Nothing stands out: everything starts at random."""
+        return ()
+
+    def after_step(self) -> None:
+        """Nothing follows a step."""
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """A batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
+        features = self.vision(batch["image"])
+        kinds, tints = self.kind_head(features[:, 1:]).flatten(0, 1), self.tint_head(features[:, 1:]).flatten(0, 1)
+        kind_loss = F.cross_entropy(kinds.float(), batch["kinds"].flatten())
+        tint_loss = F.cross_entropy(tints.float(), batch["tints"].flatten())
+        present_loss = F.binary_cross_entropy_with_logits(self.present_head(features[:, 0]).float(), batch["present"])
+        something = batch["kinds"].flatten() != NOTHING
+        right = (kinds.argmax(-1) == batch["kinds"].flatten())[something].float().mean()
+        tint_right = (tints.argmax(-1) == batch["tints"].flatten())[something].float().mean()
+        loss = kind_loss + tint_loss + present_loss
+        return {"loss": loss, "kind": kind_loss, "tint": tint_loss, "present": present_loss,
+                "kind_accuracy": right, "tint_accuracy": tint_right}  # fmt: skip
+
+
+def naming_batches(
+    scenes: Scenes, spec: ModelSpec, transform: TransformSpec, batch_size: int, seed: int, start: int, total: int
+) -> Iterator[dict[str, Any]]:
+    """Batches of random square windows and their labels for the steps from ``start``."""
+    pictures: dict[int, Image.Image] = {}
+    for step in range(start, total):
+        rng = np.random.default_rng((seed, step))
+        rows = []
+        for index in batch_indices(seed, step, batch_size, len(scenes.scenes)):
+            scene = scenes.scenes[index]
+            if index not in pictures:
+                with Image.open(scene.path) as opened:
+                    pictures[index] = opened.convert("RGB")
+            rows.append(_window(pictures[index], scene, spec, transform, scenes.kinds, rng))
+        image, kinds, tints, present = (torch.stack(column) for column in zip(*rows, strict=True))
+        yield {"image": image, "kinds": kinds, "tints": tints, "present": present, "seed": seed, "step": step}
+
+
+def _window(
+    picture: Image.Image, scene: Scene, spec: ModelSpec, transform: TransformSpec, kinds: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A random window, resized to the model's input, with the labels of the object at each patch's centre."""
+    side = min(picture.size)
+    # Half of the windows are the whole picture, as the model mostly meets it.
+    extent = side if rng.random() < 0.5 else side * rng.uniform(LEAST_WINDOW, 1.0)
+    left, top = rng.uniform(0, picture.width - extent), rng.uniform(0, picture.height - extent)
+    box = (left, top, left + extent, top + extent)
+    pixels = picture.resize((spec.image_size, spec.image_size), Image.Resampling.BILINEAR, box=box)
+    image = normalise(pixels, transform)
+    grid = spec.image_size // spec.patch_size
+    centres = (np.arange(grid) + 0.5) * extent / grid
+    x, y = np.meshgrid(left + centres, top + centres)
+    kind_labels, tint_labels = np.zeros(grid * grid, dtype=np.int64), np.zeros(grid * grid, dtype=np.int64)
+    for (x0, y0, x1, y1), kind, tint in zip(scene.boxes, scene.kinds, scene.tints, strict=True):
+        inside = ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).ravel()
+        kind_labels[inside], tint_labels[inside] = kind, tint
+    present = torch.zeros(kinds + 1)
+    present[torch.from_numpy(kind_labels)] = 1.0
+    return image, torch.from_numpy(kind_labels), torch.from_numpy(tint_labels), present

@@ -1,0 +1,47 @@
+"""From a downstream job's spec to its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from mamo.data import candidates
+from mamo.data.records import Prepared
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.model.mamo import Mamo
+from mamo.specs.finetune import FinetuneSpec, GroundingSpec, JobSpec, Nlvr2Spec, RetrievalSpec, VqaSpec
+from mamo.tasks.task import DownstreamTask
+
+
+def read_spec(values: Mapping[str, Any]) -> JobSpec:
+    """A job's spec from its plain values; ``task`` names its kind."""
+    return TypeAdapter(FinetuneSpec).validate_python(dict(values))
+
+
+def make_task(network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared) -> DownstreamTask:
+    """The task of a spec around a network that already has the job's resolution.
+
+    Args:
+        data: the job's first data set, from which VQA takes its candidate answers.
+    """
+    transform = EvalTransform(spec.transform)
+    if isinstance(spec, RetrievalSpec):
+        from mamo.tasks.retrieval import RetrievalTask
+
+        return RetrievalTask(network, spec, tokenizer, transform)
+    if isinstance(spec, GroundingSpec):
+        from mamo.tasks.grounding import GroundingTask
+
+        return GroundingTask(network, spec, tokenizer, transform)
+    if isinstance(spec, Nlvr2Spec):
+        from mamo.tasks.nlvr2 import Nlvr2Task
+
+        return Nlvr2Task(network, spec, tokenizer, transform)
+    if isinstance(spec, VqaSpec):
+        from mamo.tasks.vqa import VqaTask
+
+        return VqaTask(network, spec, tokenizer, transform, candidates.read(data.path, spec.min_answer_count))
+    raise TypeError(f"no task for {type(spec).__name__}")

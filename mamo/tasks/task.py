@@ -1,0 +1,61 @@
+"""The contract between a task and the training loop.
+
+A task owns its network, its losses and its evaluation. The loop knows nothing of them: it calls a task with a batch, takes
+``loss`` from the dict that comes back, logs the rest, and tells the task when a step is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from mamo.data.records import Prepared
+from mamo.model.mamo import Mamo
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: name -> value in percent; ``chance/NAME`` is what a model without the image (or at random) reaches.
+        items: columns of equal length, one entry per test item, for statistics over items.
+        files: file name -> text to be stored beside the record (e.g. a submission).
+    """
+
+    metrics: dict[str, float]
+    items: dict[str, list[Any]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+class Task(nn.Module):
+    """A trainable objective around a network."""
+
+    network: Mamo
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """A batch on the task's device -> ``loss`` and its named parts, all scalars."""
+        raise TypeError(f"{type(self).__name__} has no forward")
+
+    def after_step(self) -> None:
+        """Called after every optimiser step."""
+        self.network.clamp_temperature()
+
+    def newly_initialised(self) -> Iterable[nn.Module]:
+        """Parts that start at random, which learn at a higher rate (X-VLM)."""
+        return ()
+
+
+class DownstreamTask(Task):
+    """A task that is fine-tuned from a pre-trained network and evaluated."""
+
+    def validate(self, data: Prepared) -> float:
+        """The score on the val split by which the best weights are chosen; higher is better."""
+        raise TypeError(f"{type(self).__name__} has no validate")
+
+    def test(self, data: Prepared) -> Evaluation:
+        """Metrics on the test split or splits."""
+        raise TypeError(f"{type(self).__name__} has no test")

@@ -1,0 +1,33 @@
+"""A small discrete VAE trained on the pre-training images: the stand-in for DALL-E's published encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from mamo.objectives.visual_tokens import DiscreteVae
+from mamo.tasks.task import Task
+
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 1.0, 1 / 16  # the Gumbel-softmax schedule of DALL-E's dVAE
+
+
+class VisualCodesTask(Task):
+    """Reconstruction through the discrete bottleneck, its temperature falling over the run."""
+
+    def __init__(self, codes: int, total: int) -> None:
+        super().__init__()
+        self.vae = DiscreteVae(codes)
+        self.total = total
+
+    def newly_initialised(self) -> tuple[nn.Module, ...]:
+        """Nothing stands out: everything starts at random."""
+        return ()
+
+    def after_step(self) -> None:
+        """Nothing follows a step."""
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """A batch of pixels in [0, 1] (B, 3, S, S) -> reconstruction loss and its parts."""
+        share = batch["step"] / max(1, self.total - 1)
+        return self.vae(batch["pixels"], FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** share)

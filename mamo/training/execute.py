@@ -1,0 +1,139 @@
+"""Executing a run: from its spec and its inputs' results to its own, the record written last."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mamo.specs.identity import REVISIONS, Run
+from mamo.specs.plan import Plan
+from mamo.training.outcome import Outcome
+from mamo.training.provenance import Stopwatch
+
+
+class RunError(RuntimeError):
+    """A run cannot be executed; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an executor works with.
+
+    Attributes:
+        results: the scale's results.
+        releases: the folder of official releases, for scales that read them.
+    """
+
+    plan: Plan
+    run: Run
+    results: Path
+    releases: Path | None
+
+    @property
+    def directory(self) -> Path:
+        """The run's own directory."""
+        return self.run.directory(self.results)
+
+    def input(self, role: str) -> Path:
+        """The directory of the input run of a role."""
+        return self.plan.runs[self.run.inputs[role]].directory(self.results)
+
+    def record(self, role: str) -> dict[str, Any]:
+        """The record of the input run of a role."""
+        return read_record(self.plan.runs[self.run.inputs[role]], self.results)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an executor hands back for the record."""
+
+    outcome: Outcome
+    metrics: dict[str, float]
+    details: dict[str, Any]
+
+
+def read_record(run: Run, results: Path) -> dict[str, Any]:
+    """A finished run's record.
+
+    Raises:
+        RunError: the run is not done.
+    """
+    path = run.record(results)
+    if not path.is_file():
+        command = "prepare" if run.kind == "data" else run.kind
+        raise RunError(f"{path} is missing: first run `mamo {command} --scale {results.name} {run.id}`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -> dict[str, Any]:
+    """Make a run's results, or resume it, and return its record; a run that is done is not made again.
+
+    Args:
+        results: the scale's results, e.g. ``results/demo``.
+        releases: the folder of official releases; needed by scales whose data source is ``release``.
+
+    Raises:
+        RunError: an input is missing, or another process is making the same run.
+    """
+    for key in run.inputs.values():
+        read_record(plan.runs[key], results)
+    directory = run.directory(results)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = run.record(results)
+    if path.is_file():
+        return read_record(run, results)
+    leader = int(os.environ.get("RANK", 0)) == 0
+    try:
+        with FileLock(directory / ".lock" if leader else directory / f".lock-{os.environ['RANK']}", timeout=0):
+            watch = Stopwatch()
+            result = _executor(run)(Context(plan, run, results, releases))
+            record = {
+                "run": run.id,
+                "kind": run.kind,
+                "name": run.name,
+                "scale": plan.scale.name,
+                "spec": dict(run.spec),
+                "inputs": dict(run.inputs),
+                "revision": REVISIONS[run.kind],
+                "outcome": {"status": result.outcome.status, "reason": result.outcome.reason},
+                "metrics": result.metrics,
+                "details": result.details,
+                "provenance": watch.provenance(),
+            }
+            if leader:
+                write_text(path, json.dumps(record, indent=1, sort_keys=False) + "\n")
+            return record
+    except Timeout:
+        raise RunError(f"{run.key} is being made by another process (it holds {directory / '.lock'})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it, so that it is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _executor(run: Run) -> Callable[[Context], Result]:
+    """The function that makes a run of this kind; imported here, so that each kind loads only what it needs."""
+    if run.kind == "data":
+        from mamo.training.make_data import make_data
+
+        return make_data
+    if run.kind == "weights":
+        from mamo.training.make_weights import make_weights
+
+        return make_weights
+    if run.kind == "pretrain":
+        from mamo.training.make_pretraining import make_pretraining
+
+        return make_pretraining
+    from mamo.training.make_finetuning import make_finetuning
+
+    return make_finetuning

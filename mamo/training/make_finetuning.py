@@ -1,0 +1,132 @@
+"""Downstream runs: fine-tuning from a pre-training, choice of the weights on val, and evaluation on test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from mamo.data.collate import COLLATES
+from mamo.data.concat import ConcatRecords
+from mamo.data.records import Prepared
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import TrainTransform
+from mamo.model.distributed import rank
+from mamo.specs.finetune import JobSpec, VqaSpec
+from mamo.tasks.registry import make_task, read_spec
+from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.training.checkpoints import Checkpoints
+from mamo.training.distributed import process_group
+from mamo.training.execute import Context, Result, write_text
+from mamo.training.loop import Course, Trained, pick_device, train
+from mamo.training.make_pretraining import save_curve, training_batches, training_result
+from mamo.training.outcome import Outcome
+from mamo.training.save import WEIGHTS, load_network, save_network_config, save_tensors
+
+
+def make_finetuning(context: Context) -> Result:
+    """Fine-tune and evaluate; where the pre-training diverged, there is nothing to start from and the run is skipped."""
+    init = context.record("init")
+    if init["outcome"]["status"] == "diverged":
+        return Result(Outcome("skipped", f"its pre-training {init['run']} diverged: {init['outcome']['reason']}"), {}, {})
+    with process_group():
+        return _finetune(context)
+
+
+def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]]:
+    """The run's task on the device, from its pre-training's weights, with its data sets."""
+    spec = read_spec(context.run.spec)
+    tokenizer = Tokenizer.load(context.input("text"))
+    data = [Prepared(context.input(f"data:{name}")) for name in spec.data]
+    torch.manual_seed(spec.seed)
+    network = load_network(context.input("init"))
+    network.resize(spec.transform.size)
+    return make_task(network, spec, tokenizer, data[0]).to(pick_device()), spec, data
+
+
+def _finetune(context: Context) -> Result:
+    task, spec, data = load_task(context)
+    trained = _train(context, task, spec, data)
+    result = training_result(trained, spec.batch_size)
+    if rank() == 0:
+        save_curve(trained, context.directory)
+        Checkpoints(context.directory / "checkpoints").clear()
+    if trained.outcome.status == "diverged" or rank() != 0:
+        return result
+    task.eval()
+    evaluation = task.test(data[0])
+    if trained.steps:
+        save_tensors(task.state_dict(), context.directory / WEIGHTS)
+        save_network_config(task.network, context.directory)
+    save_evaluation(evaluation, context)
+    return Result(result.outcome, evaluation.metrics | result.metrics, result.details)
+
+
+def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Prepared]) -> Trained:
+    weights = [1.0] + [spec.extra_weight if isinstance(spec, VqaSpec) else 1.0] * (len(data) - 1)
+    source = ConcatRecords(data, "train", weights)
+    total = spec.schedule.total_steps(len(source), spec.batch_size)
+    collate = COLLATES[source.kind](TrainTransform(spec.transform), task.tokenizer, task.network.spec.max_words)
+    best = _Best(task, data[0])
+    rounds = max(1, min(spec.validations, total))
+    course = Course(
+        total=total,
+        warmup=spec.schedule.warmup(total),
+        optimiser=spec.optimiser,
+        precision=spec.precision,
+        checkpoints=Checkpoints(context.directory / "checkpoints"),
+        validate=best.validate if rounds > 1 else None,
+        validate_at=frozenset(round(total * (i + 1) / rounds) for i in range(rounds)),
+        extra_state=best.state,
+        load_extra_state=best.load,
+    )
+
+    def batches(start: int) -> Iterator[dict[str, Any]]:
+        return training_batches(source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total)
+
+    trained = train(task, batches, course, pick_device())
+    best.restore()
+    return trained
+
+
+class _Best:
+    """Keeps the weights that scored best on val."""
+
+    def __init__(self, task: DownstreamTask, data: Prepared) -> None:
+        self.task, self.data = task, data
+        self.score = float("-inf")
+        self.weights: dict[str, torch.Tensor] | None = None
+
+    def validate(self, step: int) -> None:
+        """Score the present weights, and keep them if none were better."""
+        score = self.task.validate(self.data)
+        if score > self.score:
+            self.score = score
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self.task.state_dict().items()}
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        if self.weights is not None:
+            self.task.load_state_dict(self.weights)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"score": self.score, "weights": self.weights}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.score, self.weights = state["score"], state["weights"]
+
+
+def save_evaluation(evaluation: Evaluation, context: Context) -> None:
+    """Per-item results for statistics over items, and the task's own files."""
+    if evaluation.items:
+        import pyarrow as pa
+
+        path = context.directory / "items.arrow"
+        table = pa.table(evaluation.items)
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table)
+    for name, text in evaluation.files.items():
+        write_text(context.directory / name, text)

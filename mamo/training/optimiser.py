@@ -1,0 +1,41 @@
+"""AdamW with parameter groups, and the linear schedule (section 4.2, appendix A)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mamo.specs.optimisation import OptimiserSpec
+from mamo.tasks.task import Task
+
+
+def make_optimiser(task: Task, spec: OptimiserSpec) -> torch.optim.AdamW:
+    """AdamW over all trainable parameters.
+
+    No decay on biases, norms and other vectors; newly initialised parts and the image encoder learn at their own multiple
+    of the rate, kept in each group as ``multiplier``.
+    """
+    new = {id(p) for part in task.newly_initialised() for p in part.parameters()}
+    network = getattr(task, "network", None)
+    vision = {id(p) for p in network.vision.parameters()} if network is not None else set()
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in task.parameters():
+        if parameter.requires_grad:
+            multiplier = spec.new_multiplier if id(parameter) in new else 1.0
+            multiplier *= spec.vision_multiplier if id(parameter) in vision else 1.0
+            decay = 0.0 if parameter.ndim < 2 else spec.weight_decay
+            groups.setdefault((multiplier, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": p, "multiplier": m, "weight_decay": d} for (m, d), p in groups.items()],
+        lr=spec.lr,
+        betas=spec.betas,
+        eps=spec.eps,
+        fused=True,
+    )
+
+
+def learning_rate(step: int, total: int, warmup: int, peak: float, final: float) -> float:
+    """The rate of the 0-based ``step``: linear from peak / warmup up to the peak, then linear down to ``final`` at the end."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak + (final - peak) * (step - warmup) / max(1, total - 1 - warmup)

@@ -1,0 +1,169 @@
+"""The network f: shapes, visible-only encoding, resizing, published weights, parameter counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from mamo.model.mamo import Mamo
+from mamo.model.pretrained import load_bert, load_vit, to_bert
+from mamo.model.target import make_target, update_target
+from mamo.model.text import TextEncoder
+from mamo.model.transformer import causal_bias
+from mamo.model.vision import VisionEncoder, interpolate_positions
+from mamo.specs.model import ModelSpec
+
+
+def test_visible_only_encoding_equals_the_full_one_when_all_is_visible() -> None:
+    torch.manual_seed(0)
+    encoder = VisionEncoder(tiny.model_spec()).eval()
+    image = torch.randn(2, 3, 32, 32)
+    everything = torch.arange(16).expand(2, 16)
+    torch.testing.assert_close(encoder(image), encoder(image, everything))
+
+
+def test_removed_patches_cannot_be_seen() -> None:
+    torch.manual_seed(0)
+    encoder = VisionEncoder(tiny.model_spec()).eval()
+    image = torch.randn(1, 3, 32, 32)
+    other = image.clone()
+    other[..., 8:] = 7.0  # everything but the first column of patches
+    keep = torch.tensor([[0, 4, 8, 12]])
+    torch.testing.assert_close(encoder(image, keep), encoder(other, keep))
+    assert encoder(image, keep).shape == (1, 5, 32)
+
+
+def test_full_set_puts_visible_features_back_and_the_mask_token_elsewhere(tmp_path: Path) -> None:
+    network = tiny.network(tiny.tokenizer(tmp_path))
+    visible = torch.randn(1, 3, 32)
+    full = network.fusion.full_set(visible, torch.tensor([[5, 11]]))
+    torch.testing.assert_close(full[0, [0, 6, 12]], visible[0])
+    others = [i for i in range(1, 17) if i not in (6, 12)]
+    torch.testing.assert_close(full[0, others], network.fusion.mask_token[0].expand(14, -1))
+
+
+def test_padding_changes_nothing(tmp_path: Path) -> None:
+    words = tiny.tokenizer(tmp_path)
+    network = tiny.network(words).eval()
+    visual = network.encode_image(torch.randn(1, 3, 32, 32))
+    ids, mask = words.encode(["a dog"])
+    longer = torch.nn.functional.pad(ids, (0, 5), value=9), torch.nn.functional.pad(mask, (0, 5))
+    short = network.fuse(visual, network.encode_text(ids, mask), mask)
+    long = network.fuse(visual, network.encode_text(*longer), longer[1])
+    torch.testing.assert_close(short.image, long.image)
+    torch.testing.assert_close(short.text, long.text[:, : ids.shape[1]])
+
+
+def test_causal_bias_hides_the_future() -> None:
+    bias = causal_bias(torch.tensor([[1, 1, 0]]))[0, 0]
+    assert (bias == 0).tolist() == [[True, False, False], [True, True, False], [True, True, False]]
+
+
+def test_resizing_keeps_what_positions_mean() -> None:
+    ramp = torch.linspace(0, 1, 4)[None, :, None].expand(4, 4, 1).reshape(1, 16, 1)
+    positions = torch.cat([torch.full((1, 1, 1), 9.0), ramp], 1)
+    larger = interpolate_positions(positions, 8)
+    assert larger.shape == (1, 65, 1) and larger[0, 0, 0] == 9.0
+    grid = larger[0, 1:, 0].reshape(8, 8)
+    assert (grid[:, 1:] > grid[:, :-1]).all() and torch.allclose(grid[0], grid[7])
+
+
+def test_a_resized_network_takes_larger_images(tmp_path: Path) -> None:
+    network = tiny.network(tiny.tokenizer(tmp_path))
+    network.resize(48)
+    visual = network.encode_image(torch.randn(2, 3, 48, 48))
+    fused = network.fuse(visual, torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.long))
+    assert visual.shape == (2, 37, 32) and fused.image.shape == (2, 37, 32)
+
+
+def test_ema_arithmetic_by_hand() -> None:
+    online = torch.nn.Linear(2, 1)
+    target = make_target(online)
+    before = target.weight.clone()
+    with torch.no_grad():
+        online.weight.add_(1.0)
+    update_target(target, online, 0.9)
+    torch.testing.assert_close(target.weight, 0.9 * before + 0.1 * (before + 1.0))
+    update_target(target, online, 0.0)
+    torch.testing.assert_close(target.weight, online.weight)
+    assert not any(p.requires_grad for p in target.parameters())
+
+
+def test_our_vit_is_timms() -> None:
+    timm = pytest.importorskip("timm.models.vision_transformer")
+    spec = tiny.model_spec()
+    torch.manual_seed(0)
+    theirs = timm.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=4, num_classes=0
+    ).eval()  # fmt: skip
+    ours = VisionEncoder(spec).eval()
+    load_vit(ours, theirs.state_dict())
+    image = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(ours(image), theirs.forward_features(image), rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_bert_lands_layer_by_layer(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128, vocab_size=120
+    )
+    torch.manual_seed(0)
+    bert = transformers.BertForMaskedLM(config).eval()
+    bert.save_pretrained(tmp_path)
+    from mamo.model.pretrained import read_state
+
+    network = Mamo(tiny.model_spec(), 120).eval()
+    load_bert(network, read_state(tmp_path))
+    layers = bert.bert.encoder.layer
+    for i, layer in enumerate([*network.text.layers, *network.fusion.layers]):
+        torch.testing.assert_close(layer.attention.query.weight, layers[i].attention.self.query.weight)
+        torch.testing.assert_close(layer.mlp.contract.weight, layers[i].output.dense.weight)
+    # The text encoder followed by the fusion layers is the whole of BERT.
+    ids = torch.randint(5, 120, (2, 7))
+    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
+    x = network.encode_text(ids, mask)
+    for layer in network.fusion.layers:
+        x = layer(x, torch.zeros(2, 1, 1, 7).masked_fill(mask[:, None, None] == 0, -1e4))
+    expected = bert.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(x[mask.bool()], expected[mask.bool()], rtol=1e-4, atol=1e-5)
+
+
+def test_a_bert_trained_here_is_read_by_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    ours = TextEncoder(tiny.model_spec(text_layers=4), 120).eval()
+    theirs = transformers.BertModel(
+        transformers.BertConfig(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128, vocab_size=120
+        ),
+        add_pooling_layer=False,
+    ).eval()
+    missing = theirs.load_state_dict(to_bert(ours.state_dict()), strict=False)
+    assert not missing.missing_keys and not missing.unexpected_keys
+    ids = torch.randint(5, 120, (2, 7))
+    mask = torch.ones_like(ids)
+    expected = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(ours(ids, mask), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_wrong_numbers_of_layers_are_refused(tmp_path: Path) -> None:
+    state = to_bert(TextEncoder(tiny.model_spec(text_layers=3), 120).state_dict())
+    with pytest.raises(ValueError, match=r"BERT has 3 layers, the model 2 \+ 2"):
+        load_bert(Mamo(tiny.model_spec(), 120), state)
+
+
+def test_parameter_counts_at_paper_scale() -> None:
+    with torch.device("meta"):
+        network = Mamo(ModelSpec(), vocab_size=30522)
+
+    def count(*parts: torch.nn.Module) -> int:
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+    # ViT-B/16 without classifier: 85.8M.
+    assert count(network.vision) == 85_798_656
+    # BERT-base counted with its pre-training heads, 110,106,428, is our two encoders plus what we do not use:
+    bert = count(network.text) + count(*network.fusion.layers)
+    pooler, transform, decoder_bias, next_sentence = 768 * 768 + 768, 768 * 768 + 768 + 2 * 768, 30522, 2 * 768 + 2
+    assert bert + pooler + transform + decoder_bias + next_sentence == 110_106_428

@@ -1,0 +1,175 @@
+"""The loop: schedule, exact resume, outcomes, checkpoints, locks."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from filelock import FileLock
+
+from mamo.specs.identity import Run
+from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
+from mamo.specs.pretrain import CollapseSpec
+from mamo.tasks.pretrain import PretrainTask
+from mamo.training.checkpoints import Checkpoints
+from mamo.training.loop import Course, train
+from mamo.training.optimiser import learning_rate, make_optimiser
+from mamo.training.outcome import Watch
+
+CPU = torch.device("cpu")
+
+
+def test_learning_rate_warms_up_and_falls_linearly() -> None:
+    rates = [learning_rate(step, 12, 2, 1.0, 0.1) for step in range(12)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[-1] == pytest.approx(0.1)
+    falls = {round(a - b, 9) for a, b in zip(rates[2:], rates[3:], strict=False)}
+    assert len(falls) == 1
+
+
+def test_epochs_are_pairs_over_batch() -> None:
+    schedule = ScheduleSpec(epochs=30, warmup_steps=2500)
+    assert schedule.total_steps(5_200_000, 1536) == 30 * 3386
+    assert ScheduleSpec(epochs=10, steps_per_epoch=7).total_steps(5_200_000, 1536) == 70
+    assert ScheduleSpec(epochs=1, warmup_steps=None, warmup_share=0.1).warmup(50) == 5
+
+
+def test_no_decay_on_vectors_and_new_parts_learn_faster(tmp_path: Path) -> None:
+    words = tiny.tokenizer(tmp_path)
+    task = PretrainTask(tiny.network(words), tiny.pretrain_spec(), words)
+    optimiser = make_optimiser(task, OptimiserSpec(new_multiplier=2.0, vision_multiplier=0.5))
+    where = {id(p): g for g in optimiser.param_groups for p in g["params"]}
+    network = task.network
+    assert where[id(network.vision.norm.weight)]["weight_decay"] == 0
+    assert where[id(network.itm_head.weight)]["multiplier"] == 2.0
+    assert where[id(network.vision.patch_embedding.weight)]["multiplier"] == 0.5
+    assert where[id(network.text.layers[0].mlp.expand.weight)]["multiplier"] == 1.0
+    assert not any(id(p) in where for p in task.target.parameters())
+
+
+def _course(total: int, folder: Path | None = None, **changes: Any) -> Course:
+    return Course(
+        total=total,
+        warmup=2,
+        optimiser=OptimiserSpec(lr=1e-3, final_lr=1e-4),
+        precision="fp32",
+        collapse=CollapseSpec(min_std=0.0),
+        checkpoints=Checkpoints(folder) if folder else None,
+        **changes,
+    )
+
+
+def _task(words) -> PretrainTask:
+    spec = tiny.pretrain_spec(model=tiny.model_spec(dropout=0.1).model_dump())
+    torch.manual_seed(5)
+    network = tiny.network(words, dropout=0.1)
+    return PretrainTask(network, spec, words)
+
+
+class Killed(Exception):
+    """Raised in the middle of a run."""
+
+
+@pytest.mark.parametrize("killed_after", [3, 4, 7])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, killed_after: int) -> None:
+    words = tiny.tokenizer(tmp_path / "words")
+
+    def batches(start: int):
+        for step in range(start, 8):
+            yield tiny.batch(words, step=step)
+
+    def dying(start: int):
+        for step in range(start, 8):
+            if step == killed_after:
+                raise Killed
+            yield tiny.batch(words, step=step)
+
+    torch.manual_seed(1)
+    whole = _task(words)
+    torch.manual_seed(1)
+    curve = train(whole, batches, _course(8), CPU).curve
+
+    torch.manual_seed(1)
+    first = _task(words)
+    torch.manual_seed(1)
+    with pytest.raises(Killed):
+        train(first, dying, _course(8, tmp_path / "run", checkpoint_seconds=0.0), CPU)
+    torch.manual_seed(99)  # what the process did before must not matter
+    second = _task(words)
+    resumed = train(second, batches, _course(8, tmp_path / "run"), CPU)
+    for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert resumed.curve == curve
+
+
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"step": step})
+    kept = sorted(tmp_path.glob("*.pt"))
+    assert len(kept) == 2
+    content = bytearray(kept[-1].read_bytes())
+    content[len(content) // 2] ^= 1
+    kept[-1].write_bytes(content)
+    assert checkpoints.load() == {"step": 2}
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> None:
+    words = tiny.tokenizer(tmp_path)
+
+    def batches(start: int):
+        for step in range(start, 6):
+            batch = tiny.batch(words, step=step)
+            if step == 3:
+                batch["image"] = batch["image"] * math.nan
+            yield batch
+
+    trained = train(_task(words), batches, _course(6), CPU)
+    assert trained.outcome.status == "diverged"
+    assert "step 3" in trained.outcome.reason
+    assert trained.steps == 4 and trained.curve[-1]["step"] == 3
+
+
+def test_a_collapsed_representation_ends_the_run_as_diverged() -> None:
+    watch = Watch(CollapseSpec(min_std=0.1, patience=3))
+    seen = [watch.see(step, {"loss": 1.0, "spread": s}) for step, s in enumerate([0.05, 0.2, 0.05, 0.05, 0.05])]
+    assert seen[:4] == [None] * 4 and seen[4] is not None and seen[4].status == "diverged"
+
+
+def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import RunError, execute
+
+    plan = make_plan("smoke")
+    run: Run = plan.find("data", "world")
+    directory = run.directory(tmp_path)
+    directory.mkdir(parents=True)
+    with FileLock(directory / ".lock"), pytest.raises(RunError, match="being made by another process"):
+        execute(plan, run, tmp_path)
+    assert not run.record(tmp_path).exists()
+
+
+def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import execute
+
+    plan = make_plan("smoke")
+    run = plan.find("data", "world")
+    run.directory(tmp_path).mkdir(parents=True)
+    run.record(tmp_path).write_text(json.dumps({"run": "as it is"}))
+    assert execute(plan, run, tmp_path) == {"run": "as it is"}
+
+
+def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import RunError, execute
+
+    plan = make_plan("smoke")
+    with pytest.raises(RunError, match="first run `mamo prepare --scale"):
+        execute(plan, plan.find("data", "coco"), tmp_path)
