@@ -1,0 +1,14 @@
+"""SBU Captions: 860k photos of Flickr with their owners' titles, as downloaded by img2dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mamo.data.examples import Example, Findings
+from mamo.data.img2dataset import read_shards
+
+
+def read(root: Path, findings: Findings) -> Iterator[Example]:
+    """Read ``sbu/*.tar``."""
+    return read_shards(root / "sbu", findings)

@@ -1,0 +1,129 @@
+"""VQA v2: splits, soft answers, candidates."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mamo.data import candidates, vqa2
+from mamo.data.examples import Findings, FormatError
+from mamo.data.prepare import prepare
+from mamo.data.records import Prepared
+
+
+def annotation(question: int, image: int, answers: list[str], kind: str = "what") -> dict[str, Any]:
+    return {
+        "question_id": question,
+        "image_id": image,
+        "question_type": kind,
+        "answer_type": "other",
+        "multiple_choice_answer": max(answers, key=answers.count),
+        "answers": [
+            {"answer": a, "answer_confidence": "yes", "answer_id": i} for i, a in enumerate(answers, 1)
+        ],
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "vqa").mkdir()
+    images = [
+        {"filename": "x", "filepath": "val2014", "cocoid": c, "split": s, "sentences": []}
+        for c, s in [(1, "train"), (2, "test"), (3, "restval"), (4, "val")]
+    ]
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/dataset_coco.json").write_text(json.dumps({"images": images}))
+    parts = {
+        "train2014": [(10, 1), (11, 1)],
+        "val2014": [(20, 2), (30, 3), (40, 4)],
+        "test-dev2015": [(50, 5)],
+    }
+    for part, questions in parts.items():
+        rows = [{"question_id": q, "image_id": i, "question": f"What is {q}?"} for q, i in questions]
+        path = tmp_path / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json"
+        path.write_text(json.dumps({"data_type": "mscoco", "questions": rows}))
+        answers = [
+            annotation(q, i, ["Two dogs"] * 6 + ["two  dogs."] * 2 + ["dog"] * 2) for q, i in questions
+        ]
+        if part != "test-dev2015":
+            path = tmp_path / f"vqa/v2_mscoco_{part}_annotations.json"
+            path.write_text(json.dumps({"annotations": answers}))
+        folder = tmp_path / "coco" / ("test2015" if part.startswith("test") else part)
+        folder.mkdir()
+        for _, image in questions:
+            out = io.BytesIO()
+            Image.new("RGB", (20, 20)).save(out, "JPEG")
+            (folder / f"COCO_{folder.name}_{image:012d}.jpg").write_bytes(out.getvalue())
+    return tmp_path
+
+
+def test_splits_and_soft_answers(root: Path) -> None:
+    examples = list(vqa2.read(root, Findings()))
+    found = [(e.split, e.images[0].key, [r["question_id"] for r in e.records]) for e in examples]
+    assert found == [
+        ("train", "COCO_train2014_000000000001.jpg", [10, 11]),
+        ("val", "COCO_val2014_000000000002.jpg", [20]),
+        ("train", "COCO_val2014_000000000003.jpg", [30]),
+        ("train", "COCO_val2014_000000000004.jpg", [40]),
+        ("test", "COCO_test2015_000000000005.jpg", [50]),
+    ]
+    record = examples[0].records[0]
+    assert record["answers"] == ["2 dogs", "dog"] and record["weights"] == [0.8, 0.2]
+    assert record["type"] == "what" and record["answer_type"] == "other"
+    assert examples[-1].records[0]["answers"] == []
+
+
+def test_public_test_annotations_are_used(root: Path) -> None:
+    path = root / "vqa/v2_mscoco_test-dev2015_annotations.json"
+    path.write_text(json.dumps({"annotations": [annotation(50, 5, ["No"] * 10)]}))
+    assert list(vqa2.read(root, Findings()))[-1].records[0]["answers"] == ["no"]
+
+
+def test_candidates_are_counted_over_train_and_val(root: Path) -> None:
+    def write(part: str, answers: list[str]) -> None:
+        path = root / f"vqa/v2_mscoco_{part}_annotations.json"
+        path.write_text(
+            json.dumps({"annotations": [annotation(i, 1, [a] * 10) for i, a in enumerate(answers)]})
+        )
+
+    write("train2014", ["Red"] * 5 + ["blue"] * 8 + ["the"] * 20 + ["one"] * 9)
+    write("val2014", ["red."] * 4 + ["a red"] * 3)
+    counts = vqa2.answer_counts(root)
+    assert counts == {"red": 12, "blue": 8, "1": 9}
+    assert candidates.select(counts) == ["red", "1"]
+    candidates.write(root, counts)
+    assert candidates.read(root) == ["red", "1"]
+    assert candidates.read(root, 8) == ["red", "1", "blue"]
+    with pytest.raises(FormatError, match="no answer is given 13 times"):
+        candidates.read(root, 13)
+
+
+def test_prepared_with_candidates(root: Path, tmp_path: Path) -> None:
+    manifest = prepare("vqa2", root, tmp_path / "out", store_size=16)
+    assert {split: n["records"] for split, n in manifest["splits"].items()} == {
+        "train": 4,
+        "val": 1,
+        "test": 1,
+    }
+    record = Prepared(tmp_path / "out").records("train")[3]
+    assert record["question"] == "What is 40?" and record["weights"] == pytest.approx([0.8, 0.2])
+    assert candidates.read(tmp_path / "out", 5) == ["2 dogs"]
+
+
+def test_missing_parts_are_named(root: Path) -> None:
+    (root / "vqa/v2_mscoco_val2014_annotations.json").unlink()
+    with pytest.raises(FormatError, match="v2_mscoco_val2014_annotations.json: no such file"):
+        list(vqa2.read(root, Findings()))
+
+
+def test_questions_without_annotation_are_left_out(root: Path) -> None:
+    path = root / "vqa/v2_mscoco_train2014_annotations.json"
+    path.write_text(json.dumps({"annotations": [annotation(10, 1, ["yes"] * 10)]}))
+    findings = Findings()
+    assert len(next(iter(list(vqa2.read(root, findings)))).records) == 1
+    assert findings.as_dict()["questions without annotation"] == {"count": 1, "named": ["11"]}

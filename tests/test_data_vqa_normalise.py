@@ -1,0 +1,80 @@
+"""Answer processing and accuracy of the official VQA evaluation, on hand cases."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from mamo.data.vqa_normalise import CONTRACTIONS, accuracy, normalise_answer, soft_answers
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("Yes", "yes"),
+        (" The dog. ", "dog"),
+        ("a red an  blue", "red blue"),
+        ("two dogs", "2 dogs"),
+        ("None", "0"),
+        ("ten", "10"),
+        ("eleven", "eleven"),
+        ("dont know", "don't know"),
+        ("don't", "don't"),
+        ("couldnt've", "couldn't've"),
+        ("couldn'tve", "couldn't've"),
+        ("yall'd've", "y'all'd've"),
+        ("somebody'd", "somebodyd"),  # the released table has this pair the wrong way round
+        ("wed", "wed"),  # a word of its own
+        ("red/white", "red white"),  # between letters a mark becomes a space
+        ("red / white", "red white"),  # beside a space it vanishes
+        ("t-shirt", "t shirt"),
+        ("is it? yes", "is it yes"),
+        ("10,000", "10000"),  # a comma within a number takes every mark along
+        ("10,000-20,000", "1000020000"),
+        ("3.5", "3.5"),
+        ("3.", "3"),
+        ("u.s. flag", "us flag"),
+        (".5", ".5"),
+        ("$5.00", "$5.00"),
+        ("it's 5:30", "it's 5:30"),  # colon and apostrophe are not in the table
+        ("new\nyork\tcity", "new york city"),
+        ("café 2", "café 2"),
+        ("the", ""),
+        ("", ""),
+    ],
+)
+def test_official_form(answer: str, wanted: str) -> None:
+    assert normalise_answer(answer) == wanted
+
+
+def test_normalising_twice_changes_nothing_for_usual_answers() -> None:
+    for answer in ("yes", "2 dogs", "red white", "10000", "don't know", "us flag"):
+        assert normalise_answer(normalise_answer(answer)) == answer
+
+
+def test_contractions_cover_the_released_table() -> None:
+    # Of 120 released entries four ask for capitals, which never come, and two change nothing.
+    assert len(CONTRACTIONS) == 114
+    assert all(
+        key != value and key.replace("'", "") == value.replace("'", "") for key, value in CONTRACTIONS.items()
+    )
+
+
+def test_soft_answers_are_shares_of_annotators() -> None:
+    answers, weights = soft_answers(
+        ["Red", "red", "the red", "blue", "blue.", "dark blue", "a", "red", "red", "Blue"]
+    )
+    assert answers == ["red", "blue", "dark blue"]
+    assert weights == pytest.approx([0.5, 0.3, 0.1])
+
+
+def test_accuracy_is_the_mean_over_left_out_annotators() -> None:
+    people = ["red"] * 3 + ["blue"] * 2 + ["green"] * 5
+    answers, weights = soft_answers(people)
+    for prediction in ("red", "blue", "green", "pink"):
+        subsets = itertools.combinations(people, 9)
+        wanted = [min(1.0, subset.count(prediction) / 3) for subset in subsets]
+        assert accuracy(prediction, answers, weights) == pytest.approx(sum(wanted) / len(wanted))
+    assert accuracy("The RED!", answers, weights) == accuracy("red", answers, weights) == pytest.approx(0.9)
+    assert accuracy("x", [], []) == 0
