@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 
+from mamo.objectives.masking import at
 from mamo.objectives.visual_tokens import DiscreteVae, VisualTokenizer
 from mamo.tasks.pretrain import PretrainTask
 
@@ -104,14 +105,23 @@ def test_losses_depend_on_seed_and_step_alone(words) -> None:
     assert first["loss"] == again["loss"] and first["mlm"] != other["mlm"]
 
 
-def test_stacked_fusion_equals_one_pass_per_view(words) -> None:
-    task = make(words).eval()
+@pytest.mark.parametrize("depth", [0, 2])
+def test_stacked_fusion_equals_one_whole_pass_per_view(words, depth: int) -> None:
+    task = make(words, mim={"decoder_depth": depth}).eval()
     batch = tiny.batch(words)
     network = task.network
+    patches, _ = task.masks(batch["ids"], batch["mask"], 0, 0)
     visual, text = network.encode_image(batch["image"]), network.encode_text(batch["ids"], batch["mask"])
-    views = {"a": (visual, text, batch["mask"]), "b": (visual.flip(0), text, batch["mask"])}
-    stacked = task._fuse(views)
-    for name, view in views.items():
-        alone = network.fuse(*view)
-        torch.testing.assert_close(stacked[name].image, alone.image)
-        torch.testing.assert_close(stacked[name].text, alone.text)
+    views = {
+        "matched": (visual, text, batch["mask"]),
+        "wrong_image": (visual.flip(0), text, batch["mask"]),
+        "masked_text": (visual, text.flip(1), batch["mask"]),
+        "masked_image": (network.encode_image(batch["image"], patches.keep), text, batch["mask"]),
+    }
+    stacked = task._fuse(views, patches)
+    alone = {name: network.fuse(*view) for name, view in views.items()}
+    torch.testing.assert_close(stacked["matched"][:, 0], alone["matched"].cls)
+    torch.testing.assert_close(stacked["wrong_image"][:, 0], alone["wrong_image"].cls)
+    torch.testing.assert_close(stacked["masked_text"], alone["masked_text"].text)
+    image = alone["masked_image"].image
+    torch.testing.assert_close(stacked["masked_image"], image if depth else at(image[:, 1:], patches.masked))

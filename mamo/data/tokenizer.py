@@ -102,6 +102,12 @@ class Tokenizer:
         TokenizerError: a special token is not in the vocabulary.
     """
 
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+
     def __init__(self, backend: Backend) -> None:
         ids = {token: backend.token_to_id(token) for token in SPECIAL}
         lacking = [token for token, number in ids.items() if number is None]

@@ -22,7 +22,8 @@ from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.model.transformer import PostNormLayer, padding_bias
 
-LOGIT_ROWS = 2048  # rows of logits in memory at a time: 250 MB at BERT's vocabulary
+# Rows of logits at a time: 30 MB at BERT's vocabulary. Much more is several times slower on CPU.
+LOGIT_ROWS = 256
 _CROSS = {"attention": "cross_attention", "norm_attention": "norm_cross"}
 
 
@@ -95,8 +96,9 @@ class AnswerDecoder(nn.Module):
     Everything starts from pre-trained weights (appendix A). Layer i copies layer i of the fusion encoder,
     modulo its number of layers. The fusion encoder has no cross-attention: it attends to both modalities by
     self-attention over their concatenation. That self-attention is what learned to read tokens of both
-    modalities, so its weights, and its norm's, are what cross-attention starts from too. Embeddings copy those
-    of the text encoder; the output layer shares their word embedding and adds a bias that starts at zero.
+    modalities, so its weights, and its norm's, are what cross-attention starts from too. Embeddings copy
+    those of the text encoder; the output layer shares their word embedding and adds a bias that starts at
+    zero.
     """
 
     def __init__(self, network: Mamo, layers: int, cls_id: int) -> None:

@@ -61,7 +61,7 @@ def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BERT's weights with flat names: ``embedding.*`` and ``layers.0`` ... over all layers, whichever head it was saved with."""
+    """BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ... over all layers, whichever head it was saved with."""
     plain = {re.sub(r"^bert\.", "", name): tensor for name, tensor in state.items()}
     plain = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): t
              for name, t in plain.items()}  # fmt: skip

@@ -107,9 +107,15 @@ class PostNormLayer(nn.Module):
         bias: Tensor | None = None,
         context_BSD: Tensor | None = None,
         context_bias: Tensor | None = None,
+        among_BSD: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D); biases as in :class:`Attention`."""
-        x_BTD = self.norm_attention(x_BTD + self.dropout(self.attention(x_BTD, bias)))
+        """(B, T, D) -> (B, T, D); biases as in :class:`Attention`.
+
+        Args:
+            context_BSD: what cross-attention reads.
+            among_BSD: the whole sequence, where ``x_BTD`` are only those of its tokens whose output is wanted.
+        """
+        x_BTD = self.norm_attention(x_BTD + self.dropout(self.attention(x_BTD, bias, among_BSD)))
         if self.cross_attention is not None and self.norm_cross is not None:
             attended = self.cross_attention(x_BTD, context_bias, context_BSD)
             x_BTD = self.norm_cross(x_BTD + self.dropout(attended))

@@ -25,12 +25,17 @@ class MimHead(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(model.width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
         initialise(self)
 
-    def forward(self, fused_image_BVD: Tensor, masked_BM: Tensor) -> Tensor:
-        """Fused image tokens (class token first) -> predictions at the masked patches: (B, M, outputs)."""
-        x = fused_image_BVD
+    def forward(self, fused_BTD: Tensor, masked_BM: Tensor) -> Tensor:
+        """Fused image tokens -> predictions at the masked patches, (B, M, outputs).
+
+        Args:
+            fused_BTD: the masked patches alone, (B, M, D); with decoder blocks all image tokens, class token first.
+        """
+        if not self.decoder:
+            return self.mlp(fused_BTD)
         for layer in self.decoder:
-            x = layer(x)
-        return self.mlp(self.norm(at(x[:, 1:], masked_BM)))
+            fused_BTD = layer(fused_BTD)
+        return self.mlp(self.norm(at(fused_BTD[:, 1:], masked_BM)))
 
 
 def outputs(spec: MimSpec, model: ModelSpec, codes: int) -> int:

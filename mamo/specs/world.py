@@ -10,36 +10,36 @@ from mamo.specs.base import Spec
 class CocoSizes(Spec):
     """Images of the generated COCO, by Karpathy's splits; VQA questions are asked about all of them."""
 
-    train: int = Field(3000, ge=1, description="images in Karpathy's train split")
-    restval: int = Field(0, ge=0, description="images of val2014 which count as training images")
-    val: int = Field(250, ge=1, description="images of the validation gallery")
-    test: int = Field(500, ge=1, description="images of the test gallery; VQA's held-out validation images")
-    test2015: int = Field(300, ge=1, description="images of VQA's test-dev questions, without captions")
+    train: int = Field(3000, ge=1, le=99_999, description="images in Karpathy's train split")
+    restval: int = Field(0, ge=0, le=99_999, description="images of val2014 which count as training images")
+    val: int = Field(250, ge=1, le=99_999, description="images of the validation gallery")
+    test: int = Field(500, ge=1, le=99_999, description="images of the test gallery; VQA's held-out validation images")
+    test2015: int = Field(300, ge=1, le=99_999, description="images of VQA's test-dev questions, without captions")
 
 
 class FlickrSizes(Spec):
     """Images of the generated Flickr30K."""
 
-    train: int = Field(1500, ge=1, description="training images")
-    val: int = Field(250, ge=1, description="images of the validation gallery")
-    test: int = Field(500, ge=1, description="images of the test gallery")
+    train: int = Field(1500, ge=1, le=99_999, description="training images")
+    val: int = Field(250, ge=1, le=99_999, description="images of the validation gallery")
+    test: int = Field(500, ge=1, le=99_999, description="images of the test gallery")
 
 
 class Nlvr2Sizes(Spec):
     """Statements of the generated NLVR2; rounded up to groups of four pairs per sentence."""
 
-    train: int = Field(4000, ge=1, description="training statements")
-    dev: int = Field(600, ge=1, description="development statements")
-    test: int = Field(600, ge=1, description="statements of test1 (test-P)")
+    train: int = Field(4000, ge=1, le=99_999, description="training statements")
+    dev: int = Field(600, ge=1, le=99_999, description="development statements")
+    test: int = Field(600, ge=1, le=99_999, description="statements of test1 (test-P)")
 
 
 class RefcocoSizes(Spec):
     """Images of the generated RefCOCO+, each with one or two named objects and about three expressions for each."""
 
-    train: int = Field(1200, ge=1, description="images, taken from COCO's training images (as many as there are at most)")
-    val: int = Field(250, ge=1, description="further images of train2014 for validation")
-    testA: int = Field(250, ge=1, description="further images of train2014 whose expressions name animals")
-    testB: int = Field(250, ge=1, description="further images of train2014 whose expressions name other things")
+    train: int = Field(1200, ge=1, le=99_999, description="images, taken from COCO's training images (as many as there are at most)")
+    val: int = Field(250, ge=1, le=99_999, description="further images of train2014 for validation")
+    testA: int = Field(250, ge=1, le=99_999, description="further images of train2014 whose expressions name animals")
+    testB: int = Field(250, ge=1, le=99_999, description="further images of train2014 whose expressions name other things")
 
 
 class WorldSpec(Spec):
@@ -55,11 +55,11 @@ class WorldSpec(Spec):
     questions_per_image: int = Field(6, ge=1, le=12, description="VQA questions about each image")
     coco: CocoSizes = CocoSizes()
     flickr30k: FlickrSizes = FlickrSizes()
-    visual_genome: int = Field(1500, ge=1, description="images of Visual Genome")
+    visual_genome: int = Field(1500, ge=1, le=99_999, description="images of Visual Genome")
     regions_per_image: int = Field(5, ge=1, le=12, description="Visual Genome's region descriptions of each image")
     visual_genome_questions: int = Field(4, ge=1, le=12, description="Visual Genome's questions about each image")
-    sbu: int = Field(1500, ge=1, description="images of SBU Captions")
-    cc3m: int = Field(3000, ge=1, description="images of Conceptual Captions")
+    sbu: int = Field(1500, ge=1, le=99_999, description="images of SBU Captions")
+    cc3m: int = Field(3000, ge=1, le=99_999, description="images of Conceptual Captions")
     nlvr2: Nlvr2Sizes = Nlvr2Sizes()
     refcoco_plus: RefcocoSizes = RefcocoSizes()
 

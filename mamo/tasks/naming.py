@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamo.data.sampler import batch_indices
-from mamo.data.transforms import normalise
+from mamo.data.transforms import Normalise
 from mamo.model.vision import VisionEncoder
 from mamo.specs.model import ModelSpec
 from mamo.specs.transforms import TransformSpec
@@ -131,7 +131,7 @@ def _window(
     left, top = rng.uniform(0, picture.width - extent), rng.uniform(0, picture.height - extent)
     box = (left, top, left + extent, top + extent)
     pixels = picture.resize((spec.image_size, spec.image_size), Image.Resampling.BILINEAR, box=box)
-    image = normalise(pixels, transform)
+    image = Normalise(transform)(pixels)
     grid = spec.image_size // spec.patch_size
     centres = (np.arange(grid) + 0.5) * extent / grid
     x, y = np.meshgrid(left + centres, top + centres)

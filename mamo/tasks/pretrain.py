@@ -68,11 +68,12 @@ class PretrainTask(Task):
         """The online network f."""
         return self.online.network
 
-    def newly_initialised(self) -> Iterable[nn.Module]:
+    def newly_initialised(self) -> Iterable[nn.Module | nn.Parameter]:
         """Everything that neither the ViT nor BERT brings along."""
         network = self.network
         parts = [self.online.projector, self.predictor, self.mlm_head, self.mim_head]
         parts += [network.vision_projection, network.text_projection, network.itm_head]
+        parts += [network.fusion.mask_token, network.fusion.positions]
         return [part for part in parts if part is not None]
 
     def train(self, mode: bool = True) -> PretrainTask:
@@ -134,30 +135,51 @@ class PretrainTask(Task):
             views["masked_image"] = (network.encode_image(image, patch_mask.keep), text, mask)
         if wanted.mlm or (wanted.mrm and wanted.mrm.text):
             views["masked_text"] = (visual, network.encode_text(text_mask.ids, mask), mask)
-        fused = self._fuse(views)
+        fused = self._fuse(views, patch_mask)
 
         if wanted.itm:
-            logits = [network.itm_logits(fused[view]) for view in ("matched", "wrong_text", "wrong_image")]
+            logits = [network.itm_head(fused[view][:, 0]) for view in ("matched", "wrong_text", "wrong_image")]
             parts["itm"] = itm_loss(*logits)
         if self.mlm_head is not None:
-            parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"].text, ids, text_mask.chosen)
+            parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, text_mask.chosen)
         target = self.target_features(image, ids, mask)
         if wanted.mim and self.mim_head is not None:
-            predicted = self.mim_head(fused["masked_image"].image, patch_mask.masked)
+            predicted = self.mim_head(fused["masked_image"], patch_mask.masked)
             parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, target), patch_mask.masked)
         monitors = {}
         if wanted.mrm:
             parts["mrm"], monitors["spread"] = self._mrm(fused, target, patch_mask, text_mask)
         return {"loss": torch.stack(list(parts.values())).sum(), **parts, **monitors}
 
-    def _fuse(self, views: dict[str, tuple[Tensor, Tensor, Tensor]]) -> dict[str, Fused]:
-        """All fusion passes as one call."""
+    def _fuse(self, views: dict[str, tuple[Tensor, Tensor, Tensor]], patches: PatchMask) -> dict[str, Tensor]:
+        """All fusion passes as one call up to the last layer, which computes only what the objectives read.
+
+        Returns:
+            for the pairs that ITM judges the fused [CLS], (B, 1, D); for the masked text its text tokens, (B, L, D); for the
+            masked image its masked patches, (B, M, D), or all image tokens, (B, 1 + N, D), where a decoder reads them.
+        """
         if not views:
             return {}
-        fused = self.network.fuse(*(torch.cat(parts) for parts in zip(*views.values(), strict=True)))
-        batch = len(next(iter(views.values()))[0])
-        pieces = zip(fused.image.split(batch), fused.text.split(batch), strict=True)
-        return {name: Fused(*piece) for name, piece in zip(views, pieces, strict=True)}
+        fusion = self.network.fusion
+        x, bias = fusion.before_last(*(torch.cat(parts) for parts in zip(*views.values(), strict=True)))
+        batch, tokens = len(patches.masked), 1 + self.network.vision.grid**2
+        found = {}
+        for name, whole, hidden in zip(views, x.split(batch), bias.split(batch), strict=True):
+            if name == "masked_text":
+                wanted = whole[:, tokens:]
+            elif name != "masked_image":
+                wanted = whole[:, tokens : tokens + 1]
+            elif self._decodes:
+                wanted = whole[:, :tokens]
+            else:
+                wanted = at(whole[:, 1:tokens], patches.masked)
+            found[name] = fusion.last(wanted, whole, hidden)
+        return found
+
+    @property
+    def _decodes(self) -> bool:
+        """Whether MIM's decoder reads all image tokens, not only the masked ones."""
+        return self.mim_head is not None and len(self.mim_head.decoder) > 0
 
     def _mim_target(self, image_B3SS: Tensor, target: TargetFeatures) -> Tensor:
         """What the masked patches predict: (B, N, O), or (B, N) codes."""
@@ -168,7 +190,7 @@ class PretrainTask(Task):
         return patch_pixels(image_B3SS, self.spec.model.patch_size)
 
     def _mrm(
-        self, fused: dict[str, Fused], target: TargetFeatures, patches: PatchMask, words: TextMask
+        self, fused: dict[str, Tensor], target: TargetFeatures, patches: PatchMask, words: TextMask
     ) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 1, each over its masked positions, and the spread of the projected online features."""
         wanted, projector, predictor = self.spec.objectives.mrm, self.online.projector, self.predictor
@@ -176,10 +198,11 @@ class PretrainTask(Task):
             raise ValueError("MRM needs a target network and a projector: objectives.mrm is switched off")
         pairs = []
         if wanted.text:
-            pairs.append((fused["masked_text"].text[words.chosen], target.fused.text[words.chosen]))
+            pairs.append((fused["masked_text"][words.chosen], target.fused.text[words.chosen]))
         if wanted.image:
-            online = at(fused["masked_image"].image[:, 1:], patches.masked).flatten(0, 1)
-            pairs.append((online, at(target.fused.image[:, 1:], patches.masked).flatten(0, 1)))
+            online = fused["masked_image"]
+            masked = at(online[:, 1:], patches.masked) if self._decodes else online
+            pairs.append((masked.flatten(0, 1), at(target.fused.image[:, 1:], patches.masked).flatten(0, 1)))
         losses, spreads = [], []
         for online_MD, target_MD in pairs:
             projected = projector(online_MD)

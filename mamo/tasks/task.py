@@ -44,7 +44,7 @@ class Task(nn.Module):
         """Called after every optimiser step."""
         self.network.clamp_temperature()
 
-    def newly_initialised(self) -> Iterable[nn.Module]:
+    def newly_initialised(self) -> Iterable[nn.Module | nn.Parameter]:
         """Parts that start at random, which learn at a higher rate (X-VLM)."""
         return ()
 

@@ -113,6 +113,20 @@ def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -
         raise RunError(f"{run.key} is being made by another process (it holds {directory / '.lock'})") from None
 
 
+def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
+    """The metrics of an executed downstream run, measured once more from its weights; nothing is written.
+
+    Raises:
+        RunError: the run is not done, or diverged, so that it has no weights.
+    """
+    record = read_record(run, results)
+    if record["outcome"]["status"] != "converged":
+        raise RunError(f"{run.key} has no weights: it ended as {record['outcome']['status']}")
+    from mamo.training.make_finetuning import evaluate_weights
+
+    return evaluate_weights(Context(plan, run, results, None))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its place and rename it, so that it is there whole or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -45,6 +45,17 @@ def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]
     return make_task(network, spec, tokenizer, data[0]).to(pick_device()), spec, data
 
 
+def evaluate_weights(context: Context) -> dict[str, float]:
+    """The metrics of the run's stored weights (of its pre-training's, where it trained none)."""
+    from safetensors.torch import load_file
+
+    task, _, data = load_task(context)
+    path = context.directory / WEIGHTS
+    if path.is_file():
+        task.load_state_dict(load_file(path))
+    return task.eval().test(data[0]).metrics
+
+
 def _finetune(context: Context) -> Result:
     task, spec, data = load_task(context)
     trained = _train(context, task, spec, data)

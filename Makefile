@@ -1,0 +1,70 @@
+# One command for each thing that people do here. `make` lists them.
+#
+#   make reproduce SCALE=demo CORES=8
+#
+# Needs only make and Python >= 3.11 with its venv module; everything else is installed into .venv from requirements.lock.
+
+SCALE ?= smoke
+CORES ?= $(shell nproc)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+CODE := mamo tests $(wildcard benchmarks)
+SNAKEFILES := Snakefile $(wildcard workflow/rules/*.smk)
+
+# Figures are drawn without a screen.
+export MPLBACKEND := Agg
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv reproduce test lint format lock bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "SCALE=$(SCALE) CORES=$(CORES); scales: $(basename $(notdir $(wildcard ablations/scales/*.yaml)))"
+
+venv: $(INSTALLED) ## Create .venv and install the locked packages and this one (again when the lock changes)
+
+$(LOCKED): requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON) here. Install Python >= 3.11 (Debian: apt-get install python3 python3-venv), or name one: make venv PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1), and 3.11 or later is needed. Name one: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) lacks its venv module. Debian and Ubuntu keep it apart: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV): several GB with PyTorch's CUDA libraries, and some minutes the first time."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: venv ## Make the tables and figures of a SCALE
+	PATH="$(CURDIR)/$(BIN):$$PATH" mamo reproduce --scale $(SCALE) --cores $(CORES)
+
+test: venv lint ## Lint, check types, run every test
+	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest
+
+lint: venv ## Ruff, mypy and snakefmt, changing nothing
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check $(SNAKEFILES)
+
+format: venv ## Lay out the code and mend what ruff can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/snakefmt $(SNAKEFILES)
+
+lock: venv ## Write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file requirements.lock --upgrade --quiet \
+	    --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+bench: venv ## Run every benchmark
+	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+
+clean: ## Remove caches and logs (results/ and reports/ stay)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache logs
+	find mamo tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,59 @@
+# Tables and figures of the paper from data, at one scale.
+#
+#   snakemake --config scale=demo -- table5      one table and all that it needs
+#   snakemake --config scale=demo                everything (reproduce_all)
+#   snakemake -n                                 what would be done
+#
+# The plan (mamo.specs) turns the files of ablations/ into runs; the rules execute them through the `mamo` command. A run's path
+# carries the digest of everything that changes it, so a record that exists is up to date by construction: inputs are ancient(),
+# and neither modification times nor Snakemake's own records decide what is computed again.
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version, validate
+
+from mamo.reporting.pages import pages_of
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import make_plan
+
+min_version("9.0")
+
+
+configfile: "params.yaml"
+
+
+validate(config, "workflow/schemas/config.schema.yaml")
+
+SCALE = config["scale"]
+RESULTS = Path(config["results"]) / SCALE
+REPORTS = Path(config["reports"]) / SCALE
+LOGS = Path("logs") / SCALE
+
+try:
+    PLAN = make_plan(SCALE)
+    PAGES = pages_of(PLAN)
+except SpecError as error:
+    raise WorkflowError(str(error)) from None
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/weights.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/reports.smk"
+
+
+localrules:
+    reproduce_all,
+
+
+rule reproduce_all:
+    default_target: True
+    input:
+        [values_of(name) for name in PLAN.tables],
+        [file for name in PAGES for file in published(name)],
+        [REPORTS / f"notebooks/{name}.html" for name in NOTEBOOKS],
+    message:
+        f"Scale {SCALE} is reproduced: {REPORTS}/README.md"

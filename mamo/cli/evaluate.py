@@ -1,0 +1,31 @@
+"""``mamo evaluate``: an executed downstream run's metrics, measured once more from its weights."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mamo.cli import options
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="evaluate a fine-tuned model once more",
+        description="Evaluate the weights of an executed fine-tuning once more, on its test split or splits. Writes nothing.",
+    )
+    parser.add_argument("run", metavar="RUN", help="a fine-tuning's name, its identity or the start of it")
+    options.add_scale(parser)
+    options.add_results(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    plan = options.planned(args)
+    run = plan.find("finetune", args.run)
+    from mamo.training.execute import evaluate
+
+    for name, value in evaluate(plan, run, options.results_of(args)).items():
+        print(f"{name:28} {value:.4g}")
+    return 0

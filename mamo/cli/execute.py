@@ -1,0 +1,80 @@
+"""``mamo prepare``, ``weights``, ``pretrain`` and ``finetune``: execute one run, or list those of the kind."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from typing import Any
+
+from mamo.cli import options
+from mamo.specs.identity import Kind, Run
+from mamo.specs.plan import Plan
+
+KINDS: dict[str, tuple[Kind, str]] = {
+    "prepare": ("data", "write the embedded world, or a data set in the form that training reads"),
+    "weights": ("weights", "fetch or train starting weights"),
+    "pretrain": ("pretrain", "pre-train one model, or go on with it"),
+    "finetune": ("finetune", "fine-tune a pre-trained model on a downstream job and evaluate it"),
+}
+
+
+def add(commands: Any) -> None:
+    """Add the four commands."""
+    for command, (kind, words) in KINDS.items():
+        parser = commands.add_parser(command, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        parser.add_argument(
+            "run",
+            nargs="?",
+            metavar="RUN",
+            help="a run's name, its identity or the start of it; none: list them",
+        )
+        parser.add_argument(
+            "--needs", action="store_true", help="execute whatever the run needs first, where it is missing"
+        )
+        options.add_scale(parser)
+        options.add_results(parser)
+        options.add_releases(parser)
+        parser.set_defaults(command=partial(_command, kind))
+
+
+def _command(kind: Kind, args: argparse.Namespace) -> int:
+    plan = options.planned(args)
+    if args.run is None:
+        _list(plan, kind, args)
+        return 0
+    run = plan.find(kind, args.run)
+    from mamo.training.execute import RunError, execute
+
+    results, releases = options.results_of(args), options.releases_of(args)
+    try:
+        for wanted in [*(_missing(plan, run, args) if args.needs else ()), run]:
+            _tell(wanted, execute(plan, wanted, results=results, releases=releases))
+    except RunError as error:
+        print(f"mamo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _missing(plan: Plan, run: Run, args: argparse.Namespace) -> list[Run]:
+    """What the run needs and has no record yet, in an order in which it can be executed."""
+    needed = plan.closure([run.key]) - {run.key}
+    results = options.results_of(args)
+    # The plan enters a run after its inputs, so its own order is one that works.
+    return [
+        other for key, other in plan.runs.items() if key in needed and not other.record(results).is_file()
+    ]
+
+
+def _list(plan: Plan, kind: Kind, args: argparse.Namespace) -> None:
+    results = options.results_of(args)
+    for run in plan.by_kind(kind):
+        print(f"{'done' if run.record(results).is_file() else 'to do':6} {run.id}")
+
+
+def _tell(run: Run, record: dict[str, Any]) -> None:
+    outcome = record.get("outcome", {})
+    reason = f" ({outcome['reason']})" if outcome.get("reason") else ""
+    print(f"{run.key}: {outcome.get('status', 'done')}{reason}")
+    for name, value in record.get("metrics", {}).items():
+        print(f"  {name:28} {value:.4g}" if isinstance(value, int | float) else f"  {name:28} {value}")

@@ -1,0 +1,74 @@
+"""Options that the commands share, with their defaults from ``params.yaml``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.overrides import load_yaml
+from mamo.specs.plan import Plan, make_plan
+
+ABLATIONS = Path("ablations")
+PARAMS = Path("params.yaml")
+_DEFAULTS = {"scale": "smoke", "results": "results", "reports": "reports", "releases": None}
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Add ``--scale``."""
+    parser.add_argument("--scale", metavar="NAME", help="a file of ablations/scales (default: params.yaml)")
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add ``--results``."""
+    parser.add_argument("--results", metavar="DIR", help="where runs lie (default: params.yaml)")
+
+
+def add_reports(parser: argparse.ArgumentParser) -> None:
+    """Add ``--reports``."""
+    parser.add_argument(
+        "--reports", metavar="DIR", help="where tables and figures lie (default: params.yaml)"
+    )
+
+
+def add_releases(parser: argparse.ArgumentParser) -> None:
+    """Add ``--releases``."""
+    parser.add_argument(
+        "--releases", metavar="DIR", help="the folder of the official releases (default: params.yaml)"
+    )
+
+
+def setting(args: argparse.Namespace, name: str) -> Any:
+    """An option's value: from the command line, else ``params.yaml``, else the built-in default."""
+    given = getattr(args, name, None)
+    if given is not None:
+        return given
+    params = load_yaml(PARAMS) if PARAMS.is_file() else {}
+    value = params.get(name)
+    return _DEFAULTS[name] if value is None else value
+
+
+def planned(args: argparse.Namespace, only: list[str] | None = None) -> Plan:
+    """The plan of the chosen scale."""
+    return make_plan(setting(args, "scale"), ABLATIONS, only=only or None)
+
+
+def results_of(args: argparse.Namespace) -> Path:
+    """The chosen scale's results."""
+    return Path(setting(args, "results")) / setting(args, "scale")
+
+
+def reports_of(args: argparse.Namespace) -> Path:
+    """The chosen scale's reports."""
+    return Path(setting(args, "reports")) / setting(args, "scale")
+
+
+def logs_of(args: argparse.Namespace) -> Path:
+    """The chosen scale's logs, as the workflow writes them."""
+    return Path("logs") / setting(args, "scale")
+
+
+def releases_of(args: argparse.Namespace) -> Path | None:
+    """The folder of the official releases, where one is named."""
+    value = setting(args, "releases")
+    return Path(value) if value else None

@@ -1,0 +1,77 @@
+"""``mamo report``: tables, figures and pages from the runs' records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mamo.cli import options
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "report",
+        help="write tables and figures from the records that exist",
+        description="Write the tables and figures of a scale from the records that exist; values of runs that have none are "
+        "shown as missing.",
+    )
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="e.g. table5 figure6 overview; none: all")
+    parser.add_argument(
+        "--collect",
+        type=Path,
+        metavar="FILE",
+        help="write the values of the one named page to FILE, and no page",
+    )
+    parser.add_argument(
+        "--values",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="read values from these files, not from records",
+    )
+    options.add_scale(parser)
+    options.add_results(parser)
+    options.add_reports(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    from mamo.reporting.collect import collect, read_values, write_values
+    from mamo.reporting.overview import write_overview
+    from mamo.reporting.pages import OVERVIEW, pages_of
+    from mamo.reporting.publish import publish
+    from mamo.specs.overrides import SpecError
+
+    plan = options.planned(args)
+    pages = pages_of(plan, options.ABLATIONS)
+    results, reports = options.results_of(args), options.reports_of(args)
+    wanted = args.pages or list(pages)
+    for name in wanted:
+        if name not in pages:
+            raise SpecError(f"scale '{plan.scale.name}' has no page '{name}' ({', '.join(pages)})")
+    if args.collect:
+        if len(args.pages) != 1 or args.pages[0] == OVERVIEW:
+            raise SpecError("--collect wants exactly one table or figure")
+        values = collect(plan, plan.tables[args.pages[0]], results)
+        if values["missing"]:
+            raise SpecError("these runs have no record yet:\n  " + "\n  ".join(values["missing"]))
+        write_values(values, args.collect)
+        return 0
+    given = {values["table"]: values for values in map(read_values, args.values or ())}
+    names = list(plan.tables) if OVERVIEW in wanted else [name for name in wanted if name in plan.tables]
+    found = {name: given.get(name) or collect(plan, plan.tables[name], results) for name in names}
+    for name in wanted:
+        page = pages[name]
+        if name == OVERVIEW:
+            write_overview(plan, found, page, reports, options.ABLATIONS)
+        else:
+            publish(plan, plan.tables[name], found[name], page, reports, options.ABLATIONS)
+        print(f"{reports / page.files[0]}{_gaps(found, [name] if name != OVERVIEW else names)}")
+    return 0
+
+
+def _gaps(found: dict[str, Any], names: list[str]) -> str:
+    missing = {run for name in names for run in found[name]["missing"]}
+    return f" ({len(missing)} runs have no record yet)" if missing else ""

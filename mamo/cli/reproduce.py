@@ -1,0 +1,163 @@
+"""``mamo reproduce``: everything that a scale's tables and figures need, with progress and a clear end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mamo.cli import options
+from mamo.cli.plan import KINDS
+from mamo.cli.progress import Progress, duration
+from mamo.cli.status import log_of, state_of
+from mamo.reporting.pages import OVERVIEW, Page, pages_of
+from mamo.specs.identity import Run
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan
+
+POLL_SECONDS = 1.0
+TAIL = 20
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "reproduce",
+        help="make the tables and figures of a scale, or some of them",
+        description="Run the workflow (Snakemake) for a scale: data, starting weights, pre-trainings, fine-tunings, tables, "
+        "figures. What is done already is not done again; after an interruption the same command goes on.",
+    )
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="e.g. table5 figure6; none: all of the scale"
+    )
+    parser.add_argument(
+        "--cores", default="all", metavar="N", help="jobs of one thread at once (default: all cores)"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="a Snakemake profile, e.g. slurm")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
+    options.add_scale(parser)
+    options.add_results(parser)
+    options.add_reports(parser)
+    options.add_releases(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    if not Path("Snakefile").is_file():
+        raise SpecError("there is no Snakefile here: call mamo reproduce in the project's root folder")
+    plan = options.planned(args)
+    for name in args.tables:
+        if name not in plan.tables:
+            raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(plan.tables)})")
+    results, reports = options.results_of(args), options.reports_of(args)
+    pages = pages_of(plan, options.ABLATIONS)
+    wanted = [pages[name] for name in args.tables] or list(pages.values())
+    names = [page.name for page in wanted if page.name != OVERVIEW]
+    runs = [
+        plan.runs[key]
+        for key in plan.runs
+        if key in plan.closure(k for n in names for k in plan.tables[n].inputs)
+    ]
+    open_runs = [run for run in runs if not run.record(results).is_file()]
+    open_pages = [page for page in wanted if not _published(page, results, reports)]
+    _announce(plan, runs, open_runs, open_pages)
+    if not (open_runs or open_pages):
+        print(f"Nothing to do: everything is made. See {_landing(wanted, reports)}")
+        return 0
+    if args.dry_run:
+        return 0
+    return _run(args, plan, open_runs, wanted)
+
+
+def _published(page: Page, results: Path, reports: Path) -> bool:
+    """Whether a page is there as planned, with the values that it shows."""
+    values = page.name == OVERVIEW or (results / "tables" / f"{page.id}.json").is_file()
+    return values and not page.stale(reports) and all((reports / file).is_file() for file in page.files)
+
+
+def _landing(wanted: list[Page], reports: Path) -> str:
+    return (
+        " ".join(str(reports / page.files[0]) for page in wanted)
+        if len(wanted) <= 3
+        else str(reports / "README.md")
+    )
+
+
+def _announce(plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: list[Page]) -> None:
+    print(f"Scale {plan.scale.name}: {plan.scale.title}")
+    if plan.scale.caveat:
+        print(" ".join(plan.scale.caveat.split()))
+    print(f"Cost of the whole scale: {' '.join(plan.scale.cost.split())}\n")
+    total, todo = Counter(run.kind for run in runs), Counter(run.kind for run in open_runs)
+    for kind in KINDS:
+        if total[kind]:
+            print(f"  {kind:9} {todo[kind]:4} to do, {total[kind] - todo[kind]:4} done")
+    print(f"  {'pages':9} {len(open_pages):4} to do\n")
+
+
+def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: list[Page]) -> int:
+    results, reports, logs = options.results_of(args), options.reports_of(args), options.logs_of(args)
+    logs.mkdir(parents=True, exist_ok=True)
+    log, command, began = logs / "snakemake.log", _snakemake(args), time.time()
+    print(f"{shlex.join(command)}\n  its own messages: {log}\n")
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            with Progress(len(open_runs)) as progress:
+                waiting = list(open_runs)
+                while True:
+                    ended = process.poll() is not None
+                    for run in [run for run in waiting if run.record(results).is_file()]:
+                        waiting.remove(run)
+                        progress.done(run, state_of(run, results, logs))
+                    if ended:
+                        break
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            process.wait()  # Snakemake had the same interrupt and ends its jobs
+            raise
+    took = duration(time.time() - began)
+    if process.returncode:
+        _failed(waiting, log, logs, began, took)
+        return 1
+    diverged = [run.key for run in open_runs if state_of(run, results, logs) == "diverged"]
+    print(f"\nDone in {took}: {len(open_runs)} runs. See {_landing(wanted, reports)}")
+    for key in diverged:
+        print(f"  diverged (a result, shown as ×): {key}")
+    return 0
+
+
+def _snakemake(args: argparse.Namespace) -> list[str]:
+    config = [f"{name}={options.setting(args, name)}" for name in ("scale", "results", "reports")]
+    if options.releases_of(args):
+        config.append(f"releases={options.releases_of(args)}")
+    # The one beside this Python, so that an environment that is not activated works too.
+    beside = Path(sys.executable).with_name("snakemake")
+    program = str(beside) if os.access(beside, os.X_OK) else shutil.which("snakemake")
+    if program is None:
+        raise SpecError("snakemake is not installed: install the project with its dependencies")
+    profile = ["--profile", args.profile] if args.profile else []
+    cores = [] if args.profile else ["--cores", str(args.cores)]
+    return [program, *profile, *cores, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
+
+
+def _failed(waiting: list[Run], log: Path, logs: Path, began: float, took: str) -> None:
+    """Say which jobs failed, and show the end of the first one's log."""
+    begun = [
+        run for run in waiting if log_of(run, logs).is_file() and log_of(run, logs).stat().st_mtime >= began
+    ]
+    print(f"\nFailed after {took}; {len(waiting)} runs are not done.", file=sys.stderr)
+    for run in begun:
+        print(f"  failed: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)
+    shown = log_of(begun[0], logs) if begun else log
+    print(f"\nThe end of {shown}:", file=sys.stderr)
+    lines = shown.read_text(encoding="utf-8", errors="replace").splitlines()
+    print("\n".join(f"  {line}" for line in lines[-TAIL:]), file=sys.stderr)
+    print("\nThe same command goes on with what is left.", file=sys.stderr)

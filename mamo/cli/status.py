@@ -1,0 +1,76 @@
+"""``mamo status``: what is done, diverged, unfinished or missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mamo.cli import options
+from mamo.cli.plan import KINDS
+from mamo.specs.identity import Run
+
+STATES = ("converged", "diverged", "skipped", "running", "failed", "to do")
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "status",
+        help="show which runs are done, diverged, running, failed or to do",
+        description="Count the runs of a scale by how they ended. Failed: a job has begun, left no record and does not run "
+        "any more, because of an error or because it was stopped; its log says which.",
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="only the runs of these tables")
+    parser.add_argument("--runs", action="store_true", help="list every run")
+    options.add_scale(parser)
+    options.add_results(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    plan = options.planned(args, args.tables)
+    results, logs = options.results_of(args), options.logs_of(args)
+    states = {key: state_of(run, results, logs) for key, run in plan.runs.items()}
+    print(f"Scale {plan.scale.name}\n\n{'':10}" + "".join(f"{state:>12}" for state in STATES))
+    for kind in KINDS:
+        count = Counter(states[run.key] for run in plan.by_kind(kind))
+        print(f"{kind:10}" + "".join(f"{count[state] or '-':>12}" for state in STATES))
+    if args.runs:
+        print()
+        for key, state in states.items():
+            print(f"{state:12}{key}")
+    for key, state in states.items():
+        if state == "failed":
+            print(f"\nfailed: {key}\n  log: {log_of(plan.runs[key], logs)}")
+    return 0
+
+
+def log_of(run: Run, logs: Path) -> Path:
+    """Where the workflow writes a run's log, below one scale's logs."""
+    return logs / run.kind / f"{run.id}.log"
+
+
+def state_of(run: Run, results: Path, logs: Path) -> str:
+    """How a run stands: one of ``STATES``."""
+    record = run.record(results)
+    if record.is_file():
+        return str(json.loads(record.read_text(encoding="utf-8"))["outcome"]["status"])
+    if _locked(run.directory(results) / ".lock"):
+        return "running"
+    return "failed" if log_of(run, logs).is_file() else "to do"
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process holds the lock under which a run is made."""
+    if not path.is_file():
+        return False
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,1 @@
+"""Writers of the generated releases, one module per official layout."""

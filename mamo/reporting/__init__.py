@@ -1,0 +1,1 @@
+"""From the runs' recorded metrics to published tables, figures and pages."""

@@ -1,0 +1,126 @@
+"""From runs' records to the values of one table or figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.plan import Cell, Plan, TablePlan
+
+# The columns of results.csv, one line per value.
+TIDY = ("table", "row", "column", "metric", "seed", "value", "chance", "run", "outcome")
+
+
+def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
+    """The values of a table from the records that exist.
+
+    Args:
+        results: the scale's results.
+
+    Returns:
+        plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``pretrainings`` (row -> a list
+        of ``{run, outcome, reason}``, one per seed) and ``missing`` (keys of runs without a record).
+
+    Raises:
+        KeyError: a run recorded no such metric; the message names both.
+    """
+    records = {key: _record(plan, key, results) for key in table.inputs}
+    name = table.ablation.name
+    cells = [line for cell in table.cells for line in _lines(name, cell, records)]
+    if table.ablation.kind == "statistics":
+        cells = [line for key in table.inputs for line in _counts(name, plan, key, records[key], results)]
+    return {
+        "table": name,
+        "scale": plan.scale.name,
+        "cells": cells,
+        "pretrainings": {
+            row: [_ending(key, records[key]) for key in keys] for row, keys in table.pretrainings.items()
+        },
+        "missing": [key for key, record in records.items() if record is None],
+    }
+
+
+def write_values(values: Mapping[str, Any], path: Path) -> None:
+    """Write collected values as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read what ``write_values`` wrote."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the cells of several tables to one CSV file, a line per value."""
+    import pandas as pd
+
+    lines = [cell for table in values for cell in table["cells"]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(lines, columns=list(TIDY)).to_csv(path, index=False)
+
+
+def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:
+    path = plan.runs[key].record(results)
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def _lines(table: str, cell: Cell, records: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """A cell's values, one per seed; null where the run has no record or did not converge."""
+    lines = []
+    for seed, key in enumerate(cell.runs):
+        record = records[key]
+        outcome = "missing" if record is None else record["outcome"]["status"]
+        value = chance = None
+        if record is not None and outcome == "converged":
+            if cell.metric not in record["metrics"]:
+                raise KeyError(
+                    f"{key} recorded no '{cell.metric}' (it has {', '.join(sorted(record['metrics']))})"
+                )
+            value, chance = record["metrics"][cell.metric], record["metrics"].get(f"chance/{cell.metric}")
+        lines.append(
+            dict(
+                zip(
+                    TIDY,
+                    (table, cell.row, cell.column, cell.metric, seed, value, chance, key, outcome),
+                    strict=True,
+                )
+            )
+        )
+    return lines
+
+
+def _counts(
+    table: str, plan: Plan, key: str, record: dict[str, Any] | None, results: Path
+) -> list[dict[str, Any]]:
+    """Images and texts of one prepared data set (Table 10), from its manifest."""
+    from mamo.data.statistics import statistics
+
+    run = plan.runs[key]
+    counts: Mapping[str, Any] = {}
+    if record is not None:
+        manifest = json.loads((run.directory(results) / "manifest.json").read_text(encoding="utf-8"))
+        counts = statistics(manifest)
+    outcome = "missing" if record is None else record["outcome"]["status"]
+    return [
+        dict(
+            zip(
+                TIDY,
+                (table, what, run.spec["dataset"], what, 0, counts.get(what), None, key, outcome),
+                strict=True,
+            )
+        )
+        for what in ("images", "texts")
+    ]
+
+
+def _ending(key: str, record: dict[str, Any] | None) -> dict[str, Any]:
+    if record is None:
+        return {"run": key, "outcome": "missing", "reason": None}
+    return {"run": key, "outcome": record["outcome"]["status"], "reason": record["outcome"].get("reason")}

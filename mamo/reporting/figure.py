@@ -1,0 +1,76 @@
+"""Curves of a figure ablation (paper Fig. 6): a row of panels per metric, a column per series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.ablation import AblationSpec
+
+
+def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: list[Path]) -> None:
+    """Draw the ablation's curves and save them once per file, in the format that its suffix names.
+
+    Points are means over seeds, with a bar of one standard deviation where there are several; a row whose runs diverged is a
+    cross on the axis. Colours are distinguishable with colour-blindness, and series also differ in their markers.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    import seaborn as sns
+
+    assert ablation.axes is not None, "checked by AblationSpec"
+    # Ids in an SVG are random unless salted: the same values then give the same file.
+    plt.rcParams.update({"svg.hashsalt": ablation.name, "font.size": 9})
+    cells = pd.DataFrame(values["cells"])
+    series = list(ablation.axes.series)
+    colours, markers = sns.color_palette("colorblind", len(series)), "osD^v"
+    figure, axes = plt.subplots(
+        len(ablation.columns),
+        len(series),
+        figsize=(3.4 * len(series), 2.5 * len(ablation.columns)),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for i, column in enumerate(ablation.columns):
+        for j, name in enumerate(series):
+            panel = axes[i, j]
+            rows = sorted((row for row in ablation.rows if row.series == name), key=lambda row: row.x or 0.0)
+            xs, means, spreads = [], [], []
+            for row in rows:
+                chosen = cells[(cells["row"] == row.key) & (cells["column"] == column.key)]
+                found = pd.to_numeric(chosen["value"]).dropna()
+                if len(found):
+                    xs.append(row.x)
+                    means.append(found.mean())
+                    spreads.append(found.std(ddof=1) if len(found) > 1 else 0.0)
+                elif (chosen["outcome"] != "missing").any():
+                    panel.plot(
+                        [row.x],
+                        [0.03],
+                        "x",
+                        color="0.2",
+                        transform=panel.get_xaxis_transform(),
+                        clip_on=False,
+                    )
+            bars = spreads if any(spreads) else None
+            panel.errorbar(
+                xs, means, yerr=bars, color=colours[j], marker=markers[j % len(markers)], capsize=3
+            )
+            panel.set_xticks([row.x for row in rows], [f"{row.x:.0%}" for row in rows])
+            panel.grid(alpha=0.3)
+            if i == len(ablation.columns) - 1:
+                panel.set_xlabel(ablation.axes.series[name])
+            if j == 0:
+                panel.set_ylabel(f"{column.group} {column.label}".strip() + " (%)")
+    figure.suptitle(title, fontsize=10)
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"Date": None} if file.suffix == ".svg" else {"Software": None}
+        figure.savefig(file, dpi=160, metadata=metadata)
+    plt.close(figure)

@@ -1,0 +1,43 @@
+"""The first page of a scale's reports: every table and figure in one place, and all values in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.reporting.collect import write_results
+from mamo.reporting.pages import Page, pages_of
+from mamo.reporting.publish import caveat, heading, own_table, reported
+from mamo.reporting.tables import make_table
+from mamo.specs.plan import Plan
+
+
+def write_overview(
+    plan: Plan, values: Mapping[str, Mapping[str, Any]], page: Page, reports: Path, ablations: Path
+) -> None:
+    """Write ``README.md`` and ``results.csv``.
+
+    Args:
+        values: table name -> what ``collect`` gave for it.
+        reports: the scale's reports.
+    """
+    reports.mkdir(parents=True, exist_ok=True)
+    write_results([values[name] for name in plan.tables], reports / "results.csv")
+    scale = plan.scale
+    pages = pages_of(plan, ablations)
+    parts = [page.mark, f"# {scale.title}", caveat(scale).rstrip()]
+    parts.append(
+        f"Everything at scale `{scale.name}`. Cost: {' '.join(scale.cost.split())} Each heading leads to the page with the "
+        "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv)."
+    )
+    for name, table in plan.tables.items():
+        ablation = table.ablation
+        parts.append(f"## [{heading(ablation)}]({pages[name].files[0]})")
+        parts.append(" ".join(ablation.question.split()))
+        drawing = next((file for file in pages[name].files if file.endswith(".png")), None)
+        if drawing:
+            parts.append(f"![{heading(ablation)}]({drawing})")
+        else:
+            parts.append(own_table(make_table(ablation, values[name], reported(ablation, ablations))))
+    (reports / page.files[0]).write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")

@@ -1,0 +1,86 @@
+"""The published pages of a plan, and whether a published page is the planned one.
+
+A page depends on its runs, on the paper's numbers beside them and on the code that renders it. Its digest covers all three and
+stands in the page's first line, so that a stale page is known without modification times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from mamo.specs.identity import digest
+from mamo.specs.plan import Plan, TablePlan
+
+OVERVIEW = "overview"
+_MARK = "<!-- mamo page "
+
+
+@dataclass(frozen=True)
+class Page:
+    """One published page.
+
+    Attributes:
+        name: the ablation's name, or ``overview``.
+        digest: of everything that the page shows.
+        files: file names below ``reports/<scale>``; the first one is the Markdown page.
+    """
+
+    name: str
+    digest: str
+    files: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Name and digest, as in the file name of the page's values."""
+        return f"{self.name}-{self.digest}"
+
+    @property
+    def mark(self) -> str:
+        """The first line of the Markdown page."""
+        return f"{_MARK}{self.id} -->"
+
+    def stale(self, reports: Path) -> bool:
+        """Whether ``reports`` (one scale's) holds this page with another digest or none; False where it holds no page."""
+        path = reports / self.files[0]
+        if not path.is_file():
+            return False
+        with path.open(encoding="utf-8") as file:
+            return file.readline().rstrip("\n") != self.mark
+
+
+def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]:
+    """The pages of a plan by name: one per ablation, and the overview of them all."""
+    pages = {name: _page(plan, table, ablations) for name, table in plan.tables.items()}
+    everything = digest({"pages": sorted(page.id for page in pages.values()), "scale": _scale_words(plan)})
+    return pages | {OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv"))}
+
+
+def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
+    name, paper = table.ablation.name, table.ablation.paper
+    # Whatever the edition: a change of the paper's numbers changes the page.
+    reported = sorted((ablations / "paper").rglob(f"{paper}.yaml")) if paper else []
+    value = {
+        "table": table.digest,
+        "paper": [_file_digest(path) for path in reported],
+        "scale": _scale_words(plan),
+        "code": _code_digest(),
+    }
+    suffixes = ("md", "csv", "tex") + (("png", "svg") if table.ablation.kind == "figure" else ())
+    return Page(name, digest(value), tuple(f"{name}.{suffix}" for suffix in suffixes))
+
+
+def _scale_words(plan: Plan) -> list[str | None]:
+    return [plan.scale.name, plan.scale.title, plan.scale.caveat]
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _code_digest() -> str:
+    """Of the modules beside this one: pages are rendered anew when the rendering changes."""
+    return digest({path.name: _file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))})

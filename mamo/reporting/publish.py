@@ -1,0 +1,130 @@
+"""One published page: Markdown, CSV and LaTeX of a table, and the drawing of a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.reporting.figure import draw
+from mamo.reporting.latex import latex_table
+from mamo.reporting.markdown import escape, markdown_table
+from mamo.reporting.pages import Page
+from mamo.reporting.paper import PaperTable, load_paper
+from mamo.reporting.tables import NONE, Line, Table, make_table
+from mamo.specs.ablation import AblationSpec
+from mamo.specs.plan import Plan, TablePlan
+from mamo.specs.scale import Scale
+
+
+def publish(
+    plan: Plan, table: TablePlan, values: Mapping[str, Any], page: Page, reports: Path, ablations: Path
+) -> None:
+    """Write a page's files below ``reports``, the Markdown page last.
+
+    Args:
+        values: from ``collect``.
+        reports: the scale's reports.
+        ablations: the folder of the ablation files and the paper's numbers.
+    """
+    ablation = table.ablation
+    reports.mkdir(parents=True, exist_ok=True)
+    paper = reported(ablation, ablations)
+    shown = make_table(ablation, values, paper)
+    title = f"{heading(ablation)} ({plan.scale.name})"
+    write_csv(shown, reports / f"{page.name}.csv")
+    (reports / f"{page.name}.tex").write_text(latex_table(shown, title, f"tab:{page.name}"), encoding="utf-8")
+    drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
+    if drawings:
+        draw(ablation, values, title, drawings)
+    (reports / page.files[0]).write_text(_page(plan, ablation, values, shown, paper, page), encoding="utf-8")
+
+
+def reported(ablation: AblationSpec, ablations: Path) -> PaperTable | None:
+    """The paper's numbers for an ablation, or None where it has none."""
+    return load_paper(ablation.paper, ablations) if ablation.paper else None
+
+
+def heading(ablation: AblationSpec) -> str:
+    """For example ``Table 5: Ablation of the pre-training tasks``; without a counterpart in the paper, the title alone."""
+    word = ablation.paper or ""
+    number = word.lstrip("abcdefghijklmnopqrstuvwxyz")
+    return (
+        f"{word.removesuffix(number).capitalize()} {number}: {ablation.title}"
+        if number.isdigit()
+        else ablation.title
+    )
+
+
+def caveat(scale: Scale) -> str:
+    """The scale's caveat as a quotation, with a blank line after it; '' at paper scale."""
+    return f"> **Scale `{scale.name}`.** {' '.join(scale.caveat.split())}\n\n" if scale.caveat else ""
+
+
+def own_table(table: Table) -> str:
+    """Our rows with chance under them, and the meanings of the signs."""
+    lines = [*table.ours, *([table.chance] if table.chance else [])]
+    shown = [i for i, _ in enumerate(table.headings) if any(line.texts[i] != NONE for line in lines)]
+    headings = [table.headings[i] for i in shown]
+    text = markdown_table(
+        headings, [Line(line.key, line.label, tuple(line.texts[i] for i in shown)) for line in lines]
+    )
+    legend = "; ".join(f"{sign} {meaning}" for sign, meaning in table.legend.items())
+    return text + (f"\n\n{legend}." if legend else "")
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """The table as it is shown, with a column that says whose row it is."""
+    import pandas as pd
+
+    sections = [
+        ("ours", table.ours),
+        ("chance", (table.chance,) if table.chance else ()),
+        ("paper", table.reported),
+    ]
+    rows = [[section, line.key, line.label, *line.texts] for section, lines in sections for line in lines]
+    pd.DataFrame(rows, columns=["source", "key", "label", *(h.key for h in table.headings)]).to_csv(
+        path, index=False
+    )
+
+
+def _page(
+    plan: Plan,
+    ablation: AblationSpec,
+    values: Mapping[str, Any],
+    shown: Table,
+    paper: PaperTable | None,
+    page: Page,
+) -> str:
+    parts = [
+        page.mark,
+        f"# {heading(ablation)}",
+        caveat(plan.scale).rstrip(),
+        f"**Question.** {' '.join(ablation.question.split())}",
+        f"**Expected.** {' '.join(ablation.hypothesis.split())}",
+        f"## Ours (scale `{plan.scale.name}`)",
+    ]
+    parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
+    parts.append(own_table(shown))
+    if shown.reported:
+        parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
+        parts.append(" ".join(note for note in paper.notes) if paper else "")
+    notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
+    if notes:
+        parts += ["## Notes", "\n".join(f"- {' '.join(note.split())}" for note in notes)]
+    runs = _runs(ablation, values)
+    parts += ["## Runs", runs] if runs else []
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _runs(ablation: AblationSpec, values: Mapping[str, Any]) -> str:
+    """Which pre-training stands behind each row, and how it ended."""
+    labels = {row.key: row.label for row in ablation.rows}
+    lines = []
+    for row, endings in values["pretrainings"].items():
+        for ending in endings:
+            reason = f": {ending['reason']}" if ending["reason"] else ""
+            lines.append(f"- {escape(labels[row])}: `{ending['run']}` ({ending['outcome']}{reason})")
+    if ablation.kind == "statistics":
+        lines = [f"- `{run}`" for run in dict.fromkeys(cell["run"] for cell in values["cells"])]
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""A split's images and texts, each encoded once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mamo.data.loader import image_batches
+from mamo.data.records import Prepared, PreparedError
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.model.mamo import Mamo
+from mamo.tasks.evaluating import device_of
+
+
+class Gallery(NamedTuple):
+    """N images in the order of first appearance, M texts in the order of the records."""
+
+    image_NE: Tensor
+    """ITC projections of unit length."""
+    text_ME: Tensor
+    image_of_text: Tensor
+    """(M,) index of each text's image."""
+    visual: Tensor | None
+    """(N, V, D) features, if they were to be kept."""
+    text: Tensor | None
+    """(M, L, D) features, zero behind a text's end."""
+    mask: Tensor
+    """(M, L)"""
+
+    @property
+    def similarity(self) -> Tensor:
+        """Cosine of every image and every text: (N, M), in full precision, so that near candidates do not tie."""
+        with torch.autocast(self.image_NE.device.type, enabled=False):
+            return self.image_NE @ self.text_ME.T
+
+
+def encode_gallery(
+    network: Mamo,
+    tokenizer: Tokenizer,
+    transform: EvalTransform,
+    data: Prepared,
+    split: str,
+    batch_size: int,
+    keep_features: bool = True,
+) -> Gallery:
+    """Encode every image and every text of a split; mode, precision and gradients are the caller's.
+
+    Raises:
+        PreparedError: the split is empty.
+    """
+    records = data.records(split)
+    if len(records) == 0:
+        raise PreparedError(f"{data.path}, split '{split}': there are no texts; prepare it anew")
+    rows = records.column("image").to_pylist()
+    place = {row: index for index, row in enumerate(dict.fromkeys(rows))}
+    device = device_of(network)
+    image_NE, visual = _images(network, transform, data, list(place), batch_size, keep_features)
+    ids, mask = tokenizer.encode(records.column("text").to_pylist(), network.spec.max_words)
+    text_ME, text = _texts(network, ids.to(device), mask.to(device), batch_size, keep_features)
+    image_of_text = torch.tensor([place[row] for row in rows], device=device)
+    return Gallery(image_NE, text_ME, image_of_text, visual, text, mask.to(device))
+
+
+def _images(
+    network: Mamo, transform: EvalTransform, data: Prepared, rows: list[int], batch_size: int, keep: bool
+) -> tuple[Tensor, Tensor | None]:
+    """ITC projections of the images, and their features if they are to be kept."""
+    device = device_of(network)
+    projections, features = [], []
+    for images in image_batches(data.images, rows, transform, batch_size, torch.get_num_threads()):
+        encoded = network.encode_image(images.to(device))
+        with torch.autocast(device.type, enabled=False):
+            projections.append(network.project_image(encoded.float()))
+        if keep:
+            features.append(encoded)
+    return torch.cat(projections), torch.cat(features) if keep else None
+
+
+def _texts(
+    network: Mamo, ids_ML: Tensor, mask_ML: Tensor, batch_size: int, keep: bool
+) -> tuple[Tensor, Tensor | None]:
+    """ITC projections of the texts, and their features if they are to be kept; texts of like length go together."""
+    lengths = mask_ML.sum(1)
+    projections: Tensor | None = None
+    features: Tensor | None = None
+    for part in lengths.argsort(stable=True).split(batch_size):
+        longest = int(lengths[part].max())
+        encoded = network.encode_text(ids_ML[part, :longest], mask_ML[part, :longest])
+        with torch.autocast(encoded.device.type, enabled=False):
+            projected = network.project_text(encoded.float())
+        if projections is None:
+            projections = projected.new_empty(len(ids_ML), projected.shape[1])
+            features = encoded.new_zeros(*ids_ML.shape, encoded.shape[2]) if keep else None
+        projections[part] = projected
+        if features is not None:
+            features[part, :longest] = encoded
+    assert projections is not None
+    return projections, features

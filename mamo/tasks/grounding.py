@@ -1,0 +1,182 @@
+"""Weakly supervised grounding: ITC + ITM, then Grad-CAM of ITM's score over proposals (section 4.3, appendix A).
+
+No box is used in training, nor in choosing weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamo.data.loader import image_batches
+from mamo.data.records import Prepared, PreparedError
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
+from mamo.model.mamo import Mamo
+from mamo.specs.finetune import GroundingSpec
+from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.boxes import box_iou, choose_box
+from mamo.tasks.evaluating import by_image, device_of, evaluating
+from mamo.tasks.gallery import encode_gallery
+from mamo.tasks.recall import shortlist
+from mamo.tasks.task import DownstreamTask, Evaluation
+
+SPLITS = ("val", "testA", "testB")
+
+
+class GroundingTask(DownstreamTask):
+    """Referring expressions: which of the proposed boxes is meant?
+
+    Args:
+        network: pre-trained, already at the task's image size.
+        spec: the job.
+        tokenizer: of the network's vocabulary.
+        transform_eval: stored JPEG to model input.
+
+    Raises:
+        ValueError: the spec's layer does not exist, or is the last one.
+    """
+
+    def __init__(
+        self, network: Mamo, spec: GroundingSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.transform_eval = transform_eval
+        fusion_attention(network, spec.layer)  # is there such a layer?
+        if spec.layer == len(network.fusion.layers):
+            raise ValueError(
+                f"layer {spec.layer} is the last fusion layer: ITM's score reads its [CLS] alone, so the words' attention "
+                f"there has no gradient; set layer to one of 1 to {spec.layer - 1}"
+            )
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """See :func:`alignment_losses`."""
+        return alignment_losses(self.network, batch)
+
+    def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """Where a text's sub-words look for what makes the pair match: (B, g, g), not negative.
+
+        The maps of a text's sub-words are averaged; [CLS], [SEP] and padding, which name nothing, are left out.
+        """
+        words_BL = (~self.tokenizer.special_mask(ids_BL)).float()
+        with torch.no_grad(), self._autocast():
+            text = self.network.encode_text(ids_BL, mask_BL)
+        attention = fusion_attention(self.network, self.spec.layer)
+        with self._autocast():
+            relevance = attention_relevance(
+                attention, lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1]
+            )
+        maps = split_relevance(relevance, self.network.vision.grid).words_on_patches
+        return torch.einsum("bl,blgh->bgh", words_BL / words_BL.sum(1, keepdim=True).clamp(min=1), maps)
+
+    def choose(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The chosen proposal of every record, -1 for none; an image is encoded once for all its texts."""
+        device, size = device_of(self), self.spec.eval_batch_size
+        chosen = torch.full((len(records),), -1)
+        groups = list(by_image([record["image"] for record in records], size))
+        rows = [row for group in groups for row in group.images]
+        images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
+        with self._steady():
+            for group, image in zip(groups, images, strict=True):
+                with torch.no_grad(), self._autocast():
+                    visual = self.network.encode_image(image.to(device))
+                for start in range(0, len(group.records), size):
+                    part = group.records[start : start + size]
+                    ids, mask = self.tokenizer.encode(
+                        [records[i]["text"] for i in part], self.network.spec.max_words
+                    )
+                    places = group.places[start : start + size].to(device)
+                    heat = self.heat(visual[places], ids.to(device), mask.to(device)).cpu()
+                    boxes, present = _padded([records[i]["proposals"] for i in part])
+                    side = self.network.spec.image_size
+                    chosen[part] = choose_box(heat, boxes, present, side, self.spec.area_exponent)
+        return chosen.tolist()
+
+    def validate(self, data: Prepared) -> float:
+        """Mean reciprocal rank, in percent, of the right image for each text of val, by ITC.
+
+        Grounding accuracy would choose weights by boxes, which weak supervision does without.
+        """
+        with evaluating(self, self.spec.precision):
+            gallery = encode_gallery(
+                self.network,
+                self.tokenizer,
+                self.transform_eval,
+                data,
+                "val",
+                self.spec.eval_batch_size,
+                False,
+            )
+            images = torch.arange(len(gallery.image_NE), device=gallery.image_NE.device)
+            ranks = shortlist(gallery.similarity.T, gallery.image_of_text, images, 1).first
+        return 100.0 * (1.0 / ranks.double()).mean().item()
+
+    def test(self, data: Prepared) -> Evaluation:
+        """Accuracy on val, testA and testB; chance takes one of the proposals at random.
+
+        ``items`` holds, for every text, whether the chosen box is right and its IoU with the true one (0 where none was
+        chosen).
+
+        Raises:
+            PreparedError: a split is empty.
+        """
+        metrics: dict[str, float] = {}
+        items: dict[str, list[Any]] = {"split": [], "ref_id": [], "correct": [], "iou": []}
+        for split in SPLITS:
+            records = list(data.records(split))
+            if not records:
+                raise PreparedError(
+                    f"{data.path}, split '{split}': there are no expressions; prepare it anew"
+                )
+            chosen = self.choose(data, records)
+            overlaps = [_overlaps(record) for record in records]
+            ious = [float(row[i]) if i >= 0 else 0.0 for row, i in zip(overlaps, chosen, strict=True)]
+            correct = [i >= 0 and iou >= self.spec.iou for i, iou in zip(chosen, ious, strict=True)]
+            shares = [(row >= self.spec.iou).double().mean().item() if len(row) else 0.0 for row in overlaps]
+            metrics[f"{split}_accuracy"] = 100.0 * sum(correct) / len(records)
+            metrics[f"chance/{split}_accuracy"] = 100.0 * sum(shares) / len(records)
+            items["split"] += [split] * len(records)
+            items["ref_id"] += [record["ref_id"] for record in records]
+            items["correct"] += correct
+            items["iou"] += ious
+        return Evaluation(metrics, items)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.spec.precision == "bf16"
+        return torch.autocast(device_of(self).type, torch.bfloat16, enabled=enabled)
+
+    @contextmanager
+    def _steady(self) -> Iterator[None]:
+        """Evaluation mode, with gradients still to be had."""
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)
+
+
+def _overlaps(record: Mapping[str, Any]) -> Tensor:
+    """IoU of each proposal with the true box: (P,)."""
+    proposals = torch.tensor(record["proposals"], dtype=torch.double).reshape(-1, 4)
+    return box_iou(proposals, torch.tensor(record["box"], dtype=torch.double))
+
+
+def _padded(proposals: Sequence[Sequence[Sequence[float]]]) -> tuple[Tensor, Tensor]:
+    """Lists of boxes -> (B, P, 4) and (B, P), True where there is one; P is at least 1."""
+    most = max(1, *(len(boxes) for boxes in proposals)) if proposals else 1
+    padded = torch.zeros(len(proposals), most, 4)
+    present = torch.zeros(len(proposals), most, dtype=torch.bool)
+    for row, boxes in enumerate(proposals):
+        if boxes:
+            padded[row, : len(boxes)] = torch.tensor(boxes)
+            present[row, : len(boxes)] = True
+    return padded, present

@@ -1,0 +1,127 @@
+"""NLVR2: is a sentence true of two photos? Two pairs, then paired attention (section 4.3, appendix A)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mamo.data.loader import image_batches
+from mamo.data.records import Prepared, PreparedError
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.model.mamo import Mamo
+from mamo.model.paired_attention import PairedAttention
+from mamo.specs.finetune import Nlvr2Spec
+from mamo.tasks.evaluating import by_image, device_of, evaluating
+from mamo.tasks.task import DownstreamTask, Evaluation
+
+SPLITS = ("dev", "test")
+
+
+class Nlvr2Task(DownstreamTask):
+    """Cross-entropy of true and false.
+
+    Args:
+        network: pre-trained, already at the task's image size.
+        spec: the job.
+        tokenizer: of the network's vocabulary.
+        transform_eval: stored JPEG to model input.
+    """
+
+    def __init__(
+        self, network: Mamo, spec: Nlvr2Spec, tokenizer: Tokenizer, transform_eval: EvalTransform
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.transform_eval = transform_eval
+        self.pair = PairedAttention(network.spec.width, network.spec.heads, network.spec.dropout)
+
+    def newly_initialised(self) -> Iterable[nn.Module]:
+        """The paired attention with its classifier."""
+        return (self.pair,)
+
+    def logits(self, left_BVD: Tensor, right_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """Scores of "false" and "true" from both images' features and the sentence: (B, 2).
+
+        The sentence is encoded once and fused with both images in one call.
+        """
+        text = self.network.encode_text(ids_BL, mask_BL)
+        both = torch.cat([left_BVD, right_BVD])
+        fused = self.network.fuse(both, text.repeat(2, 1, 1), mask_BL.repeat(2, 1))
+        left, right = torch.cat([fused.image, fused.text], 1).chunk(2)
+        mask = torch.cat([mask_BL.new_ones(left_BVD.shape[:2]), mask_BL], 1)
+        return self.pair(left, right, mask, mask)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Cross-entropy.
+
+        Args:
+            batch: image and image2 (B, 3, S, S), ids and mask (B, L), label (B,), 1 for true.
+        """
+        left, right = self.network.encode_image(torch.cat([batch["image"], batch["image2"]])).chunk(2)
+        logits = self.logits(left, right, batch["ids"], batch["mask"])
+        return {"loss": F.cross_entropy(logits.float(), batch["label"])}
+
+    def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
+        """1 where a sentence is taken for true, else 0; photos are encoded once for all their sentences."""
+        device, size = device_of(self), self.spec.eval_batch_size
+        labels = torch.zeros(len(records), dtype=torch.long)
+        with evaluating(self, self.spec.precision):
+            groups = list(by_image([(record["image"], record["image2"]) for record in records], size))
+            rows = [row for group in groups for pair in group.images for row in pair]
+            images = image_batches(data.images, rows, self.transform_eval, 2 * size, torch.get_num_threads())
+            for group, image in zip(groups, images, strict=True):
+                visual = self.network.encode_image(image.to(device)).unflatten(0, (-1, 2))
+                for start in range(0, len(group.records), size):
+                    part = group.records[start : start + size]
+                    ids, mask = self.tokenizer.encode(
+                        [records[i]["text"] for i in part], self.network.spec.max_words
+                    )
+                    left, right = visual[group.places[start : start + size].to(device)].unbind(1)
+                    logits = self.logits(left, right, ids.to(device), mask.to(device))
+                    labels[part] = logits.argmax(1).cpu()
+        return labels.tolist()
+
+    def correct(self, data: Prepared, split: str) -> list[bool]:
+        """Whether each sentence of a split is judged rightly.
+
+        Raises:
+            PreparedError: the split is empty.
+        """
+        records = list(data.records(split))
+        if not records:
+            raise PreparedError(f"{data.path}, split '{split}': there are no sentences; prepare it anew")
+        return [
+            label == record["label"]
+            for label, record in zip(self.predict(data, records), records, strict=True)
+        ]
+
+    def validate(self, data: Prepared) -> float:
+        """Accuracy on dev in percent."""
+        return _percent(self.correct(data, "dev"))
+
+    def test(self, data: Prepared) -> Evaluation:
+        """Accuracy on dev and test; chance is the training set's majority label."""
+        train = data.records("train").column("label").to_pylist()
+        majority = int(2 * sum(train) >= len(train))
+        metrics: dict[str, float] = {}
+        items: dict[str, list[Any]] = {"identifier": [], "split": [], "correct": []}
+        for split in SPLITS:
+            correct = self.correct(data, split)
+            labels = data.records(split).column("label").to_pylist()
+            metrics[f"{split}_accuracy"] = _percent(correct)
+            metrics[f"chance/{split}_accuracy"] = _percent([label == majority for label in labels])
+            items["identifier"] += data.records(split).column("identifier").to_pylist()
+            items["split"] += [split] * len(correct)
+            items["correct"] += correct
+        return Evaluation(metrics, items)
+
+
+def _percent(correct: Sequence[bool]) -> float:
+    return 100 * sum(correct) / len(correct)

@@ -1,0 +1,110 @@
+"""Image-text retrieval: fine-tuning with ITC + ITM, an ITC shortlist re-ranked by ITM (section 4.3, appendix A)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamo.data.records import Prepared
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.model.mamo import Mamo
+from mamo.specs.finetune import RetrievalSpec
+from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.evaluating import evaluating
+from mamo.tasks.gallery import Gallery, encode_gallery
+from mamo.tasks.recall import recall_metrics, rerank, shortlist
+from mamo.tasks.task import DownstreamTask, Evaluation
+
+
+class RetrievalTask(DownstreamTask):
+    """Text retrieval (an image asks for its captions) and image retrieval (a caption asks for its image).
+
+    Args:
+        network: pre-trained, already at the task's image size.
+        spec: the job.
+        tokenizer: of the network's vocabulary.
+        transform_eval: stored JPEG to model input.
+    """
+
+    def __init__(
+        self, network: Mamo, spec: RetrievalSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.transform_eval = transform_eval
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """See :func:`alignment_losses`."""
+        return alignment_losses(self.network, batch)
+
+    def evaluate(self, data: Prepared, split: str) -> Evaluation:
+        """Recall at 1, 5 and 10 in both directions over a whole split.
+
+        ``items`` holds one rank per query: ``index`` counts images in the order of first appearance for ``tr``, captions in
+        the order of the records for ``ir``.
+
+        Raises:
+            PreparedError: the split is empty.
+        """
+        with evaluating(self, self.spec.precision):
+            gallery = encode_gallery(
+                self.network, self.tokenizer, self.transform_eval, data, split, self.spec.eval_batch_size
+            )
+            similarity, of_text = gallery.similarity, gallery.image_of_text
+            images = torch.arange(len(similarity), device=of_text.device)
+            texts = shortlist(similarity, images, of_text, self.spec.shortlist)
+            pictures = shortlist(similarity.T, of_text, images, self.spec.shortlist)
+            captions = torch.arange(len(of_text), device=of_text.device)
+            # Pairs as single numbers: those that both directions shortlist are scored once.
+            of_images = images[:, None] * len(captions) + texts.candidates
+            of_captions = pictures.candidates * len(captions) + captions[:, None]
+            pairs, where = torch.cat([of_images.flatten(), of_captions.flatten()]).unique(return_inverse=True)
+            pairs_2P = torch.stack([pairs // len(captions), pairs % len(captions)])
+            scores = match(self.network, gallery, pairs_2P, self.spec.eval_batch_size)[where]
+            text_scores, picture_scores = scores.split(
+                [texts.candidates.numel(), pictures.candidates.numel()]
+            )
+            text_ranks = rerank(texts, text_scores.view_as(texts.candidates)).cpu()
+            image_ranks = rerank(pictures, picture_scores.view_as(pictures.candidates)).cpu()
+        metrics = recall_metrics(text_ranks, image_ranks, of_text.bincount().tolist())
+        items: dict[str, list[Any]] = {
+            "direction": ["tr"] * len(text_ranks) + ["ir"] * len(image_ranks),
+            "index": [*range(len(text_ranks)), *range(len(image_ranks))],
+            "rank": text_ranks.tolist() + image_ranks.tolist(),
+        }
+        return Evaluation(metrics, items)
+
+    def validate(self, data: Prepared) -> float:
+        """Mean recall on val in percent (X-VLM)."""
+        return self.evaluate(data, "val").metrics["mean_recall"]
+
+    def test(self, data: Prepared) -> Evaluation:
+        """Recall on the test split."""
+        return self.evaluate(data, "test")
+
+
+def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) -> Tensor:
+    """How much ITM holds each (image, text) pair for a match: (P,), "matched" over "not matched" in logits.
+
+    That orders pairs as the probability does, without its saturation at 1. Texts of like length are scored together.
+
+    Raises:
+        ValueError: the gallery was encoded without its features.
+    """
+    if gallery.visual is None or gallery.text is None:
+        raise ValueError("ITM needs the gallery's features: encode it with keep_features")
+    lengths = gallery.mask.sum(1)[pairs_2P[1]]
+    scores = torch.empty(pairs_2P.shape[1], device=pairs_2P.device)
+    for part in lengths.argsort(stable=True).split(batch_size):
+        image, text = pairs_2P[:, part]
+        longest = int(lengths[part[-1]])
+        logits = matching_logits(
+            network, gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
+        )
+        scores[part] = logits[:, 1] - logits[:, 0]
+    return scores

@@ -1,0 +1,187 @@
+"""Visual question answering: a decoder learns to generate answers and ranks a list of them (appendix A)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamo.data.loader import image_batches
+from mamo.data.records import Prepared, PreparedError
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.model.decoder import AnswerDecoder, Context, context_of
+from mamo.model.mamo import Mamo
+from mamo.specs.finetune import VqaSpec
+from mamo.tasks.evaluating import by_image, device_of, evaluating
+from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
+
+VALIDATION_QUESTIONS = 1000  # the first of val: enough to choose weights by, and validation stays cheap
+CANDIDATES_AT_ONCE = 128
+SUBMISSION = "vqa_submission.json"
+
+
+class VqaTask(DownstreamTask):
+    """Conditional language modelling of answers; evaluation picks among a fixed list of candidates.
+
+    Args:
+        network: pre-trained, already at the task's image size.
+        spec: the job.
+        tokenizer: of the network's vocabulary.
+        transform_eval: stored JPEG to model input.
+        answers: candidates in normalised form, most frequent first (``mamo.data.candidates``).
+
+    Raises:
+        ValueError: no candidates.
+    """
+
+    def __init__(
+        self,
+        network: Mamo,
+        spec: VqaSpec,
+        tokenizer: Tokenizer,
+        transform_eval: EvalTransform,
+        answers: Sequence[str],
+    ) -> None:
+        super().__init__()
+        if not answers:
+            raise ValueError(
+                "no answer candidates: lower min_answer_count, or prepare vqa2 with its annotations"
+            )
+        self.network = network
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.transform_eval = transform_eval
+        self.answers = list(answers)
+        self.decoder = AnswerDecoder(network, spec.decoder_layers, tokenizer.cls_id)
+        ids, mask = self._encode_answers(self.answers)
+        self.register_buffer("candidate_ids", ids, persistent=False)
+        self.register_buffer("candidate_mask", mask, persistent=False)
+        self.candidate_ids: Tensor
+        self.candidate_mask: Tensor
+
+    def _encode_answers(self, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Sub-words closed by [SEP], without [CLS], and their mask: (M, T) each."""
+        ids, mask = self.tokenizer.encode(answers, self.network.spec.max_words)
+        return ids[:, 1:], mask[:, 1:]
+
+    def context(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Context:
+        """Encode questions and fuse them with their images' features."""
+        text = self.network.encode_text(ids_BL, mask_BL)
+        return context_of(self.network.fuse(visual_BVD, text, mask_BL), mask_BL)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The weighted negative log-likelihood of all answers, per question.
+
+        Args:
+            batch: image (B, 3, S, S), ids and mask (B, L) of the questions, ``answers`` B lists of texts and
+                ``weights`` B lists of their weights.
+        """
+        image, ids, mask = batch["image"], batch["ids"], batch["mask"]
+        counts = torch.tensor([len(answers) for answers in batch["answers"]])
+        given = torch.arange(int(counts.max())) < counts[:, None]
+        flat_ids, flat_mask = self._encode_answers(
+            [answer for answers in batch["answers"] for answer in answers]
+        )
+        ids_BAT = flat_ids.new_full((*given.shape, flat_ids.shape[1]), self.tokenizer.pad_id)
+        mask_BAT = torch.zeros_like(ids_BAT)
+        weights_BA = torch.zeros(given.shape)
+        ids_BAT[given], mask_BAT[given] = flat_ids, flat_mask
+        weights_BA[given] = torch.tensor([weight for weights in batch["weights"] for weight in weights])
+
+        context = self.context(self.network.encode_image(image), ids, mask)
+        log_BA = self.decoder(ids_BAT.to(image.device), mask_BAT.to(image.device), context)
+        return {"loss": -(weights_BA.to(image.device) * log_BA).sum() / len(image)}
+
+    def rank(self, context: Context) -> tuple[Tensor, Tensor]:
+        """Score candidates by their log-probability.
+
+        The likeliest first sub-words decide which ``shortlist`` candidates are scored in full; candidates
+        that share a first sub-word keep the order of the list.
+
+        Returns:
+            indices of candidates and their log-probabilities, both (B, shortlist).
+        """
+        batch, candidates = len(context.states), len(self.answers)
+        if self.spec.shortlist < candidates:
+            first = self.decoder.first(context)[:, self.candidate_ids[:, 0]]
+            chosen = torch.sort(first, dim=1, descending=True, stable=True).indices[:, : self.spec.shortlist]
+        else:
+            chosen = torch.arange(candidates, device=context.states.device).expand(batch, -1)
+        parts = [
+            self.decoder(self.candidate_ids[part], self.candidate_mask[part], context)
+            for part in chosen.split(CANDIDATES_AT_ONCE, 1)
+        ]
+        return chosen, torch.cat(parts, 1)
+
+    def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The best candidate for each question; an image is encoded once for all questions about it."""
+        device, size = device_of(self), self.spec.eval_batch_size
+        best = torch.zeros(len(records), dtype=torch.long)
+        with evaluating(self, self.spec.precision):
+            groups = list(by_image([record["image"] for record in records], size))
+            rows = [row for group in groups for row in group.images]
+            images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
+            for group, image in zip(groups, images, strict=True):
+                visual = self.network.encode_image(image.to(device))
+                for start in range(0, len(group.records), size):
+                    part = group.records[start : start + size]
+                    texts = [records[i]["question"] for i in part]
+                    ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
+                    places = group.places[start : start + size].to(device)
+                    chosen, scores = self.rank(self.context(visual[places], ids.to(device), mask.to(device)))
+                    best[part] = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0].cpu()
+        return [self.answers[i] for i in best.tolist()]
+
+    def validate(self, data: Prepared) -> float:
+        """Official accuracy in percent on the first questions of val."""
+        stored = data.records("val")
+        records = _answered(data, "val", [stored[i] for i in range(min(len(stored), VALIDATION_QUESTIONS))])
+        scores = question_scores(self.predict(data, records), records)
+        return sum(scores) / len(scores)
+
+    def test(self, data: Prepared) -> Evaluation:
+        """Official accuracy on the test split, or on val where the test split's answers are not public.
+
+        The metric ``evaluated_on_val`` is 1 in the latter case and 0 otherwise. The answers to all test
+        questions come along as a file in the form that the evaluation server takes.
+        """
+        test = list(data.records("test")) if "test" in data.manifest["splits"] else []
+        predictions = self.predict(data, test)
+        files = {}
+        if test:
+            answers = [
+                {"question_id": record["question_id"], "answer": answer}
+                for record, answer in zip(test, predictions, strict=True)
+            ]
+            files[SUBMISSION] = json.dumps(answers)
+        records, public = test, any(record["answers"] for record in test)
+        if not public:
+            records = list(data.records("val"))
+            predictions = self.predict(data, records)
+        _answered(data, "test" if public else "val", records)
+
+        scores = question_scores(predictions, records)
+        types = [record["type"] for record in records]
+        guess = QuestionOnly(data.records("train"))
+        guesses = question_scores([guess(record["question"], record["type"]) for record in records], records)
+        metrics = {
+            "accuracy": sum(scores) / len(scores),
+            "chance/accuracy": sum(guesses) / len(guesses),
+            "evaluated_on_val": float(not public),
+        }
+        metrics |= {f"accuracy/{name}": score for name, score in mean_by(types, scores).items()}
+        items = {"question_id": [record["question_id"] for record in records], "score": scores, "type": types}
+        return Evaluation(metrics, items, files)
+
+
+def _answered(data: Prepared, split: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    lacking = sum(not record["answers"] for record in records)
+    if lacking or not records:
+        what = f"{lacking} of {len(records)} questions lack answers" if records else "there are no questions"
+        raise PreparedError(f"{data.path}, split '{split}': {what}; prepare it from complete annotations")
+    return records

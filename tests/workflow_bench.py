@@ -1,0 +1,116 @@
+"""A small project beside the real one: the real Snakefile over two small tables, with a stand-in that executes no run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Executes nothing: writes a run's record and notes that it was asked to. `mamo report` is the real one.
+STAND_IN = r"""#!/bin/sh
+if [ "$1" = report ]; then exec "{python}" -m mamo.cli "$@"; fi
+kind=$1; if [ "$kind" = prepare ]; then kind=data; fi
+shift
+while [ $# -gt 1 ]; do
+    case "$1" in --scale) scale=$2;; --results) results=$2;; esac
+    shift 2
+done
+echo "$kind/$1" >> executed
+case "$1" in $MAMO_TEST_FAILS) echo "no space left on the disk"; exit 1;; esac
+directory=$results/$scale/$kind/$1
+mkdir -p "$directory"
+status=converged
+case "$1" in $MAMO_TEST_DIVERGES) status=diverged;; esac
+echo '{{"outcome": {{"status": "'$status'", "reason": null}}, "metrics": {{"tr_r1": 40.0, "chance/tr_r1": 2.0}}}}' \
+    > "$directory/record.json"
+"""
+
+TABLE = """\
+title: {name}
+question: What?
+hypothesis: That.
+cost: Little.
+base: {{schedule.epochs: 10}}
+columns:
+  - {{key: tr, label: TR, job: retrieval_flickr30k, metric: tr_r1}}
+rows:
+  - {{key: full, label: MAMO}}
+  - key: other
+    label: changed
+    set: {{{change}}}
+"""
+
+
+@dataclass
+class Bench:
+    """A project folder with its own ablations: tables ``first`` and ``second``, which share the row ``full``."""
+
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, folder: Path) -> Bench:
+        """Lay the project out."""
+        for name in ("workflow", "profiles", "Snakefile"):
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name)
+            else:
+                shutil.copy(source, folder / name)
+        (folder / "ablations" / "scales").mkdir(parents=True)
+        for scale in ("paper", "smoke"):
+            shutil.copy(ROOT / "ablations" / "scales" / f"{scale}.yaml", folder / "ablations" / "scales")
+        (folder / "ablations" / "scales" / "small.yaml").write_text(
+            "extends: smoke\nablations: [first, second]\n"
+        )
+        (folder / "params.yaml").write_text(
+            "{scale: small, releases: null, results: results, reports: reports}\n"
+        )
+        (folder / "bin").mkdir()
+        (folder / "bin" / "mamo").write_text(STAND_IN.format(python=sys.executable))
+        (folder / "bin" / "mamo").chmod(0o755)
+        bench = cls(folder)
+        bench.write_table("first", "objectives.mrm: null")
+        bench.write_table("second", "masking.image_ratio: 0.5")
+        return bench
+
+    def write_table(self, name: str, change: str) -> None:
+        """Write ``ablations/NAME.yaml``, whose row ``other`` has ``change``."""
+        (self.folder / "ablations" / f"{name}.yaml").write_text(TABLE.format(name=name, change=change))
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project, with the stand-in first on the path."""
+        environment = os.environ | {
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "MAMO_TEST_FAILS": "none",
+            "MAMO_TEST_DIVERGES": "none",
+        }
+        return subprocess.run(
+            words,
+            cwd=self.folder,
+            env=environment | self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+
+    def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake, and forget which runs were executed before."""
+        (self.folder / "executed").unlink(missing_ok=True)
+        return self.call(sys.executable, "-m", "snakemake", "--cores", "2", *words)
+
+    @property
+    def executed(self) -> list[str]:
+        """The runs executed since the last call of Snakemake, sorted, without their digests."""
+        path = self.folder / "executed"
+        return (
+            sorted(line.rsplit("-", 1)[0] for line in path.read_text().splitlines()) if path.is_file() else []
+        )

@@ -1,0 +1,55 @@
+# Paths, inputs and commands that the rules share.
+
+import re
+import shlex
+
+
+def records(keys):
+    """The records of runs, as inputs whose modification times mean nothing."""
+    return [ancient(str(PLAN.runs[key].record(RESULTS))) for key in keys]
+
+
+def inputs_of(kind):
+    """An input function: the records of the runs that a run of a kind needs."""
+    return lambda wildcards: records(PLAN.runs[f"{kind}/{wildcards.run}"].inputs.values())
+
+
+def any_of(names):
+    """A wildcard constraint: one of the names, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def runs_of(kind):
+    """A wildcard constraint: the identities of the planned runs of a kind."""
+    return any_of(run.id for run in PLAN.by_kind(kind))
+
+
+def spec_of(kind, wildcards):
+    """The resolved spec of a run."""
+    return PLAN.runs[f"{kind}/{wildcards.run}"].spec
+
+
+# Larger malloc thresholds spare page faults: 10 to 20 % of a training step on CPUs.
+ENVIRONMENT = (
+    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
+    "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456"
+)
+FOLDERS = f"--scale {shlex.quote(SCALE)} --results {shlex.quote(config['results'])}"
+if config.get("releases"):
+    RELEASES = f" --releases {shlex.quote(config['releases'])}"
+else:
+    RELEASES = ""
+
+
+def execute(command):
+    """The shell command that executes a run; its whole output goes to the job's log."""
+    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES} {{wildcards.run}} > {{log}} 2>&1"
+
+
+# A GPU takes one training job at a time; without one, a job is a thread and the cores are the limit.
+GPUS = min(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+if GPUS and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", GPUS)
+
+# Rough sizes for schedulers that ask for them: full-size models on one side, everything smaller on the other.
+LARGE = PLAN.scale.pretrain.model.width >= 512

@@ -1,0 +1,168 @@
+# From the runs' records to published tables and figures.
+#
+# A page's values lie under a digest (results/<scale>/tables/table5-<digest>.json); the published page has none in its name but
+# carries it in its first line. A page whose digest is not the planned one is stale, whatever the modification times say: after
+# going back to an earlier spec the newer page stands beside older values. A stale page gets one more input, a file
+# written now, so that Snakemake makes the page again.
+
+import time
+
+FIGURES = [name for name, table in PLAN.tables.items() if table.ablation.kind == "figure"]
+TABLES = [name for name in PLAN.tables if name not in FIGURES]
+
+NOTEBOOKS = [path.stem for path in sorted(Path("notebooks").glob("*.ipynb"))]
+
+
+def values_of(name):
+    """The digest-bearing values of a page."""
+    return RESULTS / f"tables/{PAGES[name].id}.json"
+
+
+def published(name):
+    """The published files of a page."""
+    return [REPORTS / file for file in PAGES[name].files]
+
+
+def staleness(name):
+    """What a page needs beyond its values: nothing, or a file newer than the page where the published one is stale."""
+    if not PAGES[name].stale(REPORTS):
+        return []
+    mark = RESULTS / f"tables/{name}.stale"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    # Never the same twice: Snakemake compares the checksums of small files too.
+    mark.write_text(f"{time.time_ns()}\n")
+    return [mark]
+
+
+REPORT = f"mamo report {FOLDERS} --reports {shlex.quote(config['reports'])}"
+
+
+localrules:
+    values,
+    page,
+    figure,
+    overview,
+    notebook,
+
+
+rule values:
+    input:
+        lambda wildcards: records(PLAN.tables[wildcards.name].inputs),
+    output:
+        RESULTS / "tables/{name}-{digest}.json",
+    log:
+        LOGS / "tables/{name}-{digest}.log",
+    benchmark:
+        LOGS / "benchmarks/tables/{name}-{digest}.tsv"
+    wildcard_constraints:
+        name=any_of(PLAN.tables),
+        digest=any_of(page.digest for page in PAGES.values()),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Values of {wildcards.name}"
+    shell:
+        f"{REPORT} {{wildcards.name}} --collect {{output}} > {{log}} 2>&1"
+
+
+rule page:
+    input:
+        values=lambda wildcards: values_of(wildcards.name),
+        stale=lambda wildcards: staleness(wildcards.name),
+    output:
+        REPORTS / "{name}.md",
+        REPORTS / "{name}.csv",
+        REPORTS / "{name}.tex",
+    log:
+        LOGS / "tables/{name}.log",
+    benchmark:
+        LOGS / "benchmarks/tables/{name}.tsv"
+    wildcard_constraints:
+        name=any_of(TABLES),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Publishing {wildcards.name}"
+    shell:
+        f"{REPORT} {{wildcards.name}} --values {{input.values}} > {{log}} 2>&1"
+
+
+use rule page as figure with:
+    output:
+        REPORTS / "{name}.md",
+        REPORTS / "{name}.csv",
+        REPORTS / "{name}.tex",
+        REPORTS / "{name}.png",
+        REPORTS / "{name}.svg",
+    wildcard_constraints:
+        name=any_of(FIGURES),
+
+
+rule overview:
+    input:
+        values=[values_of(name) for name in PLAN.tables],
+        pages=[file for name in PLAN.tables for file in published(name)],
+        stale=staleness("overview"),
+    output:
+        REPORTS / "README.md",
+        REPORTS / "results.csv",
+    log:
+        LOGS / "tables/overview.log",
+    benchmark:
+        LOGS / "benchmarks/tables/overview.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Publishing the overview"
+    shell:
+        f"{REPORT} overview --values {{input.values}} > {{log}} 2>&1"
+
+
+rule notebook:
+    input:
+        notebook="notebooks/{notebook}.ipynb",
+        results=REPORTS / "results.csv",
+    output:
+        REPORTS / "notebooks/{notebook}.html",
+    log:
+        notebook=RESULTS / "notebooks/{notebook}.ipynb",
+        text=LOGS / "notebooks/{notebook}.log",
+    benchmark:
+        LOGS / "benchmarks/notebooks/{notebook}.tsv"
+    wildcard_constraints:
+        notebook=any_of(NOTEBOOKS),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        scale=SCALE,
+        reports=config["reports"],
+        folder=REPORTS / "notebooks",
+    message:
+        "Notebook {wildcards.notebook}"
+    # Its page shall ask no other host for scripts, so MathJax and RequireJS are left out.
+    shell:
+        "(papermill {input.notebook} {log.notebook} -p scale {params.scale:q} -p reports {params.reports:q} --no-progress-bar"
+        " && jupyter nbconvert --to html --no-input --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
+        " --output-dir {params.folder:q} {log.notebook}) > {log.text} 2>&1"
+
+
+# One target per table and figure, by its name: snakemake table5
+for name in PLAN.tables:
+
+    rule:
+        name:
+            name
+        input:
+            values_of(name),
+            published(name),
+        localrule: True
+        message:
+            f"{name} is published"
