@@ -115,6 +115,12 @@ def test_status_tells_done_diverged_running_and_failed_apart(
     assert f"failed: {runs[2].key}\n  log: {logs / 'pretrain' / runs[2].id}.log" in text
 
 
+def test_a_run_that_is_not_done_is_not_evaluated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["evaluate", "--scale", "smoke", "--results", str(tmp_path), "vqa-mamo-epochs_10"]
+    assert main(words) == 1
+    assert "first run `mamo finetune --scale smoke vqa-mamo-epochs_10-" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("what", "key"), [("scale", "pretrain"), ("ablation", "rows"), ("pretrain", "masking")]
 )

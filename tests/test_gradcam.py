@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,8 @@ def by_hand(net: Mamo, features: Features, layer: int, sample: int) -> Tensor:
     x = torch.cat([visual + net.fusion.positions, text], 1)[0]
     hidden = torch.cat([torch.ones(visual.shape[1]), mask[0].float()]) == 0
     kept = None
-    for number, part in enumerate(net.fusion.layers, 1):
+    layers: Any = net.fusion.layers
+    for number, part in enumerate(layers, 1):
         attention = part.attention
         q, k, v = (
             torch.stack(side(x).chunk(attention.heads, -1))

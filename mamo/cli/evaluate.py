@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from mamo.cli import options
@@ -24,8 +25,13 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args)
     run = plan.find("finetune", args.run)
-    from mamo.training.execute import evaluate
+    from mamo.training.execute import RunError, evaluate
 
-    for name, value in evaluate(plan, run, options.results_of(args)).items():
+    try:
+        metrics = evaluate(plan, run, options.results_of(args))
+    except RunError as error:
+        print(f"mamo: {error}", file=sys.stderr)
+        return 1
+    for name, value in metrics.items():
         print(f"{name:28} {value:.4g}")
     return 0

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mamo.cli import dvc, evaluate, execute, plan, report, reproduce, schema, status
+from mamo.cli import dvc, evaluate, execute, plan, report, reproduce, schema, status, warm
 from mamo.specs.overrides import SpecError
 
 COMMANDS = (reproduce, plan, status, execute, evaluate, report, schema, dvc)
@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit status: 0, 1 for a failure that was reported, 2 for a wrong name or setting.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    handed = warm.hand_over(argv)
+    if handed is not None:
+        return handed
     args = parser().parse_args(argv)
     try:
         return int(args.command(args) or 0)

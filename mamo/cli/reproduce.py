@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from mamo.cli import options
+from mamo.cli import options, warm
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress, duration
 from mamo.cli.status import log_of, state_of
@@ -83,11 +84,9 @@ def _published(page: Page, results: Path, reports: Path) -> bool:
 
 
 def _landing(wanted: list[Page], reports: Path) -> str:
-    return (
-        " ".join(str(reports / page.files[0]) for page in wanted)
-        if len(wanted) <= 3
-        else str(reports / "README.md")
-    )
+    """Where to look: the overview where it was asked for, else every page."""
+    overview = [page for page in wanted if page.name == OVERVIEW]
+    return " ".join(str(reports / page.files[0]) for page in overview or wanted)
 
 
 def _announce(plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: list[Page]) -> None:
@@ -107,8 +106,9 @@ def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: lis
     logs.mkdir(parents=True, exist_ok=True)
     log, command, began = logs / "snakemake.log", _snakemake(args), time.time()
     print(f"{shlex.join(command)}\n  its own messages: {log}\n")
-    with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    with log.open("w", encoding="utf-8") as file, _warm(args) as warmed:
+        environment = _environment() | warmed
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         try:
             with Progress(len(open_runs)) as progress:
                 waiting = list(open_runs)
@@ -134,13 +134,23 @@ def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: lis
     return 0
 
 
+def _warm(args: argparse.Namespace) -> AbstractContextManager[dict[str, str]]:
+    """A warm process for jobs of this machine; a GPU's jobs run long enough to start by themselves, a cluster's elsewhere."""
+    elsewhere = args.profile or any(Path("/dev").glob("nvidia[0-9]*"))
+    return nullcontext({}) if elsewhere else warm.warm_process()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with the commands beside this Python on the path: the environment need not be activated."""
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    return os.environ | ({} if folder in path.split(os.pathsep) else {"PATH": f"{folder}{os.pathsep}{path}"})
+
+
 def _snakemake(args: argparse.Namespace) -> list[str]:
     config = [f"{name}={options.setting(args, name)}" for name in ("scale", "results", "reports")]
     if options.releases_of(args):
         config.append(f"releases={options.releases_of(args)}")
-    # The one beside this Python, so that an environment that is not activated works too.
-    beside = Path(sys.executable).with_name("snakemake")
-    program = str(beside) if os.access(beside, os.X_OK) else shutil.which("snakemake")
+    program = shutil.which("snakemake", path=_environment()["PATH"])
     if program is None:
         raise SpecError("snakemake is not installed: install the project with its dependencies")
     profile = ["--profile", args.profile] if args.profile else []

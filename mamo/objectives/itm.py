@@ -41,7 +41,8 @@ def hard_negatives(
     allowed = (groups[:, None] == groups) & (image_ids_B[:, None] != image_ids_B)
     if not allowed.any(1).all():
         raise ValueError("a group of pairs holds one image only, so it offers no negative: raise batch_size or itm_group")
-    scores = (image_BE @ text_BE.T / temperature).float()
+    with torch.autocast(image_BE.device.type, enabled=False):
+        scores = image_BE @ text_BE.T / temperature
 
     def draw(scores_BB: Tensor, uniform_B: Tensor) -> Tensor:
         shares = scores_BB.masked_fill(~allowed, float("-inf")).softmax(1)

@@ -13,8 +13,12 @@ class CocoSizes(Spec):
     train: int = Field(3000, ge=1, le=99_999, description="images in Karpathy's train split")
     restval: int = Field(0, ge=0, le=99_999, description="images of val2014 which count as training images")
     val: int = Field(250, ge=1, le=99_999, description="images of the validation gallery")
-    test: int = Field(500, ge=1, le=99_999, description="images of the test gallery; VQA's held-out validation images")
-    test2015: int = Field(300, ge=1, le=99_999, description="images of VQA's test-dev questions, without captions")
+    test: int = Field(
+        500, ge=1, le=99_999, description="images of the test gallery; VQA's held-out validation images"
+    )
+    test2015: int = Field(
+        300, ge=1, le=99_999, description="images of VQA's test-dev questions, without captions"
+    )
 
 
 class FlickrSizes(Spec):
@@ -36,28 +40,48 @@ class Nlvr2Sizes(Spec):
 class RefcocoSizes(Spec):
     """Images of the generated RefCOCO+, each with one or two named objects and about three expressions for each."""
 
-    train: int = Field(1200, ge=1, le=99_999, description="images, taken from COCO's training images (as many as there are at most)")
+    train: int = Field(
+        1200, ge=1, le=99_999, description="of COCO's training images, those with two objects or more"
+    )
     val: int = Field(250, ge=1, le=99_999, description="further images of train2014 for validation")
-    testA: int = Field(250, ge=1, le=99_999, description="further images of train2014 whose expressions name animals")
-    testB: int = Field(250, ge=1, le=99_999, description="further images of train2014 whose expressions name other things")
+    testA: int = Field(
+        250, ge=1, le=99_999, description="further images of train2014 whose expressions name animals"
+    )
+    testB: int = Field(
+        250, ge=1, le=99_999, description="further images of train2014 whose expressions name other things"
+    )
 
 
 class WorldSpec(Spec):
     """Everything that decides the bytes of the generated releases."""
 
-    seed: int = Field(1, description="seed of all draws; every set derives its own stream from it and its name")
+    seed: int = Field(
+        1, description="seed of all draws; every set derives its own stream from it and its name"
+    )
     canvas: int = Field(192, ge=64, le=1024, description="width and height of the images in pixels")
     grid: int = Field(4, ge=3, le=8, description="cells per side of the board on which the objects stand")
-    kinds: int = Field(24, ge=8, le=32, description="kinds of things (animals, fruit, vehicles, household items)")
-    twins: bool = Field(True, description="training images of COCO and Flickr30K in pairs that differ in one respect")
-    gallery_twins: float = Field(0.3, ge=0, le=1, description="share of the val and test galleries that come in such pairs")
-    web_noise: float = Field(0.3, ge=0, le=1, description="share of SBU captions with a false statement; CC3M has half of it")
+    kinds: int = Field(
+        24, ge=8, le=32, description="kinds of things (animals, fruit, vehicles, household items)"
+    )
+    twins: bool = Field(
+        True, description="training images of COCO and Flickr30K in pairs that differ in one respect"
+    )
+    gallery_twins: float = Field(
+        0.3, ge=0, le=1, description="share of the val and test galleries that come in such pairs"
+    )
+    web_noise: float = Field(
+        0.3, ge=0, le=1, description="share of SBU captions with a false statement; CC3M has half of it"
+    )
     questions_per_image: int = Field(6, ge=1, le=12, description="VQA questions about each image")
     coco: CocoSizes = CocoSizes()
     flickr30k: FlickrSizes = FlickrSizes()
     visual_genome: int = Field(1500, ge=1, le=99_999, description="images of Visual Genome")
-    regions_per_image: int = Field(5, ge=1, le=12, description="Visual Genome's region descriptions of each image")
-    visual_genome_questions: int = Field(4, ge=1, le=12, description="Visual Genome's questions about each image")
+    regions_per_image: int = Field(
+        5, ge=1, le=12, description="Visual Genome's region descriptions of each image"
+    )
+    visual_genome_questions: int = Field(
+        4, ge=1, le=12, description="Visual Genome's questions about each image"
+    )
     sbu: int = Field(1500, ge=1, le=99_999, description="images of SBU Captions")
     cc3m: int = Field(3000, ge=1, le=99_999, description="images of Conceptual Captions")
     nlvr2: Nlvr2Sizes = Nlvr2Sizes()
@@ -66,7 +90,11 @@ class WorldSpec(Spec):
     @model_validator(mode="after")
     def _cells_in_pixels(self) -> WorldSpec:
         if self.canvas % self.grid:
-            raise ValueError(f"canvas ({self.canvas}) must be a multiple of grid ({self.grid}), so that cells meet patches")
+            raise ValueError(
+                f"canvas ({self.canvas}) must be a multiple of grid ({self.grid}), so that cells meet patches"
+            )
         if self.canvas // self.grid < 16:
-            raise ValueError(f"canvas ({self.canvas}) / grid ({self.grid}) leaves cells below 16 pixels: nothing to recognise")
+            raise ValueError(
+                f"canvas ({self.canvas}) / grid ({self.grid}) leaves cells below 16 pixels: nothing to recognise"
+            )
         return self

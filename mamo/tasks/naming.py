@@ -61,7 +61,7 @@ def read_scenes(release: Path, folder: str = "visual_genome") -> Scenes:
     scenes = [
         Scene(
             release / line["file"],
-            np.array([o["box"] for o in line["objects"]], dtype=np.float32).reshape(-1, 4),
+            _corners(line["objects"]),
             np.array([kinds[o["kind"]] for o in line["objects"]]),
             np.array([tints[o["tint"]] for o in line["objects"]]),
         )
@@ -69,6 +69,12 @@ def read_scenes(release: Path, folder: str = "visual_genome") -> Scenes:
         if line["file"].startswith(f"{folder}/")
     ]
     return Scenes(scenes, len(kinds), len(tints))
+
+
+def _corners(objects: list[dict[str, Any]]) -> np.ndarray:
+    """The objects' boxes, x, y, width, height in the file, as (K, 4) corners."""
+    boxes = np.array([o["box"] for o in objects], dtype=np.float32).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
 class NamingTask(Task):

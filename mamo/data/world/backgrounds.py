@@ -16,7 +16,7 @@ _COLOURS = {
     "wood": (178, 146, 114),
     "night": (62, 66, 104),
 }
-_VARIANTS = 16  # textures of each kind; place, mirroring and hue vary from image to image
+_VARIANTS = 6  # textures of each kind; place, mirroring and hue vary from image to image
 
 
 @lru_cache(maxsize=128)

@@ -28,7 +28,9 @@ def compose(rng: Random, scene: Scene, detail: float, focus: Sequence[int] = ())
     order = [i for i in rng.sample(range(len(scene.things)), len(scene.things)) if i not in focus]
     order = [*rng.sample(list(focus), len(focus)), *order]
     most = min(3, len(order))
-    wanted = max(len(focus[:2]), 1 + (rng.random() < 0.55 + 0.4 * detail) + (rng.random() < 0.15 + 0.45 * detail))
+    wanted = max(
+        len(focus[:2]), 1 + (rng.random() < 0.55 + 0.4 * detail) + (rng.random() < 0.15 + 0.45 * detail)
+    )
     mentions: list[Mention] = []
     members: list[list[Thing]] = []
     spoken: set[int] = set()
@@ -74,7 +76,8 @@ def caption(
     for attempt in range(_ATTEMPTS):
         grown = min(1.0, start + (1 - start) * attempt / (_ATTEMPTS / 2))
         statement = compose(rng, scene, grown, focus)
-        if _repetitive(statement) or not true_of(statement, scene):  # 'a cat' beside 'two cats' would need three
+        # Composed of what is there, it may still be false: 'two cats' and 'a cat' would need three.
+        if _repetitive(statement) or not true_of(statement, scene):
             continue
         text = sentence(statement, voice, rng)
         if len(text.split()) in WORDS and accept(statement):
@@ -86,7 +89,9 @@ def _repetitive(statement: Statement) -> bool:
     """Whether two mentions could be the same object ('an apple and a red apple'): true perhaps, but nobody speaks so."""
     whats = [mention.what for mention in statement.mentions]
     return any(
-        a.kind == b.kind and (a.tint is None or b.tint in (None, a.tint)) and (a.size is None or b.size in (None, a.size))
+        a.kind == b.kind
+        and (a.tint is None or b.tint in (None, a.tint))
+        and (a.size is None or b.size in (None, a.size))
         for i, a in enumerate(whats)
         for j, b in enumerate(whats)
         if i != j
@@ -119,25 +124,24 @@ def gallery_captions(
         redraw: another scene for a place, given its position.
     """
     gallery = Gallery(scenes)
-    found: list[list[Caption] | None] = [None] * len(gallery.scenes)
-    for place in range(len(found)):
-        while True:
-            found[place] = _unique_captions(rng, gallery, place, voice)
-            if found[place] is not None:
-                break
-            while True:
+    found: list[list[Caption]] = []
+    for place in range(len(gallery.scenes)):
+        while (captions := _unique_captions(rng, gallery, place, voice)) is None:
+            scene = redraw(rng, place)
+            # What was said of other scenes must stay true of them alone.
+            while any(true_of(statement, scene) for others in found for _, statement in others):
                 scene = redraw(rng, place)
-                # What was said of other scenes must stay true of them alone.
-                if not any(true_of(statement, scene) for others in found if others for _, statement in others):
-                    break
             gallery.replace(place, scene)
-    return gallery.scenes, [captions for captions in found if captions is not None]
+        found.append(captions)
+    return gallery.scenes, found
 
 
 def _unique_captions(rng: Random, gallery: Gallery, place: int, voice: Voice) -> list[Caption] | None:
     captions: dict[str, Statement] = {}
     for _ in range(3 * CAPTIONS):
-        made = caption(rng, gallery.scenes[place], voice, lambda statement: gallery.true_places(statement) == [place])
+        made = caption(
+            rng, gallery.scenes[place], voice, lambda statement: gallery.true_places(statement) == [place]
+        )
         if made is None:
             return None
         captions.setdefault(*made)

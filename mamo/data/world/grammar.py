@@ -19,7 +19,13 @@ RELATIONS = {
     "next to": ("next to", "beside", "close to", "near"),
 }
 # 'B with A on its left'.
-SIDES = {"left of": "on its left", "right of": "on its right", "above": "above it", "below": "below it", "next to": "by its side"}
+SIDES = {
+    "left of": "on its left",
+    "right of": "on its right",
+    "above": "above it",
+    "below": "below it",
+    "next to": "by its side",
+}
 GROUNDS = {
     "grass": ("on the grass", "on grass", "in the meadow", "on a lawn"),
     "sand": ("on the sand", "on sand", "in the desert", "at the beach"),

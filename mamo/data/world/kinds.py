@@ -67,7 +67,12 @@ KINDS = (
     _kind("household item", 0x1F388, "balloon"),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
-CATEGORIES = {"animal": "animals", "fruit": "fruits", "vehicle": "vehicles", "household item": "household items"}
+CATEGORIES = {
+    "animal": "animals",
+    "fruit": "fruits",
+    "vehicle": "vehicles",
+    "household item": "household items",
+}
 
 TINTS = {
     "red": (222, 30, 38),

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from mamo.data.world.scene import Scene, Thing
 
-INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above", "next to": "next to"}
+INVERSE = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "next to": "next to",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,9 @@ def _assign(
 ) -> bool:
     place = len(chosen)
     if place == len(options):
-        return all(related(a, relation, b) for i, relation, j in relations for a in chosen[i] for b in chosen[j])
+        return all(
+            related(a, relation, b) for i, relation, j in relations for a in chosen[i] for b in chosen[j]
+        )
     taken = {id(thing) for group in chosen for thing in group}
     return any(
         _assign(options, [*chosen, group], relations)

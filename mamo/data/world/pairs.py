@@ -77,7 +77,9 @@ def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[Group]:
         if pairs is None:
             failures += 1
             if failures > 200 * (groups + 5):
-                raise ValueError(f"no true and false pairs among {len(pool)} scenes; raise the number of NLVR2 statements")
+                raise ValueError(
+                    f"no true and false pairs among {len(pool)} scenes; raise the number of NLVR2 statements"
+                )
             continue
         found.append((statement, pairs))
     return found
@@ -104,8 +106,17 @@ def draw_statement(rng: Random, thing: Thing, background: str) -> PairStatement:
             }[form]  # fmt: skip
         else:
             verb = rng.choice(("contains", "shows"))
-            subject = {"left": "the left image", "right": "the right image", "one": "one image", "neither": "neither image"}
-            text = f"both images {verb.rstrip('s')} {said}" if form == "both" else f"{subject[form]} {verb} {said}"
+            subject = {
+                "left": "the left image",
+                "right": "the right image",
+                "one": "one image",
+                "neither": "neither image",
+            }
+            text = (
+                f"both images {verb.rstrip('s')} {said}"
+                if form == "both"
+                else f"{subject[form]} {verb} {said}"
+            )
     elif form == "more":
         number = int(rng.random() < 0.5)
         sides = ("left", "right") if number == 0 else ("right", "left")
@@ -131,7 +142,9 @@ def _say(what: Description, rng: Random, plural: bool = False) -> str:
 def _sides(statement: PairStatement, pool: Sequence[Scene]) -> tuple[list[int], list[int]]:
     """Positions of the scenes which have what is spoken of, and of those which nearly have it."""
     having = [i for i, scene in enumerate(pool) if statement.count(scene)]
-    near = [i for i, scene in enumerate(pool) if not statement.count(scene) and _nearly(statement.what, scene)]
+    near = [
+        i for i, scene in enumerate(pool) if not statement.count(scene) and _nearly(statement.what, scene)
+    ]
     return having, near
 
 
@@ -158,5 +171,6 @@ def _pairs(
 def _nearly(what: Description, scene: Scene) -> bool:
     """Whether some object has the kind or the tint: one attribute alone does not tell it from the real thing."""
     return any(
-        thing.kind == what.kind or (what.tint is not None and thing.tint == what.tint) for thing in scene.things
+        thing.kind == what.kind or (what.tint is not None and thing.tint == what.tint)
+        for thing in scene.things
     )

@@ -102,7 +102,12 @@ def _size(rng: Random, scene: Scene, kinds: int) -> Question | None:
     if found is None:
         return None
     thing, what = found
-    return Question(f"what size is the {_say(what, rng)}?", thing.size, "what size is the", _others(list(SIZES), thing.size))
+    return Question(
+        f"what size is the {_say(what, rng)}?",
+        thing.size,
+        "what size is the",
+        _others(list(SIZES), thing.size),
+    )
 
 
 def _exists(rng: Random, scene: Scene, kinds: int) -> Question:
@@ -179,7 +184,11 @@ def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
     thing = rng.choice(scene.things)
     form = rng.choice(("place", "tint", "category"))
     if form == "tint":
-        opening, text, options = "what is the", f"what is the {thing.tint} thing?", fitting(Description(tint=thing.tint), scene)
+        opening, text, options = (
+            "what is the",
+            f"what is the {thing.tint} thing?",
+            fitting(Description(tint=thing.tint), scene),
+        )
     elif form == "category":
         opening = f"what {thing.category} is"
         text = f"{opening} in the picture?"
@@ -190,11 +199,15 @@ def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
             return None
         relation = rng.choice(clear)
         opening, text = "what is", f"what is {RELATIONS[relation][0]} the {_say(found[1], rng)}?"
-        options = [other for other in scene.things if other is not found[0] and related(other, relation, found[0])]
+        options = [
+            other for other in scene.things if other is not found[0] and related(other, relation, found[0])
+        ]
     if len(options) != 1:
         return None
     other_names = tuple(name for name, _ in BY_NAME[thing.kind].names[1:])
-    return Question(text, thing.kind, opening, other_names or _others([k.name for k in KINDS[:kinds]], thing.kind))
+    return Question(
+        text, thing.kind, opening, other_names or _others([k.name for k in KINDS[:kinds]], thing.kind)
+    )
 
 
 def _ground(rng: Random, scene: Scene, kinds: int) -> Question:

@@ -37,7 +37,9 @@ def _statement(rng: Random, scene: Scene, thing: Thing) -> Statement | None:
     what = _description(rng, thing)
     if rng.random() >= _RELATION:
         return Statement((Mention(what),))
-    neighbours = [other for other in scene.things if other is not thing and "next to" in clear_relations(thing, other)]
+    neighbours = [
+        other for other in scene.things if other is not thing and "next to" in clear_relations(thing, other)
+    ]
     if not neighbours:
         return None
     other = _description(rng, rng.choice(neighbours))
@@ -95,7 +97,10 @@ def _shifted(rng: Random, true: Box, low: float, high: float, canvas: int) -> Bo
     reach = 1.0 - low
     while True:
         w, h = (max(2, round(length * (1 + reach * rng.uniform(-0.6, 0.8)))) for length in (width, height))
-        left, top = round(x + width * reach * rng.uniform(-0.6, 0.6)), round(y + height * reach * rng.uniform(-0.6, 0.6))
+        left, top = (
+            round(x + width * reach * rng.uniform(-0.6, 0.6)),
+            round(y + height * reach * rng.uniform(-0.6, 0.6)),
+        )
         left, top = max(left, 0), max(top, 0)
         found = left, top, min(w, canvas - left), min(h, canvas - top)
         if found[2] > 0 and found[3] > 0 and low <= overlap(found, true) <= high:

@@ -48,7 +48,11 @@ def _region(rng: Random, scene: Scene, boxes: list[Box], canvas: int) -> Region 
         if len(peers) < 2:
             return None
         words = f"{NUMBERS[len(peers)]} {nominal(Description(thing.kind), GENOME, rng, plural=True)}"
-        return words, Statement((Mention(Description(thing.kind), len(peers)),)), _union([boxes[j] for j in peers])
+        return (
+            words,
+            Statement((Mention(Description(thing.kind), len(peers)),)),
+            _union([boxes[j] for j in peers]),
+        )
     words = nominal(what, GENOME, rng)
     style = rng.random()
     words = words if style < 0.5 else with_article(words) if style < 0.7 else f"the {words}"
@@ -63,11 +67,17 @@ def _region(rng: Random, scene: Scene, boxes: list[Box], canvas: int) -> Region 
         return None
     relation, other = rng.choice(relations), _description(rng, scene.things[j])
     words = f"{words} {choose(rng, RELATIONS[relation], GENOME.relations)} the {nominal(other, GENOME, rng)}"
-    return words, Statement((Mention(what), Mention(other)), ((0, relation, 1),)), _union([boxes[i], boxes[j]])
+    return (
+        words,
+        Statement((Mention(what), Mention(other)), ((0, relation, 1),)),
+        _union([boxes[i], boxes[j]]),
+    )
 
 
 def _description(rng: Random, thing: Thing) -> Description:
-    return Description(thing.kind, thing.tint if rng.random() < 0.65 else None, thing.size if rng.random() < 0.2 else None)
+    return Description(
+        thing.kind, thing.tint if rng.random() < 0.65 else None, thing.size if rng.random() < 0.2 else None
+    )
 
 
 def _union(boxes: list[Box]) -> Box:

@@ -24,7 +24,12 @@ def box(thing: Thing, canvas: int, grid: int) -> Box:
         play = (cell - length) / 2 * 0.8
         return round(index * cell + (cell - length) / 2 + offset * play)
 
-    return place(thing.column, width, thing.offset[0]), place(thing.row, height, thing.offset[1]), width, height
+    return (
+        place(thing.column, width, thing.offset[0]),
+        place(thing.row, height, thing.offset[1]),
+        width,
+        height,
+    )
 
 
 def render(scene: Scene, canvas: int, grid: int) -> Image.Image:

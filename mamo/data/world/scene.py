@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -90,8 +89,11 @@ def draw_twin(rng: Random, scene: Scene, kinds: int) -> Scene:
             (a, b)
             for a in range(len(things))
             for b in range(a)
-            if (things[a].tint != things[b].tint and things[a].look[::2] != things[b].look[::2] if change == "swap tints"
-                else things[a].look != things[b].look)
+            if (
+                things[a].tint != things[b].tint and things[a].look[::2] != things[b].look[::2]
+                if change == "swap tints"
+                else things[a].look != things[b].look
+            )
         ]
         if not pairs:
             change = "tint"
@@ -105,10 +107,16 @@ def draw_twin(rng: Random, scene: Scene, kinds: int) -> Scene:
                 things[b] = replace(other, row=one.row, column=one.column)
     if not change.startswith("swap"):
         i = rng.randrange(len(things))
-        domain: Sequence[str] = {"tint": list(TINTS), "kind": [k.name for k in KINDS[:kinds]], "size": list(SIZES)}[change]
-        value = rng.choice([v for v in domain if v != getattr(things[i], change)])
-        things[i] = replace(things[i], **{change: value})
+        things[i] = _altered(rng, things[i], change, kinds)
     return replace(scene, things=tuple(things))
+
+
+def _altered(rng: Random, thing: Thing, attribute: str, kinds: int) -> Thing:
+    if attribute == "tint":
+        return replace(thing, tint=rng.choice([tint for tint in TINTS if tint != thing.tint]))
+    if attribute == "size":
+        return replace(thing, size=rng.choice([size for size in SIZES if size != thing.size]))
+    return replace(thing, kind=rng.choice([kind.name for kind in KINDS[:kinds] if kind.name != thing.kind]))
 
 
 def changed(scene: Scene, twin: Scene) -> tuple[int, ...]:

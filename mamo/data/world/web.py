@@ -54,7 +54,7 @@ def web_caption(rng: Random, scene: Scene, source: Source, noise: float, kinds: 
     if rng.random() < source.clutter:
         said = statement.mentions[0].what
         tag = rng.choice([word for word in (said.kind, said.tint, said.category) if word]).replace(" ", "")
-        text = rng.choice(source.frames).replace("{tag}", tag).replace("{number}", str(rng.randrange(100, 10000))).replace("{}", text)
+        text = rng.choice(source.frames).format(text, tag=tag, number=rng.randrange(100, 10000))
     return text, statement
 
 
@@ -76,7 +76,9 @@ def _wrong(rng: Random, statement: Statement, scene: Scene, kinds: int) -> State
         mention = statement.mentions[place]
         change = rng.choice(("tint", "kind", "count", "more"))
         if change == "tint":
-            candidate = _with(statement, place, replace(mention, what=replace(mention.what, tint=rng.choice(list(TINTS)))))
+            candidate = _with(
+                statement, place, replace(mention, what=replace(mention.what, tint=rng.choice(list(TINTS))))
+            )
         elif change == "kind":
             what = replace(mention.what, kind=rng.choice(KINDS[:kinds]).name, category=None)
             candidate = _with(statement, place, replace(mention, what=what))

@@ -26,7 +26,11 @@ def write_shards(publisher: Publisher, dataset: str, number: int, source: Source
                 caption, _ = web_caption(rng, scene, source, spec.web_noise, spec.kinds)
                 image, key = publisher.encode(scene), f"{shard:05d}{place:04d}"
                 row = _row(dataset, key, caption, image, spec.canvas)
-                for suffix, content in (("jpg", image), ("txt", caption.encode()), ("json", compact(row).encode())):
+                for suffix, content in (
+                    ("jpg", image),
+                    ("txt", caption.encode()),
+                    ("json", compact(row).encode()),
+                ):
                     member = tarfile.TarInfo(f"{key}.{suffix}")  # owner and time are zero
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
@@ -35,12 +39,19 @@ def write_shards(publisher: Publisher, dataset: str, number: int, source: Source
         _write_parquet(publisher, f"{dataset}/{stem}.parquet", rows)
         counts = {"count": len(rows), "successes": len(rows), "failed_to_download": 0, "failed_to_resize": 0}
         times = {"duration": 0.0, "start_time": 0.0, "end_time": 0.0}
-        publisher.write_json(f"{dataset}/{stem}_stats.json", counts | times | {"status_dict": {"success": len(rows)}})
+        publisher.write_json(
+            f"{dataset}/{stem}_stats.json", counts | times | {"status_dict": {"success": len(rows)}}
+        )
 
 
 def _row(dataset: str, key: str, caption: str, image: bytes, canvas: int) -> dict[str, Any]:
     size = {"width": canvas, "height": canvas, "original_width": canvas, "original_height": canvas}
-    status = {"status": "success", "error_message": None, "exif": "{}", "sha256": hashlib.sha256(image).hexdigest()}
+    status = {
+        "status": "success",
+        "error_message": None,
+        "exif": "{}",
+        "sha256": hashlib.sha256(image).hexdigest(),
+    }
     return {"caption": caption, "url": f"https://example.org/{dataset}/{key}.jpg", "key": key} | size | status
 
 

@@ -55,7 +55,9 @@ def write_flickr30k(publisher: Publisher) -> None:
         scenes, captions, lambda split, place: {"filename": f"{_FLICKR_IDS[split] + 7919 * place}.jpg"}, " ."
     )
     for entry, scene in zip(entries, (scene for split in numbers for scene in scenes[split]), strict=True):
-        publisher.photograph(scene, f"flickr30k/flickr30k-images/{entry['filename']}", "flickr30k", entry["split"])
+        publisher.photograph(
+            scene, f"flickr30k/flickr30k-images/{entry['filename']}", "flickr30k", entry["split"]
+        )
     publisher.write_json("flickr30k/dataset_flickr30k.json", {"dataset": "flickr30k", "images": entries})
 
 
@@ -102,9 +104,18 @@ def _entries(
 def _write_captions(publisher: Publisher, folder: str, entries: list[dict[str, Any]]) -> None:
     """COCO's own caption file of a folder."""
     canvas = publisher.spec.canvas
-    images = [{"id": e["cocoid"], "file_name": e["filename"], "width": canvas, "height": canvas} for e in entries]
-    annotations = [
-        {"id": s["sentid"], "image_id": entry["cocoid"], "caption": s["raw"]} for entry in entries for s in entry["sentences"]
+    images = [
+        {"id": e["cocoid"], "file_name": e["filename"], "width": canvas, "height": canvas} for e in entries
     ]
-    content = {"info": {"description": "generated"}, "licenses": [], "images": images, "annotations": annotations}
+    annotations = [
+        {"id": s["sentid"], "image_id": entry["cocoid"], "caption": s["raw"]}
+        for entry in entries
+        for s in entry["sentences"]
+    ]
+    content = {
+        "info": {"description": "generated"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+    }
     publisher.write_json(f"coco/annotations/captions_{folder}.json", content)

@@ -29,7 +29,9 @@ def _write_split(publisher: Publisher, split: str, groups: int) -> None:
     pool = publisher.scenes(f"nlvr2/{split}", max(_POOL_LEAST, 2 * groups))
     written: dict[int, Path] = {}
     lines = []
-    for group, (statement, pairs) in enumerate(draw_groups(stream(publisher.spec.seed, "nlvr2", split), pool, groups)):
+    for group, (statement, pairs) in enumerate(
+        draw_groups(stream(publisher.spec.seed, "nlvr2", split), pool, groups)
+    ):
         directory = {"directory": group % _DIRECTORIES} if split == "train" else {}
         folder = "/".join(["nlvr2/images", split, *map(str, directory.values())])
         for number, (left, right, truth) in enumerate(pairs):
@@ -43,9 +45,17 @@ def _write_split(publisher: Publisher, split: str, groups: int) -> None:
                     path.write_bytes(png(publisher.draw(pool[place])))
                     written[place] = path
                 publisher.note(pool[place], f"{folder}/{key}.png", key, "nlvr2", split.rstrip("1"))
-            urls = {f"{side}_url": f"https://example.org/{split}/{at}.png" for side, at in (("left", left), ("right", right))}
+            urls = {
+                f"{side}_url": f"https://example.org/{split}/{at}.png"
+                for side, at in (("left", left), ("right", right))
+            }
             text = f"{statement.text[0].upper()}{statement.text[1:]}."
-            line = {"identifier": f"{stem}-0", "sentence": text, "label": str(truth), "synset": statement.what.kind or "thing"}
+            line = {
+                "identifier": f"{stem}-0",
+                "sentence": text,
+                "label": str(truth),
+                "synset": statement.what.kind or "thing",
+            }
             lines.append(compact(line | urls | directory))
     publisher.path(f"nlvr2/data/{split}.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -27,7 +27,9 @@ class Publisher:
     def __init__(self, spec: WorldSpec, root: Path, progress: Progress | None = None) -> None:
         """Raises: FileExistsError: the root folder is not empty."""
         if root.exists() and any(root.iterdir()):
-            raise FileExistsError(f"{root}: the world is written into a new or empty folder; remove this one or name another")
+            raise FileExistsError(
+                f"{root}: the world is written into a new or empty folder; remove this one or name another"
+            )
         self.spec = spec
         self.root = root
         self._progress = progress
@@ -38,10 +40,14 @@ class Publisher:
     def __enter__(self) -> Publisher:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._scenes.close()
 
-    def scenes(self, name: str, number: int, twins: float = 0.0, echo: float = 0.4, least: int = 1) -> list[Scene]:
+    def scenes(
+        self, name: str, number: int, twins: float = 0.0, echo: float = 0.4, least: int = 1
+    ) -> list[Scene]:
         """Scenes of a set; each pair (2i, 2i + 1) has its own stream, so that a larger set begins like a smaller one.
 
         Args:
@@ -57,7 +63,9 @@ class Publisher:
             scenes.append(draw_scene(rng, spec.kinds, spec.grid, echo, least))
             twin = rng.random() < twins
             scenes.append(
-                draw_twin(rng, scenes[-1], spec.kinds) if twin else draw_scene(rng, spec.kinds, spec.grid, echo, least)
+                draw_twin(rng, scenes[-1], spec.kinds)
+                if twin
+                else draw_scene(rng, spec.kinds, spec.grid, echo, least)
             )
         return scenes[:number]
 
@@ -86,7 +94,14 @@ class Publisher:
             for t, b in zip(scene.things, self.boxes(scene), strict=True)
         ]
         canvas = self.spec.canvas
-        line = {"dataset": dataset, "split": split, "key": key, "file": file, "width": canvas, "height": canvas}
+        line = {
+            "dataset": dataset,
+            "split": split,
+            "key": key,
+            "file": file,
+            "width": canvas,
+            "height": canvas,
+        }
         self._scenes.write(compact(line | {"background": scene.background, "objects": things}) + "\n")
         self._written += 1
         if self._progress is not None:

@@ -38,41 +38,63 @@ def write_refcoco_plus(publisher: Publisher, coco_train: list[Scene]) -> None:
         categories = [_CATEGORIES[thing.kind] for thing in scene.things]
         for place, (box, category) in enumerate(zip(boxes, categories, strict=True)):
             identity = {"id": 10 * image_id + place, "image_id": image_id, "category_id": category}
-            annotations.append(identity | {"bbox": list(box), "area": box[2] * box[3], "iscrowd": 0, "segmentation": []})
+            annotations.append(
+                identity | {"bbox": list(box), "area": box[2] * box[3], "iscrowd": 0, "segmentation": []}
+            )
         named = 0
         for place in rng.sample(range(len(boxes)), len(boxes)):
             if named == _NAMED or not _eligible(split, scene, place):
                 continue
             texts = [text for text, _ in expressions(rng, scene, scene.things[place])]
             if texts:
-                identity = {"ann_id": 10 * image_id + place, "image_id": image_id, "category_id": categories[place]}
+                identity = {
+                    "ann_id": 10 * image_id + place,
+                    "image_id": image_id,
+                    "category_id": categories[place],
+                }
                 refs.append(_ref(identity | {"split": split, "file_name": name}, texts))
                 named += 1
         for position, box, score in detections(rng, boxes, spec.canvas):
             category = rng.randint(1, spec.kinds) if position is None else categories[position]
             number = len(found)
             identity = {"det_id": number, "h5_id": number, "image_id": image_id, "category_id": category}
-            found.append(identity | {"category_name": KINDS[category - 1].name, "box": list(box), "score": score})
-    kinds = [{"id": _CATEGORIES[k.name], "name": k.name, "supercategory": k.category} for k in KINDS[: spec.kinds]]
-    content = {"info": {"description": "generated"}, "licenses": [], "images": images, "annotations": annotations}
+            found.append(
+                identity | {"category_name": KINDS[category - 1].name, "box": list(box), "score": score}
+            )
+    kinds = [
+        {"id": _CATEGORIES[k.name], "name": k.name, "supercategory": k.category} for k in KINDS[: spec.kinds]
+    ]
+    content = {
+        "info": {"description": "generated"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+    }
     publisher.write_json("refcoco+/instances.json", content | {"categories": kinds})
     publisher.write_json("refcoco+/dets.json", found)
     # Through JSON, since a pickle's bytes depend on which equal strings are one object.
-    publisher.path("refcoco+/refs(unc).p").write_bytes(pickle.dumps(json.loads(json.dumps(_numbered(refs))), protocol=2))
+    publisher.path("refcoco+/refs(unc).p").write_bytes(
+        pickle.dumps(json.loads(json.dumps(_numbered(refs))), protocol=2)
+    )
 
 
 def _images(publisher: Publisher, coco_train: list[Scene]) -> Iterator[tuple[str, int, Scene]]:
     """Split, COCO id and scene of every image with at least one object that can be named."""
     sizes = publisher.spec.refcoco_plus
-    shared = [(COCO_IDS["train"] + place, scene) for place, scene in enumerate(coco_train) if len(scene.things) > 1]
+    shared = [
+        (image_id, scene)
+        for image_id, scene in enumerate(coco_train, COCO_IDS["train"])
+        if _nameable("train", scene)
+    ]
     for image_id, scene in shared[: sizes.train]:
         yield "train", image_id, scene
     for split, number in {"val": sizes.val, "testA": sizes.testA, "testB": sizes.testB}.items():
         # Scenes are drawn in abundance: some have nothing that the split may name.
         scenes = publisher.scenes(f"refcoco_plus/{split}", 4 * number + 16, echo=_ECHO, least=2)
-        fit = [s for s in scenes if any(_eligible(split, s, i) and _alone(s, i) for i in range(len(s.things)))]
-        for image_id, scene in enumerate(fit[:number], COCO_IDS[f"refcoco_{split}"]):
-            publisher.photograph(scene, f"coco/train2014/{coco_name('train2014', image_id)}", "refcoco_plus", split)
+        fit = [scene for scene in scenes if _nameable(split, scene)][:number]
+        for image_id, scene in enumerate(fit, COCO_IDS[f"refcoco_{split}"]):
+            file = f"coco/train2014/{coco_name('train2014', image_id)}"
+            publisher.photograph(scene, file, "refcoco_plus", split)
             yield split, image_id, scene
 
 
@@ -82,8 +104,12 @@ def _eligible(split: str, scene: Scene, place: int) -> bool:
     return {"testA": animal, "testB": not animal}.get(split, True)
 
 
-def _alone(scene: Scene, place: int) -> bool:
-    return sum(thing.look == scene.things[place].look for thing in scene.things) == 1
+def _nameable(split: str, scene: Scene) -> bool:
+    """Whether there are two objects or more, and one that the split may name has no double."""
+    looks = [thing.look for thing in scene.things]
+    return len(looks) > 1 and any(
+        _eligible(split, scene, i) and looks.count(look) == 1 for i, look in enumerate(looks)
+    )
 
 
 def _ref(identity: dict[str, Any], texts: list[str]) -> dict[str, Any]:

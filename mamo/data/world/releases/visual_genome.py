@@ -20,7 +20,10 @@ def write_visual_genome(publisher: Publisher) -> None:
         publisher.path(file).write_bytes(publisher.encode(scene))
         publisher.note(scene, file, str(image_id), "visual_genome", "train")
         size = {"width": spec.canvas, "height": spec.canvas}
-        images.append({"image_id": image_id, "url": f"{folder}/{image_id}.jpg", "coco_id": None, "flickr_id": None} | size)
+        images.append(
+            {"image_id": image_id, "url": f"{folder}/{image_id}.jpg", "coco_id": None, "flickr_id": None}
+            | size
+        )
         rng = stream(spec.seed, "visual_genome", "regions", place)
         described = describe_regions(rng, scene, publisher.boxes(scene), spec.canvas, spec.regions_per_image)
         entry = []

@@ -21,7 +21,11 @@ def write_vqa2(publisher: Publisher, coco: dict[str, list[Scene]]) -> None:
     for image_id, scene in _numbered("test2015", test):
         publisher.photograph(scene, f"coco/test2015/{coco_name('test2015', image_id)}", "vqa2", "test")
     _write(publisher, "train2014", _numbered("train", coco["train"]))
-    _write(publisher, "val2014", [pair for split in ("restval", "val", "test") for pair in _numbered(split, coco[split])])
+    _write(
+        publisher,
+        "val2014",
+        [pair for split in ("restval", "val", "test") for pair in _numbered(split, coco[split])],
+    )
     _write(publisher, "test-dev2015", _numbered("test2015", test))
     _write(publisher, "test2015", _numbered("test2015", test), with_answers=False)
 
@@ -30,7 +34,9 @@ def _numbered(split: str, scenes: Iterable[Scene]) -> list[tuple[int, Scene]]:
     return list(enumerate(scenes, COCO_IDS[split]))
 
 
-def _write(publisher: Publisher, part: str, images: list[tuple[int, Scene]], with_answers: bool = True) -> None:
+def _write(
+    publisher: Publisher, part: str, images: list[tuple[int, Scene]], with_answers: bool = True
+) -> None:
     spec = publisher.spec
     questions, annotations = [], []
     for image_id, scene in images:
