@@ -20,10 +20,16 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(HERE / "gloo_worker.py"), str(tmp_path)], capture_output=True, text=True, env=environment, timeout=180
+        [*command, str(HERE / "gloo_worker.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     together = torch.load(tmp_path / "result.pt", weights_only=True)
     assert set(together) == set(alone)
     for name, value in alone.items():
-        torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            together[name], value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )

@@ -165,5 +165,10 @@ def test_parameter_counts_at_paper_scale() -> None:
     assert count(network.vision) == 85_798_656
     # BERT-base counted with its pre-training heads, 110,106,428, is our two encoders plus what we do not use:
     bert = count(network.text) + count(*network.fusion.layers)
-    pooler, transform, decoder_bias, next_sentence = 768 * 768 + 768, 768 * 768 + 768 + 2 * 768, 30522, 2 * 768 + 2
+    pooler, transform, decoder_bias, next_sentence = (
+        768 * 768 + 768,
+        768 * 768 + 768 + 2 * 768,
+        30522,
+        2 * 768 + 2,
+    )
     assert bert + pooler + transform + decoder_bias + next_sentence == 110_106_428

@@ -172,7 +172,9 @@ def test_dalle_codes_of_a_small_flava_codebook() -> None:
     transformers = pytest.importorskip("transformers")
     from mamo.objectives.visual_tokens import DallEncoder
 
-    config = transformers.FlavaImageCodebookConfig(num_groups=4, num_blocks_per_group=1, hidden_size=8, vocab_size=32)
+    config = transformers.FlavaImageCodebookConfig(
+        num_groups=4, num_blocks_per_group=1, hidden_size=8, vocab_size=32
+    )
     encoder = DallEncoder(transformers.FlavaImageCodebook(config))
     codes = VisualTokenizer(encoder, 32, (0.5,) * 3, (0.25,) * 3)(torch.randn(2, 3, 224, 224), grid=14)
     assert codes.shape == (2, 196) and int(codes.max()) < 32

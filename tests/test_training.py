@@ -107,7 +107,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, ki
     assert resumed.curve == curve
 
 
-def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2, 3):
         checkpoints.save(step, {"step": step})
@@ -138,7 +140,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> N
 
 def test_a_collapsed_representation_ends_the_run_as_diverged() -> None:
     watch = Watch(CollapseSpec(min_std=0.1, patience=3))
-    seen = [watch.see(step, {"loss": 1.0, "spread": s}) for step, s in enumerate([0.05, 0.2, 0.05, 0.05, 0.05])]
+    seen = [
+        watch.see(step, {"loss": 1.0, "spread": s}) for step, s in enumerate([0.05, 0.2, 0.05, 0.05, 0.05])
+    ]
     assert seen[:4] == [None] * 4 and seen[4] is not None and seen[4].status == "diverged"
 
 

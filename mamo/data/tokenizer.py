@@ -110,10 +110,12 @@ class Tokenizer:
 
     def __init__(self, backend: Backend) -> None:
         ids = {token: backend.token_to_id(token) for token in SPECIAL}
-        lacking = [token for token, number in ids.items() if number is None]
+        lacking = [token for token in SPECIAL if ids[token] is None]
         if lacking:
             raise TokenizerError(f"the vocabulary lacks {', '.join(lacking)}; it is not one of BERT's kind")
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[token] for token in SPECIAL)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            ids[token] or 0 for token in SPECIAL
+        )
         self.vocab_size = backend.get_vocab_size()
         _close(backend)
         backend.no_padding()

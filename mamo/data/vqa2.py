@@ -49,9 +49,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
             }
             by_image.setdefault(int(question["image_id"]), []).append(record)
         for image_id, records in by_image.items():
-            split = (
-                "test" if part == TEST else "val" if image_id in held_out else "train"
-            )
+            split = "test" if part == TEST else "val" if image_id in held_out else "train"
             name = f"COCO_{folder}_{image_id:012d}.jpg"
             yield Example(split, (ImageSource(name, root / "coco" / folder / name),), tuple(records))
 

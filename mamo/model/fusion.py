@@ -39,7 +39,8 @@ class FusionEncoder(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + patches, spec.width))
         self.layers = nn.ModuleList(
-            PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout) for _ in range(spec.fusion_layers)
+            PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout)
+            for _ in range(spec.fusion_layers)
         )
         initialise(self)
         nn.init.trunc_normal_(self.mask_token, std=0.02)

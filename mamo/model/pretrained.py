@@ -61,7 +61,7 @@ def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ... over all layers, whichever head it was saved with."""
+    """BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ..., whichever head it was saved with."""
     plain = {re.sub(r"^bert\.", "", name): tensor for name, tensor in state.items()}
     plain = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): t
              for name, t in plain.items()}  # fmt: skip
@@ -121,7 +121,9 @@ def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:
             text[name] = tensor
     _load(network.text, text, "BERT")
     # The mask token and the image positions of the fusion encoder are MAMO's own: BERT has none.
-    own = {name: tensor for name, tensor in network.fusion.state_dict().items() if not name.startswith("layers.")}
+    own = {
+        name: tensor for name, tensor in network.fusion.state_dict().items() if not name.startswith("layers.")
+    }
     _load(network.fusion, fusion | own, "BERT")
 
 
@@ -148,7 +150,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
                 path = path / name
                 break
         else:
-            raise FileNotFoundError(f"{path}: holds neither model.safetensors nor pytorch_model.bin; put the weights there")
+            raise FileNotFoundError(
+                f"{path}: holds neither model.safetensors nor pytorch_model.bin; put the weights there"
+            )
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

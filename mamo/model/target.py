@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def make_target(online: nn.Module) -> nn.Module:
+
+def make_target(online: M) -> M:
     """A copy of the online network that no gradient reaches, in evaluation mode (no dropout)."""
     target = copy.deepcopy(online).eval()
     for parameter in target.parameters():

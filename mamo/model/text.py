@@ -35,7 +35,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.embedding = TextEmbedding(spec, vocab_size)
         self.layers = nn.ModuleList(
-            PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout) for _ in range(spec.text_layers)
+            PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout)
+            for _ in range(spec.text_layers)
         )
         initialise(self)
         with torch.no_grad():

@@ -46,7 +46,11 @@ class Attention(nn.Module):
             offset = torch.cat([self.query.bias, self.key.bias, self.value.bias])
             query, key, value = (self._split(part) for part in F.linear(x_BTD, weight, offset).chunk(3, -1))
         else:
-            query, key, value = self._split(self.query(x_BTD)), self._split(self.key(source)), self._split(self.value(source))
+            query, key, value = (
+                self._split(self.query(x_BTD)),
+                self._split(self.key(source)),
+                self._split(self.value(source)),
+            )
         dropout = self.dropout if self.training else 0.0
         if x_BTD.is_cuda and not self.probabilities._forward_hooks:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
@@ -91,7 +95,9 @@ class PreNormLayer(nn.Module):
 class PostNormLayer(nn.Module):
     """BERT's layer: norm(x + attention(x)), optionally norm(x + cross_attention(x, context)), then norm(x + mlp(x))."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, dropout: float = 0.1, cross: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp_ratio: float = 4.0, dropout: float = 0.1, cross: bool = False
+    ) -> None:
         super().__init__()
         self.attention = Attention(width, heads, dropout)
         self.norm_attention = nn.LayerNorm(width, eps=1e-12)

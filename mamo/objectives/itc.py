@@ -21,7 +21,9 @@ def itc_loss(image_BE: Tensor, text_BE: Tensor, temperature: Tensor) -> Tensor:
         The mean over this rank's pairs; averaged over ranks it is the loss of the global batch, and so is its gradient,
         because the gathered features pass theirs back to the ranks that own them.
     """
-    with torch.autocast(image_BE.device.type, enabled=False):  # in bf16, similarities over a small tau would be off by 0.06
+    with torch.autocast(
+        image_BE.device.type, enabled=False
+    ):  # in bf16, similarities over a small tau would be off by 0.06
         to_text = image_BE @ gather(text_BE).T / temperature
         to_image = text_BE @ gather(image_BE).T / temperature
     own = torch.arange(len(image_BE), device=image_BE.device) + rank() * len(image_BE)

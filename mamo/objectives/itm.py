@@ -36,18 +36,24 @@ def hard_negatives(
     """
     batch = len(image_BE)
     if batch % group:
-        raise ValueError(f"{batch} pairs on this rank cannot be cut into ITM groups of {group}: change itm_group")
+        raise ValueError(
+            f"{batch} pairs on this rank cannot be cut into ITM groups of {group}: change itm_group"
+        )
     groups = torch.arange(batch, device=image_BE.device) // group
     allowed = (groups[:, None] == groups) & (image_ids_B[:, None] != image_ids_B)
     if not allowed.any(1).all():
-        raise ValueError("a group of pairs holds one image only, so it offers no negative: raise batch_size or itm_group")
+        raise ValueError(
+            "a group of pairs holds one image only, so it offers no negative: raise batch_size or itm_group"
+        )
     with torch.autocast(image_BE.device.type, enabled=False):
         scores = image_BE @ text_BE.T / temperature
 
     def draw(scores_BB: Tensor, uniform_B: Tensor) -> Tensor:
         shares = scores_BB.masked_fill(~allowed, float("-inf")).softmax(1)
         ladder = shares.cumsum(1)
-        picked = torch.searchsorted(ladder, (uniform_B * ladder[:, -1])[:, None], right=True)[:, 0].clamp(max=batch - 1)
+        picked = torch.searchsorted(ladder, (uniform_B * ladder[:, -1])[:, None], right=True)[:, 0].clamp(
+            max=batch - 1
+        )
         # Rounding can put a draw on a step of no height: fall back to the likeliest allowed one.
         best = shares.argmax(1)
         return torch.where(allowed.gather(1, picked[:, None])[:, 0], picked, best)

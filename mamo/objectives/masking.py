@@ -84,7 +84,9 @@ class TextMasker(nn.Module):
     def __init__(self, spec: MaskingSpec, tokenizer: Tokenizer, max_words: int) -> None:
         super().__init__()
         self.spec, self.mask_id, self.max_words = spec, tokenizer.mask_id, max_words
-        special = torch.tensor([tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id])
+        special = torch.tensor(
+            [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]
+        )
         everything = torch.arange(tokenizer.vocab_size)
         self.register_buffer("special", special, persistent=False)
         self.register_buffer("vocabulary", everything[~torch.isin(everything, special)], persistent=False)
@@ -94,7 +96,12 @@ class TextMasker(nn.Module):
         draws = uniform(seed, step, "words", len(ids_BL), 3, self.max_words)[..., : ids_BL.shape[1]]
         maskable = (mask_BL == 1) & ~torch.isin(ids_BL, self.special)
         return mask_text(
-            ids_BL, maskable, self.spec, self.mask_id, self.vocabulary, draws.transpose(0, 1).to(ids_BL.device)
+            ids_BL,
+            maskable,
+            self.spec,
+            self.mask_id,
+            self.vocabulary,
+            draws.transpose(0, 1).to(ids_BL.device),
         )
 
 

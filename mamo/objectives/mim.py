@@ -40,7 +40,9 @@ class MimHead(nn.Module):
 
 def outputs(spec: MimSpec, model: ModelSpec, codes: int) -> int:
     """Width of a prediction for each kind of target."""
-    return {"momentum_features": model.width, "pixels": 3 * model.patch_size**2, "visual_tokens": codes}[spec.target]
+    return {"momentum_features": model.width, "pixels": 3 * model.patch_size**2, "visual_tokens": codes}[
+        spec.target
+    ]
 
 
 def patch_pixels(image_B3SS: Tensor, patch_size: int) -> Tensor:

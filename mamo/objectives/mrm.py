@@ -19,7 +19,9 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 def make_projector(spec: MrmSpec, model: ModelSpec) -> nn.Sequential:
     """The projector g, an MLP with one hidden layer; online and target each have one."""
-    return _mlp(model.width, round(model.width * spec.hidden_ratio), round(model.width * spec.projection_ratio))
+    return _mlp(
+        model.width, round(model.width * spec.hidden_ratio), round(model.width * spec.projection_ratio)
+    )
 
 
 def make_predictor(spec: MrmSpec, model: ModelSpec) -> nn.Module:

@@ -44,7 +44,11 @@ class DiscreteVae(nn.Module):
         reconstruction = F.mse_loss(decoded, pixels_B3SS)
         usage = logits.softmax(1).mean((0, 2, 3))
         evenness = (usage * (usage * self.codes).clamp(min=1e-9).log()).sum()
-        return {"loss": reconstruction + 1e-3 * evenness, "reconstruction": reconstruction, "evenness": evenness}
+        return {
+            "loss": reconstruction + 1e-3 * evenness,
+            "reconstruction": reconstruction,
+            "evenness": evenness,
+        }
 
     @torch.no_grad()
     def tokens(self, pixels_B3SS: Tensor) -> Tensor:
@@ -61,7 +65,12 @@ class VisualTokenizer(nn.Module):
         mean, std: the normalisation to undo, per channel.
     """
 
-    def __init__(self, encoder: nn.Module, codes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, codes: int, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
         self.codes = codes
@@ -73,7 +82,9 @@ class VisualTokenizer(nn.Module):
         """Normalised images -> (B, grid * grid) codes."""
         pixels = (image_B3SS.float() * self.std + self.mean).clamp(0, 1)
         side = grid * CODE_STRIDE
-        pixels = F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        pixels = F.interpolate(
+            pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False
+        )
         return self.encoder.tokens(pixels).flatten(1)  # type: ignore[operator]
 
 
@@ -98,7 +109,9 @@ class DallEncoder(nn.Module):
         return self.codebook.get_codebook_indices(mapped)
 
 
-def load_visual_tokenizer(directory: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> VisualTokenizer:
+def load_visual_tokenizer(
+    directory: Path, mean: tuple[float, ...], std: tuple[float, ...]
+) -> VisualTokenizer:
     """The tokeniser that a weights run left in ``directory``."""
     import json
 

@@ -19,7 +19,9 @@ class ColumnSpec(Spec):
     group: str = Field("", description="heading over neighbouring columns")
     job: str = Field(description="a job of the scale")
     metric: str = Field(description="a metric that the job records")
-    note: str | None = Field(None, description="how this column differs from the paper's, shown under the table")
+    note: str | None = Field(
+        None, description="how this column differs from the paper's, shown under the table"
+    )
 
 
 class RowSpec(Spec):
@@ -68,7 +70,9 @@ class AblationSpec(Spec):
         for row in self.rows:
             unknown = set(row.columns or ()) - known
             if unknown:
-                raise ValueError(f"row '{row.key}' shows columns that are not listed: {', '.join(sorted(unknown))}")
+                raise ValueError(
+                    f"row '{row.key}' shows columns that are not listed: {', '.join(sorted(unknown))}"
+                )
         if self.kind == "statistics":
             if not self.datasets or self.rows:
                 raise ValueError("kind statistics has datasets and no rows")

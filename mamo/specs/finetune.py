@@ -22,7 +22,9 @@ class JobSpec(Spec):
     batch_size: int = Field(gt=0)
     eval_batch_size: int = Field(128, gt=0)
     shuffle_block: int = Field(1, gt=0)
-    validations: int = Field(10, ge=1, description="evaluations on val; the best weights are tested (1: the last)")
+    validations: int = Field(
+        10, ge=1, description="evaluations on val; the best weights are tested (1: the last)"
+    )
     precision: Precision = "bf16"
     seed: int = 0
 
@@ -39,8 +41,12 @@ class VqaSpec(JobSpec):
 
     task: Literal["vqa"] = "vqa"
     decoder_layers: int = Field(6, gt=0, description="initialised from the fusion encoder")
-    min_answer_count: int = Field(9, ge=1, description="an answer given this often is a candidate (3,129 in VQA v2)")
-    shortlist: int = Field(128, gt=0, description="candidates kept by their first token before ranking (ALBEF)")
+    min_answer_count: int = Field(
+        9, ge=1, description="an answer given this often is a candidate (3,129 in VQA v2)"
+    )
+    shortlist: int = Field(
+        128, gt=0, description="candidates kept by their first token before ranking (ALBEF)"
+    )
     extra_weight: float = Field(0.5, ge=0, description="weight of the Visual Genome pairs (ALBEF)")
 
 
@@ -54,7 +60,9 @@ class GroundingSpec(JobSpec):
     """ITC + ITM, then Grad-CAM of the ITM score over proposals (appendix A)."""
 
     task: Literal["grounding"] = "grounding"
-    layer: int = Field(4, ge=1, description="fusion layer whose attention is read, counted from 1 (appendix A)")
+    layer: int = Field(
+        4, ge=1, description="fusion layer whose attention is read, counted from 1 (appendix A)"
+    )
     area_exponent: float = Field(0.5, description="box score: heat inside / area ** exponent (ALBEF)")
     iou: float = Field(0.5, description="a box this close to the truth is right")
 

@@ -48,7 +48,9 @@ class Run:
     def digest(self) -> str:
         """The digest of spec, inputs' digests and method revision; names do not enter."""
         inputs = {role: key.rsplit("-", 1)[1] for role, key in self.inputs.items()}
-        return digest({"kind": self.kind, "revision": REVISIONS[self.kind], "spec": self.spec, "inputs": inputs})
+        return digest(
+            {"kind": self.kind, "revision": REVISIONS[self.kind], "spec": self.spec, "inputs": inputs}
+        )
 
     @property
     def id(self) -> str:
@@ -74,7 +76,9 @@ def difference_name(stem: str, changes: Mapping[str, Any]) -> str:
     words = [stem]
     for dotted, value in sorted(changes.items()):
         leaf = dotted.rsplit(".", 1)[-1]
-        words.append(f"no_{leaf}" if value is None or value is False else leaf if value is True else f"{leaf}_{value}")
+        words.append(
+            f"no_{leaf}" if value is None or value is False else leaf if value is True else f"{leaf}_{value}"
+        )
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words))[:80]
 
 

@@ -21,7 +21,9 @@ class ModelSpec(Spec):
     dropout: float = Field(0.1, description="dropout of the BERT layers, as in BERT-base")
     projection_width: int = Field(256, description="width of the ITC projections (ALBEF, X-VLM)")
     temperature: float = Field(0.07, description="initial ITC temperature (ALBEF)")
-    temperature_range: tuple[float, float] = Field((0.001, 0.5), description="clamp of the learned temperature (ALBEF)")
+    temperature_range: tuple[float, float] = Field(
+        (0.001, 0.5), description="clamp of the learned temperature (ALBEF)"
+    )
     max_words: int = Field(40, description="tokens of a text with [CLS] and [SEP]; longer texts are cut")
 
     @model_validator(mode="after")

@@ -24,7 +24,9 @@ class ScheduleSpec(Spec):
     """Linear warm-up, then linear decay."""
 
     epochs: int = Field(30, ge=0, description="passes over the pairs (section 4.2); 0: nothing is trained")
-    steps_per_epoch: int | None = Field(None, gt=0, description="steps that count as one epoch; null: pairs / batch")
+    steps_per_epoch: int | None = Field(
+        None, gt=0, description="steps that count as one epoch; null: pairs / batch"
+    )
     warmup_steps: int | None = Field(2500, ge=0, description="steps of linear warm-up (section 4.2)")
     warmup_share: float | None = Field(None, ge=0, le=1, description="warm-up as a share of all steps")
 
@@ -41,5 +43,7 @@ class ScheduleSpec(Spec):
 
     def warmup(self, total: int) -> int:
         """Warm-up steps, never more than the schedule has."""
-        steps = self.warmup_steps if self.warmup_steps is not None else round((self.warmup_share or 0.0) * total)
+        steps = (
+            self.warmup_steps if self.warmup_steps is not None else round((self.warmup_share or 0.0) * total)
+        )
         return min(steps, total)

@@ -26,7 +26,9 @@ class _UniqueLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain word", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
             seen.add(key)
@@ -72,10 +74,14 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
                 raise SpecError(f"{where}: unknown key '{dotted}'{_nearest(name, section)}")
             if section[name] is None:
                 off = ".".join(parents[: depth + 1])
-                raise SpecError(f"{where}: '{dotted}' sets a part of '{off}', which is switched off in the base")
+                raise SpecError(
+                    f"{where}: '{dotted}' sets a part of '{off}', which is switched off in the base"
+                )
             section = section[name]
             if not isinstance(section, dict):
-                raise SpecError(f"{where}: '{'.'.join(parents[: depth + 1])}' is a value, so '{dotted}' names nothing")
+                raise SpecError(
+                    f"{where}: '{'.'.join(parents[: depth + 1])}' is a value, so '{dotted}' names nothing"
+                )
         if leaf not in section:
             raise SpecError(f"{where}: unknown key '{dotted}'{_nearest(leaf, section)}")
         section[leaf] = copy.deepcopy(value)
@@ -112,8 +118,16 @@ def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
     """The known field names of the nested model that ``location`` leads to (all nested ones if unclear)."""
     models: list[type[BaseModel]] = _models(schema)
     for part in location:
-        found = [m for model in models for m in _models(model.model_fields[str(part)].annotation)
-                 if str(part) in model.model_fields] if any(str(part) in m.model_fields for m in models) else []
+        found = (
+            [
+                m
+                for model in models
+                for m in _models(model.model_fields[str(part)].annotation)
+                if str(part) in model.model_fields
+            ]
+            if any(str(part) in m.model_fields for m in models)
+            else []
+        )
         models = found or models
     return {name: None for model in models for name in model.model_fields}
 

@@ -114,7 +114,9 @@ class Planner:
         """The run that prepares a data set."""
         data = self.scale.data
         if name not in data.datasets:
-            raise SpecError(f"scale '{self.scale.name}' has no data set '{name}' ({', '.join(data.datasets)})")
+            raise SpecError(
+                f"scale '{self.scale.name}' has no data set '{name}' ({', '.join(data.datasets)})"
+            )
         inputs = {}
         if data.world is not None:
             inputs[WORLD] = self._add(Run("data", WORLD, data.world.model_dump(mode="json")))
@@ -135,7 +137,9 @@ class Planner:
             inputs = {f"data:{name}": self.dataset(name) for name in names}
         if part.source == "naming":
             if self.scale.data.world is None:
-                raise SpecError(f"scale '{self.scale.name}': weights.vision.source naming needs the embedded world")
+                raise SpecError(
+                    f"scale '{self.scale.name}': weights.vision.source naming needs the embedded world"
+                )
             inputs = {WORLD: self._add(Run("data", WORLD, self.scale.data.world.model_dump(mode="json")))}
         return self._add(Run("weights", role, spec, inputs))
 
@@ -154,7 +158,9 @@ class Planner:
     def finetuning(self, job: str, pretraining: str, where: str, seed: int = 0) -> str:
         """The downstream run of a job from a pre-training."""
         if job not in self.scale.jobs:
-            raise SpecError(f"{where}: scale '{self.scale.name}' has no job '{job}' ({', '.join(self.scale.jobs)})")
+            raise SpecError(
+                f"{where}: scale '{self.scale.name}' has no job '{job}' ({', '.join(self.scale.jobs)})"
+            )
         spec = self.scale.jobs[job]
         spec = spec.model_copy(update={"seed": spec.seed + seed})
         inputs = {"init": pretraining, "text": self.weights("text")}
@@ -168,7 +174,9 @@ class Planner:
         if ablation.kind == "statistics":
             inputs = tuple(self.dataset(name) for name in ablation.datasets)
             return TablePlan(ablation, (), {}, inputs)
-        cells, pretrainings, used = [], {}, []
+        cells: list[Cell] = []
+        pretrainings: dict[str, tuple[str, ...]] = {}
+        used: list[str] = []
         for row in ablation.rows:
             keys = self._row(ablation, row, where)
             pretrainings[row.key] = keys
@@ -190,7 +198,9 @@ class Planner:
         )
 
 
-def make_plan(scale_name: str, ablations: Path = Path("ablations"), only: Iterable[str] | None = None) -> Plan:
+def make_plan(
+    scale_name: str, ablations: Path = Path("ablations"), only: Iterable[str] | None = None
+) -> Plan:
     """Plan a scale: its ablations (or only the named ones), their distinct runs and their tables.
 
     Raises:

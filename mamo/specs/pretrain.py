@@ -30,7 +30,9 @@ class MimSpec(Spec):
     target: MimTarget = Field("momentum_features", description="what a masked patch predicts")
     decoder_depth: int = Field(0, ge=0, description="transformer blocks before the MLP; 0: the MLP alone")
     hidden_ratio: float = Field(1.0, gt=0, description="hidden width of the MLP over the model's width")
-    normalise_target: bool = Field(False, description="standardise each target vector (MAE does so for pixels)")
+    normalise_target: bool = Field(
+        False, description="standardise each target vector (MAE does so for pixels)"
+    )
 
 
 class MrmSpec(Spec):
@@ -54,7 +56,9 @@ class ObjectivesSpec(Spec):
 
     itc: bool = True
     itm: bool = True
-    itm_group: int = Field(96, gt=1, description="pairs among which ITM draws its negatives: one GPU's share (1536 / 16)")
+    itm_group: int = Field(
+        96, gt=1, description="pairs among which ITM draws its negatives: one GPU's share (1536 / 16)"
+    )
     mlm: bool = True
     mim: MimSpec | None = Field(default_factory=MimSpec)
     mrm: MrmSpec | None = Field(default_factory=MrmSpec)
@@ -71,13 +75,17 @@ class ObjectivesSpec(Spec):
 class TargetSpec(Spec):
     """The target network (section 3.2.1)."""
 
-    momentum: float = Field(0.995, ge=0, lt=1, description="EMA momentum; 0: the online network of the last step")
+    momentum: float = Field(
+        0.995, ge=0, lt=1, description="EMA momentum; 0: the online network of the last step"
+    )
 
 
 class CollapseSpec(Spec):
     """When a run counts as diverged, beside a loss that is not finite."""
 
-    min_std: float = Field(1e-4, ge=0, description="least standard deviation of projected features over positions")
+    min_std: float = Field(
+        1e-4, ge=0, description="least standard deviation of projected features over positions"
+    )
     patience: int = Field(20, ge=1, description="steps in a row below it until the run ends as diverged")
 
 
@@ -94,16 +102,22 @@ class PretrainSpec(Spec):
     transform: TransformSpec = Field(default_factory=TransformSpec)
     collapse: CollapseSpec = Field(default_factory=CollapseSpec)
     batch_size: int = Field(1536, gt=0, description="pairs over all ranks (section 4.2)")
-    shuffle_block: int = Field(1, gt=0, description="records that stay together when shuffled; 1: exact shuffle")
+    shuffle_block: int = Field(
+        1, gt=0, description="records that stay together when shuffled; 1: exact shuffle"
+    )
     precision: Precision = "bf16"
     seed: int = 0
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> PretrainSpec:
         if self.batch_size % self.objectives.itm_group:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}")
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}"
+            )
         if self.transform.size != self.model.image_size:
-            raise ValueError(f"transform.size {self.transform.size} is not model.image_size {self.model.image_size}")
+            raise ValueError(
+                f"transform.size {self.transform.size} is not model.image_size {self.model.image_size}"
+            )
         return self
 
     @property

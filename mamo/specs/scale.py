@@ -18,16 +18,24 @@ from mamo.specs.world import WorldSpec
 class DatasetSpec(Spec):
     """How one official release is turned into the internal form."""
 
-    store_size: int = Field(384, gt=0, description="shorter side of the stored images in pixels, never enlarged")
-    missing_limit: float | None = Field(0.001, ge=0, le=1, description="share of images that may be missing; null: any")
-    interleave: int = Field(1, gt=0, description="images whose captions are written round-robin (twin scenes)")
+    store_size: int = Field(
+        384, gt=0, description="shorter side of the stored images in pixels, never enlarged"
+    )
+    missing_limit: float | None = Field(
+        0.001, ge=0, le=1, description="share of images that may be missing; null: any"
+    )
+    interleave: int = Field(
+        1, gt=0, description="images whose captions are written round-robin (twin scenes)"
+    )
     limits: dict[str, int] | None = Field(None, description="at most this many images of a split")
 
 
 class DataSpec(Spec):
     """Where the data comes from, and how it is stored."""
 
-    source: Literal["world", "release"] = Field("release", description="the embedded world, or releases on disk")
+    source: Literal["world", "release"] = Field(
+        "release", description="the embedded world, or releases on disk"
+    )
     world: WorldSpec | None = None
     datasets: dict[str, DatasetSpec] = Field(description="by name")
 
@@ -43,7 +51,9 @@ class Scale(Spec):
 
     name: str
     title: str = Field(description="one line for pages and the command line")
-    caveat: str | None = Field(None, description="what every page says about data and model; null at paper scale")
+    caveat: str | None = Field(
+        None, description="what every page says about data and model; null at paper scale"
+    )
     cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
     data: DataSpec
@@ -53,10 +63,15 @@ class Scale(Spec):
 
     @model_validator(mode="after")
     def _data_known(self) -> Scale:
-        for owner, names in [("pretrain", self.pretrain.data), *((f"jobs.{k}", j.data) for k, j in self.jobs.items())]:
+        for owner, names in [
+            ("pretrain", self.pretrain.data),
+            *((f"jobs.{k}", j.data) for k, j in self.jobs.items()),
+        ]:
             for name in names:
                 if name not in self.data.datasets:
-                    raise ValueError(f"{owner}.data: '{name}' is not in data.datasets ({', '.join(self.data.datasets)})")
+                    raise ValueError(
+                        f"{owner}.data: '{name}' is not in data.datasets ({', '.join(self.data.datasets)})"
+                    )
         return self
 
 

@@ -24,9 +24,12 @@ class VisionWeightsSpec(Spec):
     """Where the image encoder starts."""
 
     source: Literal["timm", "naming", "scratch"] = Field(
-        "timm", description="timm: published weights; naming: trained to name the world's objects; scratch: random"
+        "timm",
+        description="timm: published weights; naming: trained to name the world's objects; scratch: random",
     )
-    name: str | None = Field("vit_base_patch16_224.augreg_in1k", description="timm's name (ImageNet-trained ViT-B/16)")
+    name: str | None = Field(
+        "vit_base_patch16_224.augreg_in1k", description="timm's name (ImageNet-trained ViT-B/16)"
+    )
     training: TrainingSpec | None = None
 
 
@@ -37,7 +40,9 @@ class TextWeightsSpec(Spec):
         "transformers", description="transformers: published BERT; mlm: trained by masked language modelling"
     )
     name: str | None = Field("bert-base-uncased", description="the published model's name")
-    vocab_size: int = Field(1000, gt=0, description="entries of a WordPiece vocabulary trained here (mlm only)")
+    vocab_size: int = Field(
+        1000, gt=0, description="entries of a WordPiece vocabulary trained here (mlm only)"
+    )
     training: TrainingSpec | None = None
 
 
@@ -61,7 +66,11 @@ class WeightsSpec(Spec):
 
     @model_validator(mode="after")
     def _complete(self) -> WeightsSpec:
-        for role, part in (("vision", self.vision), ("text", self.text), ("visual_tokens", self.visual_tokens)):
+        for role, part in (
+            ("vision", self.vision),
+            ("text", self.text),
+            ("visual_tokens", self.visual_tokens),
+        ):
             if part.source in ("timm", "transformers") and not part.name:
                 raise ValueError(f"weights.{role}: source {part.source} needs a name")
             if part.source in ("naming", "mlm", "dvae") and part.training is None:

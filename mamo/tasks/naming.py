@@ -48,16 +48,20 @@ class Scenes(NamedTuple):
     tints: int
 
 
-def read_scenes(release: Path, folder: str = "visual_genome") -> Scenes:
-    """The world's scene graphs for one release's images, none of which is evaluated on.
+def read_scenes(release: Path) -> Scenes:
+    """The world's scene graphs of training images, those in tar files left out.
 
     Raises:
         FileNotFoundError: the release holds no scene graphs.
     """
     path = release / "world" / "scenes.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    kinds = {name: i for i, name in enumerate(sorted({o["kind"] for line in lines for o in line["objects"]}), 1)}
-    tints = {name: i for i, name in enumerate(sorted({o["tint"] for line in lines for o in line["objects"]}), 1)}
+    kinds = {
+        name: i for i, name in enumerate(sorted({o["kind"] for line in lines for o in line["objects"]}), 1)
+    }
+    tints = {
+        name: i for i, name in enumerate(sorted({o["tint"] for line in lines for o in line["objects"]}), 1)
+    }
     scenes = [
         Scene(
             release / line["file"],
@@ -66,7 +70,7 @@ def read_scenes(release: Path, folder: str = "visual_genome") -> Scenes:
             np.array([tints[o["tint"]] for o in line["objects"]]),
         )
         for line in lines
-        if line["file"].startswith(f"{folder}/")
+        if line["split"] == "train" and line["file"].endswith(".jpg")
     ]
     return Scenes(scenes, len(kinds), len(tints))
 
@@ -97,10 +101,15 @@ class NamingTask(Task):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """A batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
         features = self.vision(batch["image"])
-        kinds, tints = self.kind_head(features[:, 1:]).flatten(0, 1), self.tint_head(features[:, 1:]).flatten(0, 1)
+        kinds, tints = (
+            self.kind_head(features[:, 1:]).flatten(0, 1),
+            self.tint_head(features[:, 1:]).flatten(0, 1),
+        )
         kind_loss = F.cross_entropy(kinds.float(), batch["kinds"].flatten())
         tint_loss = F.cross_entropy(tints.float(), batch["tints"].flatten())
-        present_loss = F.binary_cross_entropy_with_logits(self.present_head(features[:, 0]).float(), batch["present"])
+        present_loss = F.binary_cross_entropy_with_logits(
+            self.present_head(features[:, 0]).float(), batch["present"]
+        )
         something = batch["kinds"].flatten() != NOTHING
         right = (kinds.argmax(-1) == batch["kinds"].flatten())[something].float().mean()
         tint_right = (tints.argmax(-1) == batch["tints"].flatten())[something].float().mean()
@@ -110,7 +119,13 @@ class NamingTask(Task):
 
 
 def naming_batches(
-    scenes: Scenes, spec: ModelSpec, transform: TransformSpec, batch_size: int, seed: int, start: int, total: int
+    scenes: Scenes,
+    spec: ModelSpec,
+    transform: TransformSpec,
+    batch_size: int,
+    seed: int,
+    start: int,
+    total: int,
 ) -> Iterator[dict[str, Any]]:
     """Batches of random square windows and their labels for the steps from ``start``."""
     pictures: dict[int, Image.Image] = {}
@@ -128,7 +143,12 @@ def naming_batches(
 
 
 def _window(
-    picture: Image.Image, scene: Scene, spec: ModelSpec, transform: TransformSpec, kinds: int, rng: np.random.Generator
+    picture: Image.Image,
+    scene: Scene,
+    spec: ModelSpec,
+    transform: TransformSpec,
+    kinds: int,
+    rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A random window, resized to the model's input, with the labels of the object at each patch's centre."""
     side = min(picture.size)

@@ -49,7 +49,11 @@ class PretrainTask(Task):
     """The online network, its EMA target, and the objectives that the spec asks for."""
 
     def __init__(
-        self, network: Mamo, spec: PretrainSpec, tokenizer: Tokenizer, visual_tokenizer: VisualTokenizer | None = None
+        self,
+        network: Mamo,
+        spec: PretrainSpec,
+        tokenizer: Tokenizer,
+        visual_tokenizer: VisualTokenizer | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -58,8 +62,12 @@ class PretrainTask(Task):
         self.predictor = make_predictor(wanted.mrm, network.spec) if wanted.mrm else None
         self.mlm_head = MlmHead(network.text.embedding.words) if wanted.mlm else None
         codes = visual_tokenizer.codes if visual_tokenizer else 0
-        self.mim_head = MimHead(wanted.mim, network.spec, outputs(wanted.mim, network.spec, codes)) if wanted.mim else None
-        self.target = make_target(self.online) if spec.needs_target else None
+        self.mim_head = (
+            MimHead(wanted.mim, network.spec, outputs(wanted.mim, network.spec, codes))
+            if wanted.mim
+            else None
+        )
+        self.target: Distilled | None = make_target(self.online) if spec.needs_target else None
         self.visual_tokenizer = visual_tokenizer
         self.masker = TextMasker(spec.masking, tokenizer, spec.model.max_words)
 
@@ -71,7 +79,8 @@ class PretrainTask(Task):
     def newly_initialised(self) -> Iterable[nn.Module | nn.Parameter]:
         """Everything that neither the ViT nor BERT brings along."""
         network = self.network
-        parts = [self.online.projector, self.predictor, self.mlm_head, self.mim_head]
+        parts: list[nn.Module | nn.Parameter | None] = [self.online.projector, self.predictor]
+        parts += [self.mlm_head, self.mim_head]
         parts += [network.vision_projection, network.text_projection, network.itm_head]
         parts += [network.fusion.mask_token, network.fusion.positions]
         return [part for part in parts if part is not None]
@@ -127,7 +136,9 @@ class PretrainTask(Task):
             parts["itc"] = itc_loss(image_BE, text_BE, network.temperature)
         if wanted.itm:
             draws = uniform(batch["seed"], batch["step"], "itm", len(ids), 2).T.to(ids.device)
-            negatives = hard_negatives(image_BE, text_BE, network.temperature, batch["image_id"], draws, wanted.itm_group)
+            negatives = hard_negatives(
+                image_BE, text_BE, network.temperature, batch["image_id"], draws, wanted.itm_group
+            )
             views["matched"] = (visual, text, mask)
             views["wrong_text"] = (visual, text[negatives.text], mask[negatives.text])
             views["wrong_image"] = (visual[negatives.image], text, mask)
@@ -138,7 +149,9 @@ class PretrainTask(Task):
         fused = self._fuse(views, patch_mask)
 
         if wanted.itm:
-            logits = [network.itm_head(fused[view][:, 0]) for view in ("matched", "wrong_text", "wrong_image")]
+            logits = [
+                network.itm_head(fused[view][:, 0]) for view in ("matched", "wrong_text", "wrong_image")
+            ]
             parts["itm"] = itm_loss(*logits)
         if self.mlm_head is not None:
             parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, text_mask.chosen)
@@ -194,7 +207,14 @@ class PretrainTask(Task):
     ) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 1, each over its masked positions, and the spread of the projected online features."""
         wanted, projector, predictor = self.spec.objectives.mrm, self.online.projector, self.predictor
-        if wanted is None or projector is None or predictor is None or target.fused is None or self.target is None:
+        following = self.target.projector if self.target is not None else None
+        if (
+            wanted is None
+            or projector is None
+            or predictor is None
+            or target.fused is None
+            or following is None
+        ):
             raise ValueError("MRM needs a target network and a projector: objectives.mrm is switched off")
         pairs = []
         if wanted.text:
@@ -207,7 +227,7 @@ class PretrainTask(Task):
         for online_MD, target_MD in pairs:
             projected = projector(online_MD)
             with torch.no_grad():
-                wanted_MD = self.target.projector(target_MD)
+                wanted_MD = following(target_MD)
             losses.append(mrm_loss(predictor(projected), wanted_MD))
             spreads.append(spread(projected))
         return torch.stack(losses).sum(), torch.stack(spreads).min()

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mamo.data.records import Prepared
+from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 
 
@@ -51,6 +52,8 @@ class Task(nn.Module):
 
 class DownstreamTask(Task):
     """A task that is fine-tuned from a pre-trained network and evaluated."""
+
+    tokenizer: Tokenizer
 
     def validate(self, data: Prepared) -> float:
         """The score on the val split by which the best weights are chosen; higher is better."""

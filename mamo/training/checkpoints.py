@@ -38,7 +38,10 @@ class Checkpoints:
         for path in reversed(self._all()):
             if _checksum(path) == path.stem.rsplit("-", 1)[1]:
                 return torch.load(path, map_location="cpu", weights_only=True)
-            print(f"warning: {path} is damaged (its checksum differs); going on from the one before", file=sys.stderr)
+            print(
+                f"warning: {path} is damaged (its checksum differs); going on from the one before",
+                file=sys.stderr,
+            )
         return None
 
     def clear(self) -> None:

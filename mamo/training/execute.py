@@ -90,7 +90,9 @@ def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -
         return read_record(run, results)
     leader = int(os.environ.get("RANK", 0)) == 0
     try:
-        with FileLock(directory / ".lock" if leader else directory / f".lock-{os.environ['RANK']}", timeout=0):
+        with FileLock(
+            directory / ".lock" if leader else directory / f".lock-{os.environ['RANK']}", timeout=0
+        ):
             watch = Stopwatch()
             result = _executor(run)(Context(plan, run, results, releases))
             record = {
@@ -110,7 +112,9 @@ def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -
                 write_text(path, json.dumps(record, indent=1, sort_keys=False) + "\n")
             return record
     except Timeout:
-        raise RunError(f"{run.key} is being made by another process (it holds {directory / '.lock'})") from None
+        raise RunError(
+            f"{run.key} is being made by another process (it holds {directory / '.lock'})"
+        ) from None
 
 
 def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:

@@ -66,7 +66,9 @@ class Trained:
     steps: int
 
 
-def train(task: Task, batches: Callable[[int], Iterable[dict[str, Any]]], course: Course, device: torch.device) -> Trained:
+def train(
+    task: Task, batches: Callable[[int], Iterable[dict[str, Any]]], course: Course, device: torch.device
+) -> Trained:
     """Train ``task`` to the end of the course, from the newest checkpoint if there is one.
 
     Args:
@@ -99,7 +101,9 @@ def train(task: Task, batches: Callable[[int], Iterable[dict[str, Any]]], course
                 shown = now
                 left = (now - began) / (step + 1 - start) * (course.total - step - 1)
                 parts = " ".join(f"{name} {value:.3f}" for name, value in values.items())
-                print(f"step {step + 1}/{course.total}  {left:.0f} s left  {parts}", file=sys.stderr, flush=True)
+                print(
+                    f"step {step + 1}/{course.total}  {left:.0f} s left  {parts}", file=sys.stderr, flush=True
+                )
             if course.validate is not None and step + 1 in course.validate_at:
                 task.eval()
                 course.validate(step + 1)
@@ -141,7 +145,9 @@ def _step(
 def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
     if device.type == "cpu":
         return batch
-    return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    return {
+        k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
+    }
 
 
 def _state(
@@ -159,7 +165,9 @@ def _state(
     }
 
 
-def _resume(task: Task, optimiser: torch.optim.Optimizer, course: Course, curve: list[dict[str, float]]) -> int:
+def _resume(
+    task: Task, optimiser: torch.optim.Optimizer, course: Course, curve: list[dict[str, float]]
+) -> int:
     state = course.checkpoints.load() if course.checkpoints else None
     if state is None:
         return 0

@@ -46,5 +46,7 @@ def make_data(context: Context) -> Result:
         interleave=spec["interleave"],
         limits=spec["limits"],
     )
-    metrics = {key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)}
+    metrics = {
+        key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)
+    }
     return Result(Outcome("converged"), metrics, {"splits": manifest["splits"]})

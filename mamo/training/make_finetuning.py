@@ -29,7 +29,11 @@ def make_finetuning(context: Context) -> Result:
     """Fine-tune and evaluate; where the pre-training diverged, there is nothing to start from and the run is skipped."""
     init = context.record("init")
     if init["outcome"]["status"] == "diverged":
-        return Result(Outcome("skipped", f"its pre-training {init['run']} diverged: {init['outcome']['reason']}"), {}, {})
+        return Result(
+            Outcome("skipped", f"its pre-training {init['run']} diverged: {init['outcome']['reason']}"),
+            {},
+            {},
+        )
     with process_group():
         return _finetune(context)
 
@@ -78,7 +82,9 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
     weights = [1.0] + [spec.extra_weight if isinstance(spec, VqaSpec) else 1.0] * (len(data) - 1)
     source = ConcatRecords(data, "train", weights)
     total = spec.schedule.total_steps(len(source), spec.batch_size)
-    collate = COLLATES[source.kind](TrainTransform(spec.transform), task.tokenizer, task.network.spec.max_words)
+    collate = COLLATES[source.kind](
+        TrainTransform(spec.transform), task.tokenizer, task.network.spec.max_words
+    )
     best = _Best(task, data[0])
     rounds = max(1, min(spec.validations, total))
     course = Course(
@@ -114,7 +120,9 @@ class _Best:
         score = self.task.validate(self.data)
         if score > self.score:
             self.score = score
-            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self.task.state_dict().items()}
+            self.weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.task.state_dict().items()
+            }
 
     def restore(self) -> None:
         """Put the best weights back."""

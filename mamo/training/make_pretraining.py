@@ -98,7 +98,11 @@ def data_workers() -> int:
     """Worker processes per rank: decoding keeps pace with a GPU only in parallel; a CPU run has no core to spare."""
     import os
 
-    return min(16, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())) if torch.cuda.is_available() else 0
+    return (
+        min(16, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count()))
+        if torch.cuda.is_available()
+        else 0
+    )
 
 
 def save_curve(trained: Trained, directory: Path) -> None:

@@ -42,7 +42,9 @@ def make_weights(context: Context) -> Result:
 
 def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -> Trained:
     """A short training stage with the schedule that all stages share."""
-    optimiser = OptimiserSpec(lr=training.lr, final_lr=0.0, weight_decay=training.weight_decay, new_multiplier=1.0)
+    optimiser = OptimiserSpec(
+        lr=training.lr, final_lr=0.0, weight_decay=training.weight_decay, new_multiplier=1.0
+    )
     course = Course(
         total=training.steps,
         warmup=round(training.warmup_share * training.steps),
@@ -53,7 +55,9 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
     torch.manual_seed(training.seed)
     trained = train(task, batches, course, pick_device())
     if trained.outcome.status == "diverged":
-        raise RunError(f"{context.run.key}: {trained.outcome.reason}; lower weights.{context.run.spec['role']}.training.lr")
+        raise RunError(
+            f"{context.run.key}: {trained.outcome.reason}; lower weights.{context.run.spec['role']}.training.lr"
+        )
     return trained
 
 
@@ -82,7 +86,9 @@ def _timm_state(name: str) -> dict[str, Tensor]:
 
     try:
         return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-    except Exception as error:  # timm and the hub raise many kinds; all mean that the weights could not be had
+    except (
+        Exception
+    ) as error:  # timm and the hub raise many kinds; all mean that the weights could not be had
         raise RunError(
             f"timm's weights '{name}' could not be fetched ({error}). Without internet: put their model.safetensors into a "
             "folder and name that folder as weights.vision.name"
@@ -101,7 +107,9 @@ def _vision_naming(context: Context) -> Result:
     transform = TransformSpec(size=spec.image_size)
 
     def batches(start: int) -> Any:
-        return naming_batches(scenes, spec, transform, training.batch_size, training.seed, start, training.steps)
+        return naming_batches(
+            scenes, spec, transform, training.batch_size, training.seed, start, training.steps
+        )
 
     trained = _stage(task, training, batches, context)
     save_tensors(task.vision.state_dict(), context.directory / "model.safetensors")

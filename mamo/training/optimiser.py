@@ -15,7 +15,11 @@ def make_optimiser(task: Task, spec: OptimiserSpec) -> torch.optim.AdamW:
     No decay on biases, norms and other vectors; newly initialised parts and the image encoder learn at their own multiple
     of the rate, kept in each group as ``multiplier``.
     """
-    new = {id(p) for part in task.newly_initialised() for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())}
+    new = {
+        id(p)
+        for part in task.newly_initialised()
+        for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())
+    }
     network = getattr(task, "network", None)
     vision = {id(p) for p in network.vision.parameters()} if network is not None else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

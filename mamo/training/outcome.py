@@ -25,7 +25,9 @@ class Watch:
     def see(self, step: int, values: dict[str, float]) -> Outcome | None:
         """The outcome that ends the run, or None to go on."""
         if not math.isfinite(values["loss"]):
-            parts = ", ".join(f"{name} {value:g}" for name, value in values.items() if not math.isfinite(value))
+            parts = ", ".join(
+                f"{name} {value:g}" for name, value in values.items() if not math.isfinite(value)
+            )
             return Outcome("diverged", f"the loss is not finite at step {step} ({parts})")
         spread = values.get("spread", math.inf)
         if self.spec is not None:

@@ -1,0 +1,91 @@
+"""Real runs from one end to the other: a table through Snakemake at scale `smoke`, and real photographs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mamo.specs.overrides import merge
+from mamo.specs.plan import make_plan
+from mamo.training.execute import evaluate, execute
+
+ROOT = Path(__file__).resolve().parents[1]
+FLICKR8K = ROOT.parent / "shared" / "data" / "flickr8k"
+
+
+def _reproduce(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mamo.cli", "reproduce", "--scale", "smoke", "--cores", "2"]
+    places = ["--results", str(folder / "results"), "--reports", str(folder / "reports")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, *places, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+    )
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a user runs, so that nothing of this checkout is touched."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("ablations", "workflow", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("Snakefile", "params.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "profiles").symlink_to("workflow/profiles")
+    return folder
+
+
+def test_a_whole_table_at_smoke_and_nothing_to_do_afterwards(checkout: Path) -> None:
+    first = _reproduce("table4", folder=checkout)
+    assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
+    page = (checkout / "reports/smoke/table4.md").read_text(encoding="utf-8")
+    assert "MAMO" in page and "ALBEF" in page and "61.9" in page
+    records = [json.loads(p.read_text()) for p in (checkout / "results/smoke/finetune").glob("*/record.json")]
+    assert len(records) == 3
+    for record in records:
+        assert record["outcome"]["status"] == "converged"
+        for split in ("val", "testA", "testB"):
+            assert 0 <= record["metrics"][f"{split}_accuracy"] <= 100
+            assert 0 < record["metrics"][f"chance/{split}_accuracy"] < 100
+    again = _reproduce("table4", folder=checkout)
+    assert again.returncode == 0 and "Nothing to do" in again.stdout
+
+
+def test_stored_weights_give_the_recorded_metrics_again(checkout: Path) -> None:
+    plan = make_plan("smoke", ROOT / "ablations")
+    results = checkout / "results" / "smoke"
+    run = next(run for run in plan.by_kind("finetune") if run.record(results).is_file())
+    recorded = json.loads(run.record(results).read_text())["metrics"]
+    measured = evaluate(plan, run, results)
+    assert measured == {name: recorded[name] for name in measured}
+
+
+@pytest.mark.skipif(not FLICKR8K.is_dir(), reason="needs Flickr8k's release as ../shared/data/flickr8k")
+def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
+    import yaml
+
+    ablations = tmp_path / "ablations"
+    shutil.copytree(ROOT / "ablations", ablations)
+    scale = ablations / "scales" / "flickr8k.yaml"
+    quick = {
+        "data": {"datasets": {"flickr8k": {"limits": {"train": 200, "val": 20, "test": 50}}}},
+        "weights": {"text": {"training": {"steps": 5}}},
+        "pretrain": {"schedule": {"epochs": 1, "steps_per_epoch": 4, "warmup_steps": 1}},
+        "jobs": {"retrieval_flickr8k": {"schedule": {"epochs": 1, "steps_per_epoch": 2}}},
+    }
+    scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), quick)))
+    plan = make_plan("flickr8k", ablations)
+    record = {}
+    for run in plan.runs.values():
+        record = execute(plan, run, tmp_path / "results", FLICKR8K.parent)
+    manifest = json.loads(
+        (plan.find("data", "flickr8k").directory(tmp_path / "results") / "manifest.json").read_text()
+    )
+    assert {name: split["images"] for name, split in manifest["splits"].items()} == {"train": 200, "val": 20, "test": 50}
+    assert record["metrics"]["chance/ir_r1"] == pytest.approx(2.0)
+    assert 0 <= record["metrics"]["tr_r1"] <= record["metrics"]["tr_r5"] <= record["metrics"]["tr_r10"] <= 100
