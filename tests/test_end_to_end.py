@@ -86,6 +86,10 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
     manifest = json.loads(
         (plan.find("data", "flickr8k").directory(tmp_path / "results") / "manifest.json").read_text()
     )
-    assert {name: split["images"] for name, split in manifest["splits"].items()} == {"train": 200, "val": 20, "test": 50}
+    assert {name: split["images"] for name, split in manifest["splits"].items()} == {
+        "train": 200,
+        "val": 20,
+        "test": 50,
+    }
     assert record["metrics"]["chance/ir_r1"] == pytest.approx(2.0)
     assert 0 <= record["metrics"]["tr_r1"] <= record["metrics"]["tr_r5"] <= record["metrics"]["tr_r10"] <= 100

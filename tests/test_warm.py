@@ -51,7 +51,11 @@ def test_a_signal_reaches_the_job(address: str, tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text())
     scale = tmp_path / "ablations/scales/smoke.yaml"
-    scale.write_text(scale.read_text().replace("training: {steps: 2, batch_size: 8}", "training: {steps: 100000, batch_size: 8}", 1))
+    scale.write_text(
+        scale.read_text().replace(
+            "training: {steps: 2, batch_size: 8}", "training: {steps: 100000, batch_size: 8}", 1
+        )
+    )
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     job = _start(address, "weights", "--needs", "--scale", "smoke", "vision", folder=tmp_path)
     run = tmp_path / "results/smoke/weights"
@@ -64,7 +68,9 @@ def test_a_signal_reaches_the_job(address: str, tmp_path: Path) -> None:
     assert list(run.glob("vision-*/checkpoints/step-*.pt")) and not list(run.glob("vision-*/record.json"))
 
 
-def test_without_a_warm_process_a_command_runs_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_warm_process_a_command_runs_by_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv(warm.VARIABLE, raising=False)
     assert warm.hand_over(["prepare"]) is None
     monkeypatch.setenv(warm.VARIABLE, str(tmp_path / "nobody"))
