@@ -20,7 +20,13 @@ class Negatives(NamedTuple):
 
 @torch.no_grad()
 def hard_negatives(
-    image_BE: Tensor, text_BE: Tensor, temperature: Tensor, image_ids_B: Tensor, draws_2B: Tensor, group: int
+    image_BE: Tensor,
+    text_BE: Tensor,
+    temperature: Tensor,
+    image_ids_B: Tensor,
+    draws_2B: Tensor,
+    group: int,
+    random: float = 0.0,
 ) -> Negatives:
     """Draw a negative for each image and each text in proportion to softmax(similarity).
 
@@ -30,6 +36,8 @@ def hard_negatives(
     Args:
         image_ids_B: identity of each pair's image; a pair of the same image is never a negative.
         draws_2B: uniform numbers in [0, 1), one for each image and one for each text.
+        random: share of the negatives that are drawn uniformly instead. With hard ones alone ITM stays at guessing where ITC
+            learns faster than fusion does, as small models show.
 
     Raises:
         ValueError: the batch cannot be cut into groups, or a group holds a single image.
@@ -50,6 +58,7 @@ def hard_negatives(
 
     def draw(scores_BB: Tensor, uniform_B: Tensor) -> Tensor:
         shares = scores_BB.masked_fill(~allowed, float("-inf")).softmax(1)
+        shares = (1 - random) * shares + random * allowed / allowed.sum(1, keepdim=True)
         ladder = shares.cumsum(1)
         picked = torch.searchsorted(ladder, (uniform_B * ladder[:, -1])[:, None], right=True)[:, 0].clamp(
             max=batch - 1

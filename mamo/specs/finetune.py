@@ -29,7 +29,15 @@ class JobSpec(Spec):
     seed: int = 0
 
 
-class RetrievalSpec(JobSpec):
+class AlignmentSpec(JobSpec):
+    """What the jobs that train ITC + ITM share."""
+
+    itm_random: float = Field(
+        0.0, ge=0, le=1, description="share of ITM's negatives drawn uniformly, not by similarity"
+    )
+
+
+class RetrievalSpec(AlignmentSpec):
     """ITC + ITM; ITC shortlist, re-ranked by ITM (appendix A)."""
 
     task: Literal["retrieval"] = "retrieval"
@@ -56,7 +64,7 @@ class Nlvr2Spec(JobSpec):
     task: Literal["nlvr2"] = "nlvr2"
 
 
-class GroundingSpec(JobSpec):
+class GroundingSpec(AlignmentSpec):
     """ITC + ITM, then Grad-CAM of the ITM score over proposals (appendix A)."""
 
     task: Literal["grounding"] = "grounding"

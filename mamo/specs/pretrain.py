@@ -59,6 +59,9 @@ class ObjectivesSpec(Spec):
     itm_group: int = Field(
         96, gt=1, description="pairs among which ITM draws its negatives: one GPU's share (1536 / 16)"
     )
+    itm_random: float = Field(
+        0.0, ge=0, le=1, description="share of ITM's negatives drawn uniformly, not by similarity"
+    )
     mlm: bool = True
     mim: MimSpec | None = Field(default_factory=MimSpec)
     mrm: MrmSpec | None = Field(default_factory=MrmSpec)

@@ -26,7 +26,7 @@ def matching_logits(network: Mamo, visual_BVD: Tensor, text_BLD: Tensor, mask_BL
         return network.itm_head(cls.float())
 
 
-def alignment_losses(network: Mamo, batch: dict[str, Any]) -> dict[str, Tensor]:
+def alignment_losses(network: Mamo, batch: dict[str, Any], random: float = 0.0) -> dict[str, Tensor]:
     """ITC (Eq. 4) plus ITM (Eq. 5) of a batch of pairs.
 
     Args:
@@ -44,7 +44,7 @@ def alignment_losses(network: Mamo, batch: dict[str, Any]) -> dict[str, Tensor]:
     image_BE, text_BE = network.project_image(visual), network.project_text(text)
     itc = itc_loss(image_BE, text_BE, network.temperature)
     draws = uniform(batch["seed"], batch["step"], "itm", len(ids), 2).T.to(ids.device)
-    wrong = hard_negatives(image_BE, text_BE, network.temperature, batch["image_id"], draws, len(ids))
+    wrong = hard_negatives(image_BE, text_BE, network.temperature, batch["image_id"], draws, len(ids), random)
     logits = matching_logits(
         network,
         torch.cat([visual, visual, visual[wrong.image]]),

@@ -59,7 +59,7 @@ class GroundingTask(DownstreamTask):
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """See :func:`alignment_losses`."""
-        return alignment_losses(self.network, batch)
+        return alignment_losses(self.network, batch, self.spec.itm_random)
 
     def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where a text's sub-words look for what makes the pair match: (B, g, g), not negative.

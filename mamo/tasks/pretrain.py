@@ -137,7 +137,13 @@ class PretrainTask(Task):
         if wanted.itm:
             draws = uniform(batch["seed"], batch["step"], "itm", len(ids), 2).T.to(ids.device)
             negatives = hard_negatives(
-                image_BE, text_BE, network.temperature, batch["image_id"], draws, wanted.itm_group
+                image_BE,
+                text_BE,
+                network.temperature,
+                batch["image_id"],
+                draws,
+                wanted.itm_group,
+                wanted.itm_random,
             )
             views["matched"] = (visual, text, mask)
             views["wrong_text"] = (visual, text[negatives.text], mask[negatives.text])

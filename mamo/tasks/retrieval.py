@@ -40,7 +40,7 @@ class RetrievalTask(DownstreamTask):
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """See :func:`alignment_losses`."""
-        return alignment_losses(self.network, batch)
+        return alignment_losses(self.network, batch, self.spec.itm_random)
 
     def evaluate(self, data: Prepared, split: str) -> Evaluation:
         """Recall at 1, 5 and 10 in both directions over a whole split.
