@@ -1,6 +1,6 @@
 """Pairs per CPU-second of one pre-training step with all five objectives, at the size of scale `demo`, on one thread.
 
-    python benchmarks/training_step.py
+python benchmarks/training_step.py
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from mamo.tasks.pretrain import PretrainTask
 from mamo.training.optimiser import make_optimiser
 
 WARM_UP, COUNTED = 3, 20
-WORDS = "a small red cat to the left of one blue dog two green apples and some car on grass yellow bus".split()
+WORDS = (
+    "a small red cat to the left of one blue dog two green apples and some car on grass yellow bus".split()
+)
 
 
 def main() -> None:

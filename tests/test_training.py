@@ -148,7 +148,8 @@ def test_a_collapsed_representation_ends_the_run_as_diverged() -> None:
 
 def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import RunError, execute
+    from mamo.training.execute import execute
+    from mamo.training.run import RunError
 
     plan = make_plan("smoke")
     run: Run = plan.find("data", "world")
@@ -172,7 +173,8 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import RunError, execute
+    from mamo.training.execute import execute
+    from mamo.training.run import RunError
 
     plan = make_plan("smoke")
     with pytest.raises(RunError, match="first run `mamo prepare --scale"):

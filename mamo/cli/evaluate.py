@@ -25,7 +25,8 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args)
     run = plan.find("finetune", args.run)
-    from mamo.training.execute import RunError, evaluate
+    from mamo.training.execute import evaluate
+    from mamo.training.run import RunError
 
     try:
         metrics = evaluate(plan, run, options.results_of(args))

@@ -44,7 +44,8 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
         _list(plan, kind, args)
         return 0
     run = plan.find(kind, args.run)
-    from mamo.training.execute import RunError, execute
+    from mamo.training.execute import execute
+    from mamo.training.run import RunError
 
     results, releases = options.results_of(args), options.releases_of(args)
     try:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "MAMO_WARM"
 COMMANDS = ("prepare", "weights", "pretrain", "finetune")
-_LIMIT = 1 << 20  # bytes of one request: arguments and environment
+LIMIT = 1 << 20  # bytes of one request: arguments and environment
 
 
 def hand_over(argv: Sequence[str]) -> int | None:
@@ -56,7 +55,7 @@ def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
         address = str(Path(folder) / "socket")
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "mamo.cli.warm", address], stdin=subprocess.PIPE, env=environment
+            [sys.executable, "-m", "mamo.cli.warm_server", address], stdin=subprocess.PIPE, env=environment
         )
         try:
             yield {VARIABLE: address}
@@ -64,94 +63,3 @@ def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
             if process.stdin is not None:
                 process.stdin.close()
             process.wait()
-
-
-def serve(address: str) -> None:
-    """Load what jobs need, then fork for each request until standard input ends."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(address)
-        listener.listen(64)  # requests that come while the modules load wait here
-        _load()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # handlers are reaped by the system
-        with selectors.DefaultSelector() as selector:
-            selector.register(listener, selectors.EVENT_READ)
-            selector.register(sys.stdin, selectors.EVENT_READ)
-            while True:
-                ready = {key.fileobj for key, _ in selector.select()}
-                if sys.stdin in ready:
-                    return
-                connection, _ = listener.accept()
-                with connection:
-                    if os.fork() == 0:
-                        listener.close()
-                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                        os._exit(_handle(connection))
-
-
-def _load() -> None:
-    """What every training job imports; the optimiser's first use loads torch's compiler."""
-    import torch
-
-    import mamo.training.make_data
-    import mamo.training.make_finetuning
-    import mamo.training.make_pretraining
-    import mamo.training.make_weights  # noqa: F401
-
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    parameter.grad = torch.zeros(1)
-    torch.optim.AdamW([parameter], fused=True).step()
-
-
-def _handle(connection: socket.socket) -> int:
-    """One request: fork the job, pass on the client's going away, answer with the job's exit status."""
-    data, files, _, _ = socket.recv_fds(connection, _LIMIT, 3)
-    request = json.loads(data)
-    job = os.fork()
-    if job == 0:
-        os._exit(_job(request, files))
-    for file in files:
-        os.close(file)
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        while True:
-            ended, status = os.waitpid(job, os.WNOHANG)
-            if ended:
-                break
-            if selector.select(0.02):
-                selector.unregister(connection)
-                os.kill(job, signal.SIGTERM)
-                _, status = os.waitpid(job, 0)
-                break
-    code = os.waitstatus_to_exitcode(status)
-    with suppress(OSError):
-        connection.send(str(code if code >= 0 else 128 - code).encode())
-    return 0
-
-
-def _job(request: dict, files: list[int]) -> int:
-    """The command itself, with the client's files, environment and folder."""
-    from mamo.cli.main import main
-
-    for target, file in enumerate(files):
-        os.dup2(file, target)
-        os.close(file)
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    os.environ.pop(VARIABLE, None)
-    os.chdir(request["folder"])
-    try:
-        code: object = main(request["argv"])
-    except SystemExit as stopped:
-        code = stopped.code
-    except BaseException:  # noqa: BLE001  the job's traceback belongs into its own log
-        import traceback
-
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code if isinstance(code, int) else 0 if code is None else 1
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1])

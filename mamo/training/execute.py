@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,62 +12,8 @@ from filelock import FileLock, Timeout
 
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
-from mamo.training.outcome import Outcome
 from mamo.training.provenance import Stopwatch
-
-
-class RunError(RuntimeError):
-    """A run cannot be executed; the message names it and says what to do."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What an executor works with.
-
-    Attributes:
-        results: the scale's results.
-        releases: the folder of official releases, for scales that read them.
-    """
-
-    plan: Plan
-    run: Run
-    results: Path
-    releases: Path | None
-
-    @property
-    def directory(self) -> Path:
-        """The run's own directory."""
-        return self.run.directory(self.results)
-
-    def input(self, role: str) -> Path:
-        """The directory of the input run of a role."""
-        return self.plan.runs[self.run.inputs[role]].directory(self.results)
-
-    def record(self, role: str) -> dict[str, Any]:
-        """The record of the input run of a role."""
-        return read_record(self.plan.runs[self.run.inputs[role]], self.results)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an executor hands back for the record."""
-
-    outcome: Outcome
-    metrics: dict[str, float]
-    details: dict[str, Any]
-
-
-def read_record(run: Run, results: Path) -> dict[str, Any]:
-    """A finished run's record.
-
-    Raises:
-        RunError: the run is not done.
-    """
-    path = run.record(results)
-    if not path.is_file():
-        command = "prepare" if run.kind == "data" else run.kind
-        raise RunError(f"{path} is missing: first run `mamo {command} --scale {results.name} {run.id}`")
-    return json.loads(path.read_text(encoding="utf-8"))
+from mamo.training.run import Context, Result, RunError, read_record, write_text
 
 
 def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -> dict[str, Any]:
@@ -129,13 +74,6 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
     from mamo.training.make_finetuning import evaluate_weights
 
     return evaluate_weights(Context(plan, run, results, None))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that it is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _executor(run: Run) -> Callable[[Context], Result]:

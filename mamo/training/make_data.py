@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mamo.specs.plan import WORLD
 from mamo.specs.world import WorldSpec
-from mamo.training.execute import Context, Result, RunError
 from mamo.training.outcome import Outcome
+from mamo.training.run import Context, Result, RunError
 
 
 def release_root(context: Context) -> Path:

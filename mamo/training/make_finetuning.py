@@ -18,10 +18,10 @@ from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
-from mamo.training.execute import Context, Result, write_text
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.make_pretraining import save_curve, training_batches, training_result
 from mamo.training.outcome import Outcome
+from mamo.training.run import Context, Result, write_text
 from mamo.training.save import WEIGHTS, load_network, save_network_config, save_tensors
 
 

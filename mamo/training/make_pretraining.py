@@ -22,8 +22,8 @@ from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
-from mamo.training.execute import Context, Result, write_text
 from mamo.training.loop import Course, Trained, pick_device, train
+from mamo.training.run import Context, Result, write_text
 from mamo.training.save import WEIGHTS, new_network, save_network_config, save_tensors
 
 

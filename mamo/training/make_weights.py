@@ -20,9 +20,9 @@ from mamo.specs.plan import WORLD
 from mamo.specs.weights import TrainingSpec
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
-from mamo.training.execute import Context, Result, RunError, write_text
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.outcome import Outcome
+from mamo.training.run import Context, Result, RunError, write_text
 from mamo.training.save import save_tensors
 
 

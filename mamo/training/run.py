@@ -1,0 +1,74 @@
+"""What the executors of all kinds share: a run's context, its result, its record."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.identity import Run
+from mamo.specs.plan import Plan
+from mamo.training.outcome import Outcome
+
+
+class RunError(RuntimeError):
+    """A run cannot be executed; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an executor works with.
+
+    Attributes:
+        results: the scale's results.
+        releases: the folder of official releases, for scales that read them.
+    """
+
+    plan: Plan
+    run: Run
+    results: Path
+    releases: Path | None
+
+    @property
+    def directory(self) -> Path:
+        """The run's own directory."""
+        return self.run.directory(self.results)
+
+    def input(self, role: str) -> Path:
+        """The directory of the input run of a role."""
+        return self.plan.runs[self.run.inputs[role]].directory(self.results)
+
+    def record(self, role: str) -> dict[str, Any]:
+        """The record of the input run of a role."""
+        return read_record(self.plan.runs[self.run.inputs[role]], self.results)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an executor hands back for the record."""
+
+    outcome: Outcome
+    metrics: dict[str, float]
+    details: dict[str, Any]
+
+
+def read_record(run: Run, results: Path) -> dict[str, Any]:
+    """A finished run's record.
+
+    Raises:
+        RunError: the run is not done.
+    """
+    path = run.record(results)
+    if not path.is_file():
+        command = "prepare" if run.kind == "data" else run.kind
+        raise RunError(f"{path} is missing: first run `mamo {command} --scale {results.name} {run.id}`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it, so that it is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
