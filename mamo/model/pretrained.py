@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,38 +12,45 @@ from torch import Tensor
 from mamo.model.mamo import Mamo
 from mamo.model.vision import VisionEncoder, interpolate_positions
 
+# Theirs and ours; {} is a layer's number. What follows the prefix (weight, bias) stays.
 _VIT = [
-    (r"^cls_token$", "class_token"),
-    (r"^pos_embed$", "positions"),
-    (r"^patch_embed\.proj\.", "patch_embedding."),
-    (r"^blocks\.(\d+)\.norm1\.", r"layers.\1.norm_attention."),
-    (r"^blocks\.(\d+)\.norm2\.", r"layers.\1.norm_mlp."),
-    (r"^blocks\.(\d+)\.attn\.proj\.", r"layers.\1.attention.out."),
-    (r"^blocks\.(\d+)\.mlp\.fc1\.", r"layers.\1.mlp.expand."),
-    (r"^blocks\.(\d+)\.mlp\.fc2\.", r"layers.\1.mlp.contract."),
-    (r"^norm\.", "norm."),
+    ("cls_token", "class_token"),
+    ("pos_embed", "positions"),
+    ("patch_embed.proj", "patch_embedding"),
+    ("blocks.{}.norm1", "layers.{}.norm_attention"),
+    ("blocks.{}.norm2", "layers.{}.norm_mlp"),
+    ("blocks.{}.attn.proj", "layers.{}.attention.out"),
+    ("blocks.{}.mlp.fc1", "layers.{}.mlp.expand"),
+    ("blocks.{}.mlp.fc2", "layers.{}.mlp.contract"),
+    ("norm", "norm"),
 ]
 _BERT = [
-    (r"^embeddings\.word_embeddings\.", "embedding.words."),
-    (r"^embeddings\.position_embeddings\.", "embedding.positions."),
-    (r"^embeddings\.token_type_embeddings\.", "embedding.segments."),
-    (r"^embeddings\.LayerNorm\.", "embedding.norm."),
-    (r"^encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.", r"layers.\1.attention.\2."),
-    (r"^encoder\.layer\.(\d+)\.attention\.output\.dense\.", r"layers.\1.attention.out."),
-    (r"^encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\.", r"layers.\1.norm_attention."),
-    (r"^encoder\.layer\.(\d+)\.intermediate\.dense\.", r"layers.\1.mlp.expand."),
-    (r"^encoder\.layer\.(\d+)\.output\.dense\.", r"layers.\1.mlp.contract."),
-    (r"^encoder\.layer\.(\d+)\.output\.LayerNorm\.", r"layers.\1.norm_mlp."),
+    ("embeddings.word_embeddings", "embedding.words"),
+    ("embeddings.position_embeddings", "embedding.positions"),
+    ("embeddings.token_type_embeddings", "embedding.segments"),
+    ("embeddings.LayerNorm", "embedding.norm"),
+    ("encoder.layer.{}.attention.self.query", "layers.{}.attention.query"),
+    ("encoder.layer.{}.attention.self.key", "layers.{}.attention.key"),
+    ("encoder.layer.{}.attention.self.value", "layers.{}.attention.value"),
+    ("encoder.layer.{}.attention.output.dense", "layers.{}.attention.out"),
+    ("encoder.layer.{}.attention.output.LayerNorm", "layers.{}.norm_attention"),
+    ("encoder.layer.{}.intermediate.dense", "layers.{}.mlp.expand"),
+    ("encoder.layer.{}.output.dense", "layers.{}.mlp.contract"),
+    ("encoder.layer.{}.output.LayerNorm", "layers.{}.norm_mlp"),
 ]
 
 
-def _rename(state: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> dict[str, Tensor]:
-    """The tensors whose names a rule matches, renamed; others (classifiers, poolers, position ids) are left out."""
+def _rename(state: Mapping[str, Tensor], pairs: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
+    """The tensors whose names begin like the first of a pair, under the second; others (classifiers, poolers) are left out."""
+    rules = [
+        (re.compile(re.escape(old).replace(r"\{\}", r"(\d+)") + r"(?=\.|$)"), new.replace("{}", r"\1"))
+        for old, new in pairs
+    ]
     renamed = {}
     for name, tensor in state.items():
         for pattern, replacement in rules:
-            if re.match(pattern, name):
-                renamed[re.sub(pattern, replacement, name)] = tensor
+            if pattern.match(name):
+                renamed[pattern.sub(replacement, name, count=1)] = tensor
                 break
     return renamed
 
@@ -70,19 +77,7 @@ def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def to_bert(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of :func:`bert_state`: names that transformers' ``BertModel`` reads."""
-    pairs = [
-        (r"^embedding\.words\.", "embeddings.word_embeddings."),
-        (r"^embedding\.positions\.", "embeddings.position_embeddings."),
-        (r"^embedding\.segments\.", "embeddings.token_type_embeddings."),
-        (r"^embedding\.norm\.", "embeddings.LayerNorm."),
-        (r"^layers\.(\d+)\.attention\.(query|key|value)\.", r"encoder.layer.\1.attention.self.\2."),
-        (r"^layers\.(\d+)\.attention\.out\.", r"encoder.layer.\1.attention.output.dense."),
-        (r"^layers\.(\d+)\.norm_attention\.", r"encoder.layer.\1.attention.output.LayerNorm."),
-        (r"^layers\.(\d+)\.mlp\.expand\.", r"encoder.layer.\1.intermediate.dense."),
-        (r"^layers\.(\d+)\.mlp\.contract\.", r"encoder.layer.\1.output.dense."),
-        (r"^layers\.(\d+)\.norm_mlp\.", r"encoder.layer.\1.output.LayerNorm."),
-    ]
-    return _rename(flat, pairs)
+    return _rename(flat, [(ours, theirs) for theirs, ours in _BERT])
 
 
 def load_vit(encoder: VisionEncoder, timm_state: Mapping[str, Tensor]) -> None:
