@@ -179,3 +179,28 @@ def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
     plan = make_plan("smoke")
     with pytest.raises(RunError, match="first run `mamo prepare --scale"):
         execute(plan, plan.find("data", "coco"), tmp_path)
+
+
+def test_data_that_cannot_be_read_is_an_error_of_the_run(tmp_path: Path) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import execute
+    from mamo.training.run import RunError
+
+    plan = make_plan("flickr8k")
+    run = plan.find("data", "flickr8k")
+    with pytest.raises(RunError, match=r"data/flickr8k-.*Flickr8k"):
+        execute(plan, run, tmp_path / "results", tmp_path / "empty")
+    assert not run.record(tmp_path / "results").exists()
+
+
+def test_an_interrupted_world_is_begun_anew(tmp_path: Path) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import execute
+
+    plan = make_plan("smoke")
+    run = plan.find("data", "world")
+    for leftover in ("release", "release.partial"):
+        (run.directory(tmp_path) / leftover / "coco").mkdir(parents=True)
+    execute(plan, run, tmp_path)
+    assert (run.directory(tmp_path) / "release" / "coco" / "dataset_coco.json").is_file()
+    assert not (run.directory(tmp_path) / "release.partial").exists()

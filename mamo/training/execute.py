@@ -39,7 +39,7 @@ def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -
             directory / ".lock" if leader else directory / f".lock-{os.environ['RANK']}", timeout=0
         ):
             watch = Stopwatch()
-            result = _executor(run)(Context(plan, run, results, releases))
+            result = _result(Context(plan, run, results, releases))
             record = {
                 "run": run.id,
                 "kind": run.kind,
@@ -74,6 +74,19 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
     from mamo.training.make_finetuning import evaluate_weights
 
     return evaluate_weights(Context(plan, run, results, None))
+
+
+def _result(context: Context) -> Result:
+    """Make the run; what is wrong with its data becomes an error of the run, which names it."""
+    from mamo.data.examples import FormatError
+    from mamo.data.prepare import MissingImages
+    from mamo.data.records import PreparedError
+    from mamo.data.tokenizer import TokenizerError
+
+    try:
+        return _executor(context.run)(context)
+    except (FormatError, MissingImages, PreparedError, TokenizerError) as error:
+        raise RunError(f"{context.run.key}: {error}") from error
 
 
 def _executor(run: Run) -> Callable[[Context], Result]:

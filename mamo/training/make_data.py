@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from mamo.specs.plan import WORLD
@@ -32,8 +33,12 @@ def make_data(context: Context) -> Result:
     if context.run.name == WORLD:
         from mamo.data.world.generate import write_world
 
-        world = WorldSpec.model_validate(spec)
-        write_world(world, context.directory / "release")
+        # Written beside and renamed: an interrupted world is begun anew, and never passes for a whole one.
+        release, beside = context.directory / "release", context.directory / "release.partial"
+        for leftover in (release, beside):
+            shutil.rmtree(leftover, ignore_errors=True)
+        write_world(WorldSpec.model_validate(spec), beside)
+        beside.rename(release)
         return Result(Outcome("converged"), {}, {})
     from mamo.data.prepare import prepare
 
