@@ -104,7 +104,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, ki
     resumed = train(second, batches, _course(8, tmp_path / "run"), CPU)
     for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
-    assert resumed.curve == curve
+    assert resumed.curve == curve and resumed.steps == 8
+
+
+def test_nothing_is_trained_in_no_steps(tmp_path: Path) -> None:
+    words = tiny.tokenizer(tmp_path)
+    task = _task(words)
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    trained = train(task, lambda start: iter(()), _course(0), CPU)
+    assert (trained.steps, trained.curve, trained.outcome.status) == (0, [], "converged")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in task.state_dict().items())
 
 
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(

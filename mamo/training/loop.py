@@ -58,12 +58,20 @@ class Course:
 
 @dataclass
 class Trained:
-    """What came of it: the outcome, the curve (a row of loss parts for each logged step) and the seconds spent in steps."""
+    """What came of it.
+
+    Attributes:
+        curve: a row of loss parts for each logged step.
+        seconds: spent in steps by this process.
+        steps: finished steps, those before a resume included.
+        steps_per_second: of this process.
+    """
 
     outcome: Outcome
     curve: list[dict[str, float]]
     seconds: float
     steps: int
+    steps_per_second: float
 
 
 def train(
@@ -86,10 +94,11 @@ def train(
     began = saved = shown = time.monotonic()
     outcome = Outcome("converged")
     task.train()
-    step = start
+    finished = start
     with stop:
         for step, batch in enumerate(batches(start) if start < course.total else (), start):
             values = _step(model, task, optimiser, _to(batch, device), step, course, device)
+            finished = step + 1
             ended = watch.see(step, values)
             if ended or step % max(1, course.total // 200) == 0 or step == course.total - 1:
                 curve.append({"step": step, **values})
@@ -114,7 +123,8 @@ def train(
             if stop.asked and step + 1 < course.total:
                 raise Interrupted
     task.eval()
-    return Trained(outcome, curve, time.monotonic() - began, step + 1 - start)
+    seconds = time.monotonic() - began
+    return Trained(outcome, curve, seconds, finished, (finished - start) / seconds)
 
 
 def _step(

@@ -121,6 +121,6 @@ def training_result(trained: Trained, batch_size: int) -> Result:
     names = [name for name in (last[0] if last else {}) if name != "step"]
     metrics = {f"train/{name}": sum(row[name] for row in last) / len(last) for name in names}
     details: dict[str, Any] = {"steps": trained.steps, "training_seconds": round(trained.seconds, 2)}
-    if trained.seconds > 0 and trained.steps:
-        details["pairs_per_second"] = round(trained.steps * batch_size / trained.seconds, 1)
+    if trained.steps_per_second:
+        details["pairs_per_second"] = round(trained.steps_per_second * batch_size, 1)
     return Result(trained.outcome, metrics, details)
