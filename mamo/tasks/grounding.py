@@ -32,24 +32,16 @@ SPLITS = ("val", "testA", "testB")
 class GroundingTask(DownstreamTask):
     """Referring expressions: which of the proposed boxes is meant?
 
-    Args:
-        network: pre-trained, already at the task's image size.
-        spec: the job.
-        tokenizer: of the network's vocabulary.
-        transform_eval: stored JPEG to model input.
-
     Raises:
         ValueError: the spec's layer does not exist, or is the last one.
     """
 
+    spec: GroundingSpec
+
     def __init__(
         self, network: Mamo, spec: GroundingSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.transform_eval = transform_eval
+        super().__init__(network, spec, tokenizer, transform_eval)
         fusion_attention(network, spec.layer)  # is there such a layer?
         if spec.layer == len(network.fusion.layers):
             raise ValueError(

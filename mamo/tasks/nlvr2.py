@@ -23,23 +23,14 @@ SPLITS = ("dev", "test")
 
 
 class Nlvr2Task(DownstreamTask):
-    """Cross-entropy of true and false.
+    """Cross-entropy of true and false."""
 
-    Args:
-        network: pre-trained, already at the task's image size.
-        spec: the job.
-        tokenizer: of the network's vocabulary.
-        transform_eval: stored JPEG to model input.
-    """
+    spec: Nlvr2Spec
 
     def __init__(
         self, network: Mamo, spec: Nlvr2Spec, tokenizer: Tokenizer, transform_eval: EvalTransform
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.transform_eval = transform_eval
+        super().__init__(network, spec, tokenizer, transform_eval)
         self.pair = PairedAttention(network.spec.width, network.spec.heads, network.spec.dropout)
 
     def newly_initialised(self) -> Iterable[nn.Module]:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 from mamo.data.records import Prepared
-from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
 from mamo.tasks.alignment import alignment_losses, matching_logits
@@ -20,23 +18,9 @@ from mamo.tasks.task import DownstreamTask, Evaluation
 
 
 class RetrievalTask(DownstreamTask):
-    """Text retrieval (an image asks for its captions) and image retrieval (a caption asks for its image).
+    """Text retrieval (an image asks for its captions) and image retrieval (a caption asks for its image)."""
 
-    Args:
-        network: pre-trained, already at the task's image size.
-        spec: the job.
-        tokenizer: of the network's vocabulary.
-        transform_eval: stored JPEG to model input.
-    """
-
-    def __init__(
-        self, network: Mamo, spec: RetrievalSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.transform_eval = transform_eval
+    spec: RetrievalSpec
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """See :func:`alignment_losses`."""

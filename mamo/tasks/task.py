@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
+from mamo.specs.finetune import JobSpec
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,23 @@ class Task(nn.Module):
 
 
 class DownstreamTask(Task):
-    """A task that is fine-tuned from a pre-trained network and evaluated."""
+    """A task that is fine-tuned from a pre-trained network and evaluated.
 
-    tokenizer: Tokenizer
+    Args:
+        network: pre-trained, already at the task's image size.
+        spec: the job.
+        tokenizer: of the network's vocabulary.
+        transform_eval: stored JPEG to model input.
+    """
+
+    def __init__(
+        self, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.transform_eval = transform_eval
 
     def validate(self, data: Prepared) -> float:
         """The score on the val split by which the best weights are chosen; higher is better."""

@@ -29,15 +29,13 @@ class VqaTask(DownstreamTask):
     """Conditional language modelling of answers; evaluation picks among a fixed list of candidates.
 
     Args:
-        network: pre-trained, already at the task's image size.
-        spec: the job.
-        tokenizer: of the network's vocabulary.
-        transform_eval: stored JPEG to model input.
         answers: candidates in normalised form, most frequent first (``mamo.data.candidates``).
 
     Raises:
         ValueError: no candidates.
     """
+
+    spec: VqaSpec
 
     def __init__(
         self,
@@ -47,15 +45,11 @@ class VqaTask(DownstreamTask):
         transform_eval: EvalTransform,
         answers: Sequence[str],
     ) -> None:
-        super().__init__()
+        super().__init__(network, spec, tokenizer, transform_eval)
         if not answers:
             raise ValueError(
                 "no answer candidates: lower min_answer_count, or prepare vqa2 with its annotations"
             )
-        self.network = network
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.transform_eval = transform_eval
         self.answers = list(answers)
         self.decoder = AnswerDecoder(network, spec.decoder_layers, tokenizer.cls_id)
         ids, mask = self._encode_answers(self.answers)
