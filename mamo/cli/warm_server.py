@@ -41,6 +41,10 @@ def _load() -> None:
     """What every training job imports; the optimiser's first use loads torch's compiler."""
     import torch
 
+    import mamo.tasks.grounding
+    import mamo.tasks.nlvr2
+    import mamo.tasks.retrieval
+    import mamo.tasks.vqa
     import mamo.training.make_data
     import mamo.training.make_finetuning
     import mamo.training.make_pretraining
