@@ -38,6 +38,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "reproduce",
         "plan",
         "status",
+        "explain",
         "prepare",
         "weights",
         "pretrain",
@@ -51,7 +52,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([name, "--help"])
         assert end.value.code == 0
         assert f"mamo {name}" in capsys.readouterr().out
-    assert len(COMMANDS) == 8 and parser().prog == "mamo"
+    assert len(COMMANDS) == 9 and parser().prog == "mamo"
 
 
 def test_plan_counts_what_sharing_saves(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.collect import collect, read_values, write_values
     from mamo.reporting.overview import write_overview
-    from mamo.reporting.pages import OVERVIEW, pages_of
+    from mamo.reporting.pages import OVERVIEW, pages_of, parts_of
     from mamo.reporting.publish import publish
     from mamo.specs.overrides import SpecError
 
@@ -57,7 +57,8 @@ def _command(args: argparse.Namespace) -> int:
         values = collect(plan, plan.tables[args.pages[0]], results)
         if values["missing"]:
             raise SpecError("these runs have no record yet:\n  " + "\n  ".join(values["missing"]))
-        write_values(values, args.collect)
+        made_from = parts_of(plan, plan.tables[args.pages[0]], options.ABLATIONS)
+        write_values(values | {"made_from": made_from}, args.collect)
         return 0
     given = {values["table"]: values for values in map(read_values, args.values or ())}
     names = list(plan.tables) if OVERVIEW in wanted else [name for name in wanted if name in plan.tables]

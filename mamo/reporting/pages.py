@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mamo.specs.identity import digest
 from mamo.specs.plan import Plan, TablePlan
@@ -50,12 +51,37 @@ class Page:
         with path.open(encoding="utf-8") as file:
             return file.readline().rstrip("\n") != self.mark
 
+    def shown(self, reports: Path) -> str | None:
+        """The id (name and digest) of the page that ``reports`` holds; None where it holds none with a mark."""
+        path = reports / self.files[0]
+        if not path.is_file():
+            return None
+        with path.open(encoding="utf-8") as file:
+            line = file.readline().strip()
+        return line.removeprefix(_MARK).removesuffix(" -->") if line.startswith(_MARK) else None
+
 
 def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]:
     """The pages of a plan by name: one per ablation, and the overview of them all."""
     pages = {name: _page(plan, table, ablations) for name, table in plan.tables.items()}
     everything = digest({"pages": sorted(page.id for page in pages.values()), "scale": _scale_words(plan)})
     return pages | {OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv"))}
+
+
+def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
+    """What a page is made from, in full, so that a later plan can say what has changed: plain JSON values."""
+    paper = table.ablation.paper
+    reported = sorted((ablations / "paper").rglob(f"{paper}.yaml")) if paper else []
+    ablation = table.ablation.model_dump(mode="json")
+    for lines in ("rows", "columns"):
+        ablation[lines] = {line["key"]: line for line in ablation[lines]}
+    return {
+        "ablation": ablation,
+        "inputs": dict(key.rsplit("-", 1) for key in sorted(table.inputs)),
+        "paper": {str(path.relative_to(ablations)): _file_digest(path) for path in reported},
+        "scale": dict(zip(("name", "title", "caveat"), _scale_words(plan), strict=True)),
+        "code of mamo/reporting": _code_digest(),
+    }
 
 
 def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:

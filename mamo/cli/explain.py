@@ -1,0 +1,259 @@
+"""``mamo explain``: why a run or a table would be made, or why it would not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mamo.cli import options
+from mamo.cli.status import log_of, state_of
+from mamo.reporting.pages import Page, pages_of, parts_of
+from mamo.specs.identity import REVISIONS, Run, changes, flatten
+from mamo.specs.origin import origin
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan
+
+REVISIONS_FILE = "mamo/specs/identity.py"
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "explain",
+        help="say why a run or a table would be made, or why not",
+        description="Say why a run or a table would be made: which key of which file differs from what was made before, from "
+        "what to what. Or why there is nothing to do.",
+    )
+    parser.add_argument(
+        "what", metavar="RUN|TABLE", help="a table, or a run's name, identity or kind/identity"
+    )
+    options.add_scale(parser)
+    options.add_results(parser)
+    options.add_reports(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    plan = options.planned(args)
+    explainer = Explainer(plan, options.results_of(args), options.logs_of(args), options.ABLATIONS)
+    if args.what in plan.tables:
+        page = pages_of(plan, options.ABLATIONS)[args.what]
+        lines = explainer.table(page, options.reports_of(args))
+    else:
+        lines = explainer.run(_find(plan, args.what))
+    print("\n".join(lines))
+    return 0
+
+
+def _find(plan: Plan, name: str) -> Run:
+    """The run of any kind by its key, identity, name or the start of one of them."""
+    kind, _, rest = name.partition("/")
+    if rest and any(run.kind == kind for run in plan.runs.values()):
+        return plan.find(kind, rest)
+    runs = list(plan.runs.values())
+    found = [run for run in runs if name in (run.id, run.name)]
+    found = found or [run for run in runs if run.id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    listed = "\n  ".join(run.key for run in found or runs)
+    problem = (
+        "is ambiguous" if found else f"is neither a table ({', '.join(plan.tables)}) nor a run of this scale"
+    )
+    raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
+
+
+class Explainer:
+    """Compares what is planned with what is recorded.
+
+    Attributes:
+        results: the scale's results.
+        logs: the scale's logs.
+    """
+
+    def __init__(self, plan: Plan, results: Path, logs: Path, ablations: Path) -> None:
+        self.plan, self.results, self.logs, self.ablations = plan, results, logs, ablations
+
+    def run(self, run: Run) -> list[str]:
+        """Why a run would be executed or not, and the same for whatever it lacks."""
+        lines = self._one(run)
+        needed = self.plan.closure([run.key]) - {run.key}
+        return lines + self._all(
+            [other for key, other in self.plan.runs.items() if key in needed and not self._is_done(other)]
+        )
+
+    def _is_done(self, run: Run) -> bool:
+        return run.record(self.results).is_file()
+
+    def _all(self, runs: list[Run]) -> list[str]:
+        """Why each of the runs would be executed; those that only follow their inputs in one list."""
+        lines: list[str] = []
+        following, new = [], []
+        for run in runs:
+            near = self._nearest(run)
+            if state_of(run, self.results, self.logs) != "to do":
+                lines += ["", *self._one(run)]
+            elif near is None:
+                new.append(run)
+            elif not near[2] and near[1].get("revision", REVISIONS[run.kind]) == REVISIONS[run.kind]:
+                following.append(run)
+            else:
+                lines += ["", *self._one(run)]
+        for words, listed in (("only since their inputs do", following), ("never made here before", new)):
+            if listed:
+                lines += ["", f"to do, {words}:", *(f"  {run.key}" for run in listed)]
+        return lines
+
+    def _one(self, run: Run) -> list[str]:
+        state = state_of(run, self.results, self.logs)
+        lines = [f"{run.key}: {state}"]
+        if self._is_done(run):
+            return lines + self._done(run)
+        if state == "running":
+            lines.append("  a process holds its lock; a second one waits for it or refuses")
+        if state == "failed":
+            lines.append(f"  it was begun and did not end; its log: {log_of(run, self.logs)}")
+        checkpoints = sorted((run.directory(self.results) / "checkpoints").glob("step-*.pt"))
+        if checkpoints:
+            step = int(checkpoints[-1].name.split("-")[1])
+            lines.append(f"  it goes on from its checkpoint after step {step}")
+        return lines + list(self._cause(run))
+
+    def _done(self, run: Run) -> list[str]:
+        record = json.loads(run.record(self.results).read_text(encoding="utf-8"))
+        origin_of = record.get("provenance", {})
+        made = f", {origin_of['started']}, code {origin_of.get('code')}" if "started" in origin_of else ""
+        lines = [
+            f"  nothing to do: {run.record(self.results)} is the record of exactly this spec, these inputs and revision "
+            f"{REVISIONS[run.kind]} of {run.kind}{made}"
+        ]
+        if record["outcome"]["status"] == "diverged":
+            lines.append(f"  diverged is a result, and is not tried again: {record['outcome']['reason']}")
+        return lines
+
+    def _cause(self, run: Run) -> Iterator[str]:
+        """What keeps the nearest recorded run from being this one."""
+        near = self._nearest(run)
+        if near is None:
+            yield f"  no {run.kind} run has been recorded in {self.results / run.kind}"
+            return
+        key, record, spec = near
+        planned = " (itself planned)" if key in self.plan.runs else ""
+        yield f"  nothing is recorded under this identity; nearest is {key}{planned}, which differs in"
+        before = flatten(record["spec"])
+        for dotted, value in spec.items():
+            place = origin(self.plan, run, dotted, self.ablations)
+            old = before.get(dotted, _section(record["spec"], dotted))
+            yield f"    {dotted}: {_show(old)} -> {_show(value)} ({place})"
+        if record.get("revision", REVISIONS[run.kind]) != REVISIONS[run.kind]:
+            yield (
+                f"    revision of {run.kind}: {record['revision']} -> {REVISIONS[run.kind]} "
+                f"({REVISIONS_FILE}: code that changes numbers)"
+            )
+        for role, old, new in _inputs(record, run):
+            yield f"    input {role}: {old} -> {new}"
+            if new in self.plan.runs and new != old:
+                other = self.plan.runs[new]
+                if self._is_done(other) and old is not None:
+                    yield from (f"  {line}" for line in self._between(old, other))
+
+    def _between(self, old: str, new: Run) -> Iterator[str]:
+        """How a recorded input differs from the one that is planned and made."""
+        record = _read(self.results / old / "record.json")
+        if record is None:
+            return
+        before = flatten(record["spec"])
+        for dotted, value in changes(record["spec"], new.spec).items():
+            old_value = before.get(dotted, _section(record["spec"], dotted))
+            yield f"    {dotted}: {_show(old_value)} -> {_show(value)} ({origin(self.plan, new, dotted, self.ablations)})"
+
+    def _nearest(self, run: Run) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+        """The recorded run of the kind with the fewest differences; of equals one not planned any more, then the newest."""
+        best: tuple[tuple[int, bool, float], str, dict[str, Any], dict[str, Any]] | None = None
+        for path in (self.results / run.kind).glob("*/record.json"):
+            record = _read(path)
+            if record is None or "spec" not in record or not _comparable(record, run):
+                continue
+            spec = changes(record["spec"], run.spec)
+            distance = len(spec) + len(_inputs(record, run)) + (record.get("name") != run.name)
+            key = f"{run.kind}/{path.parent.name}"
+            rank = (distance, key in self.plan.runs, -path.stat().st_mtime)
+            if best is None or rank < best[0]:
+                best = rank, key, record, spec
+        return best[1:] if best else None
+
+    def table(self, page: Page, reports: Path) -> list[str]:
+        """Why a table's page would be made or not, and which of its runs would be executed for it."""
+        table = self.plan.tables[page.name]
+        closure = self.plan.closure(table.inputs)
+        runs = [run for key, run in self.plan.runs.items() if key in closure]
+        todo = [run for run in runs if not self._is_done(run)]
+        lines = [f"{page.name}: {len(runs) - len(todo)} of its {len(runs)} runs are done, {len(todo)} to do"]
+        lines += [f"  {line}" for line in self._page(page, reports)]
+        return lines + self._all(todo)
+
+    def _page(self, page: Page, reports: Path) -> list[str]:
+        path = reports / page.files[0]
+        if not path.is_file():
+            return [f"{path} is not there, so it is written"]
+        missing = [file for file in page.files if not (reports / file).is_file()]
+        if missing:
+            return [f"{reports / missing[0]} is not there, so the page is written"]
+        if not page.stale(reports):
+            return [f"{path} is the planned page ({page.digest}): nothing to write"]
+        shown = page.shown(reports)
+        old = _read(self.results / "tables" / f"{shown}.json") if shown else None
+        before = (old or {}).get("made_from")
+        lines = [f"{path} is of {shown or 'an unknown plan'}, planned is {page.id}"]
+        if before is None:
+            return [*lines, "what that page was made from is not recorded here, so what differs is not known"]
+        now = parts_of(self.plan, self.plan.tables[page.name], self.ablations)
+        was = flatten(before)
+        return lines + [
+            f"  {key}: {_show(was.get(key, _section(before, key)))} -> {_show(value)}"
+            for key, value in changes(before, now).items()
+        ]
+
+
+def _comparable(record: dict[str, Any], run: Run) -> bool:
+    """Whether a record is of the same thing: the same data set, role or downstream task."""
+    keys = ("dataset", "role", "task")
+    return all(record["spec"].get(key) == run.spec.get(key) for key in keys)
+
+
+def _inputs(record: dict[str, Any], run: Run) -> list[tuple[str, str | None, str | None]]:
+    """The inputs that differ by their digests: role, then, now."""
+    then = record.get("inputs", {})
+    return [
+        (role, then.get(role), run.inputs.get(role))
+        for role in [*run.inputs, *(role for role in then if role not in run.inputs)]
+        if _digest(then.get(role)) != _digest(run.inputs.get(role))
+    ]
+
+
+def _digest(key: str | None) -> str | None:
+    return key.rsplit("-", 1)[1] if key else None
+
+
+def _section(values: Any, dotted: str) -> Any:
+    """The value at a dotted key, a section included; None where there is none."""
+    for part in dotted.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return None
+        values = values[part]
+    return values
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
