@@ -161,3 +161,25 @@ def test_the_smoke_scale_plans_every_job() -> None:
     done = bench.call(*words, "--", "table5")
     text = " ".join((done.stdout).split())
     assert " pretrain 6 " in text and " finetune 18 " in text
+
+
+def test_the_papers_scale_plans_every_job() -> None:
+    """On no data at all: 9 data sets of which 7 are prepared in parts, and the runs behind Tables 1-10 and Fig. 6."""
+    from mamo.data.datasets import parts_of
+    from mamo.specs.plan import make_plan
+
+    bench = Bench(ROOT)
+    config = ("--config", "scale=paper", "results=/nonexistent/results", "reports=/nonexistent/reports")
+    words = (sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", *config, "releases=/nonexistent")
+    done = bench.call(*words, "--", "reproduce_all")
+    assert done.returncode == 0, done.stdout
+    text = " ".join((done.stdout).split())
+    cut = [parts_of(run.spec) for run in make_plan("paper").by_kind("data")]
+    assert len(cut) == 9 and sum(count > 1 for count in cut) == 7
+    jobs = {"prepare_part": sum(count for count in cut if count > 1), "prepare": 9, "weights": 3}
+    jobs |= {"pretrain": 24, "finetune": 70, "values": 11, "page": 10, "figure": 1}
+    for rule, count in jobs.items():
+        assert f" {rule} {count} " in text, rule
+    # Each table alone asks for what it needs: Table 1 for two 30-epoch models and no RefCOCO+.
+    text = " ".join((bench.call(*words, "--", "table1").stdout).split())
+    assert " pretrain 2 " in text and " finetune 4 " in text and " prepare 5 " in text

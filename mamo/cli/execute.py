@@ -9,6 +9,7 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.specs.identity import Kind, Run
+from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 KINDS: dict[str, tuple[Kind, str]] = {
@@ -35,6 +36,18 @@ def add(commands: Any) -> None:
         options.add_scale(parser)
         options.add_results(parser)
         options.add_releases(parser)
+        if command in ("pretrain", "finetune"):
+            options.add_execution(parser)
+        if command == "prepare":
+            parser.add_argument(
+                "--part",
+                metavar="K/N",
+                help="only part K of the N into which a large release is cut, so that many jobs prepare it; a call without "
+                "it makes the parts that are missing and puts all together",
+            )
+            parser.add_argument(
+                "--threads", type=int, default=1, metavar="N", help="threads that decode images (default: 1)"
+            )
         parser.set_defaults(command=partial(_command, kind))
 
 
@@ -44,17 +57,34 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
         _list(plan, kind, args)
         return 0
     run = plan.find(kind, args.run)
-    from mamo.training.execute import execute
-    from mamo.training.run import RunError
+    from mamo.training.execute import execute, execute_part
+    from mamo.training.run import Options, RunError
 
     results, releases = options.results_of(args), options.releases_of(args)
+    if kind in ("pretrain", "finetune"):
+        how = Options(**options.execution_of(args))
+    else:
+        how = Options(threads=getattr(args, "threads", 1))
     try:
+        if getattr(args, "part", None):
+            part, parts = _part(args.part)
+            account = execute_part(plan, run, part, parts, results, releases, how)
+            print(f"{run.key}, part {args.part}: {account['images']} images")
+            return 0
         for wanted in [*(_missing(plan, run, args) if args.needs else ()), run]:
-            _tell(wanted, execute(plan, wanted, results=results, releases=releases))
+            _tell(wanted, execute(plan, wanted, results=results, releases=releases, options=how))
     except RunError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _part(text: str) -> tuple[int, int]:
+    """``3/16`` -> (2, 16): people count from 1."""
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise SpecError(f"--part {text}: give K/N with K from 1 to N, e.g. 3/16")
+    return int(part) - 1, int(parts)
 
 
 def _missing(plan: Plan, run: Run, args: argparse.Namespace) -> list[Run]:
@@ -77,5 +107,12 @@ def _tell(run: Run, record: dict[str, Any]) -> None:
     outcome = record.get("outcome", {})
     reason = f" ({outcome['reason']})" if outcome.get("reason") else ""
     print(f"{run.key}: {outcome.get('status', 'done')}{reason}")
+    details = record.get("details", {})
+    if "of_the_paper" in details:
+        got = details["of_the_paper"]
+        print(f"  {got['images']:,} of the paper's {got['paper']:,} training images ({got['share']:.1%})")
+    for name, count in details.get("overlap", {}).items():
+        known = "could not be found out, see overlap.json" if count is None else f"{count:,}"
+        print(f"  training images that are also in {name}: {known}")
     for name, value in record.get("metrics", {}).items():
         print(f"  {name:28} {value:.4g}" if isinstance(value, int | float) else f"  {name:28} {value}")

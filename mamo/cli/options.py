@@ -6,12 +6,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamo.specs.overrides import load_yaml
+from mamo.specs.overrides import SpecError, load_yaml
 from mamo.specs.plan import Plan, make_plan
 
 ABLATIONS = Path("ablations")
 PARAMS = Path("params.yaml")
-_DEFAULTS = {"scale": "smoke", "results": "results", "reports": "reports", "releases": None}
+_DEFAULTS = {
+    "scale": "smoke",
+    "results": "results",
+    "reports": "reports",
+    "releases": None,
+    "micro_batch": None,
+    "compile": False,
+    "activation_checkpointing": False,
+}
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +44,35 @@ def add_releases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--releases", metavar="DIR", help="the folder of the official releases (default: params.yaml)"
     )
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add how a training run is executed; none of it changes what the run is."""
+    parser.add_argument(
+        "--micro-batch",
+        type=int,
+        metavar="N",
+        help="pairs of a process's share that go through the network at once, where the whole share does not fit into "
+        "memory; the gradient stays that of the whole batch (default: params.yaml)",
+    )
+    switch = argparse.BooleanOptionalAction
+    parser.add_argument(
+        "--compile", action=switch, help="compile the transformer layers (default: params.yaml)"
+    )
+    parser.add_argument(
+        "--activation-checkpointing",
+        action=switch,
+        help="compute activations again on the way back instead of keeping them (default: params.yaml)",
+    )
+
+
+def execution_of(args: argparse.Namespace) -> dict[str, Any]:
+    """How a training run is executed, as keywords of ``mamo.training.run.Options``."""
+    names = ("micro_batch", "compile", "activation_checkpointing")
+    found = {name: setting(args, name) for name in names}
+    if found["micro_batch"] is not None and found["micro_batch"] < 1:
+        raise SpecError(f"micro_batch {found['micro_batch']}: at least one pair must go through the network")
+    return found
 
 
 def setting(args: argparse.Namespace, name: str) -> Any:

@@ -9,6 +9,6 @@ from mamo.data.examples import Example, Findings
 from mamo.data.img2dataset import read_shards
 
 
-def read(root: Path, findings: Findings) -> Iterator[Example]:
-    """Read ``cc3m/*.tar``."""
-    return read_shards(root / "cc3m", findings)
+def read(root: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
+    """Read ``cc3m/*.tar``, all of them or one part."""
+    return read_shards(root / "cc3m", findings, part, parts)

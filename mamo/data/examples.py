@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mamo.data import archives
+
 LISTED = 20  # items named per finding; the rest is counted
 
 
@@ -58,20 +60,27 @@ class Findings:
 
 
 def clean(text: Any) -> str:
-    """A text on one line: runs of white space become one space; ``None`` becomes the empty text."""
-    return " ".join(str(text).split()) if text is not None else ""
+    """A text on one line: runs of white space become one space; ``None`` becomes the empty text.
+
+    Halves of surrogate pairs, which JSON can hold and UTF-8 cannot, become question marks.
+    """
+    if text is None:
+        return ""
+    line = " ".join(str(text).split())
+    return line if line.isascii() else line.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_json(path: Path, mend: str) -> Any:
-    """Parse a JSON file.
+    """Parse a JSON file, which may still be in its owner's zip archive (in the file's folder or in the one above).
 
     Raises:
         FormatError: the file is missing or is not JSON; ``mend`` says what to do about it.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            return json.load(file)
+        return json.loads(archives.read_bytes(path).decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise FormatError(f"{path}: no such file; {mend}") from error
+    except OSError as error:
+        raise FormatError(f"{path}: {error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: not JSON ({error}); {mend}") from error

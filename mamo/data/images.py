@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # a larger image is taken for a decompression bomb; published sets stay far below
 JPEG_QUALITY = 95
@@ -61,6 +61,8 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
         return _normalise(data, store_size)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
+    except UnidentifiedImageError as error:  # its own text holds an address of memory, new in every process
+        raise ImageError(f"{name}: is no image of a known format") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders of damaged files raise nearly anything

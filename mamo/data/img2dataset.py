@@ -6,17 +6,21 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean, read_json
 
 IMAGE_SUFFIXES = {"jpg", "jpeg", "png", "webp"}
 
 
-def read_shards(folder: Path, findings: Findings) -> Iterator[Example]:
+def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
     """One training example per downloaded image, in the order of the shards; one tar member at a time is in
     memory.
 
     Links that could not be downloaded are noted from the shards' ``_stats.json``.
+
+    Args:
+        part, parts: only the shards of this part of the release, counted from 0: consecutive ones.
 
     Raises:
         FormatError: no tars, or a shard whose download was interrupted.
@@ -24,13 +28,13 @@ def read_shards(folder: Path, findings: Findings) -> Iterator[Example]:
     shards = sorted(folder.glob("*.tar"))
     if not shards:
         raise FormatError(f"{folder}: no *.tar; download it with img2dataset --output_format webdataset")
-    for shard in shards:
+    for shard in shards[part * len(shards) // parts : (part + 1) * len(shards) // parts]:
         stats = shard.with_name(f"{shard.stem}_stats.json")
         if not stats.is_file():
             raise FormatError(
                 f"{shard}: has no {stats.name}: its download was interrupted; run img2dataset again"
             )
-        counts = json.loads(stats.read_text(encoding="utf-8"))
+        counts = read_json(stats, "run img2dataset again")
         failed = counts.get("count", 0) - counts.get("successes", 0)
         if failed > 0:
             findings.note("links that could not be downloaded", f"{shard.name}: {failed}", failed)
@@ -68,9 +72,16 @@ def _example(shard: Path, key: str, parts: dict[str, bytes], findings: Findings)
     if "txt" in parts:
         caption = parts["txt"].decode("utf-8", errors="replace")
     else:
-        caption = json.loads(parts.get("json", b"{}")).get("caption")
+        caption = _caption(parts.get("json", b"{}"))
     text = clean(caption)
     if not text:
         findings.note("empty captions", name)
         return
     yield Example("train", (ImageSource(name, image),), ({"text": text},))
+
+
+def _caption(content: bytes) -> Any:
+    try:
+        return json.loads(content).get("caption")
+    except (ValueError, AttributeError):  # a JSON file that is damaged, or is no object, holds no caption
+        return None

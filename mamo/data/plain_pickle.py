@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mamo.data import archives
 from mamo.data.examples import FormatError
 
 
@@ -17,16 +19,18 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_plain(path: Path, mend: str) -> Any:
-    """Load a pickle of plain data; byte strings of Python 2 are read as UTF-8.
+    """Load a pickle of plain data, unpacked or in a zip archive; byte strings of Python 2 are read as UTF-8.
 
     Raises:
         FormatError: the file is missing, damaged, or holds anything but plain data.
     """
     try:
-        with path.open("rb") as file:
-            return _PlainUnpickler(file, encoding="utf-8", errors="replace").load()
+        content = io.BytesIO(archives.read_bytes(path))
+        return _PlainUnpickler(content, encoding="utf-8", errors="replace").load()
     except FileNotFoundError as error:
         raise FormatError(f"{path}: no such file; {mend}") from error
+    except OSError as error:
+        raise FormatError(f"{path}: {error}") from error
     except (
         pickle.UnpicklingError,
         EOFError,

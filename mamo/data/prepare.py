@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mamo.data import candidates
+from mamo.data import archives, candidates
 from mamo.data.datasets import DATASETS, Dataset
 from mamo.data.examples import LISTED, Example, Findings, ImageSource
 from mamo.data.images import ImageError, StoredImage, normalise
@@ -62,22 +62,63 @@ def prepare(
         MissingImages: too many images are missing; the full list is in ``missing.json`` in ``out``.
         PreparedError: ``out`` already holds a prepared data set.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f"no data set '{dataset}'; there are {', '.join(DATASETS)}")
-    info, findings = DATASETS[dataset], Findings()
+    info, findings = known(dataset), Findings()
     unknown = set(limits or ()) - set(info.splits)
     if unknown:
         raise ValueError(
             f"{dataset}: limits name {', '.join(sorted(unknown))}; its splits are {', '.join(info.splits)}"
         )
+    examples = _limited(info.read(root, findings), info, limits or {})
+    return assemble(
+        dataset,
+        root,
+        out,
+        load_images(examples, root, store_size, workers),
+        findings,
+        store_size=store_size,
+        missing_limit=missing_limit,
+        interleave=interleave,
+        limits=limits,
+        progress=progress,
+    )
+
+
+def known(dataset: str) -> Dataset:
+    """A data set by its name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"no data set '{dataset}'; there are {', '.join(DATASETS)}")
+    return DATASETS[dataset]
+
+
+def assemble(
+    dataset: str,
+    root: Path,
+    out: Path,
+    loaded: Iterable[tuple[Example, list[Outcome]]],
+    findings: Findings,
+    *,
+    store_size: int,
+    missing_limit: float | None,
+    interleave: int,
+    limits: Mapping[str, int] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Write examples and their stored images, in the order given, as a prepared data set; see :func:`prepare`.
+
+    Args:
+        findings: what the reader left out, complete when ``loaded`` is exhausted.
+    """
+    info = known(dataset)
     if interleave > 1 and info.kind != "captions":
         raise ValueError(f"{dataset}: interleave is for captions, not for {info.kind}")
     with Writer(out, dataset=dataset, kind=info.kind, store_size=store_size) as writer:
         for split in info.splits:
             writer.add_split(split)
         (out / MISSING_FILE).unlink(missing_ok=True)
-        examples = _limited(info.read(root, findings), info, limits or {})
-        loaded = _load(examples, partial(_normalise, store_size=store_size), workers)
         intake = _Intake(writer, info, interleave)
         for count, (example, outcomes) in enumerate(loaded, 1):
             intake.add(example, outcomes)
@@ -101,11 +142,24 @@ def prepare(
     return manifest
 
 
-def _normalise(source: ImageSource, store_size: int) -> Outcome:
+def load_images(
+    examples: Iterable[Example], root: Path, store_size: int, workers: int
+) -> Iterator[tuple[Example, list[Outcome]]]:
+    """Examples with their images in stored form (or what is wrong with them), in order."""
+    return _load(examples, partial(_normalise, root=root, store_size=store_size), workers)
+
+
+def _normalise(source: ImageSource, root: Path, store_size: int) -> Outcome:
     try:
-        return normalise(source.content, store_size)
+        content = source.content
+        if isinstance(content, Path) and not content.exists():
+            member = archives.find(content, root)
+            content = content if member is None else member.read_bytes()
+        return normalise(content, store_size)
     except ImageError as error:
         return error
+    except OSError as error:
+        return ImageError(str(error))
 
 
 def _limited(examples: Iterator[Example], info: Dataset, limits: Mapping[str, int]) -> Iterator[Example]:
@@ -124,7 +178,7 @@ def _limited(examples: Iterator[Example], info: Dataset, limits: Mapping[str, in
 
 
 def _load(
-    examples: Iterator[Example], load: Callable[[ImageSource], Outcome], workers: int
+    examples: Iterable[Example], load: Callable[[ImageSource], Outcome], workers: int
 ) -> Iterator[tuple[Example, list[Outcome]]]:
     """Examples with their images, in order; threads decode ahead (Pillow frees the interpreter lock)."""
     if workers <= 1:

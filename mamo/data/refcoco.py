@@ -12,6 +12,8 @@ from mamo.data.plain_pickle import load_plain
 SPLITS = ("train", "val", "testA", "testB")
 _REFS = "refcoco+/refs(unc).p"
 _MEND = "it comes in refcoco+.zip of the refer repository (lichengunc)"
+# MAttNet's own name for the file, and a short one.
+_DETECTIONS = ("dets.json", "res101_coco_minus_refer_notime_dets.json")
 _DETS_MEND = "MAttNet's detections come with the MAttNet repository (detections/refcoco+_unc)"
 
 
@@ -22,7 +24,9 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     images = {int(image["id"]): image for image in instances["images"]}
     boxes = {int(annotation["id"]): annotation["bbox"] for annotation in instances["annotations"]}
     detections: dict[int, list[Sequence[float]]] = {}
-    for detection in read_json(folder / "dets.json", _DETS_MEND):
+    named = [folder / name for name in _DETECTIONS]
+    path = next((path for path in named if path.is_file()), named[0])
+    for detection in read_json(path, _DETS_MEND):
         detections.setdefault(int(detection["image_id"]), []).append(detection["box"])
     grouped: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for ref in _refs(root):

@@ -28,7 +28,9 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
         folder = "test2015" if part == TEST else part
         annotations = _annotations(root, part)
         by_image: dict[int, list[dict[str, Any]]] = {}
+        asked = set()
         for question in _questions(root, part):
+            asked.add(question["question_id"])
             annotation = annotations.get(question["question_id"])
             if annotation is None and annotations:
                 findings.note("questions without annotation", str(question["question_id"]))
@@ -48,6 +50,9 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
                 "answer_type": annotation.get("answer_type", "") if annotation else "",
             }
             by_image.setdefault(int(question["image_id"]), []).append(record)
+        stray = len(annotations.keys() - asked)
+        if stray:
+            findings.note("annotations of no question", part, stray)
         for image_id, records in by_image.items():
             split = "test" if part == TEST else "val" if image_id in held_out else "train"
             name = f"COCO_{folder}_{image_id:012d}.jpg"

@@ -71,7 +71,7 @@ class PreparedError(ValueError):
     """A prepared data set that is absent, incomplete or damaged; the text says how to mend it."""
 
 
-class _ArrowFile:
+class ArrowFile:
     """An Arrow IPC file under construction; its content is hashed on its way to disk."""
 
     def __init__(self, path: Path, schema: pa.Schema, rows: int) -> None:
@@ -103,6 +103,7 @@ class _ArrowFile:
         """Called by Arrow; the file is closed by ``finish``."""
 
     def add(self, row: dict[str, Any], size: int = 0) -> None:
+        """Add a row; ``size`` is about what it holds in memory, in bytes."""
         for name, values in self._columns.items():
             values.append(row[name])
         self.rows += 1
@@ -131,6 +132,7 @@ class _ArrowFile:
         }
 
     def abandon(self) -> None:
+        """Close what will not be finished."""
         self._file.close()
 
 
@@ -171,8 +173,8 @@ class Writer:
         self.images = 0
         self._files: list[dict[str, Any]] = []
         self._shards = 0
-        self._shard: _ArrowFile | None = None
-        self._records: dict[str, _ArrowFile] = {}
+        self._shard: ArrowFile | None = None
+        self._records: dict[str, ArrowFile] = {}
         self._manifest: dict[str, Any] | None = None
         self._used: dict[str, bytearray] = {}  # split -> one flag per image row, so that memory stays flat
 
@@ -190,7 +192,7 @@ class Writer:
     def add_split(self, split: str) -> None:
         """Announce a split, so that it exists even if no record falls into it."""
         if split not in self._records:
-            self._records[split] = _ArrowFile(
+            self._records[split] = ArrowFile(
                 self.path / f"records/{split}.arrow", SCHEMAS[self.kind], _RECORD_ROWS
             )
             self._used[split] = bytearray()
@@ -207,7 +209,7 @@ class Writer:
         ):
             self._close_shard()
         if self._shard is None:
-            self._shard = _ArrowFile(self.path / f"images/{self._shards:05d}.arrow", IMAGES, _IMAGE_ROWS)
+            self._shard = ArrowFile(self.path / f"images/{self._shards:05d}.arrow", IMAGES, _IMAGE_ROWS)
             self._shards += 1
         row = {"key": key, "image": image.jpeg, "width": image.width, "height": image.height}
         self._shard.add(row, len(image.jpeg))

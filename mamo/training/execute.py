@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ from filelock import FileLock, Timeout
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
 from mamo.training.provenance import Stopwatch
-from mamo.training.run import Context, Result, RunError, read_record, write_text
+from mamo.training.run import Context, Options, Result, RunError, read_record, write_text
 
 
-def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -> dict[str, Any]:
+def execute(
+    plan: Plan, run: Run, results: Path, releases: Path | None = None, options: Options | None = None
+) -> dict[str, Any]:
     """Make a run's results, or resume it, and return its record; a run that is done is not made again.
 
     Args:
         results: the scale's results, e.g. ``results/demo``.
         releases: the folder of official releases; needed by scales whose data source is ``release``.
+        options: how to execute the run, by default as :class:`Options` says.
 
     Raises:
         RunError: an input is missing, or another process is making the same run.
@@ -39,7 +43,7 @@ def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -
             directory / ".lock" if leader else directory / f".lock-{os.environ['RANK']}", timeout=0
         ):
             watch = Stopwatch()
-            result = _result(Context(plan, run, results, releases))
+            result = _result(Context(plan, run, results, releases, options or Options()))
             record = {
                 "run": run.id,
                 "kind": run.kind,
@@ -62,6 +66,28 @@ def execute(plan: Plan, run: Run, results: Path, releases: Path | None = None) -
         ) from None
 
 
+def execute_part(
+    plan: Plan,
+    run: Run,
+    part: int,
+    parts: int,
+    results: Path,
+    releases: Path | None = None,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """Prepare one part of a data run, counted from 0, and return its account; a part that is there is not made again.
+
+    Raises:
+        RunError: the run is not cut into so many parts, an input is missing, or another process makes the same part.
+    """
+    from mamo.training.make_data import make_part
+
+    for key in run.inputs.values():
+        read_record(plan.runs[key], results)
+    with _naming(run):
+        return make_part(Context(plan, run, results, releases, options or Options()), part, parts)
+
+
 def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
     """The metrics of an executed downstream run, measured once more from its weights; nothing is written.
 
@@ -78,15 +104,22 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
 
 def _result(context: Context) -> Result:
     """Make the run; what is wrong with its data becomes an error of the run, which names it."""
+    with _naming(context.run):
+        return _executor(context.run)(context)
+
+
+@contextmanager
+def _naming(run: Run) -> Iterator[None]:
+    """Turns what is wrong with a run's data into an error of the run, which names it."""
     from mamo.data.examples import FormatError
     from mamo.data.prepare import MissingImages
     from mamo.data.records import PreparedError
     from mamo.data.tokenizer import TokenizerError
 
     try:
-        return _executor(context.run)(context)
+        yield
     except (FormatError, MissingImages, PreparedError, TokenizerError) as error:
-        raise RunError(f"{context.run.key}: {error}") from error
+        raise RunError(f"{run.key}: {error}") from error
 
 
 def _executor(run: Run) -> Callable[[Context], Result]:

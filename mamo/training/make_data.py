@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
+
+from mamo.data.datasets import DATASETS, parts_of
 from mamo.specs.plan import WORLD
 from mamo.specs.world import WorldSpec
 from mamo.training.outcome import Outcome
@@ -40,18 +44,73 @@ def make_data(context: Context) -> Result:
         write_world(WorldSpec.model_validate(spec), beside)
         beside.rename(release)
         return Result(Outcome("converged"), {}, {})
-    from mamo.data.prepare import prepare
+    root, parts = release_root(context), parts_of(spec)
+    settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
+    if parts > 1:
+        from mamo.data.parts import gather
 
-    manifest = prepare(
-        spec["dataset"],
-        release_root(context),
-        context.directory,
-        store_size=spec["store_size"],
-        missing_limit=spec["missing_limit"],
-        interleave=spec["interleave"],
-        limits=spec["limits"],
-    )
+        # Parts that other jobs have prepared are there already; what is missing is made here.
+        for part in range(parts):
+            make_part(context, part, parts)
+        manifest = gather(spec["dataset"], root, context.directory, parts, **settings)
+    else:
+        from mamo.data.prepare import prepare
+
+        workers = context.options.threads
+        manifest = prepare(
+            spec["dataset"], root, context.directory, **settings, limits=spec["limits"], workers=workers
+        )
     metrics = {
         key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)
     }
-    return Result(Outcome("converged"), metrics, {"splits": manifest["splits"]})
+    details: dict[str, Any] = {"splits": manifest["splits"]}
+    if spec["source"] == "release":
+        details |= _account(spec["dataset"], root, manifest, context.directory)
+    return Result(Outcome("converged"), metrics, details)
+
+
+def make_part(context: Context, part: int, parts: int) -> dict[str, Any]:
+    """Prepare one part of a large release, counted from 0.
+
+    Raises:
+        RunError: the run is not cut into so many parts, or another process is making this one.
+    """
+    from mamo.data.parts import FOLDER, part_name, write_part
+
+    spec, wanted = context.run.spec, parts_of(context.run.spec)
+    if parts != wanted:
+        raise RunError(f"{context.run.key} is prepared in {wanted} parts, not in {parts}")
+    lock = context.directory / FOLDER / f".lock-{part_name(part, parts)}"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            return write_part(
+                spec["dataset"],
+                release_root(context),
+                context.directory,
+                part,
+                parts,
+                store_size=spec["store_size"],
+                workers=context.options.threads,
+            )
+    except Timeout:
+        raise RunError(
+            f"{context.run.key}: part {part + 1} is being made by another process (it holds {lock})"
+        ) from None
+
+
+def _account(dataset: str, root: Path, manifest: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What a release lacks of the paper's images, and which of its training images are test images elsewhere."""
+    from mamo.data.overlap import FILE, counts, overlap
+    from mamo.data.writer import write_json
+
+    details: dict[str, Any] = {}
+    counted = DATASETS[dataset].paper_images
+    if counted:
+        got = manifest["splits"]["train"]["images"]
+        details["of_the_paper"] = {"images": got, "paper": counted, "share": round(got / counted, 4)}
+    found = overlap(dataset, root)
+    if found:
+        write_json(directory / FILE, found)
+        details["overlap"] = counts(found)
+    return details

@@ -18,18 +18,39 @@ class RunError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Options:
+    """How a run is executed. None of it changes what the run is, so none of it is part of a spec.
+
+    Attributes:
+        threads: that decode images while data are prepared.
+        micro_batch: pairs of a rank's share that go through the network at once; None: all. The gradient is that of the
+            whole batch, ITC's contrast over all ranks' pairs included.
+        compile: compile the transformer layers (``torch.compile``).
+        activation_checkpointing: keep no activations inside the transformer layers; they are computed once more on the way
+            back, which costs a third more time and saves most of the memory.
+    """
+
+    threads: int = 1
+    micro_batch: int | None = None
+    compile: bool = False
+    activation_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
 class Context:
     """What an executor works with.
 
     Attributes:
         results: the scale's results.
         releases: the folder of official releases, for scales that read them.
+        options: how to execute the run.
     """
 
     plan: Plan
     run: Run
     results: Path
     releases: Path | None
+    options: Options = Options()
 
     @property
     def directory(self) -> Path:

@@ -1,0 +1,107 @@
+"""Files of a release as its owner ships it: unpacked, or still inside a zip archive that lies beside their place."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+
+class ZipMember(NamedTuple):
+    """A file inside a zip archive."""
+
+    archive: Path
+    name: str
+
+    def read_bytes(self) -> bytes:
+        """The file's content.
+
+        Raises:
+            OSError: the archive is damaged there.
+        """
+        try:
+            return _open(self.archive).read(self.name)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise OSError(f"{self.archive}: {self.name} cannot be read ({error}); fetch it again") from error
+
+
+def find(path: Path, root: Path) -> ZipMember | None:
+    """The member that holds what would lie at ``path`` if the archives were unpacked.
+
+    Archives are looked for in every folder from the one of ``path`` up to ``root``; those that lie in ``root`` itself, beside
+    other releases, must name the file's folder as well.
+
+    Raises:
+        OSError: an archive is no zip file.
+    """
+    if not path.is_relative_to(root):
+        return None
+    for folder in _upwards(path.parent, root):
+        found = [m for m in _members(folder).get(path.name, ()) if folder != root or _belongs(m, path)]
+        if found:
+            # VG_100K/1.jpg and VG_100K_2/1.jpg would differ: the one in a folder of the same name comes first.
+            return min(found, key=lambda m: Path(m.name).parent.name != path.parent.name)
+    return None
+
+
+def read_bytes(path: Path, root: Path | None = None) -> bytes:
+    """A file's content, unpacked or from an archive.
+
+    Args:
+        root: how far up archives are looked for; None: in the file's folder and in the one above.
+
+    Raises:
+        FileNotFoundError: it is in neither.
+        OSError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        member = find(path, path.parent.parent if root is None else root)
+        if member is None:
+            raise
+        return member.read_bytes()
+
+
+def _upwards(folder: Path, root: Path) -> Iterator[Path]:
+    yield folder
+    while folder != root:
+        folder = folder.parent
+        yield folder
+
+
+def _belongs(member: ZipMember, path: Path) -> bool:
+    folder = Path(member.name).parent.name
+    return folder == path.parent.name or (not folder and path.suffix in (".json", ".p"))
+
+
+def _members(folder: Path) -> dict[str, list[ZipMember]]:
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return {}
+    return _index(folder, changed)
+
+
+@lru_cache(maxsize=64)
+def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
+    """File name -> the members of that name in the folder's archives; ``changed`` makes a new archive seen."""
+    found: dict[str, list[ZipMember]] = {}
+    for archive in sorted(folder.glob("*.zip")):
+        for name in _open(archive).namelist():
+            base = name.rsplit("/", 1)[-1]
+            # What macOS adds to archives bears the names of the real files.
+            if base and not base.startswith("._") and not name.startswith("__MACOSX/"):
+                found.setdefault(base, []).append(ZipMember(archive, name))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _open(archive: Path) -> zipfile.ZipFile:
+    """Opened once per process; reading from several threads is safe."""
+    try:
+        return zipfile.ZipFile(archive)
+    except zipfile.BadZipFile as error:
+        raise OSError(f"{archive}: is no whole zip file ({error}); fetch it again") from error
