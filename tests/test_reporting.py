@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from mamo.reporting.collect import collect, read_values, write_results, write_values
+from mamo.reporting.differences import differences, make_differences
 from mamo.reporting.latex import escape as escape_latex
 from mamo.reporting.latex import latex_table
 from mamo.reporting.markdown import markdown_table
 from mamo.reporting.overview import write_overview
 from mamo.reporting.pages import OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
-from mamo.reporting.publish import heading, publish
-from mamo.reporting.tables import Heading, Line, Table, make_table, show
+from mamo.reporting.publish import heading, publish, reported
+from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, show
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
 
@@ -38,8 +39,8 @@ def cell(value: float | None, outcome: str = "converged", **more: Any) -> dict[s
         ([cell(None, "diverged")], "×"),
         ([cell(None, "skipped")], "×"),
         ([cell(float("nan"))], "×"),
-        ([cell(70.0), cell(74.0)], "72.0 ± 2.8"),
-        ([cell(70.0), cell(74.0), cell(None, "diverged")], "72.0 ± 2.8 (1 of 3 ×)"),
+        ([cell(70.0), cell(74.0)], "72.0"),
+        ([cell(70.0), cell(74.0), cell(None, "diverged")], "72.0 (1 of 3 ×)"),
         ([cell(70.0), cell(None, "missing")], "70.0 (1 …)"),
         ([cell(None, "skipped"), cell(None, "skipped")], "×"),
         ([cell(1234)], "1,234"),
@@ -47,6 +48,51 @@ def cell(value: float | None, outcome: str = "converged", **more: Any) -> dict[s
 )
 def test_a_cell_says_what_became_of_its_runs(cells: list[dict[str, Any]], text: str) -> None:
     assert show(cells, 1) == text
+
+
+def test_a_cell_shows_half_its_interval_where_it_has_one() -> None:
+    line = {"mean_lower": 69.0, "mean_upper": 75.4}
+    assert show([cell(70.0), cell(74.0)], 1, line) == "72.0 ± 3.2"
+    assert show([cell(70.0), cell(74.0), cell(None, "diverged")], 1, line) == "72.0 ± 3.2 (1 of 3 ×)"
+    assert show([cell(50.0)], 1, {"mean_lower": 50.0, "mean_upper": 50.0}) == "50.0", "nothing was resampled"
+
+
+def test_differences_stand_beside_the_papers(plan: Plan) -> None:
+    """Table 7: one row 10 below the base row, told apart, one 0.2 above it and not; the paper's are -1.0 and a divergence."""
+    ablation = plan.tables["table7"].ablation
+    assert ablation.base_row == "full"
+
+    def line(row: str, value: float, half: float, p: float) -> dict[str, Any]:
+        gap = {"difference": value, "difference_lower": value - half, "difference_upper": value + half}
+        return {
+            "row": row,
+            "column": "coco_tr",
+            "against": "full",
+            "seeds": 3,
+            "images": 9,
+            "difference_p": p,
+        } | gap
+
+    full = {"row": "full", "column": "coco_tr", "against": None, "seeds": 3, "images": 9}
+    values = {"statistics": [full, line("no_predictor", -10.0, 3.0, 0.001), line("no_ema", 0.2, 2.0, 0.8)]}
+    paper = reported(ablation, ABLATIONS)
+    gaps = make_differences(ablation, values, paper)
+    assert gaps is not None and [h.key for h in gaps.headings] == ["coco_tr"]
+    assert {line.key: line.texts for line in gaps.ours} == {
+        "no_predictor": ("−10.0 [−13.0, −7.0]",),
+        "no_ema": ("+0.2 [−1.8, +2.2] ≈",),
+    }
+    assert {line.key: line.texts for line in gaps.reported} == {"no_predictor": ("−1.0",), "no_ema": ("–",)}
+    assert alike_rows(values) == {"no_ema"}
+    text = differences(ablation, values, gaps, paper)
+    assert "test images and training seeds (3 per row)" in text and "on the same test images" in text
+    # The paper's one difference, 1.0, is smaller than our 3.0.
+    assert "1 of the paper's 1 differences here are smaller" in text and "(3.0 to 3.0 points)" in text
+    one = {"statistics": [entry | {"seeds": 1} for entry in values["statistics"]]}
+    assert "**One seed:**" in differences(ablation, one, gaps, paper)
+    assert make_differences(ablation, {"cells": []}, paper) is None, (
+        "values of an earlier version have no statistics"
+    )
 
 
 @pytest.fixture
@@ -255,6 +301,8 @@ def test_the_figure_is_drawn_and_the_overview_shows_everything(tmp_path: Path) -
     publish(plan, plan.tables["figure6"], values["figure6"], pages["figure6"], reports, ABLATIONS)
     assert (reports / "figure6.svg").read_bytes() == svg, "the same values give the same file"
     write_overview(plan, values, pages[OVERVIEW], reports, ABLATIONS)
+    with (reports / "statistics.csv").open() as file:
+        assert {row["table"] for row in csv.DictReader(file)} == {"table7", "figure6"}
     text = (reports / "README.md").read_text()
     assert "(table7.md)" in text and "(figure6.png)" in text and "Scale `smoke`" in text
     assert not pages[OVERVIEW].stale(reports)
@@ -273,8 +321,6 @@ def test_a_page_depends_on_the_papers_numbers(plan: Plan, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", sorted(ABLATIONS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_our_keys_are_the_papers(path: Path) -> None:
-    from mamo.reporting.publish import reported
-
     ablation: AblationSpec = read_ablation(path.stem, ABLATIONS)
     paper = reported(ablation, ABLATIONS)
     if paper is None:

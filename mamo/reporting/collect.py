@@ -11,6 +11,11 @@ from mamo.specs.plan import Cell, Plan, TablePlan
 
 # The columns of results.csv, one line per value.
 TIDY = ("table", "row", "column", "metric", "seed", "value", "chance", "run", "outcome")
+# The columns of statistics.csv, one line per cell; in percent and percentage points.
+STATISTICS = (
+    *("table", "row", "column", "seeds", "images", "mean", "mean_lower", "mean_upper", "mean_noise"),
+    *("against", "difference", "difference_lower", "difference_upper", "difference_p", "difference_noise"),
+)
 
 
 def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
@@ -20,21 +25,29 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
         results: the scale's results.
 
     Returns:
-        plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``pretrainings`` (row -> a list
-        of ``{run, outcome, reason}``, one per seed) and ``missing`` (keys of runs without a record).
+        plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``statistics`` (intervals and
+        comparisons, see :func:`mamo.reporting.comparisons.statistics`), ``pretrainings`` (row -> a list of ``{run, outcome,
+        reason}``, one per seed) and ``missing`` (keys of runs without a record).
 
     Raises:
         KeyError: a run recorded no such metric; the message names both.
+        ItemsError: a run's results per item do not belong to its record.
     """
-    records = {key: _record(plan, key, results) for key in table.inputs}
+    records = read_records(plan, table.inputs, results)
     name = table.ablation.name
     cells = [line for cell in table.cells for line in _lines(name, cell, records)]
     if table.ablation.kind == "statistics":
         cells = [line for key in table.inputs for line in _counts(name, plan, key, records[key], results)]
+    lines: list[dict[str, Any]] = []
+    if table.cells:
+        from mamo.reporting.comparisons import make_grid, statistics
+
+        lines = statistics(table, make_grid(plan, table, records, results))
     return {
         "table": name,
         "scale": plan.scale.name,
         "cells": cells,
+        "statistics": lines,
         "pretrainings": {
             row: [_ending(key, records[key]) for key in keys] for row, keys in table.pretrainings.items()
         },
@@ -61,6 +74,20 @@ def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
     lines = [cell for table in values for cell in table["cells"]]
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(lines, columns=list(TIDY)).to_csv(path, index=False)
+
+
+def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, dict[str, Any] | None]:
+    """Run key -> its record; None where it has none."""
+    return {key: _record(plan, key, results) for key in keys}
+
+
+def write_statistics(values: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the intervals and comparisons of several tables to one CSV file, a line per cell."""
+    import pandas as pd
+
+    lines = [{"table": table["table"]} | line for table in values for line in table.get("statistics", ())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(lines, columns=list(STATISTICS)).to_csv(path, index=False)
 
 
 def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:

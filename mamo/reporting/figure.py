@@ -12,8 +12,8 @@ from mamo.specs.ablation import AblationSpec
 def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: list[Path]) -> None:
     """Draw the ablation's curves and save them once per file, in the format that its suffix names.
 
-    Points are means over seeds, with a bar of one standard deviation where there are several; a row whose runs diverged is a
-    cross on the axis. Colours are distinguishable with colour-blindness, and series also differ in their markers.
+    Points are means over seeds, with bars of the 95 % interval; a row whose runs diverged is a cross on the axis. Colours are
+    distinguishable with colour-blindness, and series also differ in their markers.
     """
     import matplotlib
 
@@ -26,6 +26,7 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
     # Ids in an SVG are random unless salted: the same values then give the same file.
     plt.rcParams.update({"svg.hashsalt": ablation.name, "font.size": 9})
     cells = pd.DataFrame(values["cells"])
+    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
     series = list(ablation.axes.series)
     colours, markers = sns.color_palette("colorblind", len(series)), "osD^v"
     figure, axes = plt.subplots(
@@ -41,14 +42,16 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
         for j, name in enumerate(series):
             panel = axes[i, j]
             rows = sorted((row for row in ablation.rows if row.series == name), key=lambda row: row.x or 0.0)
-            xs, means, spreads = [], [], []
+            xs, means, below, above = [], [], [], []
             for row in rows:
                 chosen = cells[(cells["row"] == row.key) & (cells["column"] == column.key)]
                 found = pd.to_numeric(chosen["value"]).dropna()
                 if len(found):
                     xs.append(row.x)
-                    means.append(found.mean())
-                    spreads.append(found.std(ddof=1) if len(found) > 1 else 0.0)
+                    means.append(mean := found.mean())
+                    line = intervals.get((row.key, column.key))
+                    below.append(max(0.0, mean - line["mean_lower"]) if line else 0.0)
+                    above.append(max(0.0, line["mean_upper"] - mean) if line else 0.0)
                 elif (chosen["outcome"] != "missing").any():
                     panel.plot(
                         [row.x],
@@ -58,7 +61,7 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
                         transform=panel.get_xaxis_transform(),
                         clip_on=False,
                     )
-            bars = spreads if any(spreads) else None
+            bars = [below, above] if any(below) or any(above) else None
             panel.errorbar(
                 xs, means, yerr=bars, color=colours[j], marker=markers[j % len(markers)], capsize=3
             )

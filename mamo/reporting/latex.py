@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mamo.reporting.tables import DIVERGED, MISSING, NONE, Line, Table
+from mamo.reporting.tables import ALIKE, DIVERGED, MISSING, NONE, SPREAD, Line, Table
 
 # Signs of ours that text fonts may lack.
-_SIGNS = {DIVERGED: r"$\times$", MISSING: r"\ldots{}", NONE: "--", "±": r"$\pm$", "→": r"$\rightarrow$"}
+_SIGNS = {DIVERGED: r"$\times$", MISSING: r"\ldots{}", NONE: "--", SPREAD: r"$\pm$", ALIKE: r"$\approx$"}
+_SIGNS |= {"−": "$-$", "→": r"$\rightarrow$"}
 
 
 def latex_table(table: Table, caption: str, label: str) -> str:

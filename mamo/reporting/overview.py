@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.reporting.collect import write_results
+from mamo.reporting.collect import write_results, write_statistics
 from mamo.reporting.pages import Page, pages_of
 from mamo.reporting.publish import caveat, heading, own_table, reported
 from mamo.reporting.tables import make_table
@@ -16,7 +16,7 @@ from mamo.specs.plan import Plan
 def write_overview(
     plan: Plan, values: Mapping[str, Mapping[str, Any]], page: Page, reports: Path, ablations: Path
 ) -> None:
-    """Write ``README.md`` and ``results.csv``.
+    """Write ``README.md``, ``results.csv`` and ``statistics.csv``.
 
     Args:
         values: table name -> what ``collect`` gave for it.
@@ -24,12 +24,14 @@ def write_overview(
     """
     reports.mkdir(parents=True, exist_ok=True)
     write_results([values[name] for name in plan.tables], reports / "results.csv")
+    write_statistics([values[name] for name in plan.tables], reports / "statistics.csv")
     scale = plan.scale
     pages = pages_of(plan, ablations)
     parts = [page.mark, f"# {scale.title}", caveat(scale).rstrip()]
     parts.append(
         f"Everything at scale `{scale.name}`. Cost: {' '.join(scale.cost.split())} Each heading leads to the page with the "
-        "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv)."
+        "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv); all "
+        "intervals and comparisons: [statistics.csv](statistics.csv)."
     )
     for name, table in plan.tables.items():
         ablation = table.ablation

@@ -65,7 +65,7 @@ def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]
     """The pages of a plan by name: one per ablation, and the overview of them all."""
     pages = {name: _page(plan, table, ablations) for name, table in plan.tables.items()}
     everything = digest({"pages": sorted(page.id for page in pages.values()), "scale": _scale_words(plan)})
-    return pages | {OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv"))}
+    return pages | {OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv"))}
 
 
 def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.differences import base_label, differences, make_differences
 from mamo.reporting.figure import draw
 from mamo.reporting.latex import latex_table
 from mamo.reporting.markdown import escape, markdown_table
@@ -32,12 +33,19 @@ def publish(
     paper = reported(ablation, ablations)
     shown = make_table(ablation, values, paper)
     title = f"{heading(ablation)} ({plan.scale.name})"
-    write_csv(shown, reports / f"{page.name}.csv")
-    (reports / f"{page.name}.tex").write_text(latex_table(shown, title, f"tab:{page.name}"), encoding="utf-8")
+    gaps = make_differences(ablation, values, paper)
+    write_csv(shown, gaps, reports / f"{page.name}.csv")
+    latex = latex_table(shown, title, f"tab:{page.name}")
+    if gaps:
+        against = f"{title}: difference from {base_label(ablation)}, with 95 % intervals"
+        latex += "\n" + latex_table(gaps, against, f"tab:{page.name}-differences")
+    (reports / f"{page.name}.tex").write_text(latex, encoding="utf-8")
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings:
         draw(ablation, values, title, drawings)
-    (reports / page.files[0]).write_text(_page(plan, ablation, values, shown, paper, page), encoding="utf-8")
+    (reports / page.files[0]).write_text(
+        _page(plan, ablation, values, shown, gaps, paper, page), encoding="utf-8"
+    )
 
 
 def reported(ablation: AblationSpec, ablations: Path) -> PaperTable | None:
@@ -73,16 +81,23 @@ def own_table(table: Table) -> str:
     return text + (f"\n\n{legend}." if legend else "")
 
 
-def write_csv(table: Table, path: Path) -> None:
-    """The table as it is shown, with a column that says whose row it is."""
+def write_csv(table: Table, gaps: Table | None, path: Path) -> None:
+    """The table as it is shown, with a column that says whose row it is, and the differences from the base row."""
     import pandas as pd
 
     sections = [
-        ("ours", table.ours),
-        ("chance", (table.chance,) if table.chance else ()),
-        ("paper", table.reported),
+        ("ours", table, table.ours),
+        ("chance", table, (table.chance,) if table.chance else ()),
+        ("paper", table, table.reported),
     ]
-    rows = [[section, line.key, line.label, *line.texts] for section, lines in sections for line in lines]
+    if gaps:
+        sections += [("our difference", gaps, gaps.ours), ("paper's difference", gaps, gaps.reported)]
+    rows = [
+        {"source": section, "key": line.key, "label": line.label}
+        | {h.key: text for h, text in zip(of.headings, line.texts, strict=True)}
+        for section, of, lines in sections
+        for line in lines
+    ]
     pd.DataFrame(rows, columns=["source", "key", "label", *(h.key for h in table.headings)]).to_csv(
         path, index=False
     )
@@ -93,6 +108,7 @@ def _page(
     ablation: AblationSpec,
     values: Mapping[str, Any],
     shown: Table,
+    gaps: Table | None,
     paper: PaperTable | None,
     page: Page,
 ) -> str:
@@ -106,6 +122,8 @@ def _page(
     ]
     parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
     parts.append(own_table(shown))
+    if gaps:
+        parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
     if shown.reported:
         parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
         parts.append(" ".join(note for note in paper.notes) if paper else "")

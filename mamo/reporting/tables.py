@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from mamo.reporting.paper import PaperTable
 from mamo.specs.ablation import AblationSpec
 
-DIVERGED, MISSING, NONE = "×", "…", "–"
-LEGEND = {DIVERGED: "the run diverged", MISSING: "the run has no result yet"}
+DIVERGED, MISSING, NONE, ALIKE, SPREAD = "×", "…", "–", "≈", "±"
+LEGEND = {
+    DIVERGED: "the run diverged",
+    MISSING: "the run has no result yet",
+    SPREAD: "half of the 95 % interval",
+    ALIKE: "cannot be told apart from the base row",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Table:
     @property
     def legend(self) -> dict[str, str]:
         """The signs that occur in our rows, with their meanings."""
-        shown = " ".join(text for line in self.ours for text in line.texts)
+        shown = " ".join(text for line in self.ours for text in (line.label, *line.texts))
         return {sign: meaning for sign, meaning in LEGEND.items() if sign in shown}
 
 
@@ -67,8 +72,8 @@ def make_table(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTa
         values: from ``collect``.
         paper: the reported numbers; None where the paper has no such table.
     """
-    headings = _headings(ablation, paper)
-    decimals = {heading.key: _decimals(heading.key, paper) for heading in headings}
+    headings = headings_of(ablation, paper)
+    decimals = {heading.key: decimals_of(heading.key, paper) for heading in headings}
     if ablation.kind == "statistics":
         rows = [("images", "images"), ("texts", "texts")]
     else:
@@ -76,8 +81,16 @@ def make_table(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTa
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in values["cells"]:
         cells.setdefault((cell["row"], cell["column"]), []).append(cell)
+    found = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
+    alike = alike_rows(values)
     ours = tuple(
-        Line(key, label, tuple(show(cells.get((key, h.key), ()), decimals[h.key]) for h in headings))
+        Line(
+            key,
+            f"{label} {ALIKE}" if key in alike else label,
+            tuple(
+                show(cells.get((key, h.key), ()), decimals[h.key], found.get((key, h.key))) for h in headings
+            ),
+        )
         for key, label in rows
     )
     chances = tuple(_chance(cells, rows, heading.key, decimals[heading.key]) for heading in headings)
@@ -85,18 +98,37 @@ def make_table(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTa
     return Table(headings, ours, chance, _reported(headings, decimals, paper))
 
 
-def show(cells: Sequence[Mapping[str, Any]], decimals: int) -> str:
-    """One cell over its seeds: the mean of the runs that converged, its spread, and how many did not."""
+def alike_rows(values: Mapping[str, Any]) -> set[str]:
+    """The rows that no column, nor all of them together, tells from the base row."""
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for line in values.get("statistics", ()):
+        if line["against"]:
+            lines.setdefault(line["row"], []).append(line)
+    return {row for row, those in lines.items() if not told_apart(those)}
+
+
+def told_apart(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a row's comparisons, taken together, tell it from the base row: 5 % shared among its columns (Bonferroni)."""
+    return min(line["difference_p"] for line in lines) <= 0.05 / len(lines)
+
+
+def show(
+    cells: Sequence[Mapping[str, Any]], decimals: int, statistics: Mapping[str, Any] | None = None
+) -> str:
+    """One cell over its seeds: the mean of the runs that converged, half its interval, and how many did not.
+
+    Args:
+        statistics: the cell's line of what ``collect`` calls statistics.
+    """
     found = [cell["value"] for cell in cells if cell["value"] is not None]
     if not cells:
         return NONE
     if not found:
         return MISSING if any(cell["outcome"] == "missing" for cell in cells) else DIVERGED
-    if len(cells) == 1:
-        return _number(found[0], decimals)
-    text = _number(statistics.fmean(found), decimals)
-    if len(found) > 1:
-        text += f" ± {_number(statistics.stdev(found), decimals)}"
+    text = number(found[0] if len(found) == 1 else fmean(found), decimals)
+    half = (statistics["mean_upper"] - statistics["mean_lower"]) / 2 if statistics else 0.0
+    if half > 0:
+        text += f" {SPREAD} {number(half, decimals)}"
     failed = sum(cell["outcome"] in ("diverged", "skipped") for cell in cells)
     waiting = sum(cell["outcome"] == "missing" for cell in cells)
     return (
@@ -106,7 +138,7 @@ def show(cells: Sequence[Mapping[str, Any]], decimals: int) -> str:
     )
 
 
-def _number(value: float, decimals: int) -> str:
+def number(value: float, decimals: int) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.{decimals}f}" if math.isfinite(value) else DIVERGED
@@ -119,10 +151,10 @@ def _chance(
     decimals: int,
 ) -> str:
     found = [c["chance"] for key, _ in rows for c in cells.get((key, column), ()) if c["chance"] is not None]
-    return _number(statistics.fmean(found), decimals) if found else NONE
+    return number(fmean(found), decimals) if found else NONE
 
 
-def _headings(ablation: AblationSpec, paper: PaperTable | None) -> tuple[Heading, ...]:
+def headings_of(ablation: AblationSpec, paper: PaperTable | None) -> tuple[Heading, ...]:
     """The paper's columns in its order, then those that only we have; labels are ours where both have the column."""
     own = {column.key: Heading(column.key, column.label, column.group) for column in ablation.columns}
     if ablation.kind == "statistics":
@@ -137,7 +169,7 @@ def _headings(ablation: AblationSpec, paper: PaperTable | None) -> tuple[Heading
     return tuple(own.get(key) or theirs[key] for key in keys)
 
 
-def _decimals(column: str, paper: PaperTable | None) -> int:
+def decimals_of(column: str, paper: PaperTable | None) -> int:
     """As many decimals as the paper gives in this column; 1 where it gives none."""
     values = [row.values.get(column) for row in paper.rows] if paper else []
     return max((len(str(value).partition(".")[2]) for value in values if isinstance(value, float)), default=1)
@@ -153,6 +185,6 @@ def _reported(
         for heading in headings:
             value = row.values.get(heading.key)
             text = DIVERGED if row.outcome == "diverged" else NONE
-            texts.append(text if value is None else _number(value, decimals[heading.key]))
+            texts.append(text if value is None else number(value, decimals[heading.key]))
         lines.append(Line(row.key, label, tuple(texts)))
     return tuple(lines)

@@ -58,6 +58,9 @@ class AblationSpec(Spec):
     datasets: tuple[str, ...] = Field((), description="statistics: the data sets counted")
     axes: AxesSpec | None = None
     seeds: int = Field(1, ge=1, description="runs per row; seed s adds s to the scale's seeds")
+    compare_to: str | None = Field(
+        None, description="the row that the others are compared to; null: the first one without overrides"
+    )
     notes: tuple[str, ...] = Field((), description="shown under the table")
 
     @model_validator(mode="after")
@@ -73,6 +76,8 @@ class AblationSpec(Spec):
                 raise ValueError(
                     f"row '{row.key}' shows columns that are not listed: {', '.join(sorted(unknown))}"
                 )
+        if self.compare_to is not None and self.compare_to not in [row.key for row in self.rows]:
+            raise ValueError(f"compare_to: there is no row '{self.compare_to}'")
         if self.kind == "statistics":
             if not self.datasets or self.rows:
                 raise ValueError("kind statistics has datasets and no rows")
@@ -81,6 +86,12 @@ class AblationSpec(Spec):
         if (self.kind == "figure") != (self.axes is not None):
             raise ValueError("axes belong to kind figure, and only to it")
         return self
+
+    @property
+    def base_row(self) -> str:
+        """The key of the row that the others are compared to; '' where there are no rows."""
+        plain = [row.key for row in self.rows if not row.set] + [row.key for row in self.rows]
+        return self.compare_to or (plain[0] if plain else "")
 
 
 def read_ablation(name: str, ablations: Path) -> AblationSpec:

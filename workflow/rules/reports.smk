@@ -110,6 +110,7 @@ rule overview:
     output:
         REPORTS / "README.md",
         REPORTS / "results.csv",
+        REPORTS / "statistics.csv",
     log:
         LOGS / "tables/overview.log",
     benchmark:

@@ -1,0 +1,124 @@
+"""A table's results as a grid that can be resampled, and what it says of each row against the base row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamo.data.records import Prepared, PreparedError
+from mamo.reporting.items import Contributions, contributions, read_items
+from mamo.reporting.resampling import Estimate, Grid
+from mamo.specs.identity import Run
+from mamo.specs.plan import Plan, TablePlan
+
+# A recorded metric and the mean over the items that it comes from differ by rounding only.
+_TOLERANCE = 1e-6
+
+
+class ItemsError(ValueError):
+    """A run's results per item do not belong to its record; the message names the run and what to do."""
+
+
+def make_grid(
+    plan: Plan, table: TablePlan, records: Mapping[str, dict[str, Any] | None], results: Path
+) -> Grid:
+    """The results of a table's runs, with their results per item where there are any.
+
+    Args:
+        records: run key -> its record; None where it has none.
+        results: the scale's results.
+
+    Raises:
+        ItemsError: a run's items do not give its recorded metric.
+    """
+    rows = [row.key for row in table.ablation.rows]
+    columns = [column.key for column in table.ablation.columns]
+    seeds = table.ablation.seeds
+    means = np.full((len(rows), seeds, len(columns)), np.nan)
+    found: dict[str, dict[tuple[int, int], Contributions]] = {column: {} for column in columns}
+    images: dict[str, dict[str, list[int]]] = {}
+    for cell in table.cells:
+        i, k = rows.index(cell.row), columns.index(cell.column)
+        for seed, key in enumerate(cell.runs):
+            record = records[key]
+            if record is None or record["outcome"]["status"] != "converged":
+                continue
+            value = record["metrics"].get(cell.metric)
+            if value is None or not math.isfinite(value):
+                continue
+            means[i, seed, k] = value
+            run = plan.runs[key]
+            source = run.inputs[f"data:{run.spec['data'][0]}"]  # the first data set is the one evaluated
+            if source not in images:
+                images[source] = _images_of(plan.runs[source], results)
+            mine = _contributions(run, cell.metric, value, images[source], results)
+            if mine is not None:
+                found[cell.column][i, seed] = mine
+    grid = Grid(rows, columns, means, [table.pretrainings[row] for row in rows])
+    for column, those in found.items():
+        # Rows without items beside rows with them would be compared on different footings.
+        if len(those) == np.isfinite(means[:, :, columns.index(column)]).sum():
+            grid.resample(column, those)
+    return grid
+
+
+def statistics(table: TablePlan, grid: Grid) -> list[dict[str, Any]]:
+    """Mean and interval of each cell, and its difference from the base row's, as lines of plain JSON values."""
+    base = table.ablation.base_row
+    lines = []
+    for row in grid.rows:
+        for column in grid.columns:
+            own = grid.estimate({row: 1.0}, {column: 1.0})
+            if own is None:
+                continue
+            line: dict[str, Any] = {"row": row, "column": column, **_named(own, "mean"), "against": None}
+            other = grid.estimate({row: 1.0, base: -1.0}, {column: 1.0}) if row != base else None
+            if other is not None and other.resampled:
+                line |= {"against": base, **_named(other, "difference")}
+            lines.append(line)
+    return lines
+
+
+def _named(estimate: Estimate, name: str) -> dict[str, Any]:
+    values = {
+        name: estimate.value,
+        f"{name}_lower": estimate.lower,
+        f"{name}_upper": estimate.upper,
+        f"{name}_noise": estimate.noise,
+    }
+    if name == "mean":
+        return values | {"seeds": estimate.seeds, "images": estimate.images}
+    return values | {f"{name}_p": estimate.p, f"{name}_seeds": estimate.seeds}
+
+
+def _images_of(run: Run, results: Path) -> dict[str, list[int]]:
+    """Split -> the image of each record; nothing where the prepared data is no longer there."""
+    try:
+        data = Prepared(run.directory(results))
+        return {
+            split: data.records(split).column("image").to_pylist()
+            for split in data.manifest["splits"]
+            if split != "train" and len(data.records(split))
+        }
+    except (PreparedError, KeyError):
+        return {}
+
+
+def _contributions(
+    run: Run, metric: str, value: float, images: Mapping[str, list[int]], results: Path
+) -> Contributions | None:
+    directory = run.directory(results)
+    items = read_items(directory)
+    if items is None:
+        return None
+    mine = contributions(metric, items, images)
+    if mine is not None and abs(mine.values.mean() - value) > _TOLERANCE * max(1.0, abs(value)):
+        raise ItemsError(
+            f"{directory}: its items give {mine.values.mean():.4f} for '{metric}', its record {value:.4f}; "
+            "remove the directory and execute the run again"
+        )
+    return mine

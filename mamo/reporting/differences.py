@@ -1,0 +1,130 @@
+"""Each row of a table against its base row: our differences with intervals beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mamo.reporting.markdown import markdown_table
+from mamo.reporting.paper import PaperTable
+from mamo.reporting.tables import ALIKE, NONE, Line, Table, decimals_of, headings_of
+from mamo.specs.ablation import AblationSpec
+
+
+def make_differences(
+    ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None
+) -> Table | None:
+    """Each row against the base row with its 95 % interval, and the paper's differences of the same rows.
+
+    Returns:
+        None where nothing could be compared.
+    """
+    found = {(line["row"], line["column"]): line for line in values.get("statistics", ()) if line["against"]}
+    shown = [
+        heading for heading in headings_of(ablation, paper) if any(key == heading.key for _, key in found)
+    ]
+    lines = tuple(
+        Line(
+            row.key,
+            row.label,
+            tuple(_difference(found.get((row.key, h.key)), decimals_of(h.key, paper)) for h in shown),
+        )
+        for row in ablation.rows
+        if any(key == row.key for key, _ in found)
+    )
+    reported = tuple(
+        Line(
+            row.key,
+            row.label,
+            tuple(
+                NONE
+                if (gap := paper_difference(paper, row.key, ablation.base_row, h.key)) is None
+                else signed(gap, decimals_of(h.key, paper))
+                for h in shown
+            ),
+        )
+        for row in (paper.rows if paper else ())
+        if row.key in [line.key for line in lines]
+    )
+    return Table(tuple(shown), lines, None, reported) if lines else None
+
+
+def paper_difference(paper: PaperTable | None, row: str, base: str, column: str) -> float | None:
+    """How far a row of the paper lies above another one in a column; None where it gives not both."""
+    of = {line.key: line.values.get(column) for line in paper.rows} if paper else {}
+    own, other = of.get(row), of.get(base)
+    return None if own is None or other is None else round(own - other, 6)
+
+
+def base_label(ablation: AblationSpec) -> str:
+    """The label of the row that the others are compared to."""
+    return next((row.label for row in ablation.rows if row.key == ablation.base_row), "")
+
+
+def differences(
+    ablation: AblationSpec, values: Mapping[str, Any], gaps: Table, paper: PaperTable | None
+) -> str:
+    """The section on the differences from the base row: ours with intervals, the paper's, and what the two say together."""
+    parts = [
+        f"Paired with {base_label(ablation)} on the same test images"
+        + (" and seeds" if ablation.seeds > 1 else "")
+        + f"; percentage points, 95 % interval in brackets; {ALIKE} where it holds 0. {_resampled(values)}",
+        markdown_table(gaps.headings, gaps.ours),
+    ]
+    if gaps.reported:
+        parts += ["The paper's differences of the same rows:", markdown_table(gaps.headings, gaps.reported)]
+        parts.append(_in_the_light_of(ablation, values, paper))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _resampled(values: Mapping[str, Any]) -> str:
+    lines = values.get("statistics", ())
+    seeds = max((line["seeds"] for line in lines), default=1)
+    if not any(line["images"] for line in lines):
+        return (
+            "**No results per item** were recorded, so intervals are over training seeds alone."
+            if seeds > 1
+            else ""
+        )
+    if seeds > 1:
+        return f"Intervals are over test images and training seeds ({seeds} per row)."
+    return (
+        "**One seed:** intervals are over test images alone. They say how far these very models are apart, not what training "
+        "them anew would give."
+    )
+
+
+def _in_the_light_of(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None) -> str:
+    """How many of the paper's differences are smaller than the uncertainty of ours."""
+    pairs = [
+        (paper_difference(paper, line["row"], ablation.base_row, line["column"]), line)
+        for line in values["statistics"]
+        if line["against"]
+    ]
+    halves = [
+        (gap, (line["difference_upper"] - line["difference_lower"]) / 2)
+        for gap, line in pairs
+        if gap is not None
+    ]
+    if not halves:
+        return ""
+    hidden = sum(abs(gap) < half for gap, half in halves)
+    least, most = min(half for _, half in halves), max(half for _, half in halves)
+    return (
+        f"{hidden} of the paper's {len(halves)} differences here are smaller than half of our interval in the same cell "
+        f"({least:.1f} to {most:.1f} points): with our seeds and test images, "
+        "differences of that size could not be seen. The paper gives one number per cell and no interval."
+    )
+
+
+def _difference(line: Mapping[str, Any] | None, places: int) -> str:
+    if line is None:
+        return NONE
+    value, lower, upper = (line[f"difference{part}"] for part in ("", "_lower", "_upper"))
+    text = f"{signed(value, places)} [{signed(lower, places)}, {signed(upper, places)}]"
+    return text if lower > 0 or upper < 0 else f"{text} {ALIKE}"
+
+
+def signed(value: float, places: int) -> str:
+    text = f"{value:+.{places}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
