@@ -1,9 +1,15 @@
-"""One rank of a two-process run: the pre-training losses and gradients of its half of the batch, as DDP averages them."""
+"""One rank of a two-process run: the pre-training losses and gradients of its half of the batch, as DDP averages them, in one
+piece and in micro-batches; and a run that a signal to one rank interrupts."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import tiny
 import torch
@@ -11,20 +17,37 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.distributed import rank, world_size
+from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.distributed import process_group
+from mamo.training.checkpoints import Checkpoints
+from mamo.training.distributed import average_gradients, process_group, wrap
+from mamo.training.interruption import Interrupted
+from mamo.training.loop import Course, train
+
+STEPS, ASKED_AT = 6, 3
 
 
-def losses_and_gradients(words: Tokenizer) -> dict[str, torch.Tensor]:
-    """Run one step on this rank's slice of the shared batch; returns the averaged parts and all gradients."""
-    batch = tiny.batch(words)
+def share_of(words: Tokenizer, step: int = 0) -> dict[str, Any]:
+    """This rank's slice of the shared batch of a step."""
     share = 8 // world_size()
     mine = slice(rank() * share, (rank() + 1) * share)
-    batch = {k: v[mine] if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    return {k: v[mine] if isinstance(v, torch.Tensor) else v for k, v in tiny.batch(words, step).items()}
+
+
+def losses_and_gradients(words: Tokenizer, micro: int | None = None) -> dict[str, torch.Tensor]:
+    """Run one step on this rank's slice of the shared batch; returns the averaged parts and all gradients."""
+    batch = share_of(words)
     task = PretrainTask(tiny.network(words, seed=1), tiny.pretrain_spec(), words).train()
-    model = DistributedDataParallel(task, find_unused_parameters=True) if world_size() > 1 else task
-    out = model(batch)
-    out["loss"].backward()
+    if micro:
+        out = task.accumulate(batch, micro, nullcontext)
+        average_gradients(list(task.parameters()))
+    else:
+        model = wrap(task)
+        if isinstance(model, DistributedDataParallel):  # the target network is none of DDP's business
+            reduced, _ = model._build_params_for_reducer()
+            assert len(reduced) == len([p for p in task.parameters() if p.requires_grad])
+        out = model(batch)
+        out["loss"].backward()
     parts = {name: value.detach().clone() for name, value in out.items() if name != "spread"}
     if world_size() > 1:
         for value in parts.values():
@@ -34,10 +57,49 @@ def losses_and_gradients(words: Tokenizer) -> dict[str, torch.Tensor]:
     return parts | gradients
 
 
+def trained(words: Tokenizer, folder: Path, interrupted: bool = False) -> dict[str, torch.Tensor]:
+    """A short run with dropout; if ``interrupted``, the last rank alone is asked to stop on the way, and the run resumed."""
+    checkpoints = Checkpoints(folder)
+
+    def once(signalled: bool) -> tuple[PretrainTask, list[dict[str, float]]]:
+        torch.manual_seed(5)
+        spec = tiny.pretrain_spec(model=tiny.model_spec(dropout=0.2))
+        task = PretrainTask(tiny.network(words, seed=5, dropout=0.2), spec, words)
+        torch.manual_seed(5)
+
+        def batches(start: int) -> Iterator[dict[str, Any]]:
+            for step in range(start, STEPS):
+                if signalled and step == ASKED_AT and rank() == world_size() - 1:
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                yield share_of(words, step)
+
+        course = Course(
+            total=STEPS, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", checkpoints=checkpoints
+        )
+        return task, train(task, batches, course, torch.device("cpu")).curve
+
+    if interrupted:
+        try:
+            once(signalled=True)
+        except Interrupted as stopped:
+            assert stopped.code == 75
+        else:
+            raise AssertionError("the run was not interrupted")
+        torch.manual_seed(99)  # what came before must not matter
+    task, curve = once(signalled=False)
+    return task.state_dict() | {f"loss/{row['step']}": torch.tensor(row["loss"]) for row in curve}
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     with process_group():
-        result = losses_and_gradients(Tokenizer.load(folder / "words"))
+        words = Tokenizer.load(folder / "words")
+        result = {
+            "whole": losses_and_gradients(words),
+            "micro": losses_and_gradients(words, micro=3),
+            "straight": trained(words, folder / "straight"),
+            "resumed": trained(words, folder / "interrupted", interrupted=True),
+        }
         if rank() == 0:
             torch.save(result, folder / "result.pt")

@@ -1,4 +1,4 @@
-"""Two gloo processes give the losses and gradients of one."""
+"""Two gloo processes give the losses and gradients of one, in one piece and in micro-batches; they stop together and resume."""
 
 from __future__ import annotations
 
@@ -6,30 +6,65 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gloo_worker
+import pytest
 import tiny
 import torch
+
+from mamo.data.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
 
 
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    words = tiny.tokenizer(tmp_path / "words")
-    alone = gloo_worker.losses_and_gradients(words)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("two")
+    tiny.tokenizer(path / "words")
+    return path
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> dict[str, Any]:
+    """What rank 0 of two processes found."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(HERE / "gloo_worker.py"), str(tmp_path)],
+        [*command, str(HERE / "gloo_worker.py"), str(folder)],
         capture_output=True,
         text=True,
         env=environment,
         timeout=180,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    together = torch.load(tmp_path / "result.pt", weights_only=True)
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("how", ["whole", "micro"])
+def test_two_processes_equal_one(folder: Path, two: dict[str, Any], how: str) -> None:
+    alone = gloo_worker.losses_and_gradients(Tokenizer.load(folder / "words"))
+    together = two[how]
     assert set(together) == set(alone)
     for name, value in alone.items():
         torch.testing.assert_close(
             together[name], value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+def test_a_signal_to_one_rank_stops_all_and_the_resumed_run_is_the_same(
+    folder: Path, two: dict[str, Any]
+) -> None:
+    """Each rank has its own dropout, so all their random numbers must come back."""
+    assert set(two["resumed"]) == set(two["straight"])
+    for name, value in two["straight"].items():
+        assert torch.equal(two["resumed"][name], value), name
+    kept = [path.name for path in (folder / "interrupted").glob("*.pt")]
+    assert [name[:14] for name in kept] == [f"step-{gloo_worker.ASKED_AT + 1:09d}"]
+
+
+def test_ranks_differ_in_dropout(folder: Path, two: dict[str, Any]) -> None:
+    """Two ranks with the same dropout on the same pairs would be one: the loss of one process is another than that of two."""
+    one = gloo_worker.trained(Tokenizer.load(folder / "words"), folder / "one")
+    assert one["loss/0"] != two["straight"]["loss/0"]
+    assert one["loss/0"].item() == pytest.approx(two["straight"]["loss/0"].item(), rel=0.1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.pretrain import CollapseSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
+from mamo.training.interruption import leaving_at_once
 from mamo.training.loop import Course, train
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import Watch
@@ -105,6 +109,60 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, ki
     for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert resumed.curve == curve and resumed.steps == 8
+
+
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_leaves_with_the_requeue_code(tmp_path: Path, asked_by: signal.Signals) -> None:
+    words = tiny.tokenizer(tmp_path / "words")
+    asked: list[int] = []
+
+    def batches(start: int):
+        for step in range(start, 8):
+            if step == 5 and not asked:
+                asked.append(step)
+                os.kill(os.getpid(), asked_by)
+            yield tiny.batch(words, step=step)
+
+    torch.manual_seed(1)
+    whole = _task(words)
+    torch.manual_seed(1)
+    train(whole, lambda start: (tiny.batch(words, step=s) for s in range(start, 8)), _course(8), CPU)
+    torch.manual_seed(1)
+    first = _task(words)
+    torch.manual_seed(1)
+    handler = signal.getsignal(asked_by)
+    with pytest.raises(SystemExit) as left:
+        train(first, batches, _course(8, tmp_path / "run"), CPU)
+    assert left.value.code == 75 and signal.getsignal(asked_by) is handler
+    assert [path.name[:14] for path in (tmp_path / "run").glob("*.pt")] == ["step-000000006"]
+    torch.manual_seed(99)
+    second = _task(words)
+    train(second, batches, _course(8, tmp_path / "run"), CPU)
+    for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_signal_outside_of_training_leaves_with_the_requeue_code(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left, leaving_at_once():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(5)
+    assert left.value.code == 75
+
+
+def test_what_follows_the_training_can_be_interrupted_without_losing_it(tmp_path: Path) -> None:
+    """A run long enough for checkpoints leaves one at its end: the next call trains nothing and goes on with the rest."""
+    words = tiny.tokenizer(tmp_path / "words")
+    once = _task(words)
+    batches = lambda start: (tiny.batch(words, step=s) for s in range(start, 3))  # noqa: E731
+    curve = train(once, batches, _course(3, tmp_path / "run", checkpoint_seconds=0.0), CPU).curve
+    again = _task(words)
+    never = lambda start: pytest.fail("trained again")  # noqa: E731
+    trained = train(again, never, _course(3, tmp_path / "run"), CPU)
+    assert (trained.steps, trained.curve) == (3, curve)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(once.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_nothing_is_trained_in_no_steps(tmp_path: Path) -> None:

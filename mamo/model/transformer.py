@@ -7,9 +7,13 @@ probabilities pass through a module of their own, ``probabilities``, which Grad-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class Attention(nn.Module):
@@ -76,7 +80,28 @@ class FeedForward(nn.Module):
         return self.contract(F.gelu(self.expand(x)))
 
 
-class PreNormLayer(nn.Module):
+class Layer(nn.Module):
+    """A transformer layer that can trade its activations for time: with ``checkpointing`` it keeps its input alone while
+    training, and computes the rest once more on the way back, with the same dropout."""
+
+    checkpointing = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The layer's output."""
+        # Not in evaluation: Grad-CAM hooks attention there, and would meet it twice.
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(super().__call__, *args, use_reentrant=False, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+def trained_layers(module: nn.Module) -> Iterator[Layer]:
+    """The transformer layers of a module that gradients reach (not those of a target network)."""
+    for part in module.modules():
+        if isinstance(part, Layer) and any(p.requires_grad for p in part.parameters()):
+            yield part
+
+
+class PreNormLayer(Layer):
     """ViT's layer: x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
@@ -92,7 +117,7 @@ class PreNormLayer(nn.Module):
         return x_BTD + self.mlp(self.norm_mlp(x_BTD))
 
 
-class PostNormLayer(nn.Module):
+class PostNormLayer(Layer):
     """BERT's layer: norm(x + attention(x)), optionally norm(x + cross_attention(x, context)), then norm(x + mlp(x))."""
 
     def __init__(

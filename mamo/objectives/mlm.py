@@ -22,7 +22,14 @@ class MlmHead(nn.Module):
         return F.linear(x_MD, self._words[0].weight, self.bias)
 
 
-def mlm_loss(head: MlmHead, fused_text_BLD: Tensor, ids_BL: Tensor, chosen_BL: Tensor) -> Tensor:
-    """Cross-entropy of the original sub-words, at the chosen positions only (no other logits are computed)."""
+def mlm_loss(
+    head: MlmHead, fused_text_BLD: Tensor, ids_BL: Tensor, chosen_BL: Tensor, count: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of the original sub-words, at the chosen positions only (no other logits are computed).
+
+    Args:
+        count: chosen positions of the rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
+    """
     logits = head(fused_text_BLD[chosen_BL]).float()
-    return global_mean(F.cross_entropy(logits, ids_BL[chosen_BL], reduction="sum"), chosen_BL.sum())
+    total = F.cross_entropy(logits, ids_BL[chosen_BL], reduction="sum")
+    return global_mean(total, chosen_BL.sum() if count is None else count)

@@ -30,8 +30,13 @@ def make_predictor(spec: MrmSpec, model: ModelSpec) -> nn.Module:
     return _mlp(width, round(model.width * spec.hidden_ratio), width) if spec.predictor else nn.Identity()
 
 
-def mrm_loss(predicted_MD: Tensor, target_MD: Tensor) -> Tensor:
-    """Mean squared error between h(g(online)) and sg(g(target)) over the masked positions of all ranks."""
+def mrm_loss(predicted_MD: Tensor, target_MD: Tensor, count: Tensor | None = None) -> Tensor:
+    """Mean squared error between h(g(online)) and sg(g(target)) over the masked positions of all ranks.
+
+    Args:
+        count: masked positions of the rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
+    """
     squared = F.mse_loss(predicted_MD.float(), target_MD.detach().float(), reduction="sum")
-    count = predicted_MD.new_tensor(float(predicted_MD.shape[0]))
+    if count is None:
+        count = predicted_MD.new_tensor(float(predicted_MD.shape[0]))
     return global_mean(squared / predicted_MD.shape[-1], count)

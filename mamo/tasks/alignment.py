@@ -10,7 +10,10 @@ from torch import Tensor
 from mamo.model.draws import uniform
 from mamo.model.mamo import Mamo
 from mamo.objectives.itc import itc_loss
-from mamo.objectives.itm import hard_negatives, itm_loss
+from mamo.objectives.itm import Negatives, hard_negatives, itm_loss
+from mamo.specs.finetune import AlignmentSpec
+from mamo.tasks.accumulation import Autocast, CachedFeatures, add_parts
+from mamo.tasks.task import DownstreamTask
 
 
 def matching_logits(network: Mamo, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Tensor:
@@ -24,6 +27,38 @@ def matching_logits(network: Mamo, visual_BVD: Tensor, text_BLD: Tensor, mask_BL
     cls = network.fusion.last(x_BTD[:, tokens : tokens + 1], x_BTD, bias)[:, 0]
     with torch.autocast(cls.device.type, enabled=False):
         return network.itm_head(cls.float())
+
+
+class AlignmentTask(DownstreamTask):
+    """A task that is fine-tuned with ITC + ITM."""
+
+    spec: AlignmentSpec
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """See :func:`alignment_losses`."""
+        return alignment_losses(self.network, batch, self.spec.itm_random)
+
+    def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
+        """The whole batch's gradient from micro-batches; contrast and negatives are those of the whole batch."""
+        network, mask = self.network, batch["mask"]
+        cached = CachedFeatures(network, batch, size, autocast)
+        with autocast():
+            itc, wrong = _contrast(network, batch, cached.visual, cached.text, self.spec.itm_random)
+        itc.backward()
+        total = {"itc": itc.detach().float()}
+        for part in cached.parts:
+            share = (part.stop - part.start) / len(mask)
+            with autocast():
+                parts = _matching(
+                    network,
+                    (cached.visual[part], cached.text[part], mask[part]),
+                    cached.visual[wrong.image[part]],
+                    (cached.text[wrong.text[part]], mask[wrong.text[part]]),
+                )
+            (parts["itm"] * share).backward()
+            add_parts(total, parts, share)
+        cached.backward()
+        return {"loss": total["itc"] + total["itm"], **total}
 
 
 def alignment_losses(network: Mamo, batch: dict[str, Any], random: float = 0.0) -> dict[str, Tensor]:
@@ -41,20 +76,42 @@ def alignment_losses(network: Mamo, batch: dict[str, Any], random: float = 0.0) 
     """
     ids, mask = batch["ids"], batch["mask"]
     visual, text = network.encode_image(batch["image"]), network.encode_text(ids, mask)
-    image_BE, text_BE = network.project_image(visual), network.project_text(text)
+    itc, wrong = _contrast(network, batch, visual, text, random)
+    parts = _matching(
+        network, (visual, text, mask), visual[wrong.image], (text[wrong.text], mask[wrong.text])
+    )
+    return {"loss": itc + parts["itm"], "itc": itc, **parts}
+
+
+def _contrast(
+    network: Mamo, batch: dict[str, Any], visual_BVD: Tensor, text_BLD: Tensor, random: float
+) -> tuple[Tensor, Negatives]:
+    """ITC, and the negatives drawn by its similarities."""
+    ids = batch["ids"]
+    image_BE, text_BE = network.project_image(visual_BVD), network.project_text(text_BLD)
     itc = itc_loss(image_BE, text_BE, network.temperature)
     draws = uniform(batch["seed"], batch["step"], "itm", len(ids), 2).T.to(ids.device)
-    wrong = hard_negatives(image_BE, text_BE, network.temperature, batch["image_id"], draws, len(ids), random)
+    return itc, hard_negatives(
+        image_BE, text_BE, network.temperature, batch["image_id"], draws, len(ids), random
+    )
+
+
+def _matching(
+    network: Mamo, pair: tuple[Tensor, Tensor, Tensor], wrong_visual: Tensor, wrong: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """ITM over pairs (features of image and text, mask), each with a wrong image and with a wrong text (features, mask)."""
+    visual, text, mask = pair
+    wrong_text, wrong_mask = wrong
     logits = matching_logits(
         network,
-        torch.cat([visual, visual, visual[wrong.image]]),
-        torch.cat([text, text[wrong.text], text]),
-        torch.cat([mask, mask[wrong.text], mask]),
+        torch.cat([visual, visual, wrong_visual]),
+        torch.cat([text, wrong_text, text]),
+        torch.cat([mask, wrong_mask, mask]),
     )
-    matched, wrong_text, wrong_image = logits.chunk(3)
-    itm = itm_loss(matched, wrong_text, wrong_image)
+    matched, with_wrong_text, with_wrong_image = logits.chunk(3)
+    itm = itm_loss(matched, with_wrong_text, with_wrong_image)
     with torch.no_grad():
         says_matched = logits.argmax(1) == 1
         is_matched = torch.arange(len(logits), device=logits.device) < len(matched)
         accuracy = (says_matched == is_matched).float().mean()
-    return {"loss": itc + itm, "itc": itc, "itm": itm, "itm_accuracy": accuracy}
+    return {"itm": itm, "itm_accuracy": accuracy}

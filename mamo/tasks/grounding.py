@@ -19,17 +19,17 @@ from mamo.data.transforms import EvalTransform
 from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
-from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.alignment import AlignmentTask, matching_logits
 from mamo.tasks.boxes import box_iou, choose_box
 from mamo.tasks.evaluating import by_image, device_of, evaluating
 from mamo.tasks.gallery import encode_gallery
 from mamo.tasks.recall import shortlist
-from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.tasks.task import Evaluation
 
 SPLITS = ("val", "testA", "testB")
 
 
-class GroundingTask(DownstreamTask):
+class GroundingTask(AlignmentTask):
     """Referring expressions: which of the proposed boxes is meant?
 
     Raises:
@@ -48,10 +48,6 @@ class GroundingTask(DownstreamTask):
                 f"layer {spec.layer} is the last fusion layer: ITM's score reads its [CLS] alone, so the words' attention "
                 f"there has no gradient; set layer to one of 1 to {spec.layer - 1}"
             )
-
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """See :func:`alignment_losses`."""
-        return alignment_losses(self.network, batch, self.spec.itm_random)
 
     def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where a text's sub-words look for what makes the pair match: (B, g, g), not negative.

@@ -18,13 +18,14 @@ from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.model.target import make_target, update_target
 from mamo.objectives.itc import itc_loss
-from mamo.objectives.itm import hard_negatives, itm_loss
+from mamo.objectives.itm import Negatives, hard_negatives, itm_loss
 from mamo.objectives.masking import PatchMask, TextMask, TextMasker, at, mask_patches
 from mamo.objectives.mim import MimHead, mim_loss, outputs, patch_pixels, spread
 from mamo.objectives.mlm import MlmHead, mlm_loss
 from mamo.objectives.mrm import make_predictor, make_projector, mrm_loss
 from mamo.objectives.visual_tokens import VisualTokenizer
 from mamo.specs.pretrain import PretrainSpec
+from mamo.tasks.accumulation import Autocast, CachedFeatures, add_parts, part_of
 from mamo.tasks.task import Task
 
 
@@ -43,6 +44,21 @@ class TargetFeatures(NamedTuple):
     vision: Tensor | None
     """(B, 1 + N, D) momentum visual features."""
     fused: Fused | None
+
+
+class Wrong(NamedTuple):
+    """What turns each pair into a wrong one: another image's features, another text's features and mask."""
+
+    visual: Tensor
+    text: Tensor
+    mask: Tensor
+
+
+class Counts(NamedTuple):
+    """Masked positions of a rank's whole batch."""
+
+    words: Tensor
+    patches: Tensor
 
 
 class PretrainTask(Task):
@@ -123,52 +139,128 @@ class PretrainTask(Task):
         Returns:
             ``loss`` (the plain sum, Eq. 6), each objective's part, and the spread of projected features.
         """
+        ids, mask, network = batch["ids"], batch["mask"], self.network
+        patches, words = self.masks(ids, mask, batch["seed"], batch["step"])
+        visual = network.encode_image(batch["image"])
+        text = network.encode_text(ids, mask)
+        itc, negatives = self._contrast(batch, visual, text)
+        wrong = None
+        if negatives is not None:
+            wrong = Wrong(visual[negatives.image], text[negatives.text], mask[negatives.text])
+        parts, monitors = self._fused_losses(batch, visual, text, wrong, patches, words)
+        parts = itc | parts
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts, **monitors}
+
+    def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
+        """The whole batch's gradient from micro-batches: ITC contrasts the features of all pairs, and ITM draws among them."""
+        ids, mask = batch["ids"], batch["mask"]
+        patches, words = self.masks(ids, mask, batch["seed"], batch["step"])
+        cached = CachedFeatures(self.network, batch, size, autocast)
+        with autocast():
+            itc, negatives = self._contrast(batch, cached.visual, cached.text)
+        if itc:
+            itc["itc"].backward()
+        total = {name: value.detach().float() for name, value in itc.items()}
+        spreads = []
+        for part in cached.parts:
+            share = (part.stop - part.start) / len(ids)
+            wrong = None
+            with autocast():
+                if negatives is not None:
+                    images, texts = negatives.image[part], negatives.text[part]
+                    wrong = Wrong(cached.visual[images], cached.text[texts], mask[texts])
+                parts, monitors = self._fused_losses(
+                    part_of(batch, part),
+                    cached.visual[part],
+                    cached.text[part],
+                    wrong,
+                    PatchMask(*(indices[part] for indices in patches)),
+                    TextMask(*(tokens[part] for tokens in words)),
+                    Counts(words.chosen.sum(), ids.new_tensor(patches.masked.numel())),
+                )
+            # Means over pairs count by the pairs they are over; the others are shares of the whole batch's mean already.
+            scaled = {
+                name: value * share if name in ("itm", "mim") else value for name, value in parts.items()
+            }
+            if scaled:
+                torch.stack(list(scaled.values())).sum().backward()
+            add_parts(total, scaled, 1.0)
+            spreads += [value.detach() for value in monitors.values()]
+        cached.backward()
+        monitors = {"spread": torch.stack(spreads).min()} if spreads else {}
+        return {"loss": torch.stack(list(total.values())).sum(), **total, **monitors}
+
+    def _contrast(
+        self, batch: dict[str, Any], visual_BVD: Tensor, text_BLD: Tensor
+    ) -> tuple[dict[str, Tensor], Negatives | None]:
+        """ITC over all pairs of all ranks, and the negatives that ITM judges, as far as they are asked for."""
+        wanted, network = self.spec.objectives, self.network
+        if not wanted.itc:
+            return {}, None
+        image_BE, text_BE = network.project_image(visual_BVD), network.project_text(text_BLD)
+        parts = {"itc": itc_loss(image_BE, text_BE, network.temperature)}
+        if not wanted.itm:
+            return parts, None
+        ids = batch["ids"]
+        draws = uniform(batch["seed"], batch["step"], "itm", len(ids), 2).T.to(ids.device)
+        negatives = hard_negatives(
+            image_BE,
+            text_BE,
+            network.temperature,
+            batch["image_id"],
+            draws,
+            wanted.itm_group,
+            wanted.itm_random,
+        )
+        return parts, negatives
+
+    def _fused_losses(
+        self,
+        batch: dict[str, Any],
+        visual: Tensor,
+        text: Tensor,
+        wrong: Wrong | None,
+        patches: PatchMask,
+        words: TextMask,
+        counts: Counts | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses that read fused representations, and what is watched beside them.
+
+        Args:
+            visual, text: features of the pairs, unmasked.
+            wrong: what makes a wrong pair of each, where ITM is asked for.
+            counts: masked positions of the whole batch, where this is a part of it.
+        """
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
         wanted, network = self.spec.objectives, self.network
-        patch_mask, text_mask = self.masks(ids, mask, batch["seed"], batch["step"])
         parts: dict[str, Tensor] = {}
-
-        visual = network.encode_image(image)
-        text = network.encode_text(ids, mask)
         views: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-        if wanted.itc:
-            image_BE, text_BE = network.project_image(visual), network.project_text(text)
-            parts["itc"] = itc_loss(image_BE, text_BE, network.temperature)
-        if wanted.itm:
-            draws = uniform(batch["seed"], batch["step"], "itm", len(ids), 2).T.to(ids.device)
-            negatives = hard_negatives(
-                image_BE,
-                text_BE,
-                network.temperature,
-                batch["image_id"],
-                draws,
-                wanted.itm_group,
-                wanted.itm_random,
-            )
+        if wrong is not None:
             views["matched"] = (visual, text, mask)
-            views["wrong_text"] = (visual, text[negatives.text], mask[negatives.text])
-            views["wrong_image"] = (visual[negatives.image], text, mask)
+            views["wrong_text"] = (visual, wrong.text, wrong.mask)
+            views["wrong_image"] = (wrong.visual, text, mask)
         if wanted.mim or (wanted.mrm and wanted.mrm.image):
-            views["masked_image"] = (network.encode_image(image, patch_mask.keep), text, mask)
+            views["masked_image"] = (network.encode_image(image, patches.keep), text, mask)
         if wanted.mlm or (wanted.mrm and wanted.mrm.text):
-            views["masked_text"] = (visual, network.encode_text(text_mask.ids, mask), mask)
-        fused = self._fuse(views, patch_mask)
+            views["masked_text"] = (visual, network.encode_text(words.ids, mask), mask)
+        fused = self._fuse(views, patches)
 
-        if wanted.itm:
+        if wrong is not None:
             logits = [
                 network.itm_head(fused[view][:, 0]) for view in ("matched", "wrong_text", "wrong_image")
             ]
             parts["itm"] = itm_loss(*logits)
         if self.mlm_head is not None:
-            parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, text_mask.chosen)
+            count = counts.words if counts else None
+            parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, words.chosen, count)
         target = self.target_features(image, ids, mask)
         if wanted.mim and self.mim_head is not None:
-            predicted = self.mim_head(fused["masked_image"], patch_mask.masked)
-            parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, target), patch_mask.masked)
+            predicted = self.mim_head(fused["masked_image"], patches.masked)
+            parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, target), patches.masked)
         monitors = {}
         if wanted.mrm:
-            parts["mrm"], monitors["spread"] = self._mrm(fused, target, patch_mask, text_mask)
-        return {"loss": torch.stack(list(parts.values())).sum(), **parts, **monitors}
+            parts["mrm"], monitors["spread"] = self._mrm(fused, target, patches, words, counts)
+        return parts, monitors
 
     def _fuse(self, views: dict[str, tuple[Tensor, Tensor, Tensor]], patches: PatchMask) -> dict[str, Tensor]:
         """All fusion passes as one call up to the last layer, which computes only what the objectives read.
@@ -209,7 +301,12 @@ class PretrainTask(Task):
         return patch_pixels(image_B3SS, self.spec.model.patch_size)
 
     def _mrm(
-        self, fused: dict[str, Tensor], target: TargetFeatures, patches: PatchMask, words: TextMask
+        self,
+        fused: dict[str, Tensor],
+        target: TargetFeatures,
+        patches: PatchMask,
+        words: TextMask,
+        counts: Counts | None,
     ) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 1, each over its masked positions, and the spread of the projected online features."""
         wanted, projector, predictor = self.spec.objectives.mrm, self.online.projector, self.predictor
@@ -224,16 +321,19 @@ class PretrainTask(Task):
             raise ValueError("MRM needs a target network and a projector: objectives.mrm is switched off")
         pairs = []
         if wanted.text:
-            pairs.append((fused["masked_text"][words.chosen], target.fused.text[words.chosen]))
+            count = counts.words if counts else None
+            pairs.append((fused["masked_text"][words.chosen], target.fused.text[words.chosen], count))
         if wanted.image:
             online = fused["masked_image"]
             masked = at(online[:, 1:], patches.masked) if self._decodes else online
-            pairs.append((masked.flatten(0, 1), at(target.fused.image[:, 1:], patches.masked).flatten(0, 1)))
+            of_target = at(target.fused.image[:, 1:], patches.masked)
+            count = counts.patches if counts else None
+            pairs.append((masked.flatten(0, 1), of_target.flatten(0, 1), count))
         losses, spreads = [], []
-        for online_MD, target_MD in pairs:
+        for online_MD, target_MD, count in pairs:
             projected = projector(online_MD)
             with torch.no_grad():
                 wanted_MD = following(target_MD)
-            losses.append(mrm_loss(predictor(projected), wanted_MD))
+            losses.append(mrm_loss(predictor(projected), wanted_MD, count))
             spreads.append(spread(projected))
         return torch.stack(losses).sum(), torch.stack(spreads).min()

@@ -10,21 +10,17 @@ from torch import Tensor
 from mamo.data.records import Prepared
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
-from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.alignment import AlignmentTask, matching_logits
 from mamo.tasks.evaluating import evaluating
 from mamo.tasks.gallery import Gallery, encode_gallery
 from mamo.tasks.recall import recall_metrics, rerank, shortlist
-from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.tasks.task import Evaluation
 
 
-class RetrievalTask(DownstreamTask):
+class RetrievalTask(AlignmentTask):
     """Text retrieval (an image asks for its captions) and image retrieval (a caption asks for its image)."""
 
     spec: RetrievalSpec
-
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """See :func:`alignment_losses`."""
-        return alignment_losses(self.network, batch, self.spec.itm_random)
 
     def evaluate(self, data: Prepared, split: str) -> Evaluation:
         """Recall at 1, 5 and 10 in both directions over a whole split.

@@ -17,6 +17,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import JobSpec
+from mamo.tasks.accumulation import Autocast, add_parts, part_of, slices
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,27 @@ class Task(nn.Module):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """A batch on the task's device -> ``loss`` and its named parts, all scalars."""
         raise TypeError(f"{type(self).__name__} has no forward")
+
+    def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
+        """Leave the whole batch's gradient on the parameters, with only ``size`` pairs in the network at once.
+
+        This one is for losses that are means over pairs; a task that contrasts pairs has its own.
+
+        Args:
+            autocast: makes the context in which a forward runs.
+
+        Returns:
+            the parts that ``forward`` would have given, detached.
+        """
+        total: dict[str, Tensor] = {}
+        count = len(batch["ids"])
+        for part in slices(count, size):
+            share = (part.stop - part.start) / count
+            with autocast():
+                parts = self(part_of(batch, part))
+            (parts["loss"] * share).backward()
+            add_parts(total, parts, share)
+        return total
 
     def after_step(self) -> None:
         """Called after every optimiser step."""

@@ -1,13 +1,20 @@
-"""Joining a process group under torchrun."""
+"""Training in several processes: the group that torchrun announces, and what the loop needs of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from mamo.model.distributed import is_distributed, rank, world_size
+
+BUCKET_BYTES = 64 << 20
 
 
 @contextmanager
@@ -23,3 +30,71 @@ def process_group() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def wrap(task: nn.Module) -> nn.Module:
+    """The task under DDP, which averages gradients over ranks; what no gradient reaches (the target network) stays outside."""
+    if not is_distributed():
+        return task
+    ignored = [name for name, p in task.named_parameters() if not p.requires_grad]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, ignored)
+    # No objective changes a buffer, so none is sent around; which heads a batch reaches depends on the objectives.
+    return DistributedDataParallel(
+        task, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Average gradients over ranks, as DDP does, where a backward came in several pieces.
+
+    A parameter that no rank's batch reached keeps no gradient, so that the optimiser leaves it alone.
+    """
+    if not is_distributed():
+        return
+    trained = [p for p in parameters if p.requires_grad]
+    if not trained:
+        return
+    reached = torch.tensor([p.grad is not None for p in trained], dtype=torch.int32, device=trained[0].device)
+    dist.all_reduce(reached, dist.ReduceOp.MAX)
+    bucket: list[Tensor] = []
+    for parameter, seen in zip(trained, reached.tolist(), strict=True):
+        if not seen:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        bucket.append(parameter.grad)
+        if sum(gradient.nbytes for gradient in bucket) > BUCKET_BYTES:
+            _average(bucket)
+            bucket = []
+    _average(bucket)
+
+
+def _average(gradients: list[Tensor]) -> None:
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def random_states() -> list[dict[str, Any]]:
+    """The states of every rank's random numbers, in rank order; all ranks call it together."""
+    mine = {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+    if not is_distributed():
+        return [mine]
+    states: list[Any] = [None] * world_size()
+    dist.all_gather_object(states, mine)
+    return states
+
+
+def set_random_state(states: Sequence[dict[str, Any]]) -> None:
+    """Go on from this rank's state; a rank that there was none of keeps its own (the number of ranks has changed)."""
+    if rank() < len(states):
+        torch.set_rng_state(states[rank()]["cpu"])
+        if states[rank()]["cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states[rank()]["cuda"])

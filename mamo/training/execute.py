@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
+from mamo.training.interruption import leaving_at_once
 from mamo.training.provenance import Stopwatch
 from mamo.training.run import Context, Options, Result, RunError, read_record, write_text
 
@@ -84,7 +85,7 @@ def execute_part(
 
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
-    with _naming(run):
+    with leaving_at_once(), _naming(run):
         return make_part(Context(plan, run, results, releases, options or Options()), part, parts)
 
 
@@ -104,7 +105,7 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
 
 def _result(context: Context) -> Result:
     """Make the run; what is wrong with its data becomes an error of the run, which names it."""
-    with _naming(context.run):
+    with leaving_at_once(), _naming(context.run):
         return _executor(context.run)(context)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -11,25 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, nn
+from torch import distributed as dist
 
-from mamo.model.distributed import is_distributed, rank
+from mamo.model.distributed import is_distributed, rank, world_size
+from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
+from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
+from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import Outcome, Watch
-
-REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal with its state saved; run it again
-
-
-class Interrupted(SystemExit):
-    """The run was asked to stop (SIGTERM or SIGUSR1), saved its state and ends with code 75."""
-
-    def __init__(self) -> None:
-        super().__init__(REQUEUE)
 
 
 @dataclass
@@ -41,6 +34,9 @@ class Course:
         warmup: steps of linear warm-up.
         validate: called with the number of finished steps at each of ``validate_at``.
         checkpoint_seconds: time between checkpoints.
+        micro_batch: pairs of this rank that go through the network at once; None: all.
+        compiled: compile the transformer layers.
+        activation_checkpointing: keep no activations inside the transformer layers.
     """
 
     total: int
@@ -50,6 +46,9 @@ class Course:
     collapse: CollapseSpec | None = None
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = 300.0
+    micro_batch: int | None = None
+    compiled: bool = False
+    activation_checkpointing: bool = False
     validate: Callable[[int], None] | None = None
     validate_at: frozenset[int] = field(default_factory=frozenset)
     extra_state: Callable[[], dict[str, Any]] | None = None
@@ -83,22 +82,24 @@ def train(
         batches: step -> the batches from that step on, on the CPU.
     """
     optimiser = make_optimiser(task, course.optimiser)
+    if rank():  # the same weights everywhere, but not the same dropout
+        torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
     start = _resume(task, optimiser, course, curve)
-    model: nn.Module = task
-    if is_distributed():
-        ignored = [name for name, p in task.named_parameters() if not p.requires_grad]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, ignored)
-        model = DistributedDataParallel(task, find_unused_parameters=True)
-    watch, stop = Watch(course.collapse), _StopSignals()
+    _prepare_layers(task, course)
+    # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
+    model = task if course.micro_batch else wrap(task)
+    watch, stop = Watch(course.collapse), StopSignals()
     began = saved = shown = time.monotonic()
     outcome = Outcome("converged")
     task.train()
     finished = start
     with stop:
         for step, batch in enumerate(batches(start) if start < course.total else (), start):
-            values = _step(model, task, optimiser, _to(batch, device), step, course, device)
+            parts = _step(model, task, optimiser, _to(batch, device), step, course, device)
             finished = step + 1
+            due = time.monotonic() - saved > course.checkpoint_seconds
+            values, asked, due = _agreed(parts, stop.asked, due)
             ended = watch.see(step, values)
             if ended or step % max(1, course.total // 200) == 0 or step == course.total - 1:
                 curve.append({"step": step, **values})
@@ -109,22 +110,34 @@ def train(
             if now - shown > 10 and rank() == 0:
                 shown = now
                 left = (now - began) / (step + 1 - start) * (course.total - step - 1)
-                parts = " ".join(f"{name} {value:.3f}" for name, value in values.items())
+                shown_parts = " ".join(f"{name} {value:.3f}" for name, value in values.items())
                 print(
-                    f"step {step + 1}/{course.total}  {left:.0f} s left  {parts}", file=sys.stderr, flush=True
+                    f"step {step + 1}/{course.total}  {left:.0f} s left  {shown_parts}",
+                    file=sys.stderr,
+                    flush=True,
                 )
             if course.validate is not None and step + 1 in course.validate_at:
                 task.eval()
                 course.validate(step + 1)
                 task.train()
-            if course.checkpoints and rank() == 0 and (stop.asked or now - saved > course.checkpoint_seconds):
+            if course.checkpoints and (asked or due):
                 saved = now
-                course.checkpoints.save(step + 1, _state(task, optimiser, step + 1, curve, course))
-            if stop.asked and step + 1 < course.total:
+                _save(course.checkpoints, task, optimiser, step + 1, curve, course)
+            if asked and step + 1 < course.total:
                 raise Interrupted
     task.eval()
     seconds = time.monotonic() - began
+    if course.checkpoints and outcome.status == "converged" and seconds > course.checkpoint_seconds:
+        # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
+        _save(course.checkpoints, task, optimiser, finished, curve, course)
     return Trained(outcome, curve, seconds, finished, (finished - start) / seconds)
+
+
+def _prepare_layers(task: Task, course: Course) -> None:
+    for layer in trained_layers(task):
+        layer.checkpointing = course.activation_checkpointing
+        if course.compiled:
+            layer.compile()
 
 
 def _step(
@@ -135,21 +148,57 @@ def _step(
     step: int,
     course: Course,
     device: torch.device,
-) -> dict[str, float]:
-    """One optimiser step; its loss parts as numbers."""
+) -> dict[str, Tensor]:
+    """One optimiser step; its loss parts."""
     rate = learning_rate(step, course.total, course.warmup, course.optimiser.lr, course.optimiser.final_lr)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["multiplier"]
-    with torch.autocast(device.type, torch.bfloat16, enabled=course.precision == "bf16"):
-        parts = model(batch)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=course.precision == "bf16")
+
     optimiser.zero_grad(set_to_none=True)
-    parts["loss"].backward()
+    if course.micro_batch:
+        parts = task.accumulate(batch, course.micro_batch, autocast)
+        average_gradients(list(task.parameters()))
+    else:
+        with autocast():
+            parts = model(batch)
+        parts["loss"].backward()
     if course.optimiser.clip is not None:
         nn.utils.clip_grad_norm_(task.parameters(), course.optimiser.clip, foreach=True)
     optimiser.step()
     task.after_step()
-    names = list(parts)
-    return dict(zip(names, torch.stack([parts[n].detach().float() for n in names]).tolist(), strict=True))
+    return parts
+
+
+def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str, float], bool, bool]:
+    """What all ranks go by: loss parts averaged over them, whether any was asked to stop, whether the first one's clock says
+    that a checkpoint is due. Ranks that went by their own would wait for each other for ever."""
+    stacked = torch.stack([part.detach().float() for part in parts.values()])
+    if not is_distributed():
+        return dict(zip(parts, stacked.tolist(), strict=True)), asked, due
+    flags = stacked.new_tensor([asked, due and rank() == 0])
+    shared = torch.cat([stacked / world_size(), flags])
+    dist.all_reduce(shared)
+    *values, stops, saves = shared.tolist()
+    return dict(zip(parts, values, strict=True)), stops > 0, saves > 0
+
+
+def _save(
+    checkpoints: Checkpoints,
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    curve: list[dict[str, float]],
+    course: Course,
+) -> None:
+    """Rank 0 writes a checkpoint with the random numbers of all ranks, which call this together."""
+    states = random_states()
+    if rank() == 0:
+        checkpoints.save(step, _state(task, optimiser, step, curve, course, states))
+    if is_distributed():
+        dist.barrier()  # no rank leaves, and ends the others, before the file is whole
 
 
 def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -161,15 +210,19 @@ def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def _state(
-    task: Task, optimiser: torch.optim.Optimizer, step: int, curve: list[dict[str, float]], course: Course
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    curve: list[dict[str, float]],
+    course: Course,
+    states: list[dict[str, Any]],
 ) -> dict[str, Any]:
     extra = course.extra_state() if course.extra_state else {}
     return {
         "step": step,
         "task": task.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random": states,
         "curve": curve,
         "extra": extra,
     }
@@ -183,37 +236,12 @@ def _resume(
         return 0
     task.load_state_dict(state["task"])
     optimiser.load_state_dict(state["optimiser"])
-    torch.set_rng_state(state["rng"])
-    if state["cuda_rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    set_random_state(state["random"])
     curve += state["curve"]
     if course.load_extra_state:
         course.load_extra_state(state["extra"])
     print(f"resuming at step {state['step']}/{course.total}", file=sys.stderr, flush=True)
     return int(state["step"])
-
-
-class _StopSignals:
-    """Remembers SIGTERM and SIGUSR1, so that the loop can save and leave between two steps."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-    def __enter__(self) -> _StopSignals:
-        try:
-            for number in (signal.SIGTERM, signal.SIGUSR1):
-                self._before[number] = signal.signal(number, self._ask)
-        except ValueError:  # not in the main thread: signals stay with whoever owns them
-            self._before.clear()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def pick_device() -> torch.device:

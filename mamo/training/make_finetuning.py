@@ -66,8 +66,9 @@ def _finetune(context: Context) -> Result:
     result = training_result(trained, spec.batch_size)
     if rank() == 0:
         save_curve(trained, context.directory)
-        Checkpoints(context.directory / "checkpoints").clear()
     if trained.outcome.status == "diverged" or rank() != 0:
+        if rank() == 0:
+            Checkpoints(context.directory / "checkpoints").clear()
         return result
     task.eval()
     evaluation = task.test(data[0])
@@ -75,6 +76,8 @@ def _finetune(context: Context) -> Result:
         save_tensors(task.state_dict(), context.directory / WEIGHTS)
         save_network_config(task.network, context.directory)
     save_evaluation(evaluation, context)
+    # Only now: an evaluation that is interrupted begins anew from the trained weights.
+    Checkpoints(context.directory / "checkpoints").clear()
     return Result(result.outcome, evaluation.metrics | result.metrics, result.details)
 
 
@@ -97,6 +100,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
         validate_at=frozenset(round(total * (i + 1) / rounds) for i in range(rounds)),
         extra_state=best.state,
         load_extra_state=best.load,
+        **context.options.of_training(),
     )
 
     def batches(start: int) -> Iterator[dict[str, Any]]:

@@ -50,6 +50,7 @@ def _pretrain(context: Context) -> Result:
         precision=spec.precision,
         collapse=spec.collapse,
         checkpoints=Checkpoints(context.directory / "checkpoints"),
+        **context.options.of_training(),
     )
 
     def batches(start: int) -> Iterator[dict[str, Any]]:

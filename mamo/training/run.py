@@ -35,6 +35,14 @@ class Options:
     compile: bool = False
     activation_checkpointing: bool = False
 
+    def of_training(self) -> dict[str, Any]:
+        """As keywords of the training loop's ``Course``."""
+        return {
+            "micro_batch": self.micro_batch,
+            "compiled": self.compile,
+            "activation_checkpointing": self.activation_checkpointing,
+        }
+
 
 @dataclass(frozen=True)
 class Context:

@@ -1,0 +1,108 @@
+"""The gradient of a whole batch from micro-batches, for batches that do not fit into memory at once.
+
+A loss that is a mean over pairs needs no more than adding up. A contrast over all pairs does (Eq. 4, and ITM's negatives):
+there the features of all pairs are computed first without keeping their history; the losses run on these features and leave
+their gradients on them; then each micro-batch is encoded once more, and these gradients go back through the encoders
+(gradient caching: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021). The second
+encoding draws the same dropout as the first, so the result is the gradient of one batch, at the price of one more encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamo.model.mamo import Mamo
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """``count`` pairs in micro-batches of ``size``; the last may be smaller."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def part_of(batch: dict[str, Any], part: slice) -> dict[str, Any]:
+    """The rows of a batch: of its tensors and lists; seed, step and the like stay."""
+    return {key: value[part] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
+
+
+class CachedFeatures:
+    """Features of all images and texts of a batch, encoded in micro-batches.
+
+    Args:
+        batch: image (B, 3, S, S), ids and mask (B, L).
+        size: pairs encoded at once.
+        autocast: the precision of each encoding. Every encoding enters it anew: autocast remembers converted weights, and
+            those of an encoding without gradients must not serve one with them.
+
+    Attributes:
+        visual: (B, V, D), text: (B, L, D): leaves that losses leave their gradients on.
+    """
+
+    def __init__(self, network: Mamo, batch: dict[str, Any], size: int, autocast: Autocast) -> None:
+        self._network, self._batch, self._autocast = network, batch, autocast
+        self.parts = slices(len(batch["ids"]), size)
+        self._states: list[_RandomState] = []
+        visual, text = [], []
+        with torch.no_grad():
+            for part in self.parts:
+                self._states.append(_RandomState(batch["ids"].device))
+                images, texts = self._encode(part)
+                visual.append(images)
+                text.append(texts)
+        self.visual = torch.cat(visual).requires_grad_()
+        self.text = torch.cat(text).requires_grad_()
+
+    def _encode(self, part: slice) -> tuple[Tensor, Tensor]:
+        batch = self._batch
+        with self._autocast():
+            visual = self._network.encode_image(batch["image"][part])
+            return visual, self._network.encode_text(batch["ids"][part], batch["mask"][part])
+
+    def backward(self) -> None:
+        """Pass the gradients of the features on to the encoders."""
+        for part, state in zip(self.parts, self._states, strict=True):
+            with state.again():
+                features = self._encode(part)
+            gradients = (self.visual.grad, self.text.grad)
+            reached = [(f, g[part]) for f, g in zip(features, gradients, strict=True) if g is not None]
+            if reached:
+                torch.autograd.backward([f for f, _ in reached], [g for _, g in reached])
+
+
+class _RandomState:
+    """The state of the random numbers at one point, to be drawn once more from there."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._cpu, self._cuda = self._present()
+
+    def _present(self) -> tuple[Tensor, Tensor | None]:
+        cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+        return torch.get_rng_state(), cuda
+
+    def _set(self, cpu: Tensor, cuda: Tensor | None) -> None:
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, self._device)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Draw from the remembered state inside, and go on as before after it."""
+        before = self._present()
+        self._set(self._cpu, self._cuda)
+        try:
+            yield
+        finally:
+            self._set(*before)
+
+
+def add_parts(total: dict[str, Tensor], parts: dict[str, Tensor], share: float) -> None:
+    """Add a micro-batch's detached parts, each times its share."""
+    for name, value in parts.items():
+        total[name] = total.get(name, torch.zeros((), device=value.device)) + value.detach().float() * share
