@@ -52,7 +52,7 @@ localrules:
 rule reproduce_all:
     default_target: True
     input:
-        [values_of(name) for name in PLAN.tables],
+        [values_of(name) for name in COLLECTED],
         [file for name in PAGES for file in published(name)],
         [REPORTS / f"notebooks/{name}.html" for name in NOTEBOOKS],
     message:

@@ -74,7 +74,10 @@ def test_plan_counts_what_sharing_saves(capsys: pytest.CaptureFixture[str]) -> N
         (["plan", "--scale", "smoke", "table55"], "ablations/table55.yaml: no such file"),
         (["pretrain", "--scale", "smoke", "mamo-no"], "'mamo-no' is ambiguous; the runs are\n  mamo-no_"),
         (["report", "--scale", "smoke", "table55"], "scale 'smoke' has no page 'table55' (table1, "),
-        (["reproduce", "--scale", "flickr8k", "table5"], "scale 'flickr8k' has no 'table5' (flickr8k)"),
+        (
+            ["reproduce", "--scale", "flickr8k", "table5"],
+            "scale 'flickr8k' has no 'table5' (flickr8k, overview)",
+        ),
     ],
 )
 def test_a_wrong_name_ends_with_one_message(

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect, read_values, write_results, write_values
 from mamo.reporting.differences import differences, make_differences
 from mamo.reporting.latex import escape as escape_latex
 from mamo.reporting.latex import latex_table
+from mamo.reporting.ledger import write_ledger
 from mamo.reporting.markdown import markdown_table
 from mamo.reporting.overview import write_overview
-from mamo.reporting.pages import OVERVIEW, pages_of
+from mamo.reporting.pages import CLAIMS, OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, publish, reported
 from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, show
@@ -300,11 +302,15 @@ def test_the_figure_is_drawn_and_the_overview_shows_everything(tmp_path: Path) -
     svg = (reports / "figure6.svg").read_bytes()
     publish(plan, plan.tables["figure6"], values["figure6"], pages["figure6"], reports, ABLATIONS)
     assert (reports / "figure6.svg").read_bytes() == svg, "the same values give the same file"
+    values[CLAIMS] = judge(plan, tmp_path, ABLATIONS)
+    write_ledger(plan.scale, values[CLAIMS], pages[CLAIMS], reports)
     write_overview(plan, values, pages[OVERVIEW], reports, ABLATIONS)
     with (reports / "statistics.csv").open() as file:
         assert {row["table"] for row in csv.DictReader(file)} == {"table7", "figure6"}
     text = (reports / "README.md").read_text()
     assert "(table7.md)" in text and "(figure6.png)" in text and "Scale `smoke`" in text
+    assert text.index("The paper's claims") < text.index("(table7.md)"), "the report opens with the claims"
+    assert "The more words are masked" in text
     assert not pages[OVERVIEW].stale(reports)
     for page in pages.values():
         assert all((reports / file).is_file() for file in page.files)

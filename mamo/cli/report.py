@@ -39,8 +39,9 @@ def add(commands: Any) -> None:
 
 def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.collect import collect, read_values, write_values
+    from mamo.reporting.ledger import write_ledger
     from mamo.reporting.overview import write_overview
-    from mamo.reporting.pages import OVERVIEW, pages_of, parts_of
+    from mamo.reporting.pages import CLAIMS, OVERVIEW, pages_of, parts_of
     from mamo.reporting.publish import publish
     from mamo.specs.overrides import SpecError
 
@@ -51,22 +52,33 @@ def _command(args: argparse.Namespace) -> int:
     for name in wanted:
         if name not in pages:
             raise SpecError(f"scale '{plan.scale.name}' has no page '{name}' ({', '.join(pages)})")
+
+    def gather(name: str) -> dict[str, Any]:
+        if name != CLAIMS:
+            return collect(plan, plan.tables[name], results)
+        from mamo.reporting.claims import judge
+
+        return judge(plan, results, options.ABLATIONS)
+
     if args.collect:
         if len(args.pages) != 1 or args.pages[0] == OVERVIEW:
-            raise SpecError("--collect wants exactly one table or figure")
-        values = collect(plan, plan.tables[args.pages[0]], results)
+            raise SpecError("--collect wants exactly one table or figure, or the claims")
+        values = gather(args.pages[0])
         if values["missing"]:
             raise SpecError("these runs have no record yet:\n  " + "\n  ".join(values["missing"]))
-        made_from = parts_of(plan, plan.tables[args.pages[0]], options.ABLATIONS)
-        write_values(values | {"made_from": made_from}, args.collect)
+        if args.pages[0] in plan.tables:
+            values["made_from"] = parts_of(plan, plan.tables[args.pages[0]], options.ABLATIONS)
+        write_values(values, args.collect)
         return 0
     given = {values["table"]: values for values in map(read_values, args.values or ())}
-    names = list(plan.tables) if OVERVIEW in wanted else [name for name in wanted if name in plan.tables]
-    found = {name: given.get(name) or collect(plan, plan.tables[name], results) for name in names}
+    names = [name for name in (pages if OVERVIEW in wanted else wanted) if name != OVERVIEW]
+    found = {name: given.get(name) or gather(name) for name in names}
     for name in wanted:
         page = pages[name]
         if name == OVERVIEW:
             write_overview(plan, found, page, reports, options.ABLATIONS)
+        elif name == CLAIMS:
+            write_ledger(plan.scale, found[name], page, reports)
         else:
             publish(plan, plan.tables[name], found[name], page, reports, options.ABLATIONS)
         print(f"{reports / page.files[0]}{_gaps(found, [name] if name != OVERVIEW else names)}")

@@ -54,18 +54,15 @@ def _command(args: argparse.Namespace) -> int:
     if not Path("Snakefile").is_file():
         raise SpecError("there is no Snakefile here: call mamo reproduce in the project's root folder")
     plan = options.planned(args)
-    for name in args.tables:
-        if name not in plan.tables:
-            raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(plan.tables)})")
     results, reports = options.results_of(args), options.reports_of(args)
     pages = pages_of(plan, options.ABLATIONS)
+    for name in args.tables:
+        if name not in pages:
+            raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(pages)})")
     wanted = [pages[name] for name in args.tables] or list(pages.values())
-    names = [page.name for page in wanted if page.name != OVERVIEW]
-    runs = [
-        plan.runs[key]
-        for key in plan.runs
-        if key in plan.closure(k for n in names for k in plan.tables[n].inputs)
-    ]
+    read = pages.values() if OVERVIEW in args.tables else wanted
+    needed = plan.closure(key for page in read for key in page.inputs)
+    runs = [run for key, run in plan.runs.items() if key in needed]
     open_runs = [run for run in runs if not run.record(results).is_file()]
     open_pages = [page for page in wanted if not _published(page, results, reports)]
     _announce(plan, runs, open_runs, open_pages)

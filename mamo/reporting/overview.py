@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mamo.reporting.collect import write_results, write_statistics
-from mamo.reporting.pages import Page, pages_of
+from mamo.reporting.ledger import counted, summary
+from mamo.reporting.pages import CLAIMS, Page, pages_of
 from mamo.reporting.publish import caveat, heading, own_table, reported
 from mamo.reporting.tables import make_table
 from mamo.specs.plan import Plan
@@ -19,7 +20,7 @@ def write_overview(
     """Write ``README.md``, ``results.csv`` and ``statistics.csv``.
 
     Args:
-        values: table name -> what ``collect`` gave for it.
+        values: table name -> what ``collect`` gave for it; ``claims`` -> what ``judge`` gave, where the plan has claims.
         reports: the scale's reports.
     """
     reports.mkdir(parents=True, exist_ok=True)
@@ -33,6 +34,13 @@ def write_overview(
         "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv); all "
         "intervals and comparisons: [statistics.csv](statistics.csv)."
     )
+    claims = values.get(CLAIMS, {}).get("claims", [])
+    if claims:
+        parts += [
+            f"## [The paper's claims]({pages[CLAIMS].files[0]})",
+            f"{counted(claims, scale)} How they are decided: [{pages[CLAIMS].files[0]}]({pages[CLAIMS].files[0]}).",
+            summary(claims),
+        ]
     for name, table in plan.tables.items():
         ablation = table.ablation
         parts.append(f"## [{heading(ablation)}]({pages[name].files[0]})")

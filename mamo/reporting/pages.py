@@ -12,10 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mamo.specs.claims import read_claims
 from mamo.specs.identity import digest
 from mamo.specs.plan import Plan, TablePlan
 
 OVERVIEW = "overview"
+CLAIMS = "claims"
 _MARK = "<!-- mamo page "
 
 
@@ -24,14 +26,16 @@ class Page:
     """One published page.
 
     Attributes:
-        name: the ablation's name, or ``overview``.
+        name: the ablation's name, ``claims`` or ``overview``.
         digest: of everything that the page shows.
         files: file names below ``reports/<scale>``; the first one is the Markdown page.
+        inputs: keys of the runs whose records the page's values are collected from; none for the overview.
     """
 
     name: str
     digest: str
     files: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -62,8 +66,9 @@ class Page:
 
 
 def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]:
-    """The pages of a plan by name: one per ablation, and the overview of them all."""
+    """The pages of a plan by name: one per ablation, the claims where the plan has a table of theirs, and the overview."""
     pages = {name: _page(plan, table, ablations) for name, table in plan.tables.items()}
+    pages |= _claims(plan, ablations, pages)
     everything = digest({"pages": sorted(page.id for page in pages.values()), "scale": _scale_words(plan)})
     return pages | {OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv"))}
 
@@ -95,7 +100,23 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
         "code": _code_digest(),
     }
     suffixes = ("md", "csv", "tex") + (("png", "svg") if table.ablation.kind == "figure" else ())
-    return Page(name, digest(value), tuple(f"{name}.{suffix}" for suffix in suffixes))
+    return Page(name, digest(value), tuple(f"{name}.{suffix}" for suffix in suffixes), table.inputs)
+
+
+def _claims(plan: Plan, ablations: Path, pages: dict[str, Page]) -> dict[str, Page]:
+    claims = read_claims(ablations)
+    named = dict.fromkeys(claim.test.table for claim in claims if claim.test.table in plan.tables)
+    if not named:
+        return {}
+    value = {
+        "claims": [claim.model_dump(mode="json") for claim in claims],
+        "pages": [
+            pages[name].id for name in named
+        ],  # with their paper's numbers, the scale's words and the code
+        "inputs": sorted(plan.tables[name].digest for name in named),
+    }
+    inputs = tuple(dict.fromkeys(key for name in named for key in plan.tables[name].inputs))
+    return {CLAIMS: Page(CLAIMS, digest(value), ("claims.md", "claims.csv"), inputs)}
 
 
 def _scale_words(plan: Plan) -> list[str | None]:

@@ -9,6 +9,7 @@ import time
 
 FIGURES = [name for name, table in PLAN.tables.items() if table.ablation.kind == "figure"]
 TABLES = [name for name in PLAN.tables if name not in FIGURES]
+COLLECTED = [name for name, page in PAGES.items() if page.inputs]  # pages with values of their own
 
 NOTEBOOKS = [path.stem for path in sorted(Path("notebooks").glob("*.ipynb"))]
 
@@ -41,13 +42,14 @@ localrules:
     values,
     page,
     figure,
+    ledger,
     overview,
     notebook,
 
 
 rule values:
     input:
-        lambda wildcards: records(PLAN.tables[wildcards.name].inputs),
+        lambda wildcards: records(PAGES[wildcards.name].inputs),
     output:
         RESULTS / "tables/{name}-{digest}.json",
     log:
@@ -55,7 +57,7 @@ rule values:
     benchmark:
         LOGS / "benchmarks/tables/{name}-{digest}.tsv"
     wildcard_constraints:
-        name=any_of(PLAN.tables),
+        name=any_of(COLLECTED),
         digest=any_of(page.digest for page in PAGES.values()),
     threads: 1
     resources:
@@ -102,10 +104,18 @@ use rule page as figure with:
         name=any_of(FIGURES),
 
 
+use rule page as ledger with:
+    output:
+        REPORTS / "{name}.md",
+        REPORTS / "{name}.csv",
+    wildcard_constraints:
+        name="claims",
+
+
 rule overview:
     input:
-        values=[values_of(name) for name in PLAN.tables],
-        pages=[file for name in PLAN.tables for file in published(name)],
+        values=[values_of(name) for name in COLLECTED],
+        pages=[file for name in COLLECTED for file in published(name)],
         stale=staleness("overview"),
     output:
         REPORTS / "README.md",
@@ -155,8 +165,8 @@ rule notebook:
         " --output-dir {params.folder:q} {log.notebook}) > {log.text} 2>&1"
 
 
-# One target per table and figure, by its name: snakemake table5
-for name in PLAN.tables:
+# One target per table and figure, and one for the claims, by their names: snakemake table5
+for name in COLLECTED:
 
     rule:
         name:

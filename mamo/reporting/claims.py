@@ -1,0 +1,305 @@
+"""The claims ledger: each claim's test over the results, and its verdict with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mamo.reporting.claim_tables import TableResults
+from mamo.reporting.differences import signed
+from mamo.reporting.resampling import LEVEL, Estimate, Noise
+from mamo.specs.claims import (
+    BestTest,
+    ChanceTest,
+    ClaimSpec,
+    CloseTest,
+    GainTest,
+    GreaterTest,
+    OutcomeTest,
+    ReportedTest,
+    Test,
+    TrendTest,
+    read_claims,
+    rows_of,
+)
+from mamo.specs.plan import Plan
+
+Verdict = Literal["supported", "refuted", "cannot tell"]
+VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "cannot tell")
+PER_STEP = 0.1  # slopes are given for ten more percent of masking
+
+
+@dataclass(frozen=True)
+class Number:
+    """One estimate behind a verdict, in percentage points.
+
+    Attributes:
+        label: what it is.
+        borrowed: whether the noise between seeds was taken from other tables, since this one has one seed.
+        paper: the same of the paper's numbers, where it gives them.
+    """
+
+    label: str
+    value: float
+    lower: float
+    upper: float
+    seeds: int
+    images: int
+    borrowed: bool
+    paper: float | None
+
+    @property
+    def text(self) -> str:
+        """For example ``full − itc_itm: +1.2 [−0.4, +2.8]; paper +3.1``."""
+        ours = f"{self.label}: {signed(self.value, 1)} [{signed(self.lower, 1)}, {signed(self.upper, 1)}]"
+        return ours + (f"; paper {signed(self.paper, 1)}" if self.paper is not None else "")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim with its verdict.
+
+    Attributes:
+        why: what decided, in words.
+        numbers: the estimates that the verdict rests on.
+    """
+
+    claim: ClaimSpec
+    verdict: Verdict
+    why: str
+    numbers: tuple[Number, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        numbers = [asdict(number) | {"text": number.text} for number in self.numbers]
+        claim = self.claim.model_dump(mode="json")
+        return claim | {"verdict": self.verdict, "why": self.why, "numbers": numbers}
+
+
+def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
+    """The verdicts on all claims from the records that exist.
+
+    Args:
+        results: the scale's results.
+        ablations: the folder of the ablation files, the claims and the paper's numbers.
+
+    Returns:
+        plain JSON values: ``table`` (always ``claims``), ``scale``, ``claims`` (see :meth:`Finding.as_dict`) and ``missing``
+        (keys of runs without a record).
+    """
+    claims = read_claims(ablations)
+    tables = {claim.test.table for claim in claims} & set(plan.tables)
+    found = {
+        name: TableResults(plan, table, results, ablations)
+        for name, table in plan.tables.items()
+        if name in tables
+    }
+    findings = [Judge(plan, found).finding(claim) for claim in claims]
+    missing = dict.fromkeys(
+        key for one in found.values() for key, record in one.records.items() if record is None
+    )
+    return {
+        "table": "claims",
+        "scale": plan.scale.name,
+        "claims": [finding.as_dict() for finding in findings],
+        "missing": list(missing),
+    }
+
+
+class Judge:
+    """Decides claims over the tables of one scale."""
+
+    def __init__(self, plan: Plan, tables: Mapping[str, TableResults]) -> None:
+        self.plan, self.tables = plan, tables
+
+    def finding(self, claim: ClaimSpec) -> Finding:
+        """A claim's verdict."""
+        test = claim.test
+        if test.table not in self.tables:
+            return Finding(claim, "cannot tell", f"{test.table} is not made at scale {self.plan.scale.name}")
+        table = self.tables[test.table]
+        if isinstance(test, OutcomeTest):
+            return self._outcome(claim, test, table)
+        obstacle = self._obstacle(test, table)
+        if obstacle is not None:
+            return Finding(claim, *obstacle)
+        numbers = self._numbers(test, table)
+        if not numbers:
+            return Finding(claim, "cannot tell", "no seed has results for all rows that are compared")
+        if any(number.seeds < 2 and not number.borrowed for number in numbers):
+            return Finding(
+                claim,
+                "cannot tell",
+                "one seed: the numbers say how these models differ, not what the method does",
+                tuple(numbers),
+            )
+        return Finding(claim, *_decide(test, numbers), tuple(numbers))
+
+    def _obstacle(self, test: Test, table: TableResults) -> tuple[Verdict, str] | None:
+        """What decides, or forbids to decide, before any number is looked at."""
+        if isinstance(test, ReportedTest) and self.plan.scale.caveat is not None:
+            return (
+                "cannot tell",
+                "the other model's number comes from other data; comparable at scale paper only",
+            )
+        columns = table.columns(test)
+        if not columns:
+            return "cannot tell", "its rows share no column"
+        ended = {row: table.outcomes(row) for row in rows_of(test)}
+        waiting = [row for row, those in ended.items() if "missing" in those]
+        if waiting:
+            return "cannot tell", f"results are missing: {', '.join(waiting)}"
+        diverged = [row for row, those in ended.items() if set(those) == {"diverged"}]
+        if diverged and isinstance(test, GreaterTest) and len(diverged) == 1:
+            better = diverged == [test.than]
+            return (
+                "supported" if better else "refuted",
+                f"every training of {diverged[0]} diverged, and the other's did not",
+            )
+        if diverged:
+            return "cannot tell", f"every training of {', '.join(diverged)} diverged"
+        if not isinstance(test, ChanceTest) and not self._learned(test, table, columns):
+            return "cannot tell", "no compared row is better than chance, so their differences mean nothing"
+        return None
+
+    def _learned(self, test: Test, table: TableResults, columns: Sequence[str]) -> bool:
+        chance, mean = table.chance(columns), _mean(columns)
+        if chance is None:
+            return True
+        own = [table.grid.estimate({row: 1.0}, mean, self._lent(table, mean, False)) for row in rows_of(test)]
+        return any(estimate is not None and estimate.lower > chance for estimate in own)
+
+    def _lent(self, table: TableResults, columns: Mapping[str, float], comparison: bool) -> Noise | None:
+        """For a table of one seed: the noise between seeds of the same metrics in another table of the scale."""
+        if table.ablation.seeds > 1:
+            return None
+        wanted = {(c.job, c.metric): columns[c.key] for c in table.ablation.columns if c.key in columns}
+        lenders = []
+        for other in self.tables.values():
+            known = {(c.job, c.metric): c.key for c in other.ablation.columns}
+            if other.ablation.seeds > 1 and set(wanted) <= set(known):
+                noise = other.grid.noise({known[what]: weight for what, weight in wanted.items()}, comparison)
+                lenders += [noise] if noise else []
+        return max(lenders, key=lambda noise: noise.freedom, default=None)
+
+    def _number(
+        self,
+        label: str,
+        table: TableResults,
+        rows: Mapping[str, float],
+        columns: Mapping[str, float],
+        less: float = 0.0,
+    ) -> list[Number]:
+        """The estimate of one contrast less a constant, as a list of one; empty where there is none."""
+        comparison = len(rows) > 1
+        lent = self._lent(table, columns, comparison)
+        found: Estimate | None = table.grid.estimate(rows, columns, lent)
+        if found is None:
+            return []
+        paper = table.reported(rows, columns)
+        return [
+            Number(
+                label,
+                found.value - less,
+                found.lower - less,
+                found.upper - less,
+                found.seeds,
+                found.images,
+                found.seeds < 2 and lent is not None,
+                None if paper is None else paper - less,
+            )
+        ]
+
+    def _numbers(self, test: Test, table: TableResults) -> list[Number]:
+        """The contrasts that a test looks at; the claim says that they lie above 0 (near 0, for what is close)."""
+        columns = table.columns(test)
+        mean = _mean(columns)
+        if isinstance(test, GreaterTest):
+            rows, label = {test.row: 1.0, test.than: -1.0}, f"{test.row} − {test.than}"
+            if not test.each:
+                return self._number(label, table, rows, mean)
+            return [n for c in columns for n in self._number(f"{label} in {c}", table, rows, {c: 1.0})]
+        if isinstance(test, BestTest):
+            others = [row for row in test.of or [r.key for r in table.ablation.rows] if row != test.row]
+            pairs = [(f"{test.row} − {row}", {test.row: 1.0, row: -1.0}) for row in others]
+            return [n for label, rows in pairs for n in self._number(label, table, rows, mean)]
+        if isinstance(test, CloseTest):
+            pairs = [(f"{row} − {test.to}", {row: 1.0, test.to: -1.0}) for row in test.rows]
+            return [n for label, rows in pairs for n in self._number(label, table, rows, mean)]
+        if isinstance(test, GainTest):
+            weights: dict[str, float] = {}
+            for row, weight in zip((*test.step, *test.beyond), (-1.0, 1.0, 1.0, -1.0), strict=True):
+                weights[row] = weights.get(row, 0.0) + weight
+            label = f"({test.step[1]} − {test.step[0]}) − ({test.beyond[1]} − {test.beyond[0]})"
+            return self._number(label, table, weights, mean)
+        if isinstance(test, TrendTest):
+            of = {row.key: row.x or 0.0 for row in table.ablation.rows}
+            x = np.array([of[row] for row in test.rows])
+            slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * PER_STEP
+            sign = 1.0 if test.direction == "rises" else -1.0
+            label = ("rise" if test.direction == "rises" else "fall") + " for each ten percent"
+            return self._number(
+                label, table, dict(zip(test.rows, (sign * slope).tolist(), strict=True)), mean
+            )
+        if isinstance(test, ChanceTest):
+            chance = table.chance(columns)
+            return (
+                []
+                if chance is None
+                else self._number(f"{test.row} − chance", table, {test.row: 1.0}, mean, chance)
+            )
+        assert isinstance(test, ReportedTest)
+        quoted = table.reported({test.reported: 1.0}, mean)
+        if quoted is None:
+            return []
+        label = f"{test.row} − {test.reported} as reported"
+        return self._number(label, table, {test.row: 1.0}, mean, quoted + test.margin)
+
+    def _outcome(self, claim: ClaimSpec, test: OutcomeTest, table: TableResults) -> Finding:
+        ended = table.outcomes(test.row)
+        if "missing" in ended:
+            return Finding(claim, "cannot tell", f"results are missing: {test.row}")
+        count = ended.count(test.status)
+        why = f"{count} of {len(ended)} trainings {test.status}"
+        return Finding(
+            claim, "supported" if count == len(ended) else "cannot tell" if count else "refuted", why
+        )
+
+
+def _mean(columns: Sequence[str]) -> dict[str, float]:
+    return dict.fromkeys(columns, 1 / len(columns)) if columns else {}
+
+
+def _decide(test: Test, numbers: Sequence[Number]) -> tuple[Verdict, str]:
+    """The verdict of intervals: all of them must agree to support, one that clearly contradicts refutes."""
+    if isinstance(test, CloseTest):
+        if all(-test.within < number.lower and number.upper < test.within for number in numbers):
+            return "supported", f"every interval lies within {test.within:g} points"
+        if any(number.lower > test.within or number.upper < -test.within for number in numbers):
+            return "refuted", f"an interval lies beyond {test.within:g} points"
+        return "cannot tell", f"the intervals reach beyond {test.within:g} points"
+    if all(number.lower > 0 for number in numbers):
+        return "supported", "the interval lies above 0" if len(
+            numbers
+        ) == 1 else "every interval lies above 0"
+    below = [number for number in numbers if number.upper < 0]
+    # Of many intervals, one lies below 0 by chance: it must do so for all of them together.
+    if below and (len(numbers) == 1 or any(_far_below(number, len(numbers)) for number in below)):
+        return "refuted", "the interval lies below 0" if len(
+            numbers
+        ) == 1 else f"{below[0].label} lies below 0"
+    return "cannot tell", "the interval holds 0" if len(numbers) == 1 else "not every interval lies above 0"
+
+
+def _far_below(number: Number, count: int) -> bool:
+    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still lies below 0."""
+    from statistics import NormalDist
+
+    normal = NormalDist()
+    edge = (1 - LEVEL) / 2
+    wider = normal.inv_cdf(1 - edge / count) / normal.inv_cdf(1 - edge)
+    return number.value + (number.upper - number.value) * wider < 0
