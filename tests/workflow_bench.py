@@ -17,7 +17,7 @@ if [ "$1" = report ]; then exec "{python}" -m mamo.cli "$@"; fi
 kind=$1; if [ "$kind" = prepare ]; then kind=data; fi
 shift
 while [ $# -gt 1 ]; do
-    case "$1" in --scale) scale=$2;; --results) results=$2;; esac
+    case "$1" in --wait) shift; continue;; --scale) scale=$2;; --results) results=$2;; esac
     shift 2
 done
 echo "$kind/$1" >> executed
@@ -62,6 +62,7 @@ class Bench:
                 shutil.copytree(source, folder / name)
             else:
                 shutil.copy(source, folder / name)
+        (folder / "slurm").symlink_to("workflow/profiles/slurm")
         (folder / "ablations" / "scales").mkdir(parents=True)
         for scale in ("paper", "smoke"):
             shutil.copy(ROOT / "ablations" / "scales" / f"{scale}.yaml", folder / "ablations" / "scales")

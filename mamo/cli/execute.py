@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from functools import partial
 from typing import Any
@@ -18,6 +19,9 @@ KINDS: dict[str, tuple[Kind, str]] = {
     "pretrain": ("pretrain", "pre-train one model, or go on with it"),
     "finetune": ("finetune", "fine-tune a pre-trained model on a downstream job and evaluate it"),
 }
+
+# Kinds that several processes can execute together.
+LAUNCHED = ("pretrain", "finetune")
 
 
 def add(commands: Any) -> None:
@@ -48,7 +52,28 @@ def add(commands: Any) -> None:
             parser.add_argument(
                 "--threads", type=int, default=1, metavar="N", help="threads that decode images (default: 1)"
             )
+        parser.add_argument(
+            "--wait",
+            action="store_true",
+            help="wait for another process that makes the run, rather than refuse",
+        )
+        if kind in LAUNCHED:
+            _add_ranks(parser)
         parser.set_defaults(command=partial(_command, kind))
+
+
+def _add_ranks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes on each node, one for each GPU (torchrun)",
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="nodes of the SLURM job in which this runs (srun)"
+    )
+    parser.add_argument("--cpus", type=int, metavar="N", help="cores of each node, where --nodes is given")
 
 
 def _command(kind: Kind, args: argparse.Namespace) -> int:
@@ -71,8 +96,15 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
             account = execute_part(plan, run, part, parts, results, releases, how)
             print(f"{run.key}, part {args.part}: {account['images']} images")
             return 0
-        for wanted in [*(_missing(plan, run, args) if args.needs else ()), run]:
-            _tell(wanted, execute(plan, wanted, results=results, releases=releases, options=how))
+        for wanted in _missing(plan, run, args) if args.needs else ():
+            _tell(wanted, execute(plan, wanted, results, releases, how, wait=args.wait))
+        if kind in LAUNCHED and args.processes * args.nodes > 1 and "WORLD_SIZE" not in os.environ:
+            from mamo.training.launch import launch
+
+            return launch(args.argv, run.directory(results), args.processes, args.nodes, args.cpus, args.wait)
+        record = execute(plan, run, results, releases, how, wait=args.wait)
+        if int(os.environ.get("RANK", 0)) == 0:
+            _tell(run, record)
     except RunError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if handed is not None:
         return handed
     args = parser().parse_args(argv)
+    args.argv = list(argv)  # for commands that start themselves once more, once per rank
     try:
         return int(args.command(args) or 0)
     except SpecError as error:

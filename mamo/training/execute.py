@@ -9,17 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
 from mamo.training.interruption import leaving_at_once
+from mamo.training.lock import run_lock
 from mamo.training.provenance import Stopwatch
 from mamo.training.run import Context, Options, Result, RunError, read_record, write_text
 
+# A copy of the record that no workflow knows of.
+KEPT = ".record.json"
+
 
 def execute(
-    plan: Plan, run: Run, results: Path, releases: Path | None = None, options: Options | None = None
+    plan: Plan,
+    run: Run,
+    results: Path,
+    releases: Path | None = None,
+    options: Options | None = None,
+    wait: bool = False,
 ) -> dict[str, Any]:
     """Make a run's results, or resume it, and return its record; a run that is done is not made again.
 
@@ -27,9 +34,10 @@ def execute(
         results: the scale's results, e.g. ``results/demo``.
         releases: the folder of official releases; needed by scales whose data source is ``release``.
         options: how to execute the run, by default as :class:`Options` says.
+        wait: for another process that makes the same run, rather than refuse.
 
     Raises:
-        RunError: an input is missing, or another process is making the same run.
+        RunError: an input is missing, or (without ``wait``) another process is making the same run.
     """
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
@@ -38,33 +46,48 @@ def execute(
     path = run.record(results)
     if path.is_file():
         return read_record(run, results)
-    leader = int(os.environ.get("RANK", 0)) == 0
-    try:
-        with FileLock(
-            directory / ".lock" if leader else directory / f".lock-{os.environ['RANK']}", timeout=0
-        ):
-            watch = Stopwatch()
-            result = _result(Context(plan, run, results, releases, options or Options()))
-            record = {
-                "run": run.id,
-                "kind": run.kind,
-                "name": run.name,
-                "scale": plan.scale.name,
-                "spec": dict(run.spec),
-                "inputs": dict(run.inputs),
-                "revision": REVISIONS[run.kind],
-                "outcome": {"status": result.outcome.status, "reason": result.outcome.reason},
-                "metrics": result.metrics,
-                "details": result.details,
-                "provenance": watch.provenance(),
-            }
-            if leader:
-                write_text(path, json.dumps(record, indent=1, sort_keys=False) + "\n")
-            return record
-    except Timeout:
-        raise RunError(
-            f"{run.key} is being made by another process (it holds {directory / '.lock'})"
-        ) from None
+    with run_lock(directory, wait):
+        if path.is_file():  # made while this process waited
+            return read_record(run, results)
+        if _restored(run, results):
+            return read_record(run, results)
+        watch = Stopwatch()
+        result = _result(Context(plan, run, results, releases, options or Options()))
+        record = {
+            "run": run.id,
+            "kind": run.kind,
+            "name": run.name,
+            "scale": plan.scale.name,
+            "spec": dict(run.spec),
+            "inputs": dict(run.inputs),
+            "revision": REVISIONS[run.kind],
+            "outcome": {"status": result.outcome.status, "reason": result.outcome.reason},
+            "metrics": result.metrics,
+            "details": result.details,
+            "provenance": watch.provenance(),
+        }
+        if int(os.environ.get("RANK", 0)) == 0:
+            text = json.dumps(record, indent=1, sort_keys=False) + "\n"
+            write_text(path.with_name(KEPT), text)
+            write_text(path, text)
+        return record
+
+
+def _restored(run: Run, results: Path) -> bool:
+    """Whether the record of a run that is done could be put back.
+
+    A workflow owns the record as its output and may remove it: Snakemake does where it was killed between the record's
+    writing and its own note of it, or where a job failed beside it. The copy keeps that from costing the run.
+    """
+    kept = run.record(results).with_name(KEPT)
+    if not kept.is_file():
+        return False
+    text = kept.read_text(encoding="utf-8")
+    if json.loads(text)["run"] != run.id:
+        return False
+    if int(os.environ.get("RANK", 0)) == 0:
+        write_text(run.record(results), text)
+    return True
 
 
 def execute_part(

@@ -42,8 +42,22 @@ else:
 
 
 def execute(command):
-    """The shell command that executes a run; its whole output goes to the job's log."""
-    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES} {{wildcards.run}} > {{log}} 2>&1"
+    """The shell command that executes a run; its whole output goes to the job's log.
+
+    It waits for another process that makes the run: what a killed workflow has left on a cluster goes on by itself.
+    """
+    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES} --wait {{wildcards.run}} > {{log}} 2>&1"
+
+
+def ranks(wildcards, resources):
+    """The options that start a process for each GPU of a job: `gpu` counts them all, `gres: gpu:N` those of each node."""
+    nodes = resources.get("nodes", 1)
+    gres = re.search(r"gpu(?::\w+)?:(\d+)", str(resources.get("gres", "")))
+    each = int(gres[1]) if gres else resources.get("gpu", 0) // nodes
+    if each * nodes <= 1:
+        return ""
+    cpus = f" --cpus {resources.cpus_per_task}" if resources.get("cpus_per_task") else ""
+    return f"--processes {each} --nodes {nodes}{cpus}"
 
 
 # A GPU takes one training job at a time; without one, a job is a thread and the cores are the limit.

@@ -1,6 +1,16 @@
 # Downstream jobs (paper section 4.3, appendix A): fine-tuning and evaluation of a pre-trained model.
 
 
+def packed(run):
+    """The group of a fine-tuning: all of one pre-training, so that no group waits for several of them.
+
+    Only a cluster's profile packs them (`group-components: finetune=N`), into jobs that work on N of them one after the other.
+    """
+    group = f"finetune-{PLAN.runs[run.inputs['init']].id}"
+    workflow.parent_groupids[group] = "finetune"
+    return group
+
+
 rule finetune:
     input:
         inputs_of("finetune"),
@@ -13,12 +23,17 @@ rule finetune:
     wildcard_constraints:
         run=runs_of("finetune"),
     priority: 10
+    group:
+        lambda wildcards: packed(PLAN.runs[f"finetune/{wildcards.run}"])
     threads: 1
     resources:
         gpu=GPUS,
+        packed=1,
         mem_mb=64000 if LARGE else 4000,
         runtime=2880 if LARGE else 240,
+    params:
+        ranks=ranks,
     message:
         "Fine-tuning: {wildcards.run}"
     shell:
-        execute("finetune")
+        execute("finetune {params.ranks}")

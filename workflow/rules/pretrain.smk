@@ -19,7 +19,9 @@ rule pretrain:
         gpu=GPUS,
         mem_mb=64000 if LARGE else 4000,
         runtime=10080 if LARGE else 600,
+    params:
+        ranks=ranks,
     message:
         "Pre-training: {wildcards.run}"
     shell:
-        execute("pretrain")
+        execute("pretrain {params.ranks}")

@@ -1,0 +1,182 @@
+"""A real SLURM of two nodes on loopback, for tests: its own configuration, ports, key and folder; GPUs are device files."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "srun")
+SBIN = ("/usr/sbin", "/sbin")
+
+CONFIGURATION = """\
+ClusterName=loopback
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CryptoType=crypto/munge
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=200000,bf_interval=2
+SlurmdParameters=config_overrides
+ReturnToService=2
+MinJobAge=3600
+KillWait=10
+GresTypes=gpu
+{nodes}
+PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=cpu Nodes=ALL MaxTime=INFINITE State=UP
+"""
+
+
+def missing() -> str:
+    """What keeps the cluster from starting here; '' for nothing."""
+    absent = [name for name in PROGRAMS if _program(name) is None]
+    if absent:
+        return f"SLURM is not installed ({', '.join(absent)}): apt-get install slurm-wlm munge"
+    return "" if os.getuid() == 0 else "the loopback cluster needs root"
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *SBIN)))
+
+
+class Cluster:
+    """The running cluster.
+
+    Attributes:
+        environment: what a command needs to reach it and no other.
+    """
+
+    def __init__(self, folder: Path, nodes: int, gpus: int, cpus: int, memory_mb: int) -> None:
+        self.folder, self.nodes = folder, nodes
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+        for name in ("state", "spool", "gpus", "bin"):
+            (folder / name).mkdir(parents=True)
+        # The executor plugin takes every SLURM_* variable from what a job starts, so srun is told once more where it is.
+        srun = folder / "bin" / "srun"
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {_program("srun")} "$@"\n')
+        srun.chmod(0o755)
+        self.environment["PATH"] = f"{folder}/bin:{os.environ['PATH']}"
+        ports = _free_ports(nodes + 1)
+        host = socket.gethostname().split(".")[0]
+        lines = []
+        for number in range(1, nodes + 1):
+            (folder / "spool" / f"n{number}").mkdir()
+            lines.append(
+                f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[number]} CPUs={cpus} "
+                f"RealMemory={memory_mb} Gres=gpu:{gpus} State=UNKNOWN"
+            )
+        for number in range(gpus):  # twins of /dev/null
+            os.mknod(folder / "gpus" / f"nvidia{number}", 0o666 | 0o020000, os.makedev(1, 3))
+        text = CONFIGURATION.format(
+            folder=folder, host=host, port=ports[0], user=getpass.getuser(), nodes="\n".join(lines)
+        )
+        (folder / "slurm.conf").write_text(text)
+        (folder / "gres.conf").write_text(
+            f"NodeName=n[1-{nodes}] Name=gpu File={folder}/gpus/nvidia[0-{gpus - 1}]\n"
+        )
+        (folder / "munge.key").write_bytes(os.urandom(128))
+        (folder / "munge.key").chmod(0o400)
+
+    def start(self) -> None:
+        """Start the daemons and wait for the nodes."""
+        munge = {name: self.folder / f"munge.{name}" for name in ("socket", "key", "pid", "log", "seed")}
+        self._daemon(
+            "munged", "--force", f"--socket={munge['socket']}", f"--key-file={munge['key']}",
+            f"--pid-file={munge['pid']}", f"--log-file={munge['log']}", f"--seed-file={munge['seed']}",
+        )  # fmt: skip
+        self._daemon("slurmctld", "-f", self.environment["SLURM_CONF"])
+        for number in range(1, self.nodes + 1):
+            self._daemon("slurmd", "-N", f"n{number}", "-f", self.environment["SLURM_CONF"])
+        deadline = time.monotonic() + 30
+        while self.call("sinfo", "-h", "-p", "gpu", "-t", "idle", "-o", "%D").strip() != str(self.nodes):
+            if time.monotonic() > deadline:
+                logs = "\n".join(p.read_text()[-2000:] for p in self.folder.glob("*.log"))
+                raise RuntimeError(f"the nodes did not come up:\n{self.call('sinfo', '-R')}\n{logs}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End all jobs and daemons."""
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.call("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
+            self.call("scancel", "--user", getpass.getuser())
+        for pid in [
+            *self.folder.glob("slurmd.*.pid"),
+            *self.folder.glob("*ld.pid"),
+            self.folder / "munge.pid",
+        ]:
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(pid.read_text()), signal.SIGTERM)
+
+    def call(self, *words: str) -> str:
+        """The output of one of SLURM's commands."""
+        done = subprocess.run(
+            words, env=os.environ | self.environment, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout + done.stderr
+
+    def jobs(self, *states: str) -> list[dict[str, str]]:
+        """The jobs in the given states (none given: every job so far), each with SLURM's own names for what it tells."""
+        found = []
+        for line in self.call("scontrol", "show", "job", "--oneliner").splitlines():
+            job = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            if "JobId" in job and (not states or job["JobState"] in states):
+                found.append(job)
+        return found
+
+    def _daemon(self, name: str, *words: str) -> None:
+        done = subprocess.run(
+            [str(_program(name)), *words],
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{name} did not start: {done.stdout}{done.stderr}")
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def cluster(
+    folder: Path, nodes: int = 2, gpus: int = 8, cpus: int = 16, memory_mb: int = 512_000
+) -> Iterator[Cluster]:
+    """A cluster that runs within the block."""
+    made = Cluster(folder, nodes, gpus, cpus, memory_mb)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()

@@ -1,0 +1,103 @@
+"""A run is made once, by one group of processes, which stops together and goes on from where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from mamo.specs.overrides import merge
+from mamo.specs.plan import make_plan
+from mamo.training.execute import execute
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_who_waits_finds_the_run_done_and_makes_nothing(tmp_path: Path) -> None:
+    plan = make_plan("smoke")
+    run = plan.find("data", "world")
+    directory = run.directory(tmp_path)
+    directory.mkdir(parents=True)
+    held = threading.Event()
+
+    def other_process() -> None:
+        with FileLock(directory / ".lock"):
+            held.set()
+            time.sleep(0.5)
+            run.record(tmp_path).write_text(json.dumps({"run": run.id, "made": "elsewhere"}))
+
+    threading.Thread(target=other_process).start()
+    assert held.wait(timeout=5)
+    assert execute(plan, run, tmp_path, wait=True) == {"run": run.id, "made": "elsewhere"}
+    assert not (directory / "release").exists()
+
+
+def test_a_record_that_a_workflow_removed_is_put_back(tmp_path: Path) -> None:
+    plan = make_plan("smoke")
+    run = plan.find("data", "world")
+    execute(plan, run, tmp_path)
+    text = run.record(tmp_path).read_text()
+    made = (run.directory(tmp_path) / "release").stat().st_ctime_ns
+    run.record(tmp_path).unlink()
+    execute(plan, run, tmp_path)
+    assert run.record(tmp_path).read_text() == text
+    assert (run.directory(tmp_path) / "release").stat().st_ctime_ns == made
+
+
+def test_a_copy_of_another_runs_record_is_not_taken(tmp_path: Path) -> None:
+    plan = make_plan("smoke")
+    run = plan.find("data", "world")
+    run.directory(tmp_path).mkdir(parents=True)
+    (run.directory(tmp_path) / ".record.json").write_text(json.dumps({"run": "world-0123456789"}))
+    assert execute(plan, run, tmp_path)["run"] == run.id
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_together_and_go_on_from_their_step(tmp_path: Path) -> None:
+    ablations = tmp_path / "ablations"
+    shutil.copytree(ROOT / "ablations", ablations)
+    long = {"schedule": {"steps_per_epoch": 40}, "batch_size": 16}  # 400 steps in 10 epochs
+    scale = ablations / "scales" / "smoke.yaml"
+    scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), {"pretrain": long})))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    plan = make_plan("smoke", ablations)
+    run = plan.find("pretrain", "mamo-no_mim-no_mlm-no_mrm-epochs_10")
+    results = tmp_path / "results" / "smoke"
+    needed = plan.closure(run.inputs.values())
+    for key, other in plan.runs.items():
+        if key in needed:
+            execute(plan, other, results)
+    command = [sys.executable, "-m", "mamo.cli", "pretrain", "--scale", "smoke", "--processes", "2", run.id]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+
+    first = start()
+    assert first.stderr is not None
+    seen = []
+    for line in first.stderr:
+        seen.append(line)
+        if line.startswith("step "):
+            break
+    first.send_signal(signal.SIGTERM)
+    rest = first.stderr.read()
+    assert first.wait(timeout=60) == 75, "".join(seen) + rest
+    (stopped,) = (run.directory(results) / "checkpoints").glob("step-*.pt")
+    step = int(stopped.name.split("-")[1])
+    assert 0 < step < 400
+    second = start()
+    _, errors = second.communicate(timeout=240)
+    assert second.returncode == 0, errors
+    assert errors.count(f"resuming at step {step}/400") == 2
+    assert json.loads(run.record(results).read_text())["details"]["steps"] == 400

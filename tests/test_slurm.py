@@ -1,0 +1,108 @@
+"""What is asked of SLURM: the emitted sbatch lines, without a SLURM."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from workflow_bench import Bench
+
+pytest.importorskip("snakemake_executor_plugin_slurm")
+
+# Notes how it was called, and refuses.
+SBATCH = '#!/bin/sh\necho "$*" >> sbatch\nexit 1\n'
+SITE = ("ACCOUNT", "GPU_PARTITION", "CPU_PARTITION", "PRETRAIN_GPUS", "PRETRAIN_NODES", "PRETRAIN_RUNTIME")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A project with everything made but what tests take away."""
+    bench = Bench.create(tmp_path_factory.mktemp("made"))
+    done = bench.snakemake()
+    assert done.returncode == 0, done.stdout
+    others = dict.fromkeys(("squeue", "scontrol", "sacct", "sinfo"), "#!/bin/sh\nexit 1\n")
+    for name, text in {"sbatch": SBATCH, "sacctmgr": "#!/bin/sh\necho vision\n", **others}.items():
+        (bench.folder / "bin" / name).write_text(text)
+        (bench.folder / "bin" / name).chmod(0o755)
+    return bench
+
+
+@pytest.fixture
+def project(made: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    shutil.copytree(made.folder, tmp_path / "project", symlinks=True)
+    for name in SITE:
+        monkeypatch.delenv(f"MAMO_{name}", raising=False)
+    return Bench(tmp_path / "project")
+
+
+def submitted(project: Bench, lacking: str, *profiles: str) -> list[str]:
+    """The sbatch lines, without what differs from call to call, for a project that lacks the named runs."""
+    for path in (project.folder / "results" / "small").glob(lacking):
+        shutil.rmtree(path)
+    shutil.rmtree(project.folder / "results" / "small" / "tables")
+    shutil.rmtree(project.folder / "reports")
+    words = [word for name in profiles or ("slurm",) for word in ("--profile", name)]
+    words += ["--retries", "0", "--slurm-init-seconds-before-status-checks", "1"]
+    done = project.call("snakemake", *words)
+    noted = project.folder / "sbatch"
+    assert noted.is_file(), done.stdout
+    lines = noted.read_text().splitlines()
+    differing = r"--job-name \S+ |--output \S+ | -D \S+| --wrap.*|-[0-9a-f]{10}\b"
+    return sorted(re.sub(differing, "", line) for line in lines)
+
+
+PRETRAIN = "--parsable --export=ALL --comment rule_pretrain_wildcards_mamo-no_mrm-epochs_10"
+
+
+def test_one_gpu(project: Bench) -> None:
+    project.variables = {"MAMO_PRETRAIN_GPUS": "1", "MAMO_ACCOUNT": "vision", "MAMO_GPU_PARTITION": "a100"}
+    assert submitted(project, "*/*no_mrm*") == [
+        f"{PRETRAIN} -A vision -p a100 -t 4320 --mem 500000 --nodes=1 --requeue --cpus-per-task=8 --gpus=1"
+    ]
+
+
+def test_eight_gpus_are_the_profiles_own(project: Bench) -> None:
+    assert submitted(project, "*/*no_mrm*") == [
+        f"{PRETRAIN} -p gpu -t 4320 --mem 500000 --nodes=1 --requeue --cpus-per-task=64 --gpus=8"
+    ]
+
+
+def test_two_nodes(project: Bench) -> None:
+    project.variables = {"MAMO_PRETRAIN_NODES": "2", "MAMO_PRETRAIN_RUNTIME": "60"}
+    assert submitted(project, "*/*no_mrm*") == [
+        f"{PRETRAIN} -p gpu -t 60 --mem 500000 --nodes=2 --requeue --ntasks=2 --cpus-per-task=64 --gres=gpu:8"
+    ]
+
+
+def test_data_go_to_the_cpu_partition(project: Bench) -> None:
+    project.variables = {"MAMO_CPU_PARTITION": "cpus"}
+    (line,) = submitted(project, "[!t]*/*")
+    assert line == (
+        "--parsable --export=ALL --comment rule_prepare_wildcards_world -p cpus -t 2880 --mem 32000 --nodes=1 --requeue "
+        "--ntasks=1 --cpus-per-task=16"
+    )
+
+
+def test_fine_tunings_of_one_pre_training_are_one_job(project: Bench) -> None:
+    columns = "\n  - {key: c, label: C, job: retrieval_coco, metric: tr_r1}\n  - {key: v, label: V, job: vqa, metric: accuracy}"
+    for name in ("first", "second"):
+        path = project.folder / "ablations" / f"{name}.yaml"
+        path.write_text(path.read_text().replace("metric: tr_r1}", "metric: tr_r1}" + columns))
+    lines = submitted(project, "finetune/*")
+    assert len(lines) == 3, "three pre-trainings have three fine-tunings each"
+    for line in lines:
+        assert "-t 4320 " in line and "--gpus=1" in line and "--mem 64000" in line, (
+            "three times 1440 minutes on one GPU"
+        )
+
+
+def test_a_users_own_profile_goes_before(project: Bench) -> None:
+    own = project.folder / "own"
+    own.mkdir()
+    (own / "config.yaml").write_text(
+        "set-resources:\n  pretrain: {slurm_partition: mine, gpu: 2, runtime: 5}\n"
+    )
+    (line,) = submitted(project, "*/*no_mrm*", "slurm", "own")
+    assert "-p mine -t 5 " in line and line.endswith("--gpus=2") and "--requeue" in line
