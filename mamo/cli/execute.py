@@ -93,7 +93,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
     try:
         if getattr(args, "part", None):
             part, parts = _part(args.part)
-            account = execute_part(plan, run, part, parts, results, releases, how)
+            account = execute_part(plan, run, part, parts, results, releases, how, args.wait)
             print(f"{run.key}, part {args.part}: {account['images']} images")
             return 0
         for wanted in _missing(plan, run, args) if args.needs else ():

@@ -98,6 +98,7 @@ def execute_part(
     results: Path,
     releases: Path | None = None,
     options: Options | None = None,
+    wait: bool = False,
 ) -> dict[str, Any]:
     """Prepare one part of a data run, counted from 0, and return its account; a part that is there is not made again.
 
@@ -109,7 +110,7 @@ def execute_part(
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
     with leaving_at_once(), _naming(run):
-        return make_part(Context(plan, run, results, releases, options or Options()), part, parts)
+        return make_part(Context(plan, run, results, releases, options or Options()), part, parts, wait)
 
 
 def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:

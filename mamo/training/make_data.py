@@ -69,11 +69,11 @@ def make_data(context: Context) -> Result:
     return Result(Outcome("converged"), metrics, details)
 
 
-def make_part(context: Context, part: int, parts: int) -> dict[str, Any]:
+def make_part(context: Context, part: int, parts: int, wait: bool = False) -> dict[str, Any]:
     """Prepare one part of a large release, counted from 0.
 
     Raises:
-        RunError: the run is not cut into so many parts, or another process is making this one.
+        RunError: the run is not cut into so many parts, or (without ``wait``) another process is making this one.
     """
     from mamo.data.parts import FOLDER, part_name, write_part
 
@@ -83,7 +83,7 @@ def make_part(context: Context, part: int, parts: int) -> dict[str, Any]:
     lock = context.directory / FOLDER / f".lock-{part_name(part, parts)}"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(lock, timeout=-1 if wait else 0):
             return write_part(
                 spec["dataset"],
                 release_root(context),
