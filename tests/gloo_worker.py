@@ -18,7 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.distributed import rank, world_size
 from mamo.specs.optimisation import OptimiserSpec
+from mamo.tasks.gallery import Gallery
 from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.retrieval import match
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import average_gradients, process_group, wrap
 from mamo.training.interruption import Interrupted
@@ -55,6 +57,17 @@ def losses_and_gradients(words: Tokenizer, micro: int | None = None) -> dict[str
             value /= world_size()
     gradients = {n: p.grad for n, p in task.named_parameters() if p.grad is not None}
     return parts | gradients
+
+
+def pair_scores(words: Tokenizer) -> torch.Tensor:
+    """ITM's scores of every image and text of a batch, in batches of 5, which ranks share."""
+    network, batch = tiny.network(words, seed=1).eval(), tiny.batch(words)
+    with torch.no_grad():
+        visual, text = network.encode_image(batch["image"]), network.encode_text(batch["ids"], batch["mask"])
+        projected = network.project_image(visual), network.project_text(text)
+        gallery = Gallery(*projected, torch.arange(8), visual, text, batch["mask"])
+        pairs = torch.cartesian_prod(torch.arange(8), torch.arange(8)).T
+        return match(network, gallery, pairs, 5)
 
 
 def trained(words: Tokenizer, folder: Path, interrupted: bool = False) -> dict[str, torch.Tensor]:
@@ -98,6 +111,7 @@ if __name__ == "__main__":
         result = {
             "whole": losses_and_gradients(words),
             "micro": losses_and_gradients(words, micro=3),
+            "scores": pair_scores(words),
             "straight": trained(words, folder / "straight"),
             "resumed": trained(words, folder / "interrupted", interrupted=True),
         }

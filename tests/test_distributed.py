@@ -52,6 +52,12 @@ def test_two_processes_equal_one(folder: Path, two: dict[str, Any], how: str) ->
         )
 
 
+def test_ranks_share_the_re_ranking(folder: Path, two: dict[str, Any]) -> None:
+    alone = gloo_worker.pair_scores(Tokenizer.load(folder / "words"))
+    torch.testing.assert_close(two["scores"], alone)
+    assert len(alone.unique()) > 50
+
+
 def test_a_signal_to_one_rank_stops_all_and_the_resumed_run_is_the_same(
     folder: Path, two: dict[str, Any]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.specs.identity import Kind
+from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 KINDS: tuple[Kind, ...] = ("data", "weights", "pretrain", "finetune")
@@ -22,6 +23,25 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE", help="e.g. table5 figure6; none: all of the scale"
+    )
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME",
+        help="count operations, GPU-hours, disk and the critical path for this GPU; scales that read official releases are "
+        "counted anyway (default: a100)",
+    )
+    parser.add_argument(
+        "--gpus", type=int, default=16, metavar="N", help="GPUs of one training run (default: 16)"
+    )
+    parser.add_argument(
+        "--mfu",
+        type=float,
+        default=0.45,
+        metavar="SHARE",
+        help="share of the GPU's peak that training reaches (default: 0.45)",
+    )
+    parser.add_argument(
+        "--data-cores", type=int, default=64, metavar="N", help="cores that prepare data (default: 64)"
     )
     options.add_scale(parser)
     options.add_results(parser)
@@ -41,7 +61,25 @@ def _command(args: argparse.Namespace) -> int:
     for name, table in plan.tables.items():
         print(f"{name}: {' '.join(table.ablation.cost.split())}")
     print(f"\n{sharing(plan)}")
+    if args.gpu or plan.scale.data.source == "release":
+        _cost(plan, args)
     return 0
+
+
+def _cost(plan: Plan, args: argparse.Namespace) -> None:
+    from mamo.cost.report import lines
+    from mamo.cost.runs import GPUS, Costs, Hardware
+
+    name = args.gpu or "a100"
+    if name not in GPUS:
+        raise SpecError(f"--gpu {name}: there are {', '.join(GPUS)}")
+    if not 0 < args.mfu <= 1 or args.gpus < 1 or args.data_cores < 1:
+        raise SpecError("--mfu is a share above 0 and up to 1; --gpus and --data-cores are at least 1")
+    print()
+    for line in lines(
+        plan, Costs(plan, options.results_of(args)), Hardware(name, args.gpus, args.mfu, args.data_cores)
+    ):
+        print(line)
 
 
 def readers_of(plan: Plan) -> dict[str, list[str]]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
 from mamo.data.records import Prepared
+from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
 from mamo.tasks.alignment import AlignmentTask, matching_logits
@@ -71,7 +73,8 @@ class RetrievalTask(AlignmentTask):
 def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) -> Tensor:
     """How much ITM holds each (image, text) pair for a match: (P,), "matched" over "not matched" in logits.
 
-    That orders pairs as the probability does, without its saturation at 1. Texts of like length are scored together.
+    That orders pairs as the probability does, without its saturation at 1. Texts of like length are scored together. Ranks
+    that call this together share the pairs among them, and all have all scores in the end.
 
     Raises:
         ValueError: the gallery was encoded without its features.
@@ -79,12 +82,17 @@ def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) ->
     if gallery.visual is None or gallery.text is None:
         raise ValueError("ITM needs the gallery's features: encode it with keep_features")
     lengths = gallery.mask.sum(1)[pairs_2P[1]]
-    scores = torch.empty(pairs_2P.shape[1], device=pairs_2P.device)
-    for part in lengths.argsort(stable=True).split(batch_size):
+    # Every rank scores every n-th batch; the others' scores are zeros until all are added up.
+    scores = torch.zeros(pairs_2P.shape[1], device=pairs_2P.device)
+    for number, part in enumerate(lengths.argsort(stable=True).split(batch_size)):
+        if number % world_size() != rank():
+            continue
         image, text = pairs_2P[:, part]
         longest = int(lengths[part[-1]])
         logits = matching_logits(
             network, gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
         )
         scores[part] = logits[:, 1] - logits[:, 0]
+    if is_distributed():
+        dist.all_reduce(scores)
     return scores

@@ -66,12 +66,14 @@ def _finetune(context: Context) -> Result:
     result = training_result(trained, spec.batch_size)
     if rank() == 0:
         save_curve(trained, context.directory)
-    if trained.outcome.status == "diverged" or rank() != 0:
+    if trained.outcome.status == "diverged":
         if rank() == 0:
             Checkpoints(context.directory / "checkpoints").clear()
         return result
     task.eval()
-    evaluation = task.test(data[0])
+    evaluation = task.test(data[0])  # on all ranks, which may share the work
+    if rank() != 0:
+        return result
     if trained.steps:
         save_tensors(task.state_dict(), context.directory / WEIGHTS)
         save_network_config(task.network, context.directory)

@@ -1,0 +1,135 @@
+"""Floating-point operations of the networks, counted from their shapes.
+
+A matrix product of (m, k) and (k, n) counts 2 m k n, as usual and as torch's own counter has it; sums, norms, softmax and
+other work that is linear in the activations does not count. Sizes: T tokens of a sequence, S tokens read, Q tokens computed,
+N patches, P visible patches, L sub-words, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mamo.specs.model import ModelSpec
+from mamo.specs.pretrain import PretrainSpec
+
+
+def linear(rows: float, inputs: float, outputs: float) -> float:
+    """A linear map of ``rows`` vectors."""
+    return 2 * rows * inputs * outputs
+
+
+@dataclass(frozen=True)
+class Network:
+    """The operations of one pair's way through f (section 3.1), forwards."""
+
+    spec: ModelSpec
+    vocab_size: int
+
+    @property
+    def patches(self) -> int:
+        """N."""
+        return (self.spec.image_size // self.spec.patch_size) ** 2
+
+    def attention(self, queries: float, read: float | None = None) -> float:
+        """Multi-head attention with its projections; self-attention unless ``read`` tokens are given."""
+        width = self.spec.width
+        source = queries if read is None else read
+        projections = 2 * linear(queries, width, width) + 2 * linear(source, width, width)
+        return projections + 4 * queries * source * width
+
+    def layer(self, tokens: float, read: float | None = None) -> float:
+        """A transformer layer of ``tokens`` tokens, which may be only some of the ``read`` ones."""
+        hidden = int(self.spec.width * self.spec.mlp_ratio)
+        return self.attention(tokens, read) + 2 * linear(tokens, self.spec.width, hidden)
+
+    @property
+    def patch_embedding(self) -> float:
+        """The convolution that all patches pass, visible or not."""
+        return linear(self.patches, 3 * self.spec.patch_size**2, self.spec.width)
+
+    def vision(self, visible: float | None = None) -> float:
+        """The image encoder."""
+        tokens = 1 + (self.patches if visible is None else visible)
+        return self.patch_embedding + self.spec.vision_layers * self.layer(tokens)
+
+    def text(self, words: float) -> float:
+        """The text encoder."""
+        return self.spec.text_layers * self.layer(words)
+
+    def fusion(self, words: float, wanted: float | None = None) -> float:
+        """The fusion encoder; its last layer computes only the ``wanted`` tokens."""
+        tokens = 1 + self.patches + words
+        last = self.layer(tokens if wanted is None else wanted, tokens)
+        return (self.spec.fusion_layers - 1) * self.layer(tokens) + last
+
+    def projections(self) -> float:
+        """Both ITC projections."""
+        return 2 * linear(1, self.spec.width, self.spec.projection_width)
+
+    def contrast(self, batch: float) -> float:
+        """A pair's similarities with all others, in both directions."""
+        return 2 * linear(1, self.spec.projection_width, batch)
+
+    def decoder(self, tokens: float, layers: int, words: float) -> float:
+        """VQA's answer decoder on packed sub-words, reading the fused sequence."""
+        read = 1 + self.patches + words
+        return layers * (self.layer(tokens) + self.attention(tokens, read))
+
+    def vocabulary(self, rows: float) -> float:
+        """Logits over the vocabulary."""
+        return linear(rows, self.spec.width, self.vocab_size)
+
+    def paired_attention(self, words: float) -> float:
+        """NLVR2's two attentions, the joining layer and the pooling of both sides."""
+        tokens, width = 1 + self.patches + words, self.spec.width
+        pooled = linear(tokens, width, 1) + 2 * tokens * width
+        return 2 * (self.attention(tokens, tokens) + linear(tokens, 2 * width, width) + pooled)
+
+
+def pretraining_pair(
+    spec: PretrainSpec, vocab_size: int, words: float, chosen: float, contrasted: float, group: float
+) -> float:
+    """One pair's share of a pre-training step: forward, backward (twice the forward) and the target network's forward.
+
+    Args:
+        words: L, tokens of a text as padded.
+        chosen: sub-words of a text that are masked.
+        contrasted: pairs of the global batch, which ITC compares each pair with.
+        group: pairs that a rank has, which the draw of ITM's negatives compares each pair with.
+    """
+    network, wanted = Network(spec.model, vocab_size), spec.objectives
+    width, patches = spec.model.width, network.patches
+    removed = min(max(round(spec.masking.image_ratio * patches), 1), patches - 1)
+    forward = network.vision() + network.text(words)
+    embedded, extra = 1, 0.0
+    if wanted.itc:
+        forward += network.projections() + network.contrast(contrasted)
+    if wanted.itm:
+        forward += 3 * (network.fusion(words, 1) + linear(1, width, 2))
+        extra += linear(1, spec.model.projection_width, group)  # without a backward: negatives are drawn
+    depth = wanted.mim.decoder_depth if wanted.mim else 0
+    if wanted.mim or (wanted.mrm and wanted.mrm.image):
+        last = 1 + patches if depth else removed
+        forward += network.vision(patches - removed) + network.fusion(words, last)
+        embedded += 1
+    if wanted.mlm or (wanted.mrm and wanted.mrm.text):
+        forward += network.text(words) + network.fusion(words, words)
+    if wanted.mlm:
+        forward += network.vocabulary(chosen)
+    if wanted.mim:
+        hidden = round(width * wanted.mim.hidden_ratio)
+        outputs = {"momentum_features": width, "pixels": 3 * spec.model.patch_size**2}
+        out = outputs.get(wanted.mim.target, 8192)
+        forward += depth * network.layer(1 + patches)
+        forward += linear(removed, width, hidden) + linear(removed, hidden, out)
+    if spec.needs_target:
+        extra += network.vision()
+    if wanted.mrm:
+        hidden, out = round(width * wanted.mrm.hidden_ratio), round(width * wanted.mrm.projection_ratio)
+        rows = chosen * wanted.mrm.text + removed * wanted.mrm.image
+        projector = linear(rows, width, hidden) + linear(rows, hidden, out)
+        predictor = linear(rows, out, hidden) + linear(rows, hidden, out) if wanted.mrm.predictor else 0.0
+        forward += projector + predictor
+        extra += network.text(words) + network.fusion(words) + projector
+    # No gradient goes back to the pixels, so the patch embeddings' backward is one product, not two.
+    return 3 * forward - embedded * network.patch_embedding + extra

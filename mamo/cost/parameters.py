@@ -1,0 +1,68 @@
+"""Numbers of parameters, counted from the models' shapes."""
+
+from __future__ import annotations
+
+from mamo.specs.model import ModelSpec
+from mamo.specs.pretrain import PretrainSpec
+
+BERT_POSITIONS = 512
+BERT_VOCABULARY = 30_522  # bert-base-uncased
+
+
+def linear(inputs: int, outputs: int) -> int:
+    """Weight and bias."""
+    return inputs * outputs + outputs
+
+
+def layer(spec: ModelSpec, cross: bool = False) -> int:
+    """A transformer layer; with cross-attention, another attention and norm."""
+    width, hidden = spec.width, int(spec.width * spec.mlp_ratio)
+    attention, norm = 4 * linear(width, width), 2 * width
+    mlp = linear(width, hidden) + linear(hidden, width)
+    return (2 if cross else 1) * (attention + norm) + mlp + norm
+
+
+def embedding(spec: ModelSpec, vocab_size: int) -> int:
+    """Words, positions, segments and their norm."""
+    return (vocab_size + BERT_POSITIONS + 2) * spec.width + 2 * spec.width
+
+
+def network(spec: ModelSpec, vocab_size: int) -> int:
+    """The network f with the heads of ITC and ITM."""
+    width, tokens = spec.width, 1 + (spec.image_size // spec.patch_size) ** 2
+    vision = linear(3 * spec.patch_size**2, width) + width + tokens * width + 2 * width
+    fusion = width + tokens * width
+    layers = spec.vision_layers + spec.text_layers + spec.fusion_layers
+    heads = 2 * linear(width, spec.projection_width) + 1 + linear(width, 2)
+    return vision + embedding(spec, vocab_size) + fusion + layers * layer(spec) + heads
+
+
+def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
+    """Trained parameters of a pre-training, and those of its target network."""
+    wanted, width = spec.objectives, spec.model.width
+    trained, target = network(spec.model, vocab_size), 0
+    if wanted.mlm:
+        trained += vocab_size
+    if wanted.mim:
+        hidden, depth = round(width * wanted.mim.hidden_ratio), wanted.mim.decoder_depth
+        outputs = {"momentum_features": width, "pixels": 3 * spec.model.patch_size**2}
+        trained += depth * layer(spec.model) + (2 * width if depth else 0)
+        trained += linear(width, hidden) + linear(hidden, outputs.get(wanted.mim.target, 8192))
+    projector = 0
+    if wanted.mrm:
+        hidden, out = round(width * wanted.mrm.hidden_ratio), round(width * wanted.mrm.projection_ratio)
+        projector = linear(width, hidden) + linear(hidden, out)
+        trained += projector + (linear(out, hidden) + linear(hidden, out) if wanted.mrm.predictor else 0)
+    if spec.needs_target:
+        target = network(spec.model, vocab_size) + projector
+    return trained, target
+
+
+def answer_decoder(spec: ModelSpec, layers: int, vocab_size: int) -> int:
+    """VQA's decoder: its own embeddings, the output's bias, and layers with cross-attention."""
+    return embedding(spec, vocab_size) + vocab_size + layers * layer(spec, cross=True)
+
+
+def paired_attention(width: int) -> int:
+    """NLVR2's module."""
+    return 2 * 4 * linear(width, width) + linear(2 * width, width) + linear(width, 1) + linear(2 * width, 2)

@@ -1,0 +1,262 @@
+"""What each run of a plan costs: operations of training and of evaluation, disk, hours on given hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from mamo.cost import parameters
+from mamo.cost.flops import Network, linear, pretraining_pair
+from mamo.cost.sizes import Sizes, sizes_of
+from mamo.specs.finetune import FinetuneSpec, GroundingSpec, JobSpec, Nlvr2Spec, RetrievalSpec, VqaSpec
+from mamo.specs.identity import Run
+from mamo.specs.model import ModelSpec
+from mamo.specs.plan import Plan
+from mamo.specs.pretrain import PretrainSpec
+
+# Peak of dense bf16 matrix products as published by the maker, operations per second; GB of memory.
+GPUS = {
+    "a100": (312e12, 80),
+    "h100": (989e12, 80),
+    "h200": (989e12, 141),
+    "b200": (2_250e12, 180),
+    "l40s": (362e12, 48),
+    "rtx4090": (165e12, 24),
+}
+# Answers of a question that annotators gave at least once, and sub-words of an answer, in VQA v2 (rough).
+ANSWERS, SUB_WORDS = 3.0, 1.3
+VALIDATION_QUESTIONS = 1000
+# Sub-words of a caption without [CLS] and [SEP] (rough); only the masked quarter of them reaches the vocabulary.
+CAPTION = 12.0
+PREPARED_PER_SECOND = (
+    45.0  # images that one core decodes, shrinks and encodes: 640 x 480 to 384, one core of a server
+)
+AUGMENTED_PER_SECOND = {224: 115.0, 384: 58.0}  # images that one core decodes and augments, likewise
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run's cost.
+
+    Attributes:
+        training: operations of all steps.
+        evaluation: operations of validations and of the test.
+        shared: whether the ranks of a run share the evaluation; else each does it alone.
+        steps: optimiser steps.
+        examples: pairs (questions, statements) of all steps.
+        cores: core-hours of preparation.
+        kept: bytes that stay on disk.
+        passing: bytes more that the run holds while it goes on (checkpoints, parts).
+    """
+
+    training: float = 0.0
+    evaluation: float = 0.0
+    shared: bool = False
+    steps: int = 0
+    examples: int = 0
+    cores: float = 0.0
+    kept: float = 0.0
+    passing: float = 0.0
+
+    @property
+    def flops(self) -> float:
+        """All operations."""
+        return self.training + self.evaluation
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What runs are executed on.
+
+    Attributes:
+        gpu: a name of ``GPUS``.
+        gpus: that one training run has.
+        mfu: share of the peak that is reached.
+        cores: that prepare data at the same time.
+    """
+
+    gpu: str = "a100"
+    gpus: int = 16
+    mfu: float = 0.45
+    cores: int = 64
+
+    @property
+    def rate(self) -> float:
+        """Operations per second of one GPU."""
+        return GPUS[self.gpu][0] * self.mfu
+
+    def hours(self, cost: Cost) -> float:
+        """From start to end."""
+        seconds = cost.training / (self.rate * self.gpus)
+        seconds += cost.evaluation / (self.rate * (self.gpus if cost.shared else 1))
+        return seconds / 3600 + cost.cores / self.cores
+
+    def gpu_hours(self, cost: Cost) -> float:
+        """GPUs times hours in which they compute."""
+        return cost.flops / self.rate / 3600
+
+
+class Costs:
+    """The costs of a plan's runs, by their keys."""
+
+    def __init__(self, plan: Plan, results: Path) -> None:
+        self._plan, self._results = plan, results
+        text = plan.scale.weights.text
+        self.vocab_size = text.vocab_size if text.source == "mlm" else parameters.BERT_VOCABULARY
+
+    @cached_property
+    def runs(self) -> Mapping[str, Cost]:
+        """Run key -> cost."""
+        makers = {
+            "data": self._data,
+            "weights": self._weights,
+            "pretrain": self._pretrain,
+            "finetune": self._finetune,
+        }
+        return {key: makers[run.kind](run) for key, run in self._plan.runs.items()}
+
+    def sizes(self, run: Run) -> list[Sizes]:
+        """Of a run's data sets, in the order of its spec."""
+        return [sizes_of(self._plan.runs[run.inputs[f"data:{n}"]], self._results) for n in run.spec["data"]]
+
+    @property
+    def unprepared(self) -> list[str]:
+        """Data sets whose sizes are the published ones, since they are not prepared."""
+        runs = [run for run in self._plan.by_kind("data") if "dataset" in run.spec]
+        return [run.spec["dataset"] for run in runs if not sizes_of(run, self._results).prepared]
+
+    def total(self, keys: Iterable[str]) -> Cost:
+        """The sum of some runs' costs; what they hold while they go on is the most that one of them holds."""
+        found = [self.runs[key] for key in keys]
+        sums = {name: sum(getattr(cost, name) for cost in found) for name in Cost.__dataclass_fields__}
+        return Cost(**sums | {"shared": False, "passing": max((cost.passing for cost in found), default=0.0)})
+
+    def critical_path(self, hardware: Hardware) -> tuple[float, list[str]]:
+        """The chain of runs, each needing the one before, that takes longest, and its hours."""
+        best: dict[str, tuple[float, list[str]]] = {}
+        for key, run in self._plan.runs.items():  # a plan enters a run after its inputs
+            before = max((best[other] for other in run.inputs.values()), default=(0.0, []))
+            best[key] = (before[0] + hardware.hours(self.runs[key]), [*before[1], key])
+        return max(best.values(), default=(0.0, []))
+
+    def _data(self, run: Run) -> Cost:
+        if "dataset" not in run.spec:
+            return Cost()
+        found = sizes_of(run, self._results)
+        from mamo.data.datasets import parts_of
+
+        passing = found.bytes if parts_of(run.spec) > 1 else 0
+        return Cost(cores=found.images / PREPARED_PER_SECOND / 3600, kept=found.bytes, passing=passing)
+
+    def _weights(self, run: Run) -> Cost:
+        spec = self._plan.scale.pretrain.model
+        if run.spec["role"] == "vision":
+            count = parameters.network(spec, self.vocab_size) - parameters.embedding(spec, self.vocab_size)
+            count -= (spec.text_layers + spec.fusion_layers) * parameters.layer(spec)
+        elif run.spec["role"] == "text":
+            count = parameters.embedding(spec, self.vocab_size)
+            count += (spec.text_layers + spec.fusion_layers) * parameters.layer(spec)
+        else:
+            count = 53_800_000  # DALL-E's encoder as published in transformers
+        return Cost(kept=FLOAT * count)
+
+    def _pretrain(self, run: Run) -> Cost:
+        spec = PretrainSpec.model_validate(run.spec)
+        pairs = sum(found.records["train"] for found in self.sizes(run))
+        steps = spec.schedule.total_steps(pairs, spec.batch_size)
+        chosen = max(1.0, CAPTION * spec.masking.text_ratio)
+        group = spec.batch_size  # at most; the draw of negatives is a small part whatever it is
+        pair = pretraining_pair(spec, self.vocab_size, spec.model.max_words, chosen, spec.batch_size, group)
+        trained, target = parameters.pretraining(spec, self.vocab_size)
+        return Cost(
+            training=pair * steps * spec.batch_size,
+            steps=steps,
+            examples=steps * spec.batch_size,
+            kept=FLOAT * (trained + target),
+            passing=_checkpoints(trained, target),
+        )
+
+    def _finetune(self, run: Run) -> Cost:
+        spec: JobSpec = TypeAdapter(FinetuneSpec).validate_python(dict(run.spec))
+        pretrained = ModelSpec.model_validate(self._plan.runs[run.inputs["init"]].spec["model"])
+        shape = pretrained.model_copy(update={"image_size": spec.transform.size})
+        data = self.sizes(run)
+        examples = sum(found.records["train"] for found in data)
+        steps = spec.schedule.total_steps(examples, spec.batch_size)
+        network = Network(shape, self.vocab_size)
+        example, evaluation = _job(spec, network, data[0])
+        rounds = min(spec.validations, steps) if spec.validations > 1 else 0
+        count = parameters.network(shape, self.vocab_size)
+        if isinstance(spec, VqaSpec):
+            count += parameters.answer_decoder(shape, spec.decoder_layers, self.vocab_size)
+        if isinstance(spec, Nlvr2Spec):
+            count += parameters.paired_attention(shape.width)
+        return Cost(
+            training=example * steps * spec.batch_size,
+            evaluation=evaluation["test"] + rounds * evaluation["val"],
+            shared=isinstance(spec, RetrievalSpec),
+            steps=steps,
+            examples=steps * spec.batch_size,
+            kept=FLOAT * count if steps else 0.0,
+            passing=(_checkpoints(count, 0) + 2 * FLOAT * count) if steps else 0.0,
+        )
+
+
+def _checkpoints(trained: int, target: int) -> float:
+    """Two whole states: weights, both moments of AdamW, and the target network."""
+    return 2.0 * FLOAT * (3 * trained + target)
+
+
+def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str, Any]]:
+    """Operations of one training example, and of evaluating the val and the test split."""
+    words, width = network.spec.max_words, network.spec.width
+    encoding = network.vision() + network.text(words)
+    matching = network.fusion(words, 1) + linear(1, width, 2)
+
+    def gallery(split: str) -> float:
+        return data.shown[split] * network.vision() + data.records[split] * network.text(words)
+
+    if isinstance(spec, RetrievalSpec):
+        example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
+
+        def recall(split: str) -> float:
+            listed = data.shown[split] * min(spec.shortlist, data.records[split])
+            listed += data.records[split] * min(spec.shortlist, data.shown[split])
+            return gallery(split) + listed * matching
+
+        return example - network.patch_embedding, {"val": recall("val"), "test": recall("test")}
+    if isinstance(spec, GroundingSpec):
+        example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
+        splits = ("val", "testA", "testB")
+        # Grad-CAM: forward, and back to the layer that is read.
+        heat = sum(gallery(split) + 2 * data.records[split] * matching for split in splits)
+        return example - network.patch_embedding, {"val": gallery("val"), "test": heat}
+    if isinstance(spec, VqaSpec):
+        rows = 1 + ANSWERS * SUB_WORDS
+        fused = network.text(words) + network.fusion(words)
+        example = network.vision() + fused + network.decoder(rows, spec.decoder_layers, words)
+        example += network.vocabulary(rows)
+        listed = 1 + spec.shortlist * SUB_WORDS
+        asked = fused + network.decoder(listed, spec.decoder_layers, words) + network.vocabulary(listed)
+
+        def answered(questions: float, images: float) -> float:
+            return images * network.vision() + questions * asked
+
+        # The test questions whose answers are not public are answered for the server, and val's for a score.
+        test = sum(answered(data.records[s], data.shown[s]) for s in ("test", "val") if s in data.records)
+        validated = answered(VALIDATION_QUESTIONS, VALIDATION_QUESTIONS / 5)
+        return 3 * example - network.patch_embedding, {"val": validated, "test": test}
+    judged = network.text(words) + 2 * network.fusion(words) + network.paired_attention(words)
+    statement = 2 * network.vision() + judged
+
+    def accuracy(split: str) -> float:
+        return data.shown[split] * network.vision() + data.records[split] * judged
+
+    both = {"val": accuracy("dev"), "test": accuracy("dev") + accuracy("test")}
+    return 3 * statement - 2 * network.patch_embedding, both
