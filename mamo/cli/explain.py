@@ -1,4 +1,4 @@
-"""``mamo explain``: why a run or a table would be made, or why it would not."""
+"""``mamo explain``: why a run or a table would be made, or why it would not; and what stands behind a row's numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from mamo.cli import options
 from mamo.cli.status import log_of, state_of
 from mamo.reporting.pages import Page, pages_of, parts_of
+from mamo.reporting.provenance import row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
 from mamo.specs.overrides import SpecError
@@ -23,13 +24,15 @@ def add(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "explain",
-        help="say why a run or a table would be made, or why not",
+        help="say why a run or a table would be made, or where a row's numbers come from",
         description="Say why a run or a table would be made: which key of which file differs from what was made before, from "
-        "what to what. Or why there is nothing to do.",
+        "what to what. Or why there is nothing to do. With a table's row: what stands behind each of its numbers, with the "
+        "resolved specs, seeds, data, code, packages, machine, time and outcome.",
     )
     parser.add_argument(
         "what", metavar="RUN|TABLE", help="a table, or a run's name, identity or kind/identity"
     )
+    parser.add_argument("row", nargs="?", metavar="ROW", help="a row of the table, by its key")
     options.add_scale(parser)
     options.add_results(parser)
     options.add_reports(parser)
@@ -38,6 +41,14 @@ def add(commands: Any) -> None:
 
 def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args)
+    if args.row is not None:
+        if args.what not in plan.tables:
+            raise SpecError(
+                f"scale '{plan.scale.name}' has no table '{args.what}' ({', '.join(plan.tables)})"
+            )
+        found = row_provenance(plan, plan.tables[args.what], args.row, options.results_of(args))
+        print("\n".join(row_lines(found)))
+        return 0
     explainer = Explainer(plan, options.results_of(args), options.logs_of(args), options.ABLATIONS)
     if args.what in plan.tables:
         page = pages_of(plan, options.ABLATIONS)[args.what]

@@ -7,10 +7,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mamo.cli import dvc, evaluate, execute, explain, plan, report, reproduce, schema, status, warm
+from mamo.cli import (
+    compare,
+    diff,
+    dvc,
+    evaluate,
+    execute,
+    explain,
+    lint,
+    plan,
+    report,
+    reproduce,
+    schema,
+    status,
+    warm,
+)
 from mamo.specs.overrides import SpecError
 
-COMMANDS = (reproduce, plan, status, explain, execute, evaluate, report, schema, dvc)
+COMMANDS = (reproduce, plan, status, explain, diff, compare, lint, execute, evaluate, report, schema, dvc)
 
 
 def parser() -> argparse.ArgumentParser:

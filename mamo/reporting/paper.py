@@ -46,6 +46,7 @@ class PaperTable(Spec):
 
     table: str = Field(description="its name, such as table5")
     caption: str
+    unit: Literal["percent", "count"] = "percent"
     columns: tuple[PaperColumn, ...] = Field(min_length=1)
     rows: tuple[PaperRow, ...] = Field(min_length=1)
     notes: tuple[str, ...] = Field((), description="shown under the table")
@@ -62,7 +63,16 @@ class PaperTable(Spec):
                 raise ValueError(
                     f"row '{row.key}': its values are not those of the columns, in their order: {', '.join(keys)}"
                 )
+            for key, value in row.values.items():
+                if value is not None and not self._possible(value):
+                    raise ValueError(f"row '{row.key}': {key} is {value}, which is no {self.unit}")
         return self
+
+    def _possible(self, value: float) -> bool:
+        """Whether a value can be a cell: a percentage with its decimals, or a whole number."""
+        if self.unit == "count":
+            return isinstance(value, int) and value > 0
+        return isinstance(value, float) and 0 < value <= 100
 
     def row(self, key: str) -> PaperRow:
         """The row of a key.

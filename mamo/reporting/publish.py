@@ -128,6 +128,11 @@ def _page(
         parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
         parts.append(" ".join(note for note in paper.notes) if paper else "")
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
+    notes += [
+        f"{row.label}: also changes `{name}`: {why}"
+        for row in ablation.rows
+        for name, why in row.besides.items()
+    ]
     if notes:
         parts += ["## Notes", "\n".join(f"- {' '.join(note.split())}" for note in notes)]
     runs = _runs(ablation, values)

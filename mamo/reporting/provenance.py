@@ -1,0 +1,208 @@
+"""From a number back to the runs behind it, and what sets two runs apart.
+
+Records of earlier versions lack fields; what a record does not say is left out, and never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.identity import flatten
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan, TablePlan
+
+MANIFEST = "manifest.json"
+# What a record says of a run beside its spec, in the order in which it is shown: name, path into the record, unit.
+FACTS = (
+    ("outcome", ("outcome", "status"), ""),
+    ("reason", ("outcome", "reason"), ""),
+    ("revision", ("revision",), ""),
+    ("code", ("provenance", "code"), ""),
+    ("machine", ("provenance", "machine"), ""),
+    ("packages", ("provenance", "versions"), ""),
+    ("started", ("provenance", "started"), ""),
+    ("wall-clock", ("provenance", "wall_seconds"), "s"),
+    ("processor time", ("provenance", "cpu_seconds"), "s"),
+    ("peak memory", ("provenance", "peak_memory_mb"), "MB"),
+    ("steps", ("details", "steps"), ""),
+    ("throughput", ("details", "pairs_per_second"), "pairs/s"),
+)
+
+
+def read_run(results: Path, key: str) -> dict[str, Any] | None:
+    """A run's record by its ``kind/id``; None where it has none."""
+    path = results / key / "record.json"
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
+    """Everything known of a planned run: plain JSON values.
+
+    Returns:
+        ``run``, ``kind``, ``done``, ``seed``, ``spec`` (resolved), ``inputs`` (role -> run), ``data`` (role -> digest of the
+        data set's manifest, which holds a checksum of every file), ``facts`` (see ``FACTS``; only what the record says) and
+        ``metrics``.
+    """
+    run, record = plan.runs[key], read_run(results, key) or {}
+    return {
+        "run": key,
+        "kind": run.kind,
+        "done": bool(record),
+        "seed": run.spec.get("seed"),
+        "spec": dict(record.get("spec", run.spec)),
+        "inputs": dict(record.get("inputs", run.inputs)),
+        "data": _data(record.get("inputs", run.inputs), results),
+        "facts": {name: value for name, value in facts(record).items() if value not in (None, "")},
+        "metrics": record.get("metrics", {}),
+    }
+
+
+def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> dict[str, Any]:
+    """What stands behind each number of a table's row.
+
+    Returns:
+        ``table``, ``row``, ``label``, ``numbers`` (lines of ``{column, label, metric, seed, value, run, pretraining}``) and
+        ``runs`` (run -> ``provenance``), the pre-trainings first.
+
+    Raises:
+        SpecError: the table has no such row.
+    """
+    ablation = table.ablation
+    labels = {r.key: r.label for r in ablation.rows}
+    if row not in labels:
+        raise SpecError(f"{ablation.name} has no row '{row}' ({', '.join(labels) or 'no rows at all'})")
+    columns = {column.key: f"{column.group} {column.label}".strip() for column in ablation.columns}
+    runs = {key: provenance(plan, key, results) for key in table.pretrainings[row]}
+    numbers = []
+    for cell in (cell for cell in table.cells if cell.row == row):
+        for seed, key in enumerate(cell.runs):
+            runs.setdefault(key, provenance(plan, key, results))
+            numbers.append(
+                {
+                    "column": cell.column,
+                    "label": columns[cell.column],
+                    "metric": cell.metric,
+                    "seed": seed,
+                    "value": runs[key]["metrics"].get(cell.metric),
+                    "run": key,
+                    "pretraining": table.pretrainings[row][seed],
+                }
+            )
+    return {"table": ablation.name, "row": row, "label": labels[row], "numbers": numbers, "runs": runs}
+
+
+def row_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """``row_provenance`` as text."""
+    yield f"{found['table']}, row {found['row']}: {found['label']}"
+    for number in found["numbers"]:
+        value = "no value" if number["value"] is None else f"{number['value']:.4g}"
+        yield f"  {number['label']} ({number['metric']}), seed {number['seed']}: {value}"
+        yield f"    {number['run']} from {number['pretraining']}"
+    for run in found["runs"].values():
+        yield ""
+        yield from run_lines(run)
+
+
+def run_lines(run: Mapping[str, Any]) -> Iterator[str]:
+    """``provenance`` as text."""
+    yield run["run"] + ("" if run["done"] else ": no record yet")
+    for name, value in run["facts"].items():
+        yield f"  {name}: {_words(value)}"
+    for role, key in run["inputs"].items():
+        content = run["data"].get(role)
+        yield f"  input {role}: {key}" + (f", content {content}" if content else "")
+    for dotted, value in flatten(run["spec"]).items():
+        yield f"  spec {dotted}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its run beside the spec, with units; None for what it does not say."""
+    found: dict[str, Any] = {}
+    for name, path, unit in FACTS:
+        value: Any = record
+        for part in path:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        found[name] = f"{value} {unit}" if unit and value is not None else value
+    return found
+
+
+def find_run(results: Path, name: str) -> str:
+    """The ``kind/id`` of a recorded run, planned or not, by its key, its identity or the start of it.
+
+    Raises:
+        SpecError: none, or several; the message lists the candidates.
+    """
+    keys = sorted(str(path.parent.relative_to(results)) for path in results.glob("*/*/record.json"))
+    exact = [key for key in keys if name in (key, key.split("/")[1])]
+    found = exact or [key for key in keys if key.startswith(name) or key.split("/")[1].startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    problem = "is ambiguous" if found else f"is no run with a record in {results}"
+    listed = "\n  ".join(found or keys) or "(none)"
+    raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
+
+
+def differences(results: Path, one: str, other: str) -> Iterator[str]:
+    """What sets two recorded runs apart, as text: spec, inputs, circumstances and metrics.
+
+    Args:
+        one, other: ``kind/id``.
+    """
+    first, second = read_run(results, one) or {}, read_run(results, other) or {}
+    yield f"- {one}"
+    yield f"+ {other}"
+    parts = [
+        ("spec", flatten(first.get("spec", {})), flatten(second.get("spec", {}))),
+        ("inputs", first.get("inputs", {}), second.get("inputs", {})),
+        ("data", _data(first.get("inputs", {}), results), _data(second.get("inputs", {}), results)),
+        ("circumstances", flatten(facts(first)), flatten(facts(second))),
+    ]
+    alike = True
+    for title, ours, theirs in parts:
+        changed = [key for key in dict.fromkeys([*ours, *theirs]) if ours.get(key) != theirs.get(key)]
+        alike = alike and not changed
+        if changed:
+            yield f"\n{title}"
+        for key in changed:
+            yield f"  {key}: {_words(ours.get(key))} -> {_words(theirs.get(key))}"
+    numbers = list(_metrics(first.get("metrics", {}), second.get("metrics", {})))
+    if numbers:
+        yield "\nmetrics"
+        yield from numbers
+    if alike and not numbers:
+        yield "\nnothing differs"
+
+
+def _metrics(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys([*ours, *theirs]):
+        a, b = ours.get(name), theirs.get(name)
+        if a == b:
+            continue
+        gap = f" ({b - a:+.4g})" if isinstance(a, int | float) and isinstance(b, int | float) else ""
+        shown = [f"{value:.4g}" if isinstance(value, int | float) else _words(value) for value in (a, b)]
+        yield f"  {name}: {shown[0]} -> {shown[1]}{gap}"
+
+
+def _data(inputs: Mapping[str, str], results: Path) -> dict[str, str]:
+    """Role of each data set among the inputs -> digest of its manifest, where that is still there."""
+    found = {}
+    for role, key in inputs.items():
+        path = results / key / MANIFEST
+        if path.is_file():
+            found[role] = hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+    return found
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return (
+        "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )
