@@ -43,6 +43,8 @@ include: "workflow/rules/weights.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/reports.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/site.smk"
 
 
 localrules:
@@ -53,7 +55,8 @@ rule reproduce_all:
     default_target: True
     input:
         [values_of(name) for name in COLLECTED],
+        [maps_of(name) for name in PLAN.figures],
         [file for name in PAGES for file in published(name)],
         [REPORTS / f"notebooks/{name}.html" for name in NOTEBOOKS],
     message:
-        f"Scale {SCALE} is reproduced: {REPORTS}/README.md"
+        f"Scale {SCALE} is reproduced: {REPORTS}/index.html"

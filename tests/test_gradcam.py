@@ -11,8 +11,9 @@ import torch
 from tiny import TEXTS, network, tokenizer
 from torch import Tensor
 
-from mamo.explain.attention_gradcam import AttentionGradCam, itm_score
+from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
+from mamo.explain.scores import itm_score
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.tasks.alignment import matching_logits

@@ -152,10 +152,13 @@ def test_the_smoke_scale_plans_every_job() -> None:
         "prepare": 10,
         "weights": 3,
         "pretrain": 24,
-        "finetune": 70,
+        "finetune": 73,
         "figure": 1,
-        "page": 10,
-        "values": 12,
+        "page": 11,
+        "values": 13,
+        "maps": 11,
+        "drawing": 10,
+        "index": 1,
     }.items():
         assert f" {rule} {count} " in text
     done = bench.call(*words, "--", "table5")

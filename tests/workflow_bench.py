@@ -11,9 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Executes nothing: writes a run's record and notes that it was asked to. `mamo report` is the real one.
+# Executes nothing: writes a run's record and notes that it was asked to. `mamo report` and `mamo site` are the real ones.
 STAND_IN = r"""#!/bin/sh
-if [ "$1" = report ]; then exec "{python}" -m mamo.cli "$@"; fi
+if [ "$1" = report ] || [ "$1" = site ]; then exec "{python}" -m mamo.cli "$@"; fi
 kind=$1; if [ "$kind" = prepare ]; then kind=data; fi
 shift
 while [ $# -gt 1 ]; do
@@ -67,7 +67,7 @@ class Bench:
         for scale in ("paper", "smoke"):
             shutil.copy(ROOT / "ablations" / "scales" / f"{scale}.yaml", folder / "ablations" / "scales")
         (folder / "ablations" / "scales" / "small.yaml").write_text(
-            "extends: smoke\nablations: [first, second]\n"
+            "extends: smoke\nablations: [first, second]\nfigures: []\n"
         )
         (folder / "params.yaml").write_text(
             "{scale: small, releases: null, results: results, reports: reports}\n"

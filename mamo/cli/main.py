@@ -14,17 +14,22 @@ from mamo.cli import (
     evaluate,
     execute,
     explain,
+    figure,
     lint,
     plan,
     report,
     reproduce,
     schema,
+    site,
     status,
     warm,
 )
 from mamo.specs.overrides import SpecError
 
-COMMANDS = (reproduce, plan, status, explain, diff, compare, lint, execute, evaluate, report, schema, dvc)
+COMMANDS = (
+    *(reproduce, plan, status, explain, diff, compare, lint),
+    *(execute, evaluate, report, figure, site, schema, dvc),
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,8 +14,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="write tables and figures from the records that exist",
-        description="Write the tables and figures of a scale from the records that exist; values of runs that have none are "
-        "shown as missing.",
+        description="Write the tables and curves of a scale from the records that exist; values of runs that have none are "
+        "shown as missing. Figures that models draw: mamo figure; the page with everything: mamo site.",
     )
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="e.g. table5 figure6 overview; none: all")
     parser.add_argument(
@@ -41,7 +41,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.collect import collect, read_values, write_values
     from mamo.reporting.ledger import write_ledger
     from mamo.reporting.overview import write_overview
-    from mamo.reporting.pages import CLAIMS, OVERVIEW, pages_of, parts_of
+    from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of, parts_of
     from mamo.reporting.publish import publish
     from mamo.specs.overrides import SpecError
 
@@ -49,6 +49,12 @@ def _command(args: argparse.Namespace) -> int:
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)
     wanted = args.pages or list(pages)
+    drawn = [name for name in wanted if name in plan.figures]
+    if drawn and args.pages:
+        raise SpecError(
+            f"{drawn[0]} is drawn by trained models: `mamo figure {drawn[0]} --scale {plan.scale.name}`"
+        )
+    wanted = [name for name in wanted if name not in drawn and name != INDEX]
     for name in wanted:
         if name not in pages:
             raise SpecError(f"scale '{plan.scale.name}' has no page '{name}' ({', '.join(pages)})")
@@ -71,7 +77,8 @@ def _command(args: argparse.Namespace) -> int:
         write_values(values, args.collect)
         return 0
     given = {values["table"]: values for values in map(read_values, args.values or ())}
-    names = [name for name in (pages if OVERVIEW in wanted else wanted) if name != OVERVIEW]
+    collected = [name for name in pages if name not in (OVERVIEW, INDEX) and name not in plan.figures]
+    names = collected if OVERVIEW in wanted else wanted
     found = {name: given.get(name) or gather(name) for name in names}
     for name in wanted:
         page = pages[name]

@@ -18,7 +18,8 @@ from mamo.cli import options, warm
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress, duration
 from mamo.cli.status import log_of, state_of
-from mamo.reporting.pages import OVERVIEW, Page, pages_of
+from mamo.figures.pages import FOLDER as FIGURES
+from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
@@ -60,7 +61,7 @@ def _command(args: argparse.Namespace) -> int:
         if name not in pages:
             raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(pages)})")
     wanted = [pages[name] for name in args.tables] or list(pages.values())
-    read = pages.values() if OVERVIEW in args.tables else wanted
+    read = pages.values() if {OVERVIEW, INDEX} & set(args.tables) else wanted
     needed = plan.closure(key for page in read for key in page.inputs)
     runs = [run for key, run in plan.runs.items() if key in needed]
     open_runs = [run for run in runs if not run.record(results).is_file()]
@@ -76,14 +77,15 @@ def _command(args: argparse.Namespace) -> int:
 
 def _published(page: Page, results: Path, reports: Path) -> bool:
     """Whether a page is there as planned, with the values that it shows."""
-    values = page.name == OVERVIEW or (results / "tables" / f"{page.id}.json").is_file()
+    stored = [results / folder / f"{page.id}.json" for folder in ("tables", FIGURES)]
+    values = page.name in (OVERVIEW, INDEX) or any(path.is_file() for path in stored)
     return values and not page.stale(reports) and all((reports / file).is_file() for file in page.files)
 
 
 def _landing(wanted: list[Page], reports: Path) -> str:
-    """Where to look: the overview where it was asked for, else every page."""
-    overview = [page for page in wanted if page.name == OVERVIEW]
-    return " ".join(str(reports / page.files[0]) for page in overview or wanted)
+    """Where to look: the page with everything where it was asked for, else every page."""
+    whole = [page for page in wanted if page.name in (INDEX, OVERVIEW)]
+    return " ".join(str(reports / page.files[0]) for page in whole or wanted)
 
 
 def _announce(plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: list[Page]) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "MAMO_WARM"
-COMMANDS = ("prepare", "weights", "pretrain", "finetune")
+COMMANDS = ("prepare", "weights", "pretrain", "finetune", "figure")
 LIMIT = 1 << 20  # bytes of one request: arguments and environment
 
 

@@ -38,9 +38,12 @@ def serve(address: str) -> None:
 
 
 def _load() -> None:
-    """What every training job imports; the optimiser's first use loads torch's compiler."""
+    """What training jobs and figures import; the optimiser's first use loads torch's compiler."""
+    import pytorch_grad_cam.base_cam  # noqa: F401  with matplotlib and OpenCV: half of what a figure takes
     import torch
 
+    import mamo.figures.maps
+    import mamo.figures.publish
     import mamo.tasks.grounding
     import mamo.tasks.nlvr2
     import mamo.tasks.retrieval

@@ -13,7 +13,15 @@ from pydantic import TypeAdapter
 from mamo.cost import parameters
 from mamo.cost.flops import Network, linear, pretraining_pair
 from mamo.cost.sizes import Sizes, sizes_of
-from mamo.specs.finetune import FinetuneSpec, GroundingSpec, JobSpec, Nlvr2Spec, RetrievalSpec, VqaSpec
+from mamo.specs.finetune import (
+    FinetuneSpec,
+    GroundingSpec,
+    JobSpec,
+    LocalisationSpec,
+    Nlvr2Spec,
+    RetrievalSpec,
+    VqaSpec,
+)
 from mamo.specs.identity import Run
 from mamo.specs.model import ModelSpec
 from mamo.specs.plan import Plan
@@ -237,6 +245,10 @@ def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str,
         # Grad-CAM: forward, and back to the layer that is read.
         heat = sum(gallery(split) + 2 * data.records[split] * matching for split in splits)
         return example - network.patch_embedding, {"val": gallery("val"), "test": heat}
+    if isinstance(spec, LocalisationSpec):
+        example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
+        heat = gallery("test") + 2 * data.records["test"] * matching
+        return example - network.patch_embedding, {"val": 0.0, "test": heat}
     if isinstance(spec, VqaSpec):
         rows = 1 + ANSWERS * SUB_WORDS
         fused = network.text(words) + network.fusion(words)

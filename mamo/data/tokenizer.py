@@ -173,6 +173,27 @@ class Tokenizer:
         mask = (torch.arange(length)[None, :] < lengths[:, None]).to(torch.int64)
         return ids.reshape(len(rows), length), mask
 
+    def words(self, text: str, max_length: int = MAX_LENGTH) -> list[tuple[str, list[int]]]:
+        """The words of a text, and where their sub-words stand in what ``encode`` gives for it.
+
+        Punctuation marks are words of their own; what ``encode`` cuts off is left out.
+
+        Returns:
+            each word as it is written, with the places of its sub-words, [CLS] being place 0.
+        """
+        if max_length != self._max_length:
+            self._backend.enable_truncation(max_length)
+            self._max_length = max_length
+        encoding = self._backend.encode(text)
+        found: dict[int, list[int]] = {}
+        for place, word in enumerate(encoding.word_ids):
+            if word is not None:
+                found.setdefault(word, []).append(place)
+        spans = [
+            (encoding.offsets[places[0]][0], encoding.offsets[places[-1]][1]) for places in found.values()
+        ]
+        return [(text[a:b], places) for (a, b), places in zip(spans, found.values(), strict=True)]
+
     def decode(self, ids: Sequence[int] | torch.Tensor) -> str:
         """Ids (L,) to a text, without special tokens."""
         return self._backend.decode([int(i) for i in ids], skip_special_tokens=True)

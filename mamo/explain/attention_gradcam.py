@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,15 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mamo.explain.relevance import Relevance, fusion_attention, split_relevance
-from mamo.model.fusion import Fused
+from mamo.explain.scores import Score
 from mamo.model.mamo import Mamo
-
-Score = Callable[[Fused], Tensor]
-
-
-def itm_score(network: Mamo) -> Score:
-    """The "matched" logit of ITM: what grounding and the per-word figures differentiate (appendix A)."""
-    return lambda fused: network.itm_logits(fused)[:, 1]
 
 
 class AttentionGradCam:

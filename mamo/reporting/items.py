@@ -70,6 +70,8 @@ def contributions(
         # Which split was evaluated is told by its number of questions.
         split = next((name for name in ("test", "val") if len(images_of.get(name, ())) == len(scores)), "")
         return _linear([(scores, chosen, _images(images_of, split, len(scores)), 1.0)])
+    if "share" in items:
+        return _localisation(metric, items)
     found = re.fullmatch(r"(\w+)_accuracy", metric)
     if "correct" in items and found:
         mine = np.array(items["split"]) == found[1]
@@ -105,6 +107,16 @@ def _retrieval(
         scores = 100.0 * (rank[direction == name] <= k)
         strata.append((scores, np.ones(len(scores), dtype=bool), queries[name], weight))
     return _linear(strata)
+
+
+def _localisation(metric: str, items: Mapping[str, Sequence[Any]]) -> Contributions | None:
+    found = re.fullmatch(r"(object|colour)_(share|pointing)", metric)
+    if not found:
+        return None
+    chosen = np.array(items["what"]) == found[1]
+    scores = np.asarray(items["share" if found[2] == "share" else "hit"], dtype=float)
+    # Every image with a named word counts, also one without a word of this sort.
+    return _linear([(scores, chosen, np.unique(np.array(items["image"]), return_inverse=True)[1], 1.0)])
 
 
 def _images(images_of: Mapping[str, Sequence[int]], split: str, count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.figures.pages import figure_heading
 from mamo.reporting.collect import write_results, write_statistics
 from mamo.reporting.ledger import counted, summary
 from mamo.reporting.pages import CLAIMS, Page, pages_of
@@ -32,7 +33,8 @@ def write_overview(
     parts.append(
         f"Everything at scale `{scale.name}`. Cost: {' '.join(scale.cost.split())} Each heading leads to the page with the "
         "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv); all "
-        "intervals and comparisons: [statistics.csv](statistics.csv)."
+        "intervals and comparisons: [statistics.csv](statistics.csv). Everything on one page, with the figures to explore: "
+        "`index.html`."
     )
     claims = values.get(CLAIMS, {}).get("claims", [])
     if claims:
@@ -50,4 +52,12 @@ def write_overview(
             parts.append(f"![{heading(ablation)}]({drawing})")
         else:
             parts.append(own_table(make_table(ablation, values[name], reported(ablation, ablations))))
+    for name, bound in plan.figures.items():
+        if name in pages and (reports / f"{name}.png").is_file():
+            title = figure_heading(bound.figure)
+            parts += [
+                f"## [{title}]({name}.md)",
+                " ".join(bound.figure.caption.split()),
+                f"![{title}]({name}.png)",
+            ]
     (reports / page.files[0]).write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")

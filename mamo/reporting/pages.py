@@ -12,12 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mamo.figures.pages import figure_digest
 from mamo.specs.claims import read_claims
 from mamo.specs.identity import digest
 from mamo.specs.plan import Plan, TablePlan
 
 OVERVIEW = "overview"
 CLAIMS = "claims"
+INDEX = "index"
 _MARK = "<!-- mamo page "
 
 
@@ -66,11 +68,25 @@ class Page:
 
 
 def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]:
-    """The pages of a plan by name: one per ablation, the claims where the plan has a table of theirs, and the overview."""
+    """The pages of a plan by name: one per ablation, the claims where the plan has a table of theirs, one per drawn figure,
+    the overview, and the page with everything."""
     pages = {name: _page(plan, table, ablations) for name, table in plan.tables.items()}
     pages |= _claims(plan, ablations, pages)
+    for name, bound in plan.figures.items():
+        if bound.figure.drawn:
+            files = (f"{name}.md", f"{name}.png", f"{name}.svg")
+            pages[name] = Page(name, figure_digest(plan, name), files, bound.inputs)
     everything = digest({"pages": sorted(page.id for page in pages.values()), "scale": _scale_words(plan)})
-    return pages | {OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv"))}
+    shown = {
+        "overview": everything,
+        "runs": sorted(plan.runs),
+        "figures": {name: figure_digest(plan, name) for name in plan.figures},
+        "code": _site_digest(),
+    }
+    return pages | {
+        OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv")),
+        INDEX: Page(INDEX, digest(shown), ("index.html",)),
+    }
 
 
 def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
@@ -131,3 +147,10 @@ def _file_digest(path: Path) -> str:
 def _code_digest() -> str:
     """Of the modules beside this one: pages are rendered anew when the rendering changes."""
     return digest({path.name: _file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))})
+
+
+@cache
+def _site_digest() -> str:
+    """Of the files that make ``index.html``."""
+    site = Path(__file__).parent / "site"
+    return digest({path.name: _file_digest(path) for path in sorted(site.glob("*.*"))})

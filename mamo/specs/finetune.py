@@ -75,4 +75,15 @@ class GroundingSpec(AlignmentSpec):
     iou: float = Field(0.5, description="a box this close to the truth is right")
 
 
-FinetuneSpec = Annotated[RetrievalSpec | VqaSpec | Nlvr2Spec | GroundingSpec, Field(discriminator="task")]
+class LocalisationSpec(JobSpec):
+    """Grad-CAM of the ITM score, a map for each word, against the boxes of what the words name; the embedded world only."""
+
+    task: Literal["localisation"] = "localisation"
+    layer: int = Field(
+        4, ge=1, description="fusion layer whose attention is read, counted from 1 (section 4.6)"
+    )
+
+
+FinetuneSpec = Annotated[
+    RetrievalSpec | VqaSpec | Nlvr2Spec | GroundingSpec | LocalisationSpec, Field(discriminator="task")
+]

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mamo.specs.ablation import AblationSpec, RowSpec, read_ablation
+from mamo.specs.figure import FOLDER, FigureSpec, read_figure
+from mamo.specs.finetune import GroundingSpec
 from mamo.specs.identity import Run, changes, difference_name, digest
 from mamo.specs.overrides import SpecError, apply, build
 from mamo.specs.pretrain import PretrainSpec
@@ -51,6 +53,33 @@ class TablePlan:
         return f"{self.ablation.name}-{self.digest}"
 
 
+@dataclass(frozen=True)
+class FigurePlan:
+    """A figure that models draw, bound to their runs.
+
+    Attributes:
+        models: model key -> the key of its run: a pre-training, or a fine-tuning on the figure's job.
+        data: the key of the data run that the examples come from.
+        layer: the fusion layer, counted from 1.
+    """
+
+    figure: FigureSpec
+    models: Mapping[str, str]
+    data: str
+    layer: int
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of every run that the figure reads."""
+        return (*dict.fromkeys(self.models.values()), self.data)
+
+    @property
+    def digest(self) -> str:
+        """Changes with the figure's file or with any run that it reads."""
+        values = {"figure": self.figure.model_dump(mode="json"), "layer": self.layer}
+        return digest(values | {"inputs": sorted(self.inputs)})
+
+
 @dataclass
 class Plan:
     """Everything that a scale's ablations need.
@@ -58,12 +87,14 @@ class Plan:
     Attributes:
         runs: run key (``kind/id``) -> run; every spec once, however many tables show it.
         tables: ablation name -> its table.
+        figures: name -> a figure that models draw.
         requested: how many runs the tables would execute if nothing were shared.
     """
 
     scale: Scale
     runs: dict[str, Run] = field(default_factory=dict)
     tables: dict[str, TablePlan] = field(default_factory=dict)
+    figures: dict[str, FigurePlan] = field(default_factory=dict)
     requested: int = 0
 
     def by_kind(self, kind: str) -> list[Run]:
@@ -84,6 +115,10 @@ class Plan:
         listed = "\n  ".join(run.id for run in (found or runs)) or "(none at this scale)"
         problem = "is ambiguous" if found else f"is no {kind} run of scale '{self.scale.name}'"
         raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
+
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """Keys of the runs that a table or figure reads."""
+        return self.tables[name].inputs if name in self.tables else self.figures[name].inputs
 
     def closure(self, keys: Iterable[str]) -> set[str]:
         """The runs named and all that they need."""
@@ -191,6 +226,26 @@ class Planner:
                     used += runs
         return TablePlan(ablation, tuple(cells), pretrainings, tuple(dict.fromkeys(used)))
 
+    def figure(self, figure: FigureSpec) -> FigurePlan:
+        """Enter the runs of a figure's models and bind the figure to them."""
+        where = f"ablations/figures/{figure.name}.yaml"
+        models = {}
+        for model in figure.models:
+            key = self.pretraining(model.set, f"{where}: model '{model.key}'")
+            models[model.key] = self.finetuning(figure.job, key, where) if figure.job else key
+        layers, grounding = self.scale.pretrain.model.fusion_layers, self.scale.jobs.get("grounding")
+        layer = figure.layer
+        if layer is None:
+            if not isinstance(grounding, GroundingSpec):
+                raise SpecError(
+                    f"{where}: set layer: scale '{self.scale.name}' has no job 'grounding' to take it from"
+                )
+            layer = grounding.layer
+        layer = layers if layer == "last" else layer
+        if not 1 <= layer <= layers:
+            raise SpecError(f"{where}: layer {layer}: the fusion encoder has layers 1 to {layers}")
+        return FigurePlan(figure, models, self.dataset(figure.data), layer)
+
     def _row(self, ablation: AblationSpec, row: RowSpec, where: str) -> tuple[str, ...]:
         overrides = {**ablation.base, **row.set}
         return tuple(
@@ -201,7 +256,7 @@ class Planner:
 def make_plan(
     scale_name: str, ablations: Path = Path("ablations"), only: Iterable[str] | None = None
 ) -> Plan:
-    """Plan a scale: its ablations (or only the named ones), their distinct runs and their tables.
+    """Plan a scale: its ablations and figures (or only the named ones), their distinct runs and their tables.
 
     Raises:
         SpecError: any wrong name, key or value in the files, with the place and the nearest valid name.
@@ -209,7 +264,10 @@ def make_plan(
     scale = read_scale(scale_name, ablations)
     planner = Planner(scale)
     plan = planner.plan
-    for name in only if only is not None else scale.ablations:
+    for name in only if only is not None else scale.names:
+        if name in scale.figures or (ablations / FOLDER / f"{name}.yaml").is_file():
+            plan.figures[name] = planner.figure(read_figure(name, ablations))
+            continue
         table = planner.table(read_ablation(name, ablations))
         plan.tables[name] = table
         plan.requested += len(plan.closure(table.inputs))

@@ -56,10 +56,16 @@ class Scale(Spec):
     )
     cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
+    figures: tuple[str, ...] = Field((), description="the files of ablations/figures that models draw")
     data: DataSpec
     weights: WeightsSpec
     pretrain: PretrainSpec
     jobs: dict[str, FinetuneSpec] = Field(description="downstream jobs by name")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Ablations, then figures."""
+        return self.ablations + self.figures
 
     @model_validator(mode="after")
     def _data_known(self) -> Scale:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from mamo.data import candidates
-from mamo.data.records import Prepared
+from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
-from mamo.specs.finetune import FinetuneSpec, GroundingSpec, JobSpec, Nlvr2Spec, RetrievalSpec, VqaSpec
+from mamo.specs.finetune import (
+    FinetuneSpec,
+    GroundingSpec,
+    JobSpec,
+    LocalisationSpec,
+    Nlvr2Spec,
+    RetrievalSpec,
+    VqaSpec,
+)
 from mamo.tasks.task import DownstreamTask
 
 
@@ -21,11 +30,17 @@ def read_spec(values: Mapping[str, Any]) -> JobSpec:
     return TypeAdapter(FinetuneSpec).validate_python(dict(values))
 
 
-def make_task(network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared) -> DownstreamTask:
+def make_task(
+    network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None = None
+) -> DownstreamTask:
     """The task of a spec around a network that already has the job's resolution.
 
     Args:
         data: the job's first data set, from which VQA takes its candidate answers.
+        world: the world run's ``release``, where the data come from it; localisation reads the true boxes there.
+
+    Raises:
+        PreparedError: localisation on data whose boxes are not known.
     """
     transform = EvalTransform(spec.transform)
     if isinstance(spec, RetrievalSpec):
@@ -44,4 +59,13 @@ def make_task(network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared
         from mamo.tasks.vqa import VqaTask
 
         return VqaTask(network, spec, tokenizer, transform, candidates.read(data.path, spec.min_answer_count))
+    if isinstance(spec, LocalisationSpec):
+        from mamo.data.world.truth import SceneTruth
+        from mamo.tasks.localisation import LocalisationTask
+
+        if world is None:
+            raise PreparedError(
+                f"{data.path}: localisation needs the true boxes of the embedded world, and these data do not come from it"
+            )
+        return LocalisationTask(network, spec, tokenizer, transform, SceneTruth(world, data.dataset))
     raise TypeError(f"no task for {type(spec).__name__}")

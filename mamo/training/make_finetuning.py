@@ -46,7 +46,8 @@ def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]
     torch.manual_seed(spec.seed)
     network = load_network(context.input("init"))
     network.resize(spec.transform.size)
-    return make_task(network, spec, tokenizer, data[0]).to(pick_device()), spec, data
+    world = context.world(context.run.inputs[f"data:{spec.data[0]}"])
+    return make_task(network, spec, tokenizer, data[0], world).to(pick_device()), spec, data
 
 
 def evaluate_weights(context: Context) -> dict[str, float]:

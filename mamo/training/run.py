@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.specs.identity import Run
-from mamo.specs.plan import Plan
+from mamo.specs.plan import WORLD, Plan
 from mamo.training.outcome import Outcome
 
 
@@ -68,6 +68,11 @@ class Context:
     def input(self, role: str) -> Path:
         """The directory of the input run of a role."""
         return self.plan.runs[self.run.inputs[role]].directory(self.results)
+
+    def world(self, key: str) -> Path | None:
+        """The ``release`` folder of the world that a data run was prepared from; None for official releases."""
+        world = self.plan.runs[key].inputs.get(WORLD)
+        return self.plan.runs[world].directory(self.results) / "release" if world else None
 
     def record(self, role: str) -> dict[str, Any]:
         """The record of the input run of a role."""

@@ -9,7 +9,10 @@ import time
 
 FIGURES = [name for name, table in PLAN.tables.items() if table.ablation.kind == "figure"]
 TABLES = [name for name in PLAN.tables if name not in FIGURES]
-COLLECTED = [name for name, page in PAGES.items() if page.inputs]  # pages with values of their own
+DRAWN = [name for name, bound in PLAN.figures.items() if bound.figure.drawn]  # by trained models
+COLLECTED = [
+    name for name, page in PAGES.items() if page.inputs and name not in DRAWN
+]  # pages with values of their own
 
 NOTEBOOKS = [path.stem for path in sorted(Path("notebooks").glob("*.ipynb"))]
 
@@ -115,7 +118,7 @@ use rule page as ledger with:
 rule overview:
     input:
         values=[values_of(name) for name in COLLECTED],
-        pages=[file for name in COLLECTED for file in published(name)],
+        pages=[file for name in [*COLLECTED, *DRAWN] for file in published(name)],
         stale=staleness("overview"),
     output:
         REPORTS / "README.md",

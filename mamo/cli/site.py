@@ -1,0 +1,51 @@
+"""``mamo site``: everything that a scale found on one page, ``index.html``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mamo.cli import options
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "site",
+        help="write the page with everything: index.html",
+        description="Write reports/SCALE/index.html: tables beside the paper's numbers, figures, curves, cost and provenance "
+        "of every run, and Grad-CAM to explore word by word. One file that opens without a network. It shows what there is: "
+        "values of runs without a record are missing, and figures that are not drawn are left out.",
+    )
+    parser.add_argument(
+        "--values", type=Path, nargs="*", metavar="FILE", help="values of tables, from mamo report"
+    )
+    parser.add_argument(
+        "--maps", type=Path, nargs="*", metavar="FILE", help="maps of figures, from mamo figure"
+    )
+    options.add_scale(parser)
+    options.add_results(parser)
+    options.add_reports(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    from mamo.figures.pages import maps_path
+    from mamo.figures.store import read_maps
+    from mamo.reporting.claims import judge
+    from mamo.reporting.collect import collect, read_values
+    from mamo.reporting.pages import CLAIMS, INDEX, pages_of
+    from mamo.reporting.site.build import write_site
+
+    plan = options.planned(args)
+    pages = pages_of(plan, options.ABLATIONS)
+    results, reports = options.results_of(args), options.reports_of(args)
+    given = {values["table"]: values for values in map(read_values, args.values or ())}
+    values = {name: given.get(name) or collect(plan, table, results) for name, table in plan.tables.items()}
+    if CLAIMS in pages:
+        values[CLAIMS] = given.get(CLAIMS) or judge(plan, results, options.ABLATIONS)
+    paths = args.maps or [path for name in plan.figures if (path := maps_path(plan, name, results)).is_file()]
+    maps = {found["figure"]: found for found in map(read_maps, paths)}
+    print(write_site(plan, values, maps, pages[INDEX], results, reports, options.ABLATIONS))
+    return 0

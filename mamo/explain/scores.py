@@ -1,0 +1,62 @@
+"""What Grad-CAM differentiates: one value per sample, from the fused representations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from mamo.model.decoder import AnswerDecoder, context_of
+from mamo.model.fusion import Fused
+from mamo.model.mamo import Mamo
+from mamo.tasks.pretrain import PretrainTask
+
+Score = Callable[[Fused], Tensor]
+
+
+def itm_score(network: Mamo) -> Score:
+    """The "matched" logit of ITM: what grounding and the per-word figures differentiate (appendix A)."""
+    return lambda fused: network.itm_logits(fused)[:, 1]
+
+
+def mrm_score(
+    task: PretrainTask, target: Fused, words_BL: Tensor | None = None, patches_BN: Tensor | None = None
+) -> Score:
+    """The negative MRM loss of each sample at its masked positions: "minimising the MRM loss" (section 4.6).
+
+    Args:
+        target: the target network's representations of the unmasked pair.
+        words_BL: True at masked sub-words; or
+        patches_BN: True at masked patches.
+
+    Raises:
+        ValueError: the model was pre-trained without MRM, or not exactly one of the two is given.
+    """
+    if task.target is None or task.target.projector is None or task.online.projector is None:
+        raise ValueError("the model was pre-trained without MRM, so it has no MRM loss to explain")
+    if (words_BL is None) == (patches_BN is None):
+        raise ValueError("the MRM loss is explained for masked words or for masked patches, one at a time")
+    online, predictor, following = task.online.projector, task.predictor, task.target.projector
+    assert predictor is not None, "a task with a projector has a predictor"
+
+    def score(fused: Fused) -> Tensor:
+        if words_BL is not None:
+            ours, theirs, chosen = fused.text, target.text, words_BL
+        else:
+            assert patches_BN is not None
+            ours, theirs, chosen = fused.image[:, 1:], target.image[:, 1:], patches_BN
+        error = (predictor(online(ours)) - following(theirs).detach()).pow(2).mean(-1)
+        return -(error * chosen).sum(1) / chosen.sum(1).clamp(min=1)
+
+    return score
+
+
+def answer_score(decoder: AnswerDecoder, ids_BT: Tensor, answer_mask_BT: Tensor, mask_BL: Tensor) -> Score:
+    """The log-probability of one answer to each question (Fig. 8).
+
+    Args:
+        ids_BT: sub-words of the answers, closed by [SEP], without [CLS].
+        answer_mask_BT: 1 at their sub-words, 0 at padding.
+        mask_BL: 1 at the question's tokens.
+    """
+    return lambda fused: decoder(ids_BT[:, None], answer_mask_BT[:, None], context_of(fused, mask_BL))[:, 0]

@@ -1,0 +1,1 @@
+"""Figures that trained models draw: examples by a fixed rule, their Grad-CAM maps, drawings and pages."""

@@ -1,0 +1,132 @@
+"""Which examples a figure shows: drawn by its seed, never by looks, unless images are named."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mamo.data.records import Prepared
+from mamo.data.world.truth import SceneTruth
+from mamo.specs.overrides import SpecError
+
+SHOWN_SIDE = 256  # pixels of the shorter side of a shown image, at most
+_QUALITY = 88
+# Words that name nothing to look for; of the others one is drawn to be masked.
+FUNCTION_WORDS = frozenset(
+    "a an the is are was be there it its this that and or of to in on at by with for from as some we see one".split()
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record with its image.
+
+    Attributes:
+        place: of the example in its figure; enters the draws of words and patches.
+        key: of the image in its release.
+        row: of the image in the prepared data set.
+        text: caption, expression or question.
+    """
+
+    place: int
+    key: str
+    row: int
+    text: str
+    record: dict[str, Any]
+
+
+def choose_examples(
+    data: Prepared, split: str, number: int, seed: int, images: Sequence[str] = (), text: str | None = None
+) -> list[Example]:
+    """Examples of a split.
+
+    Args:
+        number: how many different images are drawn.
+        seed: of the draw among all records.
+        images: keys of images to be shown instead; each with its first record.
+        text: said instead of what the records say.
+
+    Raises:
+        SpecError: the split shows no such image.
+    """
+    records = data.records(split)
+    order = np.random.default_rng(seed).permutation(len(records)).tolist()
+    if images:
+        first: dict[str, int] = {}
+        for i in range(len(records)):
+            first.setdefault(data.images.key(records.value(i, "image")), i)
+        unknown = [key for key in images if key not in first]
+        if unknown:
+            near = ", ".join(list(first)[:3])
+            raise SpecError(
+                f"'{unknown[0]}' is no image of {data.dataset}, split '{split}'; its {len(first)} images are called {near}, ..."
+            )
+        order = [first[key] for key in images]
+    return list(_distinct(data, records, order, len(images) or number, text))
+
+
+def _distinct(
+    data: Prepared, records: Any, order: list[int], number: int, text: str | None
+) -> Iterator[Example]:
+    seen: set[int] = set()
+    for i in order:
+        record = records[i]
+        if record["image"] not in seen:
+            seen.add(record["image"])
+            said = text if text is not None else record.get("text") or record.get("question")
+            yield Example(len(seen) - 1, data.images.key(record["image"]), record["image"], said, record)
+            if len(seen) == number:
+                return
+
+
+def shown_image(data: Prepared, example: Example, truth: SceneTruth | None) -> tuple[str, int, int]:
+    """The image for people to look at, as a data URL with its width and height: the original, where the world has it."""
+    original = truth.file(example.key) if truth is not None and example.key in truth else None
+    jpeg = original.read_bytes() if original else data.images.jpeg(example.row)
+    with Image.open(io.BytesIO(jpeg)) as opened:
+        image = opened.convert("RGB")
+    factor = SHOWN_SIDE / min(image.size)
+    if factor < 1:
+        image = image.resize(
+            (round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS
+        )
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=_QUALITY)
+        jpeg = buffer.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", image.width, image.height
+
+
+def draw_word(words: Sequence[str], seed: int, place: int) -> int:
+    """The word to be masked: one that names something, drawn by the figure's seed and the example's place."""
+    naming = [
+        i for i, word in enumerate(words) if re.search(r"\w", word) and word.lower() not in FUNCTION_WORDS
+    ]
+    return int(np.random.default_rng((seed, place)).choice(naming or range(len(words))))
+
+
+def draw_patches(grid: int, boxes: Sequence[Sequence[float]], seed: int, place: int) -> list[int]:
+    """The patches to be masked: those that a drawn object touches; a square of a quarter of the side where none is known.
+
+    Args:
+        boxes: of the image's objects, as shares of its sides.
+    """
+    rng = np.random.default_rng((seed, place))
+    if boxes:
+        x0, y0, x1, y1 = boxes[int(rng.integers(len(boxes)))]
+        edges = np.arange(grid + 1) / grid
+        across = np.minimum(edges[1:], x1) - np.maximum(edges[:-1], x0)
+        down = np.minimum(edges[1:], y1) - np.maximum(edges[:-1], y0)
+        covered = np.clip(down, 0, None)[:, None] * np.clip(across, 0, None)[None] * grid**2
+        touched = np.flatnonzero(covered > 0.05).tolist()  # a rim of a few pixels is no touch
+        if touched and len(touched) < grid**2:
+            return touched
+    side = max(1, round(grid / 4))
+    top, left = (int(rng.integers(grid - side + 1)) for _ in range(2))
+    return [row * grid + column for row in range(top, top + side) for column in range(left, left + side)]

@@ -1,0 +1,312 @@
+"""From a figure's models to its maps: plain JSON values, which drawings, pages and notebooks read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamo.data.records import Prepared
+from mamo.data.transforms import EvalTransform
+from mamo.data.world.truth import SceneTruth
+from mamo.explain.attention_gradcam import AttentionGradCam
+from mamo.explain.scores import answer_score, itm_score, mrm_score
+from mamo.figures.examples import Example, choose_examples, draw_patches, draw_word, shown_image
+from mamo.model.mamo import Mamo
+from mamo.specs.finetune import GroundingSpec
+from mamo.specs.plan import FigurePlan, Plan
+from mamo.tasks.boxes import box_iou, choose_box
+from mamo.tasks.localisation import localise, word_map
+from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.task import DownstreamTask
+from mamo.tasks.vqa import VqaTask
+from mamo.training.load import load_finetuned, load_pretrained
+from mamo.training.loop import pick_device
+from mamo.training.run import Context, read_record
+
+GUESSES = 3  # of MLM's head for a masked word
+
+
+class Model:
+    """A trained model of a figure, ready for single examples.
+
+    Attributes:
+        task: as pre-trained or as fine-tuned.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.task: PretrainTask | DownstreamTask
+        if context.run.kind == "pretrain":
+            self.task, self.tokenizer = load_pretrained(context)
+            self.transform = EvalTransform(self.task.spec.transform)
+        else:
+            self.task, _ = load_finetuned(context)
+            self.tokenizer, self.transform = self.task.tokenizer, self.task.transform_eval
+
+    @property
+    def network(self) -> Mamo:
+        """The network f."""
+        return self.task.network
+
+    def words(self, text: str) -> list[tuple[str, list[int]]]:
+        """The words of a text with the places of their sub-words."""
+        return self.tokenizer.words(text, self.network.spec.max_words)
+
+    def encode(self, data: Prepared, example: Example) -> tuple[Tensor, Tensor, Tensor]:
+        """The example's image (1, 3, S, S), ids and mask (1, L) on the device."""
+        device = pick_device()
+        image = self.transform(data.images.jpeg(example.row))[None]
+        ids, mask = self.tokenizer.encode([example.text], self.network.spec.max_words)
+        return image.to(device), ids.to(device), mask.to(device)
+
+
+def compute_figure(
+    plan: Plan, name: str, results: Path, images: Sequence[str] = (), text: str | None = None
+) -> dict[str, Any]:
+    """All that a figure shows.
+
+    Args:
+        results: the scale's results.
+        images: keys of images to show instead of the figure's own.
+        text: said of them instead of what their records say.
+
+    Returns:
+        ``figure``, ``scale``, ``method``, ``layer``, ``grid``, ``models`` (key, label, run, outcome) and ``examples``, each
+        with ``image`` (key), ``picture`` (data URL), ``width``, ``height``, ``text``, ``words`` and ``models`` (key -> what
+        this model shows).
+
+    Raises:
+        RunError: a model's run is not done.
+        SpecError: the data set has no such image.
+    """
+    bound = plan.figures[name]
+    figure = bound.figure
+    data, truth = Prepared(plan.runs[bound.data].directory(results)), _truth(plan, bound, results)
+    examples = choose_examples(
+        data, figure.split, figure.examples, figure.seed, tuple(images) or figure.images, text
+    )
+    shown: list[dict[str, Any]] = []
+    for example in examples:
+        url, width, height = shown_image(data, example, truth)
+        shown.append(
+            {
+                "image": example.key,
+                "picture": url,
+                "width": width,
+                "height": height,
+                "text": example.text,
+                "models": {},
+            }
+        )
+    models, grid = [], 0
+    for model in figure.models:
+        run = plan.runs[bound.models[model.key]]
+        status = read_record(run, results)["outcome"]["status"]
+        models.append({"key": model.key, "label": model.label, "run": run.key, "outcome": status})
+        if status != "converged":
+            continue
+        loaded = Model(Context(plan, run, results, None))
+        grid = loaded.network.vision.grid
+        explain = _METHODS[figure.method](loaded, bound, data, truth)
+        for example, values in zip(examples, shown, strict=True):
+            common, own = explain(example)
+            values |= common
+            values["models"][model.key] = own
+    return {
+        "figure": name, "scale": plan.scale.name, "method": figure.method, "title": figure.title,
+        "caption": " ".join(figure.caption.split()), "layer": bound.layer, "grid": grid, "models": models,
+        "examples": shown,
+    }  # fmt: skip
+
+
+def _truth(plan: Plan, bound: FigurePlan, results: Path) -> SceneTruth | None:
+    world = Context(plan, plan.runs[bound.data], results, None).world(bound.data)
+    return SceneTruth(world) if world is not None else None
+
+
+# What is the same for all models of an example (words, boxes, masks), and what one model shows.
+Explained = tuple[dict[str, Any], dict[str, Any]]
+Explain = Callable[[Example], Explained]
+
+
+def _words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+    """A map for each word, by ITM's score; where boxes are known, how well each fits."""
+    network, size = model.network, model.network.spec.image_size
+    cam = AttentionGradCam(network, bound.layer)
+
+    def explain(example: Example) -> Explained:
+        image, ids, mask = model.encode(data, example)
+        words = model.words(example.text)
+        with torch.no_grad():
+            visual, written = network.encode_image(image), network.encode_text(ids, mask)
+            matched = network.itm_logits(network.fuse(visual, written, mask)).softmax(-1)[0, 1]
+        maps = cam(visual, written, mask, itm_score(network)).words_on_patches[0].cpu()
+        named, fits = [], []
+        if truth is not None and example.key in truth:
+            for name in truth.named([word for word, _ in words], example.key):
+                share, hit = localise(word_map(maps, words, name), name.box, size)
+                named.append({"words": list(name.words), "what": name.what, "box": _rounded(name.box)})
+                fits.append({"share": round(share, 4), "hit": hit})
+        own = {
+            "maps": [_rounded(maps[places].mean(0).flatten()) for _, places in words],
+            "matched": round(float(matched), 4),
+            "fits": fits,
+        }
+        return {"words": [word for word, _ in words], "named": named}, own
+
+    return explain
+
+
+def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+    """Where the model looks to restore a masked word."""
+    task, network = _with_mrm(model), model.network
+    cam = AttentionGradCam(network, bound.layer)
+
+    def explain(example: Example) -> Explained:
+        image, ids, mask = model.encode(data, example)
+        words = model.words(example.text)
+        chosen = draw_word([word for word, _ in words], bound.figure.seed, example.place)
+        places = words[chosen][1]
+        hidden = torch.zeros_like(ids, dtype=torch.bool)
+        hidden[0, places] = True
+        masked = ids.masked_fill(hidden, model.tokenizer.mask_id)
+        with torch.no_grad():
+            target = task.target_features(image, ids, mask).fused
+            visual, written = network.encode_image(image), network.encode_text(masked, mask)
+            fused = network.fuse(visual, written, mask)
+        assert target is not None, "a task with an MRM loss has a target"
+        maps = cam(visual, written, mask, mrm_score(task, target, words_BL=hidden)).words_on_patches[0]
+        own: dict[str, Any] = {"map": _rounded(maps[places].mean(0).flatten())}
+        if task.mlm_head is not None:
+            with torch.no_grad():
+                shares = task.mlm_head(fused.text[0, places[:1]]).softmax(-1)[0]
+            best = shares.topk(GUESSES)
+            own["guesses"] = [
+                [token, round(share, 3)]
+                for token, share in zip(
+                    model.tokenizer.tokens(best.indices), best.values.tolist(), strict=True
+                )
+            ]
+        boxes = []
+        if truth is not None and example.key in truth:
+            named = truth.named([word for word, _ in words], example.key)
+            boxes = [_rounded(name.box) for name in named if chosen in name.words]
+        return {"words": [word for word, _ in words], "masked": chosen, "boxes": boxes}, own
+
+    return explain
+
+
+def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+    """Which words the model reads to restore masked patches."""
+    task, network = _with_mrm(model), model.network
+    cam, grid = AttentionGradCam(network, bound.layer), model.network.vision.grid
+
+    def explain(example: Example) -> Explained:
+        image, ids, mask = model.encode(data, example)
+        words = model.words(example.text)
+        known = truth is not None and example.key in truth
+        boxes = [thing["box"] for thing in truth.objects(example.key)] if truth is not None and known else []
+        patches = draw_patches(grid, boxes, bound.figure.seed, example.place)
+        hidden = torch.zeros(1, grid * grid, dtype=torch.bool, device=image.device)
+        hidden[0, patches] = True
+        keep = (~hidden[0]).nonzero()[:, 0][None]
+        with torch.no_grad():
+            target = task.target_features(image, ids, mask).fused
+            visual, written = network.encode_image(image, keep), network.encode_text(ids, mask)
+        assert target is not None, "a task with an MRM loss has a target"
+        values = cam(visual, written, mask, mrm_score(task, target, patches_BN=hidden)).patches_on_words[0]
+        on_tokens = values[patches].mean(0)
+        own = {"values": _rounded(torch.stack([on_tokens[places].mean() for _, places in words]))}
+        return {"words": [word for word, _ in words], "patches": patches}, own
+
+    return explain
+
+
+def _grounding(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+    """Where an expression looks, and the proposal that its map chooses."""
+    network, spec = model.network, model.task.spec
+    assert isinstance(spec, GroundingSpec), "a grounding figure's job is grounding"
+    cam = AttentionGradCam(network, bound.layer)
+
+    def explain(example: Example) -> Explained:
+        heat = _mean_over_words(model, data, example, cam, lambda *_: itm_score(network))
+        proposals = torch.tensor(example.record["proposals"]).reshape(1, -1, 4)
+        present = torch.ones(proposals.shape[:2], dtype=torch.bool)
+        chosen = -1
+        if proposals.shape[1]:
+            side = network.spec.image_size
+            chosen = int(choose_box(heat[None], proposals, present, side, spec.area_exponent)[0])
+        box = proposals[0, chosen] if chosen >= 0 else None
+        iou = float(box_iou(box, torch.tensor(example.record["box"]))) if box is not None else 0.0
+        own = {
+            "map": _rounded(heat.flatten()),
+            "box": _rounded(box) if box is not None else None,
+            "iou": round(iou, 3),
+            "right": box is not None and iou >= spec.iou,
+        }
+        return {"words": [word for word, _ in model.words(example.text)], "box": example.record["box"]}, own
+
+    return explain
+
+
+def _answers(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+    """Where a question looks for the model's answer."""
+    task, network = model.task, model.network
+    assert isinstance(task, VqaTask), "an answers figure's job is VQA"
+    cam = AttentionGradCam(network, bound.layer)
+
+    def explain(example: Example) -> Explained:
+        image, ids, mask = model.encode(data, example)
+        with torch.no_grad():
+            chosen, scores = task.rank(task.context(network.encode_image(image), ids, mask))
+        best = int(chosen[0, scores[0].argmax()])
+        answer, length = task.candidate_ids[best : best + 1], task.candidate_mask[best : best + 1]
+        heat = _mean_over_words(
+            model, data, example, cam, lambda mask_BL: answer_score(task.decoder, answer, length, mask_BL)
+        )
+        given = example.record["answers"]
+        weights = example.record["weights"]
+        truths = [a for a, w in zip(given, weights, strict=True) if w == max(weights)] if given else []
+        own = {
+            "map": _rounded(heat.flatten()),
+            "answer": task.answers[best],
+            "probability": round(float(scores[0].max().exp()), 3),
+            "right": task.answers[best] in given if given else None,
+        }
+        return {"words": [word for word, _ in model.words(example.text)], "answer": " / ".join(truths)}, own
+
+    return explain
+
+
+def _mean_over_words(
+    model: Model, data: Prepared, example: Example, cam: AttentionGradCam, score: Callable[[Tensor], Any]
+) -> Tensor:
+    """The mean map of a text's sub-words, special tokens left out: (g, g)."""
+    image, ids, mask = model.encode(data, example)
+    with torch.no_grad():
+        visual, written = model.network.encode_image(image), model.network.encode_text(ids, mask)
+    maps = cam(visual, written, mask, score(mask)).words_on_patches[0].cpu()
+    return maps[~model.tokenizer.special_mask(ids)[0].cpu()].mean(0)
+
+
+def _with_mrm(model: Model) -> PretrainTask:
+    assert isinstance(model.task, PretrainTask), "FigureSpec refuses a job where the MRM loss is explained"
+    return model.task
+
+
+_METHODS: dict[str, Callable[[Model, FigurePlan, Prepared, SceneTruth | None], Explain]] = {
+    "words": _words,
+    "masked_words": _masked_words,
+    "masked_patches": _masked_patches,
+    "grounding": _grounding,
+    "answers": _answers,
+}
+
+
+def _rounded(values: Tensor | Sequence[float]) -> list[float]:
+    """Numbers to four digits: maps are looked at."""
+    plain = values.tolist() if isinstance(values, Tensor) else values
+    return [float(f"{value:.4g}") for value in plain]

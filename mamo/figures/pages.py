@@ -1,0 +1,81 @@
+"""Identity and Markdown page of figures that models draw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mamo.specs.figure import FigureSpec
+from mamo.specs.identity import digest
+
+if TYPE_CHECKING:
+    from mamo.specs.plan import Plan
+
+FOLDER = "figures"  # of maps, below a scale's results
+
+
+def figure_digest(plan: Plan, name: str) -> str:
+    """Of everything that a figure shows: its file, its runs, the scale's words and the code that explains and draws."""
+    scale = plan.scale
+    words = [scale.name, scale.title, scale.caveat]
+    return digest({"figure": plan.figures[name].digest, "scale": words, "code": _code_digest()})
+
+
+def maps_path(plan: Plan, name: str, results: Path) -> Path:
+    """Where a figure's maps lie below one scale's results."""
+    return results / FOLDER / f"{name}-{figure_digest(plan, name)}.json"
+
+
+def figure_heading(figure: FigureSpec) -> str:
+    """For example ``Figure 4: Grad-CAM of MRM on masked words``; without a counterpart in the paper, the title alone."""
+    number = figure.name.removeprefix("figure")
+    return f"Figure {number}: {figure.title}" if number.isdigit() else figure.title
+
+
+def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, caveat: str) -> str:
+    """The Markdown page: the drawing, what it shows, which runs drew it, and how the examples were chosen.
+
+    Args:
+        values: from ``compute_figure``.
+        mark: the page's first line.
+        caveat: the scale's, '' for none.
+    """
+    figure = plan.figures[name].figure
+    heading = figure_heading(figure)
+    parts = [mark, f"# {heading}", caveat.rstrip(), f"![{heading}]({name}.png)", values["caption"]]
+    if figure.images:
+        chosen = "The images are named in the figure's file."
+    else:
+        chosen = f"Drawn by seed {figure.seed} from all records of the split, one for each image; not chosen by looks."
+    lines = [
+        f"- Examples: `{figure.data}`, split `{figure.split}`. {chosen} Others: `mamo figure {name} --scale "
+        f"{plan.scale.name} --image KEY`.",
+        f"- Fusion layer {values['layer']}, counted from 1; every map is scaled to its own maximum.",
+        *_legend(values),
+    ]
+    parts += ["## Notes", "\n".join(lines)]
+    rows = [f"- {model['label']}: `{model['run']}` ({model['outcome']})" for model in values["models"]]
+    parts += ["## Runs", "\n".join(rows)]
+    keys = ", ".join(f"`{example['image']}`" for example in values["examples"])
+    parts += ["## Images", keys]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _legend(values: Mapping[str, Any]) -> list[str]:
+    if any(example.get("named") for example in values["examples"]):
+        return [
+            "- Blue boxes: the objects that words name beyond doubt. Under such a word stand ● where the hottest point lies in "
+            "the box, ○ where it does not, and the share of the heat inside the box."
+        ]
+    return []
+
+
+@cache
+def _code_digest() -> str:
+    """Of the modules that explain and draw: figures are made anew when these change."""
+    here = Path(__file__).parent
+    files = [*here.glob("*.py"), *(here.parent / "explain").glob("*.py")]
+    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)})

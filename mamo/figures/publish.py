@@ -1,0 +1,30 @@
+"""A figure's published files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.figures.draw import draw_figure
+from mamo.figures.pages import figure_heading, figure_page
+from mamo.reporting.pages import pages_of
+from mamo.reporting.publish import caveat
+from mamo.specs.plan import Plan
+
+
+def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Path, ablations: Path) -> Path:
+    """Write a figure's PNG, SVG and page below one scale's reports, the page last.
+
+    Args:
+        values: from ``compute_figure``.
+
+    Returns:
+        the page.
+    """
+    page = pages_of(plan, ablations)[name]
+    title = f"{figure_heading(plan.figures[name].figure)} ({plan.scale.name})"
+    draw_figure(values, title, [reports / file for file in page.files[1:]])
+    path = reports / page.files[0]
+    path.write_text(figure_page(plan, name, values, page.mark, caveat(plan.scale)), encoding="utf-8")
+    return path

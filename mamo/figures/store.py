@@ -1,0 +1,20 @@
+"""Maps on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_maps(values: Mapping[str, Any], path: Path) -> None:
+    """Write what ``compute_figure`` found as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def read_maps(path: Path) -> dict[str, Any]:
+    """Read what ``write_maps`` wrote."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values

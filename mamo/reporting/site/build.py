@@ -1,0 +1,215 @@
+"""The page itself, from a template, a style sheet, a script and data, all in one file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.figures.pages import figure_heading
+from mamo.reporting.claims import VERDICTS
+from mamo.reporting.ledger import HOW, counted
+from mamo.reporting.pages import CLAIMS, Page
+from mamo.reporting.publish import heading
+from mamo.reporting.site.runs import curves, run_lines
+from mamo.reporting.site.tables import table_view
+from mamo.specs.identity import changes
+from mamo.specs.plan import Plan
+from mamo.specs.scale import Scale, read_scale
+
+_HERE = Path(__file__).parent
+_KINDS = {
+    "data": "Data",
+    "weights": "Starting weights",
+    "pretrain": "Pre-trainings",
+    "finetune": "Downstream runs",
+}
+_WEBP_QUALITY = 82
+
+
+def write_site(
+    plan: Plan,
+    values: Mapping[str, Mapping[str, Any]],
+    maps: Mapping[str, Mapping[str, Any]],
+    page: Page,
+    results: Path,
+    reports: Path,
+    ablations: Path,
+    docs: Path = Path("docs"),
+) -> Path:
+    """Write ``index.html``.
+
+    Args:
+        values: table name -> what ``collect`` gave for it, and ``claims`` -> what ``judge`` gave.
+        maps: figure name -> what ``compute_figure`` gave for it.
+        results: one scale's results.
+        reports: the scale's reports, with the published drawings.
+        docs: the documentation, whose list of deviations the page shows.
+
+    Returns:
+        the page.
+    """
+    runs = run_lines(plan, results)
+    data: dict[str, Any] = {
+        "scale": plan.scale.name,
+        "runs": {line["key"]: line for line in runs},
+        "curves": curves(plan, results),
+        "explorer": _explorer(maps),
+    }
+    html = _template().render(
+        scale=plan.scale,
+        caveat=" ".join((plan.scale.caveat or "").split()),
+        tables=[table_view(plan, plan.tables[name], values[name], ablations) for name in plan.tables],
+        figures=_figures(plan, reports),
+        explorer=bool(data["explorer"]),
+        claims=_claims(values.get(CLAIMS, {}).get("claims", []), plan.scale),
+        kinds=_KINDS,
+        runs=runs,
+        total=_total(runs),
+        curved=[line for line in runs if line["key"] in data["curves"]],
+        settings=_settings(plan.scale, ablations),
+        deviations=_deviations(docs / "deviations.md"),
+        style=(_HERE / "site.css").read_text(encoding="utf-8"),
+        script=(_HERE / "site.js").read_text(encoding="utf-8"),
+        data=_embedded(data),
+    )
+    path = reports / page.files[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{page.mark}\n{html}\n", encoding="utf-8")
+    return path
+
+
+def _template() -> Any:
+    """The template, with everything that is filled in escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["seconds"] = _seconds
+    environment.filters["number"] = lambda value: "" if value is None else f"{value:,.0f}"
+    return environment.get_template("index.html.j2")
+
+
+def _embedded(data: Any) -> str:
+    """JSON that can stand in a script element: nothing in it can end the element or be taken for markup."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return (
+        text.replace("&", "\\u0026")
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("\u2028", "\\u2028")
+    )
+
+
+def _explorer(maps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The examples whose words can be explored: of the explorer's own figure, else of all per-word figures."""
+    per_word = {name: found for name, found in maps.items() if found["method"] == "words" and found["grid"]}
+    chosen = {name: found for name, found in per_word.items() if name == "explorer"} or per_word
+    if not chosen:
+        return None
+    first = next(iter(chosen.values()))
+    examples = [example for found in chosen.values() for example in found["examples"]]
+    return {key: first[key] for key in ("models", "grid", "layer", "caption")} | {"examples": examples}
+
+
+def _claims(claims: list[dict[str, Any]], scale: Scale) -> dict[str, Any] | None:
+    """The claims with their verdicts, the decided ones first."""
+    if not claims:
+        return None
+    return {
+        "entries": sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
+        "counts": {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
+        "counted": counted(claims, scale).replace("`", ""),
+        "how": HOW.replace("**", ""),
+    }
+
+
+def _figures(plan: Plan, reports: Path) -> list[dict[str, str]]:
+    """The drawings that are published, in the order of their numbers, as data URLs."""
+    found = []
+    for name, bound in plan.figures.items():
+        found.append((name, figure_heading(bound.figure), " ".join(bound.figure.caption.split())))
+    for name, table in plan.tables.items():
+        if table.ablation.kind == "figure":
+            found.append((name, heading(table.ablation), " ".join(table.ablation.question.split())))
+    drawn = [entry for entry in found if (reports / f"{entry[0]}.png").is_file()]
+    drawn.sort(key=lambda entry: (int("".join(filter(str.isdigit, entry[0])) or 0), entry[0]))
+    return [
+        {"name": name, "title": title, "caption": caption} | _webp(reports / f"{name}.png")
+        for name, title, caption in drawn
+    ]
+
+
+def _webp(png: Path) -> dict[str, str]:
+    """A drawing as WebP, a fraction of the PNG's bytes, with its size, so that the page does not jump while it loads."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").save(buffer, "WEBP", quality=_WEBP_QUALITY, method=6)
+        width, height = image.size
+    url = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"url": url, "width": str(width), "height": str(height)}
+
+
+def _total(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Runs, how many have a record, and their processor time."""
+    done = [line for line in runs if line["outcome"] != "missing"]
+    return {
+        "runs": len(runs),
+        "done": len(done),
+        "cpu": sum(line.get("cpu") or 0.0 for line in done),
+        "wall": sum(line.get("wall") or 0.0 for line in done),
+        "diverged": sum(line["outcome"] == "diverged" for line in done),
+    }
+
+
+def _settings(scale: Scale, ablations: Path) -> list[tuple[str, str, str]]:
+    """Every setting in which the scale differs from the paper's: dotted name, the paper's value, the scale's."""
+    if scale.name == "paper" or not (ablations / "scales" / "paper.yaml").is_file():
+        return []
+    paper = read_scale("paper", ablations).model_dump(mode="json")
+    own = scale.model_dump(mode="json")
+    lines = []
+    for section in ("data", "weights", "pretrain", "jobs"):
+        for dotted, value in changes(paper[section], own[section]).items():
+            before: Any = paper[section]
+            for part in dotted.split("."):
+                before = before.get(part) if isinstance(before, dict) else None
+            lines.append((f"{section}.{dotted}", _shown(before), _shown(value)))
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None else json.dumps(value, ensure_ascii=False).strip('"')
+
+
+def _deviations(path: Path) -> Any:
+    """The list of deviations as HTML; None where the documentation is not at hand."""
+    if not path.is_file():
+        return None
+    import mistune
+    from markupsafe import Markup
+
+    render = mistune.create_markdown(escape=True, plugins=["table"])
+    text = path.read_text(encoding="utf-8").partition("\n")[2]  # its title is the section's
+    return Markup(str(render(text)).replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
+
+
+def _seconds(value: float | None) -> str:
+    """Seconds as people say them."""
+    if value is None:
+        return ""
+    if value < 100:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"

@@ -1,0 +1,168 @@
+"""How well a model's words find what they name: per-word Grad-CAM (Figs. 1 and 11-13) against the world's true boxes.
+
+The paper shows such maps for chosen examples. In the embedded world, where every object's box is known, they are measured
+over a whole test set: the share of a word's heat that lies inside the box, and the pointing game (Zhang et al., 2018), a hit
+where the hottest point does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mamo.data.loader import image_batches
+from mamo.data.records import Prepared, PreparedError
+from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import EvalTransform
+from mamo.data.world.truth import Named, SceneTruth
+from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
+from mamo.model.mamo import Mamo
+from mamo.specs.finetune import LocalisationSpec
+from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.boxes import box_area, heat_inside
+from mamo.tasks.evaluating import by_image, device_of
+from mamo.tasks.task import DownstreamTask, Evaluation
+
+
+class LocalisationTask(DownstreamTask):
+    """Per-word maps of the ITM score, and how they fit the boxes.
+
+    Args:
+        truth: the scene graphs of the evaluated images.
+
+    Raises:
+        ValueError: the layer does not exist, or is the last one, where words have no gradient.
+    """
+
+    spec: LocalisationSpec
+
+    def __init__(
+        self,
+        network: Mamo,
+        spec: LocalisationSpec,
+        tokenizer: Tokenizer,
+        transform_eval: EvalTransform,
+        truth: SceneTruth,
+    ) -> None:
+        super().__init__(network, spec, tokenizer, transform_eval)
+        self.truth = truth
+        fusion_attention(network, spec.layer)  # is there such a layer?
+        if spec.layer == len(network.fusion.layers):
+            raise ValueError(
+                f"layer {spec.layer} is the last fusion layer, where the words' attention has no gradient of ITM's score; "
+                f"set layer to one of 1 to {spec.layer - 1}"
+            )
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """ITC + ITM, should a spec ask for training."""
+        return alignment_losses(self.network, batch)
+
+    def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """A map for every token: (B, L, g, g)."""
+        enabled = self.spec.precision == "bf16"
+        with torch.autocast(device_of(self).type, torch.bfloat16, enabled=enabled):
+            with torch.no_grad():
+                text = self.network.encode_text(ids_BL, mask_BL)
+            relevance = attention_relevance(
+                fusion_attention(self.network, self.spec.layer),
+                lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1],
+            )
+        return split_relevance(relevance, self.network.vision.grid).words_on_patches
+
+    def test(self, data: Prepared) -> Evaluation:
+        """Share of heat and pointing game over the test split, for words that name one object beyond doubt.
+
+        ``items`` holds one row for every such word. Chance is a map without any preference: the mean area of the boxes.
+
+        Raises:
+            PreparedError: no word of the split names anything.
+        """
+        records = list(data.records("test"))
+        items: dict[str, list[Any]] = {
+            "image": [], "record": [], "word": [], "what": [], "share": [], "hit": [], "area": []
+        }  # fmt: skip
+        training = self.training
+        self.eval()
+        try:
+            self._measure(data, records, items)
+        finally:
+            self.train(training)
+        if not items["share"]:
+            raise PreparedError(f"{data.path}, split 'test': no word names an object beyond doubt")
+        return Evaluation(_summary(items), items)
+
+    def _measure(
+        self, data: Prepared, records: Sequence[Mapping[str, Any]], items: dict[str, list[Any]]
+    ) -> None:
+        device, size = device_of(self), self.spec.eval_batch_size
+        groups = list(by_image([record["image"] for record in records], size))
+        rows = [row for group in groups for row in group.images]
+        images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.spec.precision == "bf16")
+        for group, image in zip(groups, images, strict=True):
+            with torch.no_grad(), autocast:
+                visual = self.network.encode_image(image.to(device))
+            for start in range(0, len(group.records), size):
+                part = group.records[start : start + size]
+                texts = [records[i]["text"] for i in part]
+                ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
+                places = group.places[start : start + size].to(device)
+                maps = self.maps(visual[places], ids.to(device), mask.to(device)).cpu()
+                for i, text, words in zip(part, texts, maps, strict=True):
+                    self._enter(items, data.images.key(records[i]["image"]), i, text, words)
+
+    def _enter(self, items: dict[str, list[Any]], key: str, record: int, text: str, maps_Lgg: Tensor) -> None:
+        words = self.tokenizer.words(text, self.network.spec.max_words)
+        for named in self.truth.named([word for word, _ in words], key):
+            heat = word_map(maps_Lgg, words, named)
+            share, hit = localise(heat, named.box, self.network.spec.image_size)
+            items["image"].append(key)
+            items["record"].append(record)
+            items["word"].append(" ".join(words[i][0] for i in named.words))
+            items["what"].append(named.what)
+            items["share"].append(100.0 * share)
+            items["hit"].append(100.0 * hit)
+            items["area"].append(100.0 * box_area(torch.tensor(named.box)).item())
+
+
+def word_map(maps_Lgg: Tensor, words: Sequence[tuple[str, list[int]]], named: Named) -> Tensor:
+    """The mean map of the sub-words of what is named: (L, g, g) -> (g, g)."""
+    return maps_Lgg[[place for i in named.words for place in words[i][1]]].mean(0)
+
+
+def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, bool]:
+    """The share of the heat inside a box, and whether the hottest point lies in it.
+
+    A map without heat has a share of 0 and misses.
+
+    Args:
+        heat_gg: a value per patch, not negative; resampled bicubically to ``size`` x ``size`` first, as grounding does.
+        box: x0, y0, x1, y1 as shares.
+    """
+    if not bool(heat_gg.sum() > 0):
+        return 0.0, False
+    fine = F.interpolate(
+        heat_gg.double()[None, None], size=(size, size), mode="bicubic", align_corners=False
+    ).clamp(min=0)[0]
+    share = heat_inside(fine, torch.tensor(box, dtype=torch.double)[None, None]) / fine.sum()
+    row, column = divmod(int(fine.argmax()), size)
+    x, y = (column + 0.5) / size, (row + 0.5) / size
+    return float(share), box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def _summary(items: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """Means over the words of each sort, in percent."""
+    metrics: dict[str, float] = {}
+    for what in ("object", "colour"):
+        chosen = [i for i, sort in enumerate(items["what"]) if sort == what]
+        if chosen:
+            area = sum(items["area"][i] for i in chosen) / len(chosen)
+            for name, column in (("share", "share"), ("pointing", "hit")):
+                metrics[f"{what}_{name}"] = sum(items[column][i] for i in chosen) / len(chosen)
+                metrics[f"chance/{what}_{name}"] = area
+            metrics[f"{what}_words"] = float(len(chosen))
+    return metrics

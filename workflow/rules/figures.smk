@@ -1,0 +1,85 @@
+# Figures that trained models draw (ablations/figures): maps from the runs' weights, then drawings.
+
+from mamo.figures.pages import maps_path
+
+
+def maps_of(name):
+    """The digest-bearing maps of a figure."""
+    return str(maps_path(PLAN, name, RESULTS))
+
+
+FIGURE = f"mamo figure {FOLDERS} --reports {shlex.quote(config['reports'])}"
+
+
+localrules:
+    drawing,
+
+
+rule maps:
+    input:
+        lambda wildcards: records(PLAN.figures[wildcards.name].inputs),
+    output:
+        RESULTS / "figures/{name}-{digest}.json",
+    log:
+        LOGS / "figures/{name}-{digest}.log",
+    benchmark:
+        LOGS / "benchmarks/figures/{name}-{digest}.tsv"
+    wildcard_constraints:
+        name=any_of(PLAN.figures),
+        digest=any_of(Path(maps_of(name)).stem.rsplit("-", 1)[1] for name in PLAN.figures),
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=16000 if LARGE else 2000,
+        runtime=60,
+    message:
+        "Grad-CAM of {wildcards.name}"
+    shell:
+        f"{ENVIRONMENT} {FIGURE} {{wildcards.name}} --collect {{output}} > {{log}} 2>&1"
+
+
+rule drawing:
+    input:
+        values=lambda wildcards: maps_of(wildcards.name),
+        stale=lambda wildcards: staleness(wildcards.name),
+    output:
+        REPORTS / "{name}.md",
+        report(
+            REPORTS / "{name}.png",
+            category="Figures",
+            subcategory="Grad-CAM",
+            labels={"figure": "{name}"},
+            caption="../report/drawing.rst",
+        ),
+        REPORTS / "{name}.svg",
+    log:
+        LOGS / "figures/{name}.log",
+    benchmark:
+        LOGS / "benchmarks/figures/{name}.tsv"
+    wildcard_constraints:
+        name=any_of(DRAWN),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        title=lambda wildcards: PLAN.figures[wildcards.name].figure.title,
+        caption=lambda wildcards: " ".join(PLAN.figures[wildcards.name].figure.caption.split()),
+    message:
+        "Drawing {wildcards.name}"
+    shell:
+        f"{FIGURE} {{wildcards.name}} --values {{input.values}} > {{log}} 2>&1"
+
+
+# One target per figure, by its name: snakemake figure1
+for name in DRAWN:
+
+    rule:
+        name:
+            name
+        input:
+            maps_of(name),
+            published(name),
+        localrule: True
+        message:
+            f"{name} is drawn"

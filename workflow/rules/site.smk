@@ -1,0 +1,32 @@
+# reports/<scale>/index.html: everything on one page that opens without a network.
+
+
+localrules:
+    index,
+
+
+rule index:
+    input:
+        values=[values_of(name) for name in COLLECTED],
+        maps=[maps_of(name) for name in PLAN.figures],
+        pages=[file for name in [*COLLECTED, *DRAWN] for file in published(name)],
+        stale=staleness("index"),
+    output:
+        report(
+            REPORTS / "index.html",
+            category="Everything",
+            labels={"page": "index.html"},
+            caption="../report/index.rst",
+        ),
+    log:
+        LOGS / "tables/index.log",
+    benchmark:
+        LOGS / "benchmarks/tables/index.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "One page with everything"
+    shell:
+        f"mamo site {FOLDERS} --reports {shlex.quote(config['reports'])} --values {{input.values}} --maps {{input.maps}} > {{log}} 2>&1"
