@@ -14,6 +14,7 @@ from mamo.cli import (
     evaluate,
     execute,
     explain,
+    export,
     figure,
     lint,
     plan,
@@ -28,7 +29,7 @@ from mamo.specs.overrides import SpecError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, report, figure, site, schema, dvc),
+    *(execute, evaluate, export, report, figure, site, schema, dvc),
 )
 
 

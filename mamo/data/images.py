@@ -92,7 +92,7 @@ def _normalise(data: bytes, store_size: int) -> StoredImage:
     if plain and short <= store_size:
         return StoredImage(data, width, height)
     upright = ImageOps.exif_transpose(image) if rotation != 1 else image
-    rgb = _rgb(upright)
+    rgb = to_rgb(upright)
     if short > store_size:
         rgb = rgb.resize(
             (max(1, round(width * store_size / short)), max(1, round(height * store_size / short))),
@@ -103,7 +103,8 @@ def _normalise(data: bytes, store_size: int) -> StoredImage:
     return StoredImage(out.getvalue(), width, height)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):  # 16-bit grey: keep the upper eight bits, where Pillow would clip

@@ -50,6 +50,8 @@ def _samples(shard: Path, findings: Findings) -> Iterator[Example]:
     key, parts = "", {}  # type: str, dict[str, bytes]
     with tarfile.open(shard, "r|") as tar:
         for member in tar:
+            # Or the headers of the whole shard would pile up.
+            tar.members = []  # type: ignore[attr-defined]
             if not member.isfile():
                 continue
             stem, _, suffix = Path(member.name).name.partition(".")

@@ -70,7 +70,10 @@ class EvalTransform:
 
     def __call__(self, jpeg: bytes) -> torch.Tensor:
         """A stored JPEG to float32 (3, S, S)."""
-        image = _open(jpeg)
+        return self.image(_open(jpeg))
+
+    def image(self, image: Image.Image) -> torch.Tensor:
+        """An RGB image to float32 (3, S, S)."""
         box = (0.0, 0.0, float(image.size[0]), float(image.size[1]))
         return self._normalise(_resize(image, box, self.spec.size, _RESAMPLING[self.spec.interpolation]))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mamo.data.vqa_server import METRICS, read_scores
 from mamo.specs.plan import Cell, Plan, TablePlan
 
 # The columns of results.csv, one line per value.
@@ -35,7 +37,8 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
     """
     records = read_records(plan, table.inputs, results)
     name = table.ablation.name
-    cells = [line for cell in table.cells for line in _lines(name, cell, records)]
+    submitted = {column.key: column.submitted for column in table.ablation.columns}
+    cells = [line for cell in table.cells for line in _lines(name, cell, records, submitted[cell.column])]
     if table.ablation.kind == "statistics":
         cells = [line for key in table.inputs for line in _counts(name, plan, key, records[key], results)]
     lines: list[dict[str, Any]] = []
@@ -43,6 +46,9 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
         from mamo.reporting.comparisons import make_grid, statistics
 
         lines = statistics(table, make_grid(plan, table, records, results))
+        # A server's score comes without results per item: what these say belongs to another value.
+        scored = {(cell["row"], cell["column"]) for cell in cells if cell["metric"] in METRICS.values()}
+        lines = [line for line in lines if (line["row"], line["column"]) not in scored]
     return {
         "table": name,
         "scale": plan.scale.name,
@@ -95,11 +101,24 @@ def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    scores = read_scores(path.parent)
+    return record | {"metrics": record["metrics"] | scores} if scores else record
 
 
-def _lines(table: str, cell: Cell, records: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
-    """A cell's values, one per seed; null where the run has no record or did not converge."""
+def _lines(
+    table: str, cell: Cell, records: Mapping[str, dict[str, Any] | None], submitted: str | None
+) -> list[dict[str, Any]]:
+    """A cell's values, one per seed; null where the run has no record or did not converge.
+
+    Args:
+        submitted: the server's metric, taken where its score was entered for every seed. A column of nothing else has no
+            lines before that.
+    """
+    found = [record["metrics"] for key in cell.runs if (record := records[key]) is not None]
+    if submitted and len(found) == len(cell.runs) and all(submitted in metrics for metrics in found):
+        cell = replace(cell, metric=submitted)
+    elif cell.metric in METRICS.values():
+        return []
     lines = []
     for seed, key in enumerate(cell.runs):
         record = records[key]

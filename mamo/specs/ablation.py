@@ -19,6 +19,10 @@ class ColumnSpec(Spec):
     group: str = Field("", description="heading over neighbouring columns")
     job: str = Field(description="a job of the scale")
     metric: str = Field(description="a metric that the job records")
+    submitted: str | None = Field(
+        None,
+        description="a metric that an evaluation server gives, shown instead where its score was entered (vqa_scores.json)",
+    )
     note: str | None = Field(
         None, description="how this column differs from the paper's, shown under the table"
     )

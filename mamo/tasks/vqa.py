@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,8 @@ from mamo.data.loader import image_batches
 from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
+from mamo.data.vqa2 import REST
+from mamo.data.vqa_server import SCORES, SUBMISSION, blank_scores, submission
 from mamo.model.decoder import AnswerDecoder, Context, context_of
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
@@ -22,7 +23,6 @@ from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
 
 VALIDATION_QUESTIONS = 1000  # the first of val: enough to choose weights by, and validation stays cheap
 CANDIDATES_AT_ONCE = 128
-SUBMISSION = "vqa_submission.json"
 
 
 class VqaTask(DownstreamTask):
@@ -142,18 +142,19 @@ class VqaTask(DownstreamTask):
         """Official accuracy on the test split, or on val where the test split's answers are not public.
 
         The metric ``evaluated_on_val`` is 1 in the latter case and 0 otherwise. The answers to all test
-        questions come along as a file in the form that the evaluation server takes.
+        questions come along as a file in the form that the evaluation server takes, with one to enter its scores in.
         """
-        test = list(data.records("test")) if "test" in data.manifest["splits"] else []
+        splits = data.manifest["splits"]
+        test = list(data.records("test")) if "test" in splits else []
         predictions = self.predict(data, test)
+        public = any(record["answers"] for record in test)
         files = {}
         if test:
-            answers = [
-                {"question_id": record["question_id"], "answer": answer}
-                for record, answer in zip(test, predictions, strict=True)
-            ]
-            files[SUBMISSION] = json.dumps(answers)
-        records, public = test, any(record["answers"] for record in test)
+            rest = list(data.records(REST)) if REST in splits else []
+            files[SUBMISSION] = submission([*test, *rest], [*predictions, *self.predict(data, rest)])
+            if not public:
+                files[SCORES] = blank_scores()
+        records = test
         if not public:
             records = list(data.records("val"))
             predictions = self.predict(data, records)

@@ -12,6 +12,7 @@ from mamo.data.concat import ConcatRecords
 from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import TrainTransform
+from mamo.data.vqa_server import SCORES
 from mamo.model.distributed import rank
 from mamo.specs.finetune import JobSpec, VqaSpec
 from mamo.tasks.registry import make_task, read_spec
@@ -155,4 +156,6 @@ def save_evaluation(evaluation: Evaluation, context: Context) -> None:
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
     for name, text in evaluation.files.items():
-        write_text(context.directory / name, text)
+        # Scores that people entered are not ours to blank.
+        if name != SCORES or not (context.directory / name).exists():
+            write_text(context.directory / name, text)

@@ -41,12 +41,20 @@ else:
     RELEASES = ""
 
 
+# How training runs are executed; none of it changes what they are.
+TRAINING = f" --micro-batch {config['micro_batch']}" if config.get("micro_batch") else ""
+for option in ("compile", "activation_checkpointing"):
+    if config.get(option) is not None:
+        TRAINING += f" --{'' if config[option] else 'no-'}{option.replace('_', '-')}"
+
+
 def execute(command):
     """The shell command that executes a run; its whole output goes to the job's log.
 
     It waits for another process that makes the run: what a killed workflow has left on a cluster goes on by itself.
     """
-    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES} --wait {{wildcards.run}} > {{log}} 2>&1"
+    how = TRAINING if command.startswith(("pretrain", "finetune")) else ""
+    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run}} > {{log}} 2>&1"
 
 
 def ranks(wildcards, resources):

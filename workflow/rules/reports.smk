@@ -7,6 +7,8 @@
 
 import time
 
+from mamo.data.vqa_server import SCORES, read_scores
+
 FIGURES = [name for name, table in PLAN.tables.items() if table.ablation.kind == "figure"]
 TABLES = [name for name in PLAN.tables if name not in FIGURES]
 DRAWN = [name for name, bound in PLAN.figures.items() if bound.figure.drawn]  # by trained models
@@ -50,9 +52,16 @@ localrules:
     notebook,
 
 
+def scores(keys):
+    """Score files of an evaluation server that people have filled in; newer ones make values again."""
+    folders = [PLAN.runs[key].directory(RESULTS) for key in keys]
+    return [str(folder / SCORES) for folder in folders if read_scores(folder)]
+
+
 rule values:
     input:
         lambda wildcards: records(PAGES[wildcards.name].inputs),
+        lambda wildcards: scores(PAGES[wildcards.name].inputs),
     output:
         RESULTS / "tables/{name}-{digest}.json",
     log:
