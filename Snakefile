@@ -31,7 +31,7 @@ REPORTS = Path(config["reports"]) / SCALE
 LOGS = Path("logs") / SCALE
 
 try:
-    PLAN = make_plan(SCALE)
+    PLAN = make_plan(SCALE, others=True)
     PAGES = pages_of(PLAN)
 except SpecError as error:
     raise WorkflowError(str(error)) from None
@@ -54,9 +54,9 @@ localrules:
 rule reproduce_all:
     default_target: True
     input:
-        [values_of(name) for name in COLLECTED],
+        [values_of(name) for name in WHOLE],
         [maps_of(name) for name in PLAN.figures],
-        [file for name in PAGES for file in published(name)],
+        [file for name, page in PAGES.items() if page.listed for file in published(name)],
         [REPORTS / f"notebooks/{name}.html" for name in NOTEBOOKS],
     message:
         f"Scale {SCALE} is reproduced: {REPORTS}/index.html"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,34 @@ def test_stored_weights_give_the_recorded_metrics_again(checkout: Path) -> None:
     recorded = json.loads(run.record(results).read_text())["metrics"]
     measured = evaluate(plan, run, results)
     assert measured == {name: recorded[name] for name in measured}
+
+
+@pytest.mark.slow
+def test_the_documented_way_to_an_ablation_leads_to_its_section(checkout: Path) -> None:
+    """docs/ablations.md to the letter: its file under its name, then its commands in their order."""
+    text = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
+    fences = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (content,) = [block for language, block in fences if language == "yaml"]
+    (name,) = re.findall(r"Save this as `(ablations/\w+\.yaml)`", text)
+    (checkout / name).write_text(content, encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    for line in (line for language, block in fences if language == "bash" for line in block.splitlines()):
+        done = subprocess.run(
+            line, shell=True, cwd=checkout, env=environment, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        if line.startswith("mamo lint"):
+            assert done.stdout == ""
+    reports = checkout / "reports" / "smoke"
+    page = (reports / "momentum.md").read_text(encoding="utf-8")
+    assert "# Momentum of the target network" in page and "## Against MAMO" in page
+    assert "test images and training seeds (2 per row)" in page
+    assert (reports / "momentum.csv").is_file() and "momentum 0.999" in (reports / "momentum.tex").read_text()
+    overview = (reports / "README.md").read_text(encoding="utf-8")
+    assert "## [Momentum of the target network](momentum.md)" in overview
+    assert "momentum,fast,tr," in (reports / "statistics.csv").read_text(encoding="utf-8")
+    assert "momentum:" in (checkout / "dvc.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(not FLICKR8K.is_dir(), reason="needs Flickr8k's release as ../shared/data/flickr8k")

@@ -221,3 +221,63 @@ def test_runs_are_found_by_name_identity_or_start() -> None:
         plan.find("pretrain", "mamo-no")
     with pytest.raises(SpecError, match="is no pretrain run of scale 'smoke'"):
         plan.find("pretrain", "albef")
+
+
+def test_a_file_alone_makes_an_ablation(own: Path) -> None:
+    """Without a word in any scale's file: made by name where its jobs are; with `scales`, part of those scales' whole."""
+    text = (own / "table7.yaml").read_text().replace("paper: table7\n", "")
+    (own / "mine.yaml").write_text(text)
+    plan = make_plan("smoke", own, others=True)
+    assert "mine" in plan.others and "mine" not in plan.tables
+    assert set(plan.closure(plan.others["mine"].inputs)) <= set(plan.runs)
+    assert not make_plan("smoke", own).others and set(make_plan("smoke", own).tables) == set(plan.tables)
+    assert "mine" not in make_plan("flickr8k", own, others=True).others, "flickr8k has none of its jobs"
+    (own / "mine.yaml").write_text(f"{text}\nscales: [smoke]\n")
+    assert list(make_plan("smoke", own).tables)[-1] == "mine"
+    demo = make_plan("demo", own, others=True)
+    assert "mine" not in demo.tables | demo.others
+    (own / "mine.yaml").write_text(f"{text}\nscales: [smok]\n")
+    with pytest.raises(
+        SpecError, match="mine.yaml: scales: no scale named 'smok'; there are demo, flickr8k, paper, smoke"
+    ):
+        make_plan("smoke", own)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "demo", "paper"])
+def test_the_search_behind_table_8_shares_what_tables_8_and_9_train(scale: str) -> None:
+    plan = make_plan(scale, ABLATIONS, others=True)
+    assert "table8_search" in plan.others and "table8_search" not in plan.tables
+    search = {key for keys in plan.others["table8_search"].pretrainings.values() for key in keys}
+    tables = {
+        key
+        for name in ("table8", "table9")
+        for keys in plan.tables[name].pretrainings.values()
+        for key in keys
+    }
+    assert (len(search), len(search & tables), len(tables - search)) == (12, 6, 0)
+    specs = [plan.runs[key].spec["objectives"]["mim"] for key in search]
+    assert {(mim["target"], mim["decoder_depth"]) for mim in specs} == {
+        (target, depth)
+        for target in ("pixels", "visual_tokens", "momentum_features")
+        for depth in (0, 2, 4, 6)
+    }
+
+
+def test_a_scale_sets_the_seeds_of_its_tables(own: Path) -> None:
+    path = own / "scales" / "smoke.yaml"
+    text = path.read_text()
+    path.write_text(f"{text}\nseeds: {{table7: 3}}\n")
+    plan = make_plan("smoke", own, only=["table6", "table7"])
+    assert [
+        len(plan.tables[name].pretrainings[row]) for name, row in (("table6", "both"), ("table7", "full"))
+    ] == [1, 3]
+    assert set(plan.tables["table6"].pretrainings["both"]) < set(plan.tables["table7"].pretrainings["full"])
+    # A number of seeds changes no run's identity.
+    before = make_plan("smoke", ABLATIONS, only=["table7"])
+    assert set(before.runs) <= set(make_plan("smoke", own, only=["table7"]).runs)
+    path.write_text(f"{text}\nseeds: {{table77: 3}}\n")
+    with pytest.raises(SpecError, match="smoke.yaml: seeds.table77: no such ablation"):
+        make_plan("smoke", own)
+    path.write_text(f"{text}\nseeds: {{table7: 0}}\n")
+    with pytest.raises(SpecError, match="seeds.table7"):
+        make_plan("smoke", own)

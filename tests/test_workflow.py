@@ -98,6 +98,22 @@ def test_a_divergence_is_a_result(project: Bench) -> None:
     assert "| changed |    × |" in page and "(diverged)" in page
 
 
+def test_a_file_alone_gives_a_target_and_with_a_scale_a_section(project: Bench) -> None:
+    project.write_table("third", "objectives.mim: null")
+    assert "Nothing to be done" in project.snakemake().stdout, "no part of the whole"
+    done = project.snakemake("--", "third")
+    assert done.returncode == 0, done.stdout
+    assert project.executed == [name.replace("no_mrm", "no_mim") for name in CHANGED]
+    reports = project.folder / "reports" / "small"
+    assert "| changed" in (reports / "third.md").read_text()
+    assert "third.md" not in (reports / "README.md").read_text()
+    path = project.folder / "ablations" / "third.yaml"
+    path.write_text(path.read_text() + "scales: [small]\n")
+    assert project.snakemake().returncode == 0
+    assert project.executed == []
+    assert "## [third](third.md)" in (reports / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "change", "message"),
     [

@@ -16,11 +16,14 @@ import yaml
 
 from mamo.cli import options
 from mamo.reporting.pages import OVERVIEW, pages_of
-from mamo.specs.plan import Plan, make_plan
+from mamo.specs.ablation import read_ablation
+from mamo.specs.plan import make_plan
 
 FILE = Path("dvc.yaml")
-SCALE = "paper"
-HEADER = "# Made by `mamo dvc` from the ablation files of scale `paper`; `mamo dvc --check` says whether it is up to date.\n"
+SCALE = "paper"  # its ablations come first, in its order
+HEADER = (
+    "# Made by `mamo dvc` from the files of ablations/; `mamo dvc --check` says whether it is up to date.\n"
+)
 
 
 def add(commands: Any) -> None:
@@ -37,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    text = dvc_yaml(make_plan(SCALE, options.ABLATIONS), options.ABLATIONS)
+    text = dvc_yaml(options.ABLATIONS)
     if not args.check:
         FILE.write_text(text, encoding="utf-8")
         return 0
@@ -47,15 +50,18 @@ def _command(args: argparse.Namespace) -> int:
     return 1
 
 
-def dvc_yaml(plan: Plan, ablations: Path) -> str:
-    """The text of dvc.yaml for a plan's tables."""
-    pages = pages_of(plan, ablations)
+def dvc_yaml(ablations: Path) -> str:
+    """The text of dvc.yaml: a stage for every ablation file."""
+    plan = make_plan(SCALE, ablations)
     shared = ["mamo/specs", "mamo/reporting", f"{ablations}/scales", f"{ablations}/paper"]
     stages: dict[str, Any] = {}
-    for name in plan.tables:
-        stages[name] = _stage(name, [*shared, f"{ablations}/{name}.yaml"], pages[name].files)
+    for name in dict.fromkeys([*plan.tables, *sorted(path.stem for path in ablations.glob("*.yaml"))]):
+        files = tuple(f"{name}.{suffix}" for suffix in read_ablation(name, ablations).suffixes)
+        stages[name] = _stage(name, [*shared, f"{ablations}/{name}.yaml"], files)
     stages["report"] = _stage(
-        "reproduce_all", ["mamo/specs", "mamo/reporting", str(ablations)], pages[OVERVIEW].files
+        "reproduce_all",
+        ["mamo/specs", "mamo/reporting", str(ablations)],
+        pages_of(plan, ablations)[OVERVIEW].files,
     )
     return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, width=130)
 

@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args)
+    plan = options.planned(args, others=True)
     run = plan.find("finetune", args.run)
     from mamo.training.execute import evaluate
     from mamo.training.run import RunError

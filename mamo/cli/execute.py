@@ -77,7 +77,7 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(kind: Kind, args: argparse.Namespace) -> int:
-    plan = options.planned(args)
+    plan = options.planned(args, others=args.run is not None)
     if args.run is None:
         _list(plan, kind, args)
         return 0

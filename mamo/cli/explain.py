@@ -40,7 +40,8 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args)
+    plan = options.planned(args, others=True)
+    tables = plan.tables | plan.others
     if args.row is not None:
         if args.what not in plan.tables:
             raise SpecError(
@@ -50,7 +51,7 @@ def _command(args: argparse.Namespace) -> int:
         print("\n".join(row_lines(found)))
         return 0
     explainer = Explainer(plan, options.results_of(args), options.logs_of(args), options.ABLATIONS)
-    if args.what in plan.tables:
+    if args.what in tables:
         page = pages_of(plan, options.ABLATIONS)[args.what]
         lines = explainer.table(page, options.reports_of(args))
     else:
@@ -197,7 +198,7 @@ class Explainer:
 
     def table(self, page: Page, reports: Path) -> list[str]:
         """Why a table's page would be made or not, and which of its runs would be executed for it."""
-        table = self.plan.tables[page.name]
+        table = (self.plan.tables | self.plan.others)[page.name]
         closure = self.plan.closure(table.inputs)
         runs = [run for key, run in self.plan.runs.items() if key in closure]
         todo = [run for run in runs if not self._is_done(run)]
@@ -220,7 +221,7 @@ class Explainer:
         lines = [f"{path} is of {shown or 'an unknown plan'}, planned is {page.id}"]
         if before is None:
             return [*lines, "what that page was made from is not recorded here, so what differs is not known"]
-        now = parts_of(self.plan, self.plan.tables[page.name], self.ablations)
+        now = parts_of(self.plan, (self.plan.tables | self.plan.others)[page.name], self.ablations)
         was = flatten(before)
         return lines + [
             f"  {key}: {_show(was.get(key, _section(before, key)))} -> {_show(value)}"

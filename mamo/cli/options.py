@@ -85,9 +85,9 @@ def setting(args: argparse.Namespace, name: str) -> Any:
     return _DEFAULTS[name] if value is None else value
 
 
-def planned(args: argparse.Namespace, only: list[str] | None = None) -> Plan:
-    """The plan of the chosen scale."""
-    return make_plan(setting(args, "scale"), ABLATIONS, only=only or None)
+def planned(args: argparse.Namespace, only: list[str] | None = None, others: bool = False) -> Plan:
+    """The plan of the chosen scale, or of some of its ablations; with ``others``, also of those outside of its whole."""
+    return make_plan(setting(args, "scale"), ABLATIONS, only=only or None, others=others)
 
 
 def results_of(args: argparse.Namespace) -> Path:

@@ -45,10 +45,12 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.publish import publish
     from mamo.specs.overrides import SpecError
 
-    plan = options.planned(args)
+    plan = options.planned(args, others=True)
+    tables = plan.tables | plan.others
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)
-    wanted = args.pages or list(pages)
+    whole = [name for name, page in pages.items() if page.listed]
+    wanted = args.pages or whole
     drawn = [name for name in wanted if name in plan.figures]
     if drawn and args.pages:
         raise SpecError(
@@ -61,7 +63,7 @@ def _command(args: argparse.Namespace) -> int:
 
     def gather(name: str) -> dict[str, Any]:
         if name != CLAIMS:
-            return collect(plan, plan.tables[name], results)
+            return collect(plan, tables[name], results)
         from mamo.reporting.claims import judge
 
         return judge(plan, results, options.ABLATIONS)
@@ -72,13 +74,16 @@ def _command(args: argparse.Namespace) -> int:
         values = gather(args.pages[0])
         if values["missing"]:
             raise SpecError("these runs have no record yet:\n  " + "\n  ".join(values["missing"]))
-        if args.pages[0] in plan.tables:
-            values["made_from"] = parts_of(plan, plan.tables[args.pages[0]], options.ABLATIONS)
+        if args.pages[0] in tables:
+            values["made_from"] = parts_of(plan, tables[args.pages[0]], options.ABLATIONS)
         write_values(values, args.collect)
         return 0
     given = {values["table"]: values for values in map(read_values, args.values or ())}
-    collected = [name for name in pages if name not in (OVERVIEW, INDEX) and name not in plan.figures]
-    names = collected if OVERVIEW in wanted else wanted
+    names = [
+        name
+        for name in dict.fromkeys([*wanted, *(whole if OVERVIEW in wanted else ())])
+        if name not in (OVERVIEW, INDEX) and name not in plan.figures
+    ]
     found = {name: given.get(name) or gather(name) for name in names}
     for name in wanted:
         page = pages[name]
@@ -87,7 +92,7 @@ def _command(args: argparse.Namespace) -> int:
         elif name == CLAIMS:
             write_ledger(plan.scale, found[name], page, reports)
         else:
-            publish(plan, plan.tables[name], found[name], page, reports, options.ABLATIONS)
+            publish(plan, tables[name], found[name], page, reports, options.ABLATIONS)
         print(f"{reports / page.files[0]}{_gaps(found, [name] if name != OVERVIEW else names)}")
     return 0
 

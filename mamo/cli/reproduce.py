@@ -54,14 +54,15 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     if not Path("Snakefile").is_file():
         raise SpecError("there is no Snakefile here: call mamo reproduce in the project's root folder")
-    plan = options.planned(args)
+    plan = options.planned(args, others=True)
     results, reports = options.results_of(args), options.reports_of(args)
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
         if name not in pages:
             raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(pages)})")
-    wanted = [pages[name] for name in args.tables] or list(pages.values())
-    read = pages.values() if {OVERVIEW, INDEX} & set(args.tables) else wanted
+    whole = [page for page in pages.values() if page.listed]
+    wanted = [pages[name] for name in args.tables] or whole
+    read = [*whole, *wanted] if {OVERVIEW, INDEX} & set(args.tables) else wanted
     needed = plan.closure(key for page in read for key in page.inputs)
     runs = [run for key, run in plan.runs.items() if key in needed]
     open_runs = [run for run in runs if not run.record(results).is_file()]

@@ -7,7 +7,7 @@ stands in the page's first line, so that a stale page is known without modificat
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ class Page:
         digest: of everything that the page shows.
         files: file names below ``reports/<scale>``; the first one is the Markdown page.
         inputs: keys of the runs whose records the page's values are collected from; none for the overview.
+        listed: whether it is part of the scale's whole; the others are made when they are asked for by name.
     """
 
     name: str
     digest: str
     files: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    listed: bool = True
 
     @property
     def id(self) -> str:
@@ -69,24 +71,34 @@ class Page:
 
 def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]:
     """The pages of a plan by name: one per ablation, the claims where the plan has a table of theirs, one per drawn figure,
-    the overview, and the page with everything."""
+    the overview, and the page with everything.
+
+    Ablations that are no part of the whole have pages too, where the plan has them.
+    """
     pages = {name: _page(plan, table, ablations) for name, table in plan.tables.items()}
     pages |= _claims(plan, ablations, pages)
     for name, bound in plan.figures.items():
         if bound.figure.drawn:
             files = (f"{name}.md", f"{name}.png", f"{name}.svg")
             pages[name] = Page(name, figure_digest(plan, name), files, bound.inputs)
+    others = {
+        name: replace(_page(plan, table, ablations), listed=False) for name, table in plan.others.items()
+    }
     everything = digest({"pages": sorted(page.id for page in pages.values()), "scale": _scale_words(plan)})
     shown = {
         "overview": everything,
-        "runs": sorted(plan.runs),
+        "runs": sorted(plan.whole),
         "figures": {name: figure_digest(plan, name) for name in plan.figures},
         "code": _site_digest(),
     }
-    return pages | {
-        OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv")),
-        INDEX: Page(INDEX, digest(shown), ("index.html",)),
-    }
+    return (
+        pages
+        | others
+        | {
+            OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv")),
+            INDEX: Page(INDEX, digest(shown), ("index.html",)),
+        }
+    )
 
 
 def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
@@ -115,8 +127,8 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
         "scale": _scale_words(plan),
         "code": _code_digest(),
     }
-    suffixes = ("md", "csv", "tex") + (("png", "svg") if table.ablation.kind == "figure" else ())
-    return Page(name, digest(value), tuple(f"{name}.{suffix}" for suffix in suffixes), table.inputs)
+    files = tuple(f"{name}.{suffix}" for suffix in table.ablation.suffixes)
+    return Page(name, digest(value), files, table.inputs)
 
 
 def _claims(plan: Plan, ablations: Path, pages: dict[str, Page]) -> dict[str, Page]:

@@ -70,6 +70,11 @@ class AblationSpec(Spec):
         None, description="the row that the others are compared to; null: the first one without overrides"
     )
     notes: tuple[str, ...] = Field((), description="shown under the table")
+    scales: tuple[str, ...] = Field(
+        (),
+        description="scales that make it as part of the whole, beside those that list it; none: any that has its jobs makes it "
+        "when it is asked for by name",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> AblationSpec:
@@ -100,6 +105,11 @@ class AblationSpec(Spec):
         """The key of the row that the others are compared to; '' where there are no rows."""
         plain = [row.key for row in self.rows if not row.set] + [row.key for row in self.rows]
         return self.compare_to or (plain[0] if plain else "")
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of the files of its page, the Markdown page first."""
+        return ("md", "csv", "tex") + (("png", "svg") if self.kind == "figure" else ())
 
 
 def read_ablation(name: str, ablations: Path) -> AblationSpec:

@@ -20,7 +20,7 @@ def origin(plan: Plan, run: Run, key: str, ablations: Path) -> str:
         key: dotted, as in the run's spec.
     """
     if run.kind == "pretrain":
-        for table in plan.tables.values():
+        for table in (plan.tables | plan.others).values():
             rows = {row.key: row for row in table.ablation.rows}
             for name, keys in table.pretrainings.items():
                 if run.key in keys:

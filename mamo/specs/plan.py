@@ -88,6 +88,7 @@ class Plan:
         runs: run key (``kind/id``) -> run; every spec once, however many tables show it.
         tables: ablation name -> its table.
         figures: name -> a figure that models draw.
+        others: ablation name -> a table that is no part of the whole, but is made when it is asked for by name.
         requested: how many runs the tables would execute if nothing were shared.
     """
 
@@ -95,6 +96,7 @@ class Plan:
     runs: dict[str, Run] = field(default_factory=dict)
     tables: dict[str, TablePlan] = field(default_factory=dict)
     figures: dict[str, FigurePlan] = field(default_factory=dict)
+    others: dict[str, TablePlan] = field(default_factory=dict)
     requested: int = 0
 
     def by_kind(self, kind: str) -> list[Run]:
@@ -116,9 +118,12 @@ class Plan:
         problem = "is ambiguous" if found else f"is no {kind} run of scale '{self.scale.name}'"
         raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
 
-    def inputs_of(self, name: str) -> tuple[str, ...]:
-        """Keys of the runs that a table or figure reads."""
-        return self.tables[name].inputs if name in self.tables else self.figures[name].inputs
+    @property
+    def whole(self) -> set[str]:
+        """Keys of the runs that the tables and figures need; those that only ``others`` need stay out."""
+        return self.closure(
+            key for bound in (*self.tables.values(), *self.figures.values()) for key in bound.inputs
+        )
 
     def closure(self, keys: Iterable[str]) -> set[str]:
         """The runs named and all that they need."""
@@ -254,9 +259,15 @@ class Planner:
 
 
 def make_plan(
-    scale_name: str, ablations: Path = Path("ablations"), only: Iterable[str] | None = None
+    scale_name: str,
+    ablations: Path = Path("ablations"),
+    only: Iterable[str] | None = None,
+    others: bool = False,
 ) -> Plan:
     """Plan a scale: its ablations and figures (or only the named ones), their distinct runs and their tables.
+
+    Args:
+        others: plan also what the scale can make, though it is no part of the whole.
 
     Raises:
         SpecError: any wrong name, key or value in the files, with the place and the nearest valid name.
@@ -264,11 +275,57 @@ def make_plan(
     scale = read_scale(scale_name, ablations)
     planner = Planner(scale)
     plan = planner.plan
-    for name in only if only is not None else scale.names:
+    listed, further = _names(scale, ablations) if only is None or others else ((), ())
+    for name in only if only is not None else [*listed, *scale.figures]:
         if name in scale.figures or (ablations / FOLDER / f"{name}.yaml").is_file():
             plan.figures[name] = planner.figure(read_figure(name, ablations))
             continue
-        table = planner.table(read_ablation(name, ablations))
+        table = planner.table(_read(scale, name, ablations))
         plan.tables[name] = table
         plan.requested += len(plan.closure(table.inputs))
+    for name in further if others else ():
+        if name not in plan.tables:
+            plan.others[name] = planner.table(_read(scale, name, ablations))
     return plan
+
+
+def _read(scale: Scale, name: str, ablations: Path) -> AblationSpec:
+    """An ablation as the scale makes it."""
+    ablation = read_ablation(name, ablations)
+    seeds = scale.seeds.get(name)
+    return (
+        ablation if seeds is None else AblationSpec.model_validate(ablation.model_dump() | {"seeds": seeds})
+    )
+
+
+def _names(scale: Scale, ablations: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ablations that make up the scale's whole, and those that it can make besides: they have their jobs and data here.
+
+    Raises:
+        SpecError: a file names a scale that does not exist, or the scale gives seeds to an ablation that does not.
+    """
+    scales = {path.stem for path in (ablations / "scales").glob("*.yaml")}
+    files = {path.stem: path for path in sorted(ablations.glob("*.yaml"))}
+    unknown = [name for name in scale.seeds if name not in files]
+    if unknown:
+        raise SpecError(
+            f"{ablations / 'scales' / f'{scale.name}.yaml'}: seeds.{unknown[0]}: no such ablation"
+        )
+    listed, further = list(scale.ablations), []
+    for name in (name for name in files if name not in scale.ablations):
+        ablation = read_ablation(name, ablations)
+        unknown = sorted(set(ablation.scales) - scales)
+        if unknown:
+            raise SpecError(
+                f"{files[name]}: scales: no scale named '{unknown[0]}'; there are {', '.join(sorted(scales))}"
+            )
+        if scale.name in ablation.scales:
+            listed.append(name)
+        elif not ablation.scales and _can_make(scale, ablation):
+            further.append(name)
+    return tuple(listed), tuple(further)
+
+
+def _can_make(scale: Scale, ablation: AblationSpec) -> bool:
+    jobs = {column.job for column in ablation.columns}
+    return jobs <= set(scale.jobs) and set(ablation.datasets) <= set(scale.data.datasets)

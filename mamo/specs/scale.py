@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -56,16 +56,14 @@ class Scale(Spec):
     )
     cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
+    seeds: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="ablation -> runs per row at this scale, in place of the file's own"
+    )
     figures: tuple[str, ...] = Field((), description="the files of ablations/figures that models draw")
     data: DataSpec
     weights: WeightsSpec
     pretrain: PretrainSpec
     jobs: dict[str, FinetuneSpec] = Field(description="downstream jobs by name")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Ablations, then figures."""
-        return self.ablations + self.figures
 
     @model_validator(mode="after")
     def _data_known(self) -> Scale:

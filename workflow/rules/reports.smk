@@ -9,12 +9,14 @@ import time
 
 from mamo.data.vqa_server import SCORES, read_scores
 
-FIGURES = [name for name, table in PLAN.tables.items() if table.ablation.kind == "figure"]
-TABLES = [name for name in PLAN.tables if name not in FIGURES]
+ABLATIONS = PLAN.tables | PLAN.others
+FIGURES = [name for name, table in ABLATIONS.items() if table.ablation.kind == "figure"]
+TABLES = [name for name in ABLATIONS if name not in FIGURES]
 DRAWN = [name for name, bound in PLAN.figures.items() if bound.figure.drawn]  # by trained models
 COLLECTED = [
     name for name, page in PAGES.items() if page.inputs and name not in DRAWN
 ]  # pages with values of their own
+WHOLE = [name for name in COLLECTED if PAGES[name].listed]
 
 NOTEBOOKS = [path.stem for path in sorted(Path("notebooks").glob("*.ipynb"))]
 
@@ -126,8 +128,8 @@ use rule page as ledger with:
 
 rule overview:
     input:
-        values=[values_of(name) for name in COLLECTED],
-        pages=[file for name in [*COLLECTED, *DRAWN] for file in published(name)],
+        values=[values_of(name) for name in WHOLE],
+        pages=[file for name in [*WHOLE, *DRAWN] for file in published(name)],
         stale=staleness("overview"),
     output:
         REPORTS / "README.md",
