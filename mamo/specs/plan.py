@@ -121,9 +121,8 @@ class Plan:
     @property
     def whole(self) -> set[str]:
         """Keys of the runs that the tables and figures need; those that only ``others`` need stay out."""
-        return self.closure(
-            key for bound in (*self.tables.values(), *self.figures.values()) for key in bound.inputs
-        )
+        inputs = [table.inputs for table in self.tables.values()] + [f.inputs for f in self.figures.values()]
+        return self.closure(key for keys in inputs for key in keys)
 
     def closure(self, keys: Iterable[str]) -> set[str]:
         """The runs named and all that they need."""

@@ -7,9 +7,9 @@ localrules:
 
 rule index:
     input:
-        values=[values_of(name) for name in COLLECTED],
+        values=[values_of(name) for name in WHOLE],
         maps=[maps_of(name) for name in PLAN.figures],
-        pages=[file for name in [*COLLECTED, *DRAWN] for file in published(name)],
+        pages=[file for name in [*WHOLE, *DRAWN] for file in published(name)],
         stale=staleness("index"),
     output:
         report(
