@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import test_data_captions as captions
 import test_data_nlvr2_refcoco as pairs
 import test_data_prepare as releases
 import test_data_vqa2 as questions
+from workflow_bench import Bench
 
 from mamo.cli.main import main
 from mamo.data import parts as module
@@ -197,3 +199,26 @@ def test_the_command_prepares_parts_and_puts_them_together(
     assert not (directory / "parts").exists()
     prepare("nlvr2", two_photos, tmp_path / "one", store_size=384)
     assert (directory / "manifest.json").read_bytes() == (tmp_path / "one/manifest.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_workflow_prepares_the_parts_and_puts_them_together(two_photos: Path, tmp_path: Path) -> None:
+    """Through Snakemake, where a first call fails: the next one goes on, and nothing is left to do in the end."""
+    bench = Bench.create(tmp_path / "project")
+    (bench.folder / "bin/mamo").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mamo.cli "$@"\n')
+    scales = bench.folder / "ablations/scales"
+    (scales / "small.yaml").write_text("extends: paper\nablations: [counted]\n")
+    table = "title: t\nquestion: q\nhypothesis: h\ncost: c\nkind: statistics\ndatasets: [nlvr2]\n"
+    (bench.folder / "ablations/counted.yaml").write_text(table)
+    config = ("--config", "scale=small", f"releases={two_photos}")
+    listed = (two_photos / "nlvr2/data/test1.json").rename(two_photos / "test1.json")
+    done = bench.snakemake(*config, "--", "counted")
+    assert done.returncode != 0 and "test1.json: no such file" in done.stdout
+    listed.rename(two_photos / "nlvr2/data/test1.json")
+    done = bench.snakemake(*config, "--", "counted")
+    assert done.returncode == 0, done.stdout
+    (record,) = bench.folder.glob("results/small/data/nlvr2-*/record.json")
+    assert not (record.parent / "parts").exists()
+    prepare("nlvr2", two_photos, tmp_path / "one", store_size=384)
+    assert (record.parent / "manifest.json").read_bytes() == (tmp_path / "one/manifest.json").read_bytes()
+    assert "Nothing to be done" in bench.snakemake(*config, "--", "counted").stdout

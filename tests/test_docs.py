@@ -16,12 +16,13 @@ import yaml
 from pydantic import BaseModel
 
 from mamo.cli.main import parser
+from mamo.data.datasets import DATASETS
 from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.plan import make_plan
 from mamo.specs.scale import Scale, read_scale
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 MADE = {"results", "logs", "node_modules", "build", "dist"}
 PAGES = sorted(
     path
@@ -61,8 +62,19 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in DOCS if path.name != "README.md" and f"({path.name})" not in index] == []
+    """The pages of data sets in the page on data, all others in the index."""
+    index = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("README.md", "data.md"))
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in DOCS]
+    assert [page for page in pages if page != "README.md" and f"({page})" not in index] == []
+
+
+def test_every_data_set_has_a_page_with_its_command() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCS if path.parent.name == "datasets")
+    for name in DATASETS:
+        assert re.search(rf"^# .*`{name}`", text, re.MULTILINE), name
+        assert re.search(rf"^mamo prepare --scale \w+ --releases FOLDER {name}$", text, re.MULTILINE), name
+    for word in ("where from", "terms", "used for"):
+        assert text.count(f"| {word} |") == len([path for path in DOCS if path.parent.name == "datasets"])
 
 
 @cache
@@ -179,7 +191,10 @@ def test_runs_and_tables_of_named_commands_are_planned() -> None:
             if command == "--help":
                 continue
             args = parser().parse_args([command, *words])
-            plan = plans[getattr(args, "scale", None) or "smoke"]
+            name = getattr(args, "scale", None) or "smoke"
+            if name == "mine":  # the scale that readers are shown how to write
+                continue
+            plan = plans[name]
             if command in kinds and args.run and args.run != "RUN":
                 plan.find(kinds[command], args.run)
             for table in getattr(args, "tables", ()):
@@ -199,6 +214,17 @@ def test_the_example_scale_and_ablation_are_valid(tmp_path: Path) -> None:
     plan = make_plan("mine", own, only=["words"])
     assert {run.spec["masking"]["text_ratio"] for run in plan.by_kind("pretrain")} == {0.25, 0.5}
     assert {run.spec["batch_size"] for run in plan.by_kind("pretrain")} == {32}
+
+
+@pytest.mark.parametrize("page", ["paper-scale.md", "own-data.md"])
+def test_the_example_scales_are_valid(tmp_path: Path, page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = [block for language, block in FENCE.findall(text) if language == "yaml"]
+    assert blocks
+    own = Path(shutil.copytree(ROOT / "ablations", tmp_path / "ablations"))
+    for block in blocks:
+        (own / "scales" / "mine.yaml").write_text(block, encoding="utf-8")
+        assert make_plan("mine", own, only=["table5"]).by_kind("pretrain")
 
 
 def test_quoted_messages_are_those_of_the_code() -> None:

@@ -34,10 +34,12 @@ rule prepare_part:
         runtime=240,
     params:
         number=lambda wildcards: f"{int(wildcards.part) + 1}/{int(wildcards.pieces)}",
+        # A cluster's job decodes with all cores that it asked for.
+        threads=lambda wildcards, threads, resources: resources.get("cpus_per_task", threads),
     message:
         "Preparing data: {wildcards.run}, part {params.number}"
     shell:
-        execute("prepare --part {params.number} --threads {threads}")
+        execute("prepare --part {params.number} --threads {params.threads}")
 
 
 rule prepare:
