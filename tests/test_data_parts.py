@@ -207,7 +207,7 @@ def test_a_workflow_prepares_the_parts_and_puts_them_together(two_photos: Path, 
     bench = Bench.create(tmp_path / "project")
     (bench.folder / "bin/mamo").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mamo.cli "$@"\n')
     scales = bench.folder / "ablations/scales"
-    (scales / "small.yaml").write_text("extends: paper\nablations: [counted]\n")
+    (scales / "small.yaml").write_text("extends: paper\nablations: [counted]\nfigures: []\n")
     table = "title: t\nquestion: q\nhypothesis: h\ncost: c\nkind: statistics\ndatasets: [nlvr2]\n"
     (bench.folder / "ablations/counted.yaml").write_text(table)
     config = ("--config", "scale=small", f"releases={two_photos}")
