@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args)
+    plan = options.planned(args, others=True)
     run = _find(plan, args.run)
     from mamo.published.export import export
     from mamo.training.run import RunError
