@@ -42,7 +42,7 @@ class FusionEncoder(nn.Module):
             PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout)
             for _ in range(spec.fusion_layers)
         )
-        initialise(self)
+        initialise(self, spec.width)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
 
@@ -79,4 +79,4 @@ class FusionEncoder(nn.Module):
 
     def resize(self, grid: int) -> None:
         """Take ``grid`` x ``grid`` patches from now on: positions are interpolated (section 4.2)."""
-        self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid))
+        self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())

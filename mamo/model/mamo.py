@@ -28,7 +28,7 @@ class Mamo(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(spec.temperature))
         self.itm_head = nn.Linear(spec.width, 2)
         for head in (self.vision_projection, self.text_projection, self.itm_head):
-            initialise(head)
+            initialise(head, spec.width)
 
     def encode_image(self, image_B3SS: Tensor, keep_BP: Tensor | None = None) -> Tensor:
         """Images -> (B, 1 + N, D); with the indices of visible patches, only those are encoded and the mask token stands

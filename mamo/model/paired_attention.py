@@ -38,7 +38,7 @@ class PairedAttention(nn.Module):
         self.join = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Dropout(dropout))
         self.pool = AttentionPool(width, dropout)
         self.classify = nn.Linear(2 * width, classes)
-        initialise(self)
+        initialise(self, width)
 
     def forward(
         self, left_BTD: Tensor, right_BTD: Tensor, left_mask_BT: Tensor, right_mask_BT: Tensor

@@ -38,7 +38,7 @@ class TextEncoder(nn.Module):
             PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout)
             for _ in range(spec.text_layers)
         )
-        initialise(self)
+        initialise(self, spec.width)
         with torch.no_grad():
             self.embedding.words.weight[0].zero_()
 

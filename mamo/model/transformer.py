@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+# Standard deviation of initial weights in BERT and ViT, and the width that it was chosen for.
+STD = 0.02
+BERT_WIDTH = 768
+
 
 class Attention(nn.Module):
     """Multi-head attention; self-attention unless a context is given.
@@ -165,10 +169,15 @@ def causal_bias(mask_BT: Tensor) -> Tensor:
     return padding_bias(mask_BT).expand(-1, 1, length, -1).masked_fill(later, -1e4)
 
 
-def initialise(module: nn.Module) -> None:
-    """BERT's and ViT's initialisation: truncated normal of standard deviation 0.02, zero biases."""
+def initialise(module: nn.Module, width: int) -> None:
+    """BERT's and ViT's initialisation: truncated normal of standard deviation 0.02, zero biases.
+
+    That number belongs to a width of 768. At another width, matrices take 0.02 * sqrt(768 / width), so that what a layer adds
+    to its input has the same share of it: with 0.02, a network of width 128 starts all but linear and learns far slower.
+    """
+    scaled = STD * (BERT_WIDTH / width) ** 0.5
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
-            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.trunc_normal_(part.weight, std=scaled if isinstance(part, nn.Linear) else STD)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)

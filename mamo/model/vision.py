@@ -24,7 +24,7 @@ class VisionEncoder(nn.Module):
             PreNormLayer(spec.width, spec.heads, spec.mlp_ratio) for _ in range(spec.vision_layers)
         )
         self.norm = nn.LayerNorm(spec.width, eps=1e-6)
-        initialise(self)
+        initialise(self, spec.width)
         nn.init.trunc_normal_(self.positions, std=0.02)
         nn.init.trunc_normal_(self.class_token, std=0.02)
 
@@ -32,16 +32,18 @@ class VisionEncoder(nn.Module):
         """Encode images, or only their visible patches.
 
         Args:
-            image_B3SS: normalised pixels.
+            image_B3SS: normalised pixels; at another size than the encoder's own, positions are interpolated for this call.
             keep_BP: indices of the visible patches; None: all.
 
         Returns:
             (B, 1 + P, D) post-norm features, the class token first.
         """
-        x = self.patch_embedding(image_B3SS).flatten(2).transpose(1, 2) + self.positions[:, 1:]
+        x = self.patch_embedding(image_B3SS)
+        positions = interpolate_positions(self.positions, x.shape[-1])
+        x = x.flatten(2).transpose(1, 2) + positions[:, 1:]
         if keep_BP is not None:
             x = x.gather(1, keep_BP[..., None].expand(-1, -1, x.shape[-1]))
-        class_token = (self.class_token + self.positions[:, :1]).expand(len(x), -1, -1)
+        class_token = (self.class_token + positions[:, :1]).expand(len(x), -1, -1)
         x = torch.cat([class_token.to(x.dtype), x], 1)
         for layer in self.layers:
             x = layer(x)
@@ -50,7 +52,7 @@ class VisionEncoder(nn.Module):
     def resize(self, image_size: int) -> None:
         """Take images of another size from now on: positions are interpolated (section 4.2)."""
         grid = image_size // self.patch_size
-        self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid))
+        self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())
         self.grid = grid
 
 
@@ -58,7 +60,7 @@ def interpolate_positions(positions_1TD: Tensor, grid: int) -> Tensor:
     """Bicubic resampling of learned positions, the class token's kept: (1, 1 + n*n, D) -> (1, 1 + grid*grid, D)."""
     old = round((positions_1TD.shape[1] - 1) ** 0.5)
     if old == grid:
-        return positions_1TD.clone()
+        return positions_1TD
     first, rest = positions_1TD[:, :1], positions_1TD[:, 1:]
     rest = rest.reshape(1, old, old, -1).permute(0, 3, 1, 2).float()
     rest = F.interpolate(rest, size=(grid, grid), mode="bicubic", align_corners=False)

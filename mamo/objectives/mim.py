@@ -23,7 +23,7 @@ class MimHead(nn.Module):
         self.norm = nn.LayerNorm(model.width, eps=1e-6) if spec.decoder_depth else nn.Identity()
         hidden = round(model.width * spec.hidden_ratio)
         self.mlp = nn.Sequential(nn.Linear(model.width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
-        initialise(self)
+        initialise(self, model.width)
 
     def forward(self, fused_BTD: Tensor, masked_BM: Tensor) -> Tensor:
         """Fused image tokens -> predictions at the masked patches, (B, M, outputs).

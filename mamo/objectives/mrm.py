@@ -13,7 +13,7 @@ from mamo.specs.pretrain import MrmSpec
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
-    initialise(mlp)
+    initialise(mlp, inputs)
     return mlp
 
 

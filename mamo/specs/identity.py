@@ -17,7 +17,7 @@ from typing import Any, Literal
 Kind = Literal["data", "weights", "pretrain", "finetune"]
 
 # Raise a kind's revision with every change of code that changes its numbers; the golden-number test fails until then.
-REVISIONS: dict[Kind, int] = {"data": 1, "weights": 1, "pretrain": 1, "finetune": 1}
+REVISIONS: dict[Kind, int] = {"data": 1, "weights": 2, "pretrain": 2, "finetune": 2}
 
 DIGEST_LENGTH = 10
 

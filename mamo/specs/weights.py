@@ -31,6 +31,9 @@ class VisionWeightsSpec(Spec):
         "vit_base_patch16_224.augreg_in1k", description="timm's name (ImageNet-trained ViT-B/16)"
     )
     training: TrainingSpec | None = None
+    image_sizes: tuple[int, ...] = Field(
+        (), description="naming: sides at which images are met in turn, in pixels; none: the model's own only"
+    )
 
 
 class TextWeightsSpec(Spec):

@@ -7,7 +7,7 @@ stronger supervision than ImageNet's labels, as every page of the embedded world
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,18 +126,25 @@ def naming_batches(
     seed: int,
     start: int,
     total: int,
+    image_sizes: Sequence[int] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Batches of random square windows and their labels for the steps from ``start``."""
+    """Batches of random square windows and their labels for the steps from ``start``.
+
+    Args:
+        image_sizes: sides of the input, taken in turn from step to step; none: the model's own.
+    """
+    sizes = image_sizes or (spec.image_size,)
     pictures: dict[int, Image.Image] = {}
     for step in range(start, total):
         rng = np.random.default_rng((seed, step))
+        size = sizes[step % len(sizes)]
         rows = []
         for index in batch_indices(seed, step, batch_size, len(scenes.scenes)):
             scene = scenes.scenes[index]
             if index not in pictures:
                 with Image.open(scene.path) as opened:
                     pictures[index] = opened.convert("RGB")
-            rows.append(_window(pictures[index], scene, spec, transform, scenes.kinds, rng))
+            rows.append(_window(pictures[index], scene, size, spec.patch_size, transform, scenes.kinds, rng))
         image, kinds, tints, present = (torch.stack(column) for column in zip(*rows, strict=True))
         yield {"image": image, "kinds": kinds, "tints": tints, "present": present, "seed": seed, "step": step}
 
@@ -145,20 +152,21 @@ def naming_batches(
 def _window(
     picture: Image.Image,
     scene: Scene,
-    spec: ModelSpec,
+    size: int,
+    patch_size: int,
     transform: TransformSpec,
     kinds: int,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A random window, resized to the model's input, with the labels of the object at each patch's centre."""
+    """A random window, resized to ``size`` x ``size``, with the labels of the object at each patch's centre."""
     side = min(picture.size)
     # Half of the windows are the whole picture, as the model mostly meets it.
     extent = side if rng.random() < 0.5 else side * rng.uniform(LEAST_WINDOW, 1.0)
     left, top = rng.uniform(0, picture.width - extent), rng.uniform(0, picture.height - extent)
     box = (left, top, left + extent, top + extent)
-    pixels = picture.resize((spec.image_size, spec.image_size), Image.Resampling.BILINEAR, box=box)
+    pixels = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     image = Normalise(transform)(pixels)
-    grid = spec.image_size // spec.patch_size
+    grid = size // patch_size
     centres = (np.arange(grid) + 0.5) * extent / grid
     x, y = np.meshgrid(left + centres, top + centres)
     kind_labels, tint_labels = np.zeros(grid * grid, dtype=np.int64), np.zeros(grid * grid, dtype=np.int64)

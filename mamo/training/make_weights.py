@@ -104,11 +104,11 @@ def _vision_naming(context: Context) -> Result:
     scenes = read_scenes(context.input(WORLD) / "release")
     torch.manual_seed(training.seed)
     task = NamingTask(spec, scenes.kinds, scenes.tints).to(pick_device())
-    transform = TransformSpec(size=spec.image_size)
+    transform, sizes = TransformSpec(size=spec.image_size), context.run.spec["image_sizes"]
 
     def batches(start: int) -> Any:
         return naming_batches(
-            scenes, spec, transform, training.batch_size, training.seed, start, training.steps
+            scenes, spec, transform, training.batch_size, training.seed, start, training.steps, sizes
         )
 
     trained = _stage(task, training, batches, context)
