@@ -12,7 +12,7 @@ from mamo.model.mamo import Mamo
 from mamo.model.pretrained import load_bert, load_vit, to_bert
 from mamo.model.target import make_target, update_target
 from mamo.model.text import TextEncoder
-from mamo.model.transformer import causal_bias
+from mamo.model.transformer import causal_bias, initialise
 from mamo.model.vision import VisionEncoder, interpolate_positions
 from mamo.specs.model import ModelSpec
 
@@ -23,6 +23,27 @@ def test_visible_only_encoding_equals_the_full_one_when_all_is_visible() -> None
     image = torch.randn(2, 3, 32, 32)
     everything = torch.arange(16).expand(2, 16)
     torch.testing.assert_close(encoder(image), encoder(image, everything))
+
+
+def test_an_image_of_another_size_is_encoded_as_by_a_resized_encoder() -> None:
+    torch.manual_seed(0)
+    encoder = VisionEncoder(tiny.model_spec()).eval()
+    image = torch.randn(2, 3, 48, 48)
+    at_once = encoder(image)
+    assert at_once.shape == (2, 1 + 36, 32)
+    encoder.resize(48)
+    torch.testing.assert_close(at_once, encoder(image))
+
+
+@pytest.mark.parametrize("width", [128, 768, 3072])
+def test_initial_weights_give_outputs_of_the_same_size_at_any_width(width: int) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(width, 512)
+    initialise(layer, width)
+    outputs = layer(torch.randn(256, width))
+    assert outputs.std().item() == pytest.approx(
+        0.02 * 768**0.5, rel=0.03
+    )  # what BERT-base and ViT-B start with
 
 
 def test_removed_patches_cannot_be_seen() -> None:
