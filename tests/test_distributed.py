@@ -35,7 +35,7 @@ def two(folder: Path) -> dict[str, Any]:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=180,
+        timeout=540,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(folder / "result.pt", weights_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -12,7 +14,7 @@ from mamo.model.mamo import Mamo
 from mamo.model.pretrained import load_bert, load_vit, to_bert
 from mamo.model.target import make_target, update_target
 from mamo.model.text import TextEncoder
-from mamo.model.transformer import causal_bias, initialise
+from mamo.model.transformer import Attention, causal_bias, initialise
 from mamo.model.vision import VisionEncoder, interpolate_positions
 from mamo.specs.model import ModelSpec
 
@@ -193,3 +195,88 @@ def test_parameter_counts_at_paper_scale() -> None:
         2 * 768 + 2,
     )
     assert bert + pooler + transform + decoder_bias + next_sentence == 110_106_428
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_fused_kernel_of_gpus_gives_what_plain_products_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype
+) -> None:
+    """The branch that CUDA takes, on a CPU: padding hidden, keys and values from elsewhere, gradients too."""
+    words = tiny.tokenizer(tmp_path)
+    network, batch = tiny.network(words, seed=2), tiny.batch(words)
+    weights = torch.randn(8, 3, 32, generator=torch.Generator().manual_seed(1))
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            visual = network.encode_image(batch["image"])
+            text = network.encode_text(batch["ids"], batch["mask"])
+            x, bias = network.fusion.before_last(visual, text, batch["mask"])
+            out = network.fusion.last(x[:, :3], x, bias)
+        (out.float() * weights).sum().backward()
+        gradient = network.text.layers[0].attention.key.weight.grad
+        assert gradient is not None
+        return out.float(), gradient.clone()
+
+    plain = run()
+    used: list[bool] = []
+    monkeypatch.setattr(Attention, "_fuses", lambda self, x: used.append(True) or True)
+    fused = run()
+    assert len(used) == 2 + 2 + 2  # layers of image, text and fusion encoder
+    loose = 0.03 if precision == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(fused[0], plain[0], rtol=loose, atol=loose)
+    similar = torch.cosine_similarity(fused[1].flatten(), plain[1].flatten(), 0)
+    assert similar > 1 - loose
+
+
+def test_shapes_at_the_papers_sizes() -> None:
+    """On the meta device: 224 pixels in pre-training, 75 % of the patches removed; 384 in fine-tuning; VQA's decoder."""
+    from mamo.model.decoder import AnswerDecoder, context_of, pack
+
+    spec = ModelSpec()
+    with torch.device("meta"):
+        network = Mamo(spec, 30_522)
+        ids, mask = torch.zeros(2, 40, dtype=torch.long), torch.ones(2, 40, dtype=torch.long)
+        keep = torch.zeros(2, 49, dtype=torch.long)
+        assert network.vision(torch.zeros(2, 3, 224, 224), keep).shape == (2, 50, 768)
+        assert network.encode_image(torch.zeros(2, 3, 224, 224), keep).shape == (2, 197, 768)
+        network.resize(384)
+        visual, text = network.encode_image(torch.zeros(2, 3, 384, 384)), network.encode_text(ids, mask)
+        assert visual.shape == (2, 577, 768) and network.project_image(visual).shape == (2, 256)
+        fused = network.fuse(visual, text, mask)
+        assert fused.image.shape == (2, 577, 768) and fused.text.shape == (2, 40, 768)
+        decoder = AnswerDecoder(network, 6, 101)
+        context = context_of(fused, mask)
+        assert context.states.shape == (2, 617, 768)
+        nothing = torch.zeros(2, 0, 1, dtype=torch.long)
+        assert decoder.states(pack(nothing, nothing, 101), context).shape == (2, 1, 768)
+
+
+@pytest.mark.parametrize(
+    ("role", "module", "wanted"),
+    [
+        ("vision", "timm", ("model.safetensors", "weights.vision.name")),
+        (
+            "text",
+            "transformers",
+            ("config.json, model.safetensors, vocab.txt and tokenizer.json", "weights.text.name"),
+        ),
+    ],
+)
+def test_weights_that_cannot_be_had_name_the_files_to_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, module: str, wanted: tuple[str, str]
+) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import execute
+    from mamo.training.run import RunError
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("we are offline")
+
+    there = SimpleNamespace(from_pretrained=offline)
+    stand_in = SimpleNamespace(create_model=offline, AutoModelForMaskedLM=there, AutoTokenizer=there)
+    monkeypatch.setitem(sys.modules, module, stand_in)
+    plan = make_plan("paper", Path(__file__).parents[1] / "ablations")
+    with pytest.raises(RunError) as caught:
+        execute(plan, plan.find("weights", role), tmp_path)
+    assert "we are offline" in str(caught.value) and all(word in str(caught.value) for word in wanted)

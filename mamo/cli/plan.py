@@ -75,10 +75,12 @@ def _cost(plan: Plan, args: argparse.Namespace) -> None:
         raise SpecError(f"--gpu {name}: there are {', '.join(GPUS)}")
     if not 0 < args.mfu <= 1 or args.gpus < 1 or args.data_cores < 1:
         raise SpecError("--mfu is a share above 0 and up to 1; --gpus and --data-cores are at least 1")
+    costs = Costs(plan, options.results_of(args))
     print()
-    for line in lines(
-        plan, Costs(plan, options.results_of(args)), Hardware(name, args.gpus, args.mfu, args.data_cores)
-    ):
+    if costs.unknown:
+        print(f"What it costs is known once these data are prepared: {' '.join(costs.unknown)}")
+        return
+    for line in lines(plan, costs, Hardware(name, args.gpus, args.mfu, args.data_cores)):
         print(line)
 
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from mamo.cost import parameters
 from mamo.cost.flops import Network, linear, pretraining_pair
-from mamo.cost.sizes import Sizes, sizes_of
+from mamo.cost.sizes import PUBLISHED, Sizes, is_prepared, sizes_of
 from mamo.specs.finetune import (
     FinetuneSpec,
     GroundingSpec,
@@ -135,9 +135,15 @@ class Costs:
 
     @property
     def unprepared(self) -> list[str]:
-        """Data sets whose sizes are the published ones, since they are not prepared."""
+        """Data sets whose sizes are not read from prepared data."""
         runs = [run for run in self._plan.by_kind("data") if "dataset" in run.spec]
-        return [run.spec["dataset"] for run in runs if not sizes_of(run, self._results).prepared]
+        return [run.spec["dataset"] for run in runs if not is_prepared(run, self._results)]
+
+    @property
+    def unknown(self) -> list[str]:
+        """Data sets of which nothing is known until they are prepared: generated ones, and those that nobody publishes."""
+        published = PUBLISHED if self._plan.scale.data.source == "release" else ()
+        return [name for name in self.unprepared if name not in published]
 
     def total(self, keys: Iterable[str]) -> Cost:
         """The sum of some runs' costs; what they hold while they go on is the most that one of them holds."""
@@ -264,6 +270,8 @@ def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str,
         test = sum(answered(data.records[s], data.shown[s]) for s in ("test", "val") if s in data.records)
         validated = answered(VALIDATION_QUESTIONS, VALIDATION_QUESTIONS / 5)
         return 3 * example - network.patch_embedding, {"val": validated, "test": test}
+    if not isinstance(spec, Nlvr2Spec):
+        return 0.0, {"val": 0.0, "test": 0.0}  # a job that only looks at what others have trained
     judged = network.text(words) + 2 * network.fusion(words) + network.paired_attention(words)
     statement = 2 * network.vision() + judged
 

@@ -21,14 +21,12 @@ class Sizes:
         records: split -> captions, questions, statements or expressions.
         shown: split -> images that its records show.
         bytes: on disk.
-        prepared: whether the counts were read from the prepared data.
     """
 
     images: int
     records: Mapping[str, int]
     shown: Mapping[str, int]
     bytes: int
-    prepared: bool = False
 
 
 def _published(images: int, records: Mapping[str, int], shown: Mapping[str, int]) -> Sizes:
@@ -73,6 +71,11 @@ PUBLISHED = {
 }
 
 
+def is_prepared(run: Run, results: Path) -> bool:
+    """Whether a data run's sizes can be read from it."""
+    return (run.directory(results) / "manifest.json").is_file()
+
+
 def sizes_of(run: Run, results: Path) -> Sizes:
     """A data run's sizes.
 
@@ -82,8 +85,8 @@ def sizes_of(run: Run, results: Path) -> Sizes:
     Raises:
         KeyError: nothing is published of this data set, and it is not prepared.
     """
-    manifest = run.directory(results) / "manifest.json"
-    if manifest.is_file():
+    if is_prepared(run, results):
+        manifest = run.directory(results) / "manifest.json"
         found = json.loads(manifest.read_text(encoding="utf-8"))
         splits = found["splits"]
         return Sizes(
@@ -91,6 +94,5 @@ def sizes_of(run: Run, results: Path) -> Sizes:
             {split: counts["records"] for split, counts in splits.items()},
             {split: counts["images"] for split, counts in splits.items()},
             sum(entry["bytes"] for entry in found["files"]),
-            prepared=True,
         )
     return PUBLISHED[run.spec["dataset"]]

@@ -37,6 +37,10 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self.probabilities = nn.Identity()
 
+    def _fuses(self, x_BTD: Tensor) -> bool:
+        """Whether one kernel does it all; a hook on the probabilities needs them to exist."""
+        return x_BTD.is_cuda and not self.probabilities._forward_hooks
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
@@ -60,7 +64,7 @@ class Attention(nn.Module):
                 self._split(self.value(source)),
             )
         dropout = self.dropout if self.training else 0.0
-        if x_BTD.is_cuda and not self.probabilities._forward_hooks:
+        if self._fuses(x_BTD):
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
         else:
             scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)

@@ -127,7 +127,8 @@ def train(
                 raise Interrupted
     task.eval()
     seconds = time.monotonic() - began
-    if course.checkpoints and outcome.status == "converged" and seconds > course.checkpoint_seconds:
+    long = _any_rank(seconds > course.checkpoint_seconds, device)
+    if course.checkpoints and outcome.status == "converged" and long:
         # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
         _save(course.checkpoints, task, optimiser, finished, curve, course)
     return Trained(outcome, curve, seconds, finished, (finished - start) / seconds)
@@ -183,6 +184,15 @@ def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str,
     dist.all_reduce(shared)
     *values, stops, saves = shared.tolist()
     return dict(zip(parts, values, strict=True)), stops > 0, saves > 0
+
+
+def _any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether a flag is set on any rank; all call it together."""
+    if not is_distributed():
+        return flag
+    found = torch.tensor([flag], dtype=torch.int32, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found.item())
 
 
 def _save(
