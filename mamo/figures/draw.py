@@ -65,6 +65,9 @@ def _save_svg(figure: Any, file: Path) -> None:
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
     text = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, buffer.getvalue())
+    # The layout's solver differs in last digits from time to time, and matplotlib's names of clips with it.
+    for i, name in enumerate(re.findall(r'<clipPath id="(p[0-9a-f]+)"', text)):
+        text = text.replace(name, f"clip{i}")
     file.write_text(text, encoding="utf-8")
 
 
