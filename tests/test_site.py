@@ -1,4 +1,4 @@
-"""The page with everything, driven in headless Chromium: it asks for nothing, hides nothing, and obeys hand, keys and finger."""
+"""The page with everything, driven in headless Chromium: it asks for nothing and obeys hand, keys and finger."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ def hottest(browser: Any, model: int) -> tuple[int, int]:
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         let best = [-1, 0];
         for (let i = 0; i < n * n; i++) {
-          const x = Math.floor((i % n + 0.5) * side), y = Math.floor((Math.floor(i / n) + 0.5) * side), p = 4 * (y * canvas.width + x);
+          const x = Math.floor((i % n + 0.5) * side), y = Math.floor((Math.floor(i / n) + 0.5) * side);
+          const p = 4 * (y * canvas.width + x);
           const light = data[p] + data[p + 1] + data[p + 2];
           if (light > best[0]) best = [light, i];
         }

@@ -27,13 +27,11 @@ def draw_figure(values: Values, title: str, files: Sequence[Path]) -> None:
     """Draw what ``compute_figure`` found, and save it once per file, in the format that its suffix names."""
     import matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     # Ids in an SVG are random unless salted: the same values then give the same file.
-    plt.rcParams.update({"svg.hashsalt": str(values["figure"]), "font.size": 8, "svg.image_inline": True})
-    figure = _LAYOUTS[values["method"]](values)
-    figure.suptitle(title, fontsize=10)
+    matplotlib.rcParams.update(
+        {"svg.hashsalt": str(values["figure"]), "font.size": 8, "svg.image_inline": True}
+    )
+    figure = drawing(values, title)
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".png":
@@ -42,7 +40,13 @@ def draw_figure(values: Values, title: str, files: Sequence[Path]) -> None:
             _save_svg(figure, file)
         else:
             figure.savefig(file, dpi=_DPI)
-    plt.close(figure)
+
+
+def drawing(values: Values, title: str) -> Any:
+    """What ``compute_figure`` found, as a matplotlib figure."""
+    figure = _LAYOUTS[values["method"]](values)
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def _save_png(figure: Any, file: Path) -> None:
