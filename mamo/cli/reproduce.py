@@ -16,14 +16,15 @@ from typing import Any
 
 from mamo.cli import options, warm
 from mamo.cli.plan import KINDS
-from mamo.cli.progress import Progress, duration
-from mamo.cli.status import log_of, state_of
+from mamo.cli.progress import Progress
+from mamo.cli.status import fresh, last_step, log_of, state_of
 from mamo.figures.pages import FOLDER as FIGURES
 from mamo.reporting.notebooks import unexecuted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.training.watching import duration
 
 POLL_SECONDS = 1.0
 TAIL = 20
@@ -126,6 +127,10 @@ def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: lis
                         progress.done(run, state_of(run, results, logs))
                     if ended:
                         break
+                    found = {
+                        run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)
+                    }
+                    progress.running({key: step for key, step in found.items() if step is not None})
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             process.wait()  # Snakemake had the same interrupt and ends its jobs
@@ -167,9 +172,7 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
 
 def _failed(waiting: list[Run], log: Path, logs: Path, began: float, took: str) -> None:
     """Say which jobs failed, and show the end of the first one's log."""
-    begun = [
-        run for run in waiting if log_of(run, logs).is_file() and log_of(run, logs).stat().st_mtime >= began
-    ]
+    begun = [run for run in waiting if fresh(run, logs, began)]
     print(f"\nFailed after {took}; {len(waiting)} runs are not done.", file=sys.stderr)
     for run in begun:
         print(f"  failed: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)
