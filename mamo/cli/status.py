@@ -24,7 +24,8 @@ def add(commands: Any) -> None:
         "status",
         help="show which runs are done, diverged, running, failed or to do",
         description="Count the runs of a scale by how they ended, and say where those stand that are being made. Failed: a job "
-        "has begun, left no record and does not run any more, because of an error or because it was stopped; its log says which.",
+        "has begun, left no record and does not run any more, because of an error or because it was stopped; its log says "
+        "which.",
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="only the runs of these tables")
     parser.add_argument("--runs", action="store_true", help="list every run")
