@@ -46,11 +46,12 @@ reproduce: venv ## Make the tables and figures of a SCALE
 test: venv lint ## Lint, check types, run every test
 	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest
 
-lint: venv ## Ruff, mypy and snakefmt, changing nothing
+lint: venv ## Ruff, mypy and snakefmt, and notebooks without outputs; changes nothing
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check $(SNAKEFILES)
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 format: venv ## Lay out the code and mend what ruff can
 	$(BIN)/ruff check --fix $(CODE)

@@ -66,6 +66,38 @@ def test_stored_weights_give_the_recorded_metrics_again(checkout: Path) -> None:
     assert measured == {name: recorded[name] for name in measured}
 
 
+def test_figures_from_that_tables_models_with_examples_of_ones_own_choice(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mamo.cli.main import main
+    from mamo.figures.maps import compute_figure
+
+    monkeypatch.chdir(checkout)
+    plan, results = make_plan("smoke", ROOT / "ablations"), checkout / "results" / "smoke"
+    shown = {
+        name: compute_figure(plan, name, results) for name in ("figure1", "figure4", "figure5", "figure7")
+    }
+    assert compute_figure(plan, "figure4", results) == shown["figure4"], (
+        "the same models draw the same figure"
+    )
+    for name, values in shown.items():
+        for example in values["examples"]:
+            assert set(example["models"]) == {model.key for model in plan.figures[name].figure.models}
+    words = shown["figure1"]["examples"][0]
+    assert all(len(own["maps"]) == len(words["words"]) for own in words["models"].values())
+    assert words["models"]["mamo"]["maps"] != words["models"]["albef_style"]["maps"]
+    for example in shown["figure5"]["examples"]:
+        assert len(example["models"]["mamo"]["values"]) == len(example["words"]) and example["patches"]
+    assert all(example["box"] for example in shown["figure7"]["examples"])
+    key = shown["figure4"]["examples"][-1]["image"]
+    chosen = ["--scale", "smoke", "--image", key, "--text", "a red cat", "--collect", "mine.json"]
+    assert main(["figure", "figure4", *chosen]) == 0
+    (mine,) = json.loads((checkout / "mine.json").read_text())["examples"]
+    assert (mine["image"], mine["words"]) == (key, ["a", "red", "cat"]) and mine["masked"] in (1, 2)
+    assert main(["figure", "figure8", "--scale", "smoke", "--out", "no.png"]) == 1
+    assert "first run `mamo finetune --scale smoke vqa-mamo-" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_documented_way_to_an_ablation_leads_to_its_section(checkout: Path) -> None:
     """docs/ablations.md to the letter: its file under its name, then its commands in their order."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from mamo.cli.status import Step
 from mamo.specs.identity import Run
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+from mamo.training.watching import duration
 
 
 class Progress:
@@ -22,6 +19,7 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total, self.count, self.began = total, 0, time.monotonic()
         self._bar: Any = None
+        self._running: dict[str, Any] = {}
 
     def __enter__(self) -> Progress:
         if sys.stdout.isatty() and self.total:
@@ -44,6 +42,22 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def running(self, steps: Mapping[str, Step]) -> None:
+        """Show where the runs stand that are being made, a bar each; on a terminal only.
+
+        Args:
+            steps: run key -> the last step that its log tells of.
+        """
+        if self._bar is None:
+            return
+        for key in [key for key in self._running if key not in steps]:
+            self._bar.remove_task(self._running.pop(key))
+        for key, step in steps.items():
+            if key not in self._running:
+                self._running[key] = self._bar.add_task(key, total=step.total)
+            text = f"{key}  {step.left} left  {step.parts}"
+            self._bar.update(self._running[key], completed=step.finished, total=step.total, description=text)
 
     def done(self, run: Run, outcome: str) -> None:
         """One more run has ended."""

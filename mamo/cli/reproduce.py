@@ -16,13 +16,15 @@ from typing import Any
 
 from mamo.cli import options, warm
 from mamo.cli.plan import KINDS
-from mamo.cli.progress import Progress, duration
-from mamo.cli.status import log_of, state_of
+from mamo.cli.progress import Progress
+from mamo.cli.status import fresh, last_step, log_of, state_of
 from mamo.figures.pages import FOLDER as FIGURES
+from mamo.reporting.notebooks import unexecuted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.training.watching import duration
 
 POLL_SECONDS = 1.0
 TAIL = 20
@@ -67,8 +69,9 @@ def _command(args: argparse.Namespace) -> int:
     runs = [run for key, run in plan.runs.items() if key in needed]
     open_runs = [run for run in runs if not run.record(results).is_file()]
     open_pages = [page for page in wanted if not _published(page, results, reports)]
-    _announce(plan, runs, open_runs, open_pages)
-    if not (open_runs or open_pages):
+    waiting = [] if args.tables else unexecuted(plan, reports)
+    _announce(plan, runs, open_runs, open_pages, waiting)
+    if not (open_runs or open_pages or waiting):
         print(f"Nothing to do: everything is made. See {_landing(wanted, reports)}")
         return 0
     if args.dry_run:
@@ -89,7 +92,9 @@ def _landing(wanted: list[Page], reports: Path) -> str:
     return " ".join(str(reports / page.files[0]) for page in whole or wanted)
 
 
-def _announce(plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: list[Page]) -> None:
+def _announce(
+    plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: list[Page], notebooks: list[str]
+) -> None:
     print(f"Scale {plan.scale.name}: {plan.scale.title}")
     if plan.scale.caveat:
         print(" ".join(plan.scale.caveat.split()))
@@ -98,7 +103,10 @@ def _announce(plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: lis
     for kind in KINDS:
         if total[kind]:
             print(f"  {kind:9} {todo[kind]:4} to do, {total[kind] - todo[kind]:4} done")
-    print(f"  {'pages':9} {len(open_pages):4} to do\n")
+    print(f"  {'pages':9} {len(open_pages):4} to do")
+    if notebooks:
+        print(f"  {'notebooks':9} {len(notebooks):4} to do")
+    print()
 
 
 def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: list[Page]) -> int:
@@ -119,6 +127,10 @@ def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: lis
                         progress.done(run, state_of(run, results, logs))
                     if ended:
                         break
+                    found = {
+                        run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)
+                    }
+                    progress.running({key: step for key, step in found.items() if step is not None})
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             process.wait()  # Snakemake had the same interrupt and ends its jobs
@@ -160,9 +172,7 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
 
 def _failed(waiting: list[Run], log: Path, logs: Path, began: float, took: str) -> None:
     """Say which jobs failed, and show the end of the first one's log."""
-    begun = [
-        run for run in waiting if log_of(run, logs).is_file() and log_of(run, logs).stat().st_mtime >= began
-    ]
+    begun = [run for run in waiting if fresh(run, logs, began)]
     print(f"\nFailed after {took}; {len(waiting)} runs are not done.", file=sys.stderr)
     for run in begun:
         print(f"  failed: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mamo.cli import options
 from mamo.cli.plan import KINDS
 from mamo.specs.identity import Run
 
+_STEP = re.compile(r"^step (\d+)/(\d+)  ([\d:]+) left  (.*)$", re.MULTILINE)
+_TAIL = 4096  # bytes at the end of a log that are read
 STATES = ("converged", "diverged", "skipped", "running", "failed", "to do")
 
 
@@ -20,8 +23,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "status",
         help="show which runs are done, diverged, running, failed or to do",
-        description="Count the runs of a scale by how they ended. Failed: a job has begun, left no record and does not run "
-        "any more, because of an error or because it was stopped; its log says which.",
+        description="Count the runs of a scale by how they ended, and say where those stand that are being made. Failed: a job "
+        "has begun, left no record and does not run any more, because of an error or because it was stopped; its log says "
+        "which.",
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="only the runs of these tables")
     parser.add_argument("--runs", action="store_true", help="list every run")
@@ -43,14 +47,47 @@ def _command(args: argparse.Namespace) -> int:
         for key, state in states.items():
             print(f"{state:12}{key}")
     for key, state in states.items():
-        if state == "failed":
-            print(f"\nfailed: {key}\n  log: {log_of(plan.runs[key], logs)}")
+        if state in ("running", "failed"):
+            log = log_of(plan.runs[key], logs)
+            step = last_step(log) if state == "running" else None
+            print(f"\n{state}: {key}" + (f"\n  {step}" if step else "") + f"\n  log: {log}")
+    if "running" in states.values():
+        print(f"\nCurves: tensorboard --logdir {results}")
     return 0
+
+
+class Step(NamedTuple):
+    """Where a training run stands."""
+
+    finished: int
+    total: int
+    left: str
+    parts: str
+
+    def __str__(self) -> str:
+        return f"step {self.finished}/{self.total}, {self.left} left, {self.parts}"
+
+
+def last_step(log: Path) -> Step | None:
+    """The last step that a run's log tells of (see :class:`mamo.training.watching.Watching`)."""
+    if not log.is_file():
+        return None
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        text = file.read().decode("utf-8", errors="replace")
+    found = _STEP.findall(text)
+    return Step(int(found[-1][0]), int(found[-1][1]), found[-1][2], found[-1][3]) if found else None
 
 
 def log_of(run: Run, logs: Path) -> Path:
     """Where the workflow writes a run's log, below one scale's logs."""
     return logs / run.kind / f"{run.id}.log"
+
+
+def fresh(run: Run, logs: Path, since: float) -> bool:
+    """Whether a run's log was written to after a moment (seconds since the epoch)."""
+    log = log_of(run, logs)
+    return log.is_file() and log.stat().st_mtime >= since
 
 
 def state_of(run: Run, results: Path, logs: Path) -> str:

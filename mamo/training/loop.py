@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from mamo.training.distributed import average_gradients, random_states, set_rand
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import Outcome, Watch
+from mamo.training.watching import Watching
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Course:
         warmup: steps of linear warm-up.
         validate: called with the number of finished steps at each of ``validate_at``.
         checkpoint_seconds: time between checkpoints.
+        events: the folder of TensorBoard's event files; None: none are written.
         micro_batch: pairs of this rank that go through the network at once; None: all.
         compiled: compile the transformer layers.
         activation_checkpointing: keep no activations inside the transformer layers.
@@ -46,6 +49,7 @@ class Course:
     collapse: CollapseSpec | None = None
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = 300.0
+    events: Path | None = None
     micro_batch: int | None = None
     compiled: bool = False
     activation_checkpointing: bool = False
@@ -90,11 +94,12 @@ def train(
     # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
     model = task if course.micro_batch else wrap(task)
     watch, stop = Watch(course.collapse), StopSignals()
-    began = saved = shown = time.monotonic()
+    watching = Watching(course.total, start, course.events, rank() == 0)
+    began = saved = time.monotonic()
     outcome = Outcome("converged")
     task.train()
     finished = start
-    with stop:
+    with stop, watching:
         for step, batch in enumerate(batches(start) if start < course.total else (), start):
             parts = _step(model, task, optimiser, _to(batch, device), step, course, device)
             finished = step + 1
@@ -103,25 +108,17 @@ def train(
             ended = watch.see(step, values)
             if ended or step % max(1, course.total // 200) == 0 or step == course.total - 1:
                 curve.append({"step": step, **values})
+                watching.log(step, values)
             if ended:
                 outcome = ended
                 break
-            now = time.monotonic()
-            if now - shown > 10 and rank() == 0:
-                shown = now
-                left = (now - began) / (step + 1 - start) * (course.total - step - 1)
-                shown_parts = " ".join(f"{name} {value:.3f}" for name, value in values.items())
-                print(
-                    f"step {step + 1}/{course.total}  {left:.0f} s left  {shown_parts}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            watching.step(step + 1, values)
             if course.validate is not None and step + 1 in course.validate_at:
                 task.eval()
                 course.validate(step + 1)
                 task.train()
             if course.checkpoints and (asked or due):
-                saved = now
+                saved = time.monotonic()
                 _save(course.checkpoints, task, optimiser, step + 1, curve, course)
             if asked and step + 1 < course.total:
                 raise Interrupted

@@ -24,6 +24,7 @@ from mamo.training.make_pretraining import save_curve, training_batches, trainin
 from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, write_text
 from mamo.training.save import WEIGHTS, load_network, save_network_config, save_tensors
+from mamo.training.watching import EVENTS
 
 
 def make_finetuning(context: Context) -> Result:
@@ -100,6 +101,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
         optimiser=spec.optimiser,
         precision=spec.precision,
         checkpoints=Checkpoints(context.directory / "checkpoints"),
+        events=context.directory / EVENTS,
         validate=best.validate if rounds > 1 else None,
         validate_at=frozenset(round(total * (i + 1) / rounds) for i in range(rounds)),
         extra_state=best.state,

@@ -25,6 +25,7 @@ from mamo.training.distributed import process_group
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.run import Context, Result, write_text
 from mamo.training.save import WEIGHTS, new_network, save_network_config, save_tensors
+from mamo.training.watching import EVENTS
 
 
 def make_pretraining(context: Context) -> Result:
@@ -50,6 +51,7 @@ def _pretrain(context: Context) -> Result:
         precision=spec.precision,
         collapse=spec.collapse,
         checkpoints=Checkpoints(context.directory / "checkpoints"),
+        events=context.directory / EVENTS,
         **context.options.of_training(),
     )
 

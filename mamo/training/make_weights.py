@@ -24,6 +24,7 @@ from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, RunError, write_text
 from mamo.training.save import save_tensors
+from mamo.training.watching import EVENTS
 
 
 def make_weights(context: Context) -> Result:
@@ -51,6 +52,7 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
         optimiser=optimiser,
         precision="bf16",
         checkpoints=Checkpoints(context.directory / "checkpoints"),
+        events=context.directory / EVENTS,
     )
     torch.manual_seed(training.seed)
     trained = train(task, batches, course, pick_device())

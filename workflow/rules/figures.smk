@@ -1,7 +1,5 @@
 # Figures that trained models draw (ablations/figures): maps from the runs' weights, then drawings.
 
-from mamo.figures.pages import maps_path
-
 
 def maps_of(name):
     """The digest-bearing maps of a figure."""

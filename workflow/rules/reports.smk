@@ -8,6 +8,8 @@
 import time
 
 from mamo.data.vqa_server import SCORES, read_scores
+from mamo.figures.pages import maps_path
+from mamo.reporting.notebooks import notebooks_of
 
 ABLATIONS = PLAN.tables | PLAN.others
 FIGURES = [name for name, table in ABLATIONS.items() if table.ablation.kind == "figure"]
@@ -17,8 +19,19 @@ COLLECTED = [
     name for name, page in PAGES.items() if page.inputs and name not in DRAWN
 ]  # pages with values of their own
 WHOLE = [name for name in COLLECTED if PAGES[name].listed]
+NOTEBOOKS = list(notebooks_of(PLAN))
 
-NOTEBOOKS = [path.stem for path in sorted(Path("notebooks").glob("*.ipynb"))]
+
+# What Snakemake's own report (snakemake --report) says of a page.
+SHOWN = {"labels": {"name": "{name}"}, "caption": "../report/page.rst"}
+
+
+def about(wildcards):
+    """Title and question of a page."""
+    if wildcards.name not in ABLATIONS:
+        return "The paper's claims, with the verdicts of these results."
+    ablation = ABLATIONS[wildcards.name].ablation
+    return f"{ablation.title}. {' '.join(ablation.question.split())}"
 
 
 def values_of(name):
@@ -89,7 +102,7 @@ rule page:
         stale=lambda wildcards: staleness(wildcards.name),
     output:
         REPORTS / "{name}.md",
-        REPORTS / "{name}.csv",
+        report(REPORTS / "{name}.csv", **SHOWN, category="Tables"),
         REPORTS / "{name}.tex",
     log:
         LOGS / "tables/{name}.log",
@@ -101,6 +114,8 @@ rule page:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        about=about,
     message:
         "Publishing {wildcards.name}"
     shell:
@@ -112,7 +127,7 @@ use rule page as figure with:
         REPORTS / "{name}.md",
         REPORTS / "{name}.csv",
         REPORTS / "{name}.tex",
-        REPORTS / "{name}.png",
+        report(REPORTS / "{name}.png", **SHOWN, category="Figures", subcategory="Curves"),
         REPORTS / "{name}.svg",
     wildcard_constraints:
         name=any_of(FIGURES),
@@ -121,7 +136,7 @@ use rule page as figure with:
 use rule page as ledger with:
     output:
         REPORTS / "{name}.md",
-        REPORTS / "{name}.csv",
+        report(REPORTS / "{name}.csv", **SHOWN, category="Claims"),
     wildcard_constraints:
         name="claims",
 
@@ -153,8 +168,14 @@ rule notebook:
     input:
         notebook="notebooks/{notebook}.ipynb",
         results=REPORTS / "results.csv",
+        maps=[maps_path(PLAN, name, RESULTS) for name in PLAN.figures],
     output:
-        REPORTS / "notebooks/{notebook}.html",
+        report(
+            REPORTS / "notebooks/{notebook}.html",
+            category="Notebooks",
+            labels={"notebook": "{notebook}"},
+            caption="../report/notebook.rst",
+        ),
     log:
         notebook=RESULTS / "notebooks/{notebook}.ipynb",
         text=LOGS / "notebooks/{notebook}.log",
@@ -169,12 +190,14 @@ rule notebook:
     params:
         scale=SCALE,
         reports=config["reports"],
+        results=config["results"],
         folder=REPORTS / "notebooks",
     message:
         "Notebook {wildcards.notebook}"
     # Its page shall ask no other host for scripts, so MathJax and RequireJS are left out.
     shell:
-        "(papermill {input.notebook} {log.notebook} -p scale {params.scale:q} -p reports {params.reports:q} --no-progress-bar"
+        "(papermill {input.notebook} {log.notebook} -p scale {params.scale:q} -p reports {params.reports:q}"
+        " -p results {params.results:q} --no-progress-bar"
         " && jupyter nbconvert --to html --no-input --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
         " --output-dir {params.folder:q} {log.notebook}) > {log.text} 2>&1"
 

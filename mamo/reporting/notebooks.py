@@ -1,0 +1,30 @@
+"""The notebooks of a plan: those whose tables and figures it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mamo.specs.plan import Plan
+
+FOLDER = Path("notebooks")
+
+
+def notebooks_of(plan: Plan, folder: Path = FOLDER) -> dict[str, Path]:
+    """Name -> file of every notebook whose metadata (``mamo.needs``) ask for nothing that the plan lacks."""
+    found = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        needs = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("mamo", {}).get("needs", [])
+        if all(name in plan.tables or name in plan.figures for name in needs):
+            found[path.stem] = path
+    return found
+
+
+def unexecuted(plan: Plan, reports: Path, folder: Path = FOLDER) -> list[str]:
+    """The notebooks whose exported page below ``reports`` is missing or older than they are."""
+    return [
+        name
+        for name, path in notebooks_of(plan, folder).items()
+        if not (page := reports / "notebooks" / f"{name}.html").is_file()
+        or page.stat().st_mtime < path.stat().st_mtime
+    ]
