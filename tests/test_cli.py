@@ -52,12 +52,13 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "site",
         "schema",
         "dvc",
+        "doctor",
     ):
         with pytest.raises(SystemExit) as end:
             main([name, "--help"])
         assert end.value.code == 0
         assert f"mamo {name}" in capsys.readouterr().out
-    assert len(COMMANDS) == 15 and parser().prog == "mamo"
+    assert len(COMMANDS) == 16 and parser().prog == "mamo"
 
 
 def test_plan_counts_what_sharing_saves(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +137,7 @@ def test_schemas_describe_the_files(what: str, key: str, capsys: pytest.CaptureF
 
 
 def test_dvc_yaml_is_what_the_ablation_files_make(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["dvc", "--check"]) == 0, "dvc.yaml is stale: call `mamo dvc`"
+    assert main(["dvc", "check"]) == 0, "dvc.yaml is stale: call `mamo dvc write`"
 
 
 def test_a_stale_dvc_yaml_is_noticed(
@@ -147,8 +148,8 @@ def test_a_stale_dvc_yaml_is_noticed(
     stale = tmp_path / "dvc.yaml"
     stale.write_text((ROOT / "dvc.yaml").read_text().replace("table5", "table55"))
     monkeypatch.setattr(dvc, "FILE", stale)
-    assert main(["dvc", "--check"]) == 1
-    assert "call `mamo dvc`" in capsys.readouterr().err
+    assert main(["dvc", "check"]) == 1
+    assert "call `mamo dvc write`" in capsys.readouterr().err
     assert main(["dvc"]) == 0
     assert stale.read_text() == (ROOT / "dvc.yaml").read_text()
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from mamo.cli import (
     compare,
     diff,
+    doctor,
     dvc,
     evaluate,
     execute,
@@ -29,7 +30,7 @@ from mamo.specs.overrides import SpecError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, dvc),
+    *(execute, evaluate, export, report, figure, site, schema, dvc, doctor),
 )
 
 
