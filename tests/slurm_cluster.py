@@ -16,6 +16,7 @@ from pathlib import Path
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "srun")
 SBIN = ("/usr/sbin", "/sbin")
 
+# cred_expire: a requeued job waits until its old credentials are void, two minutes if nothing is said.
 CONFIGURATION = """\
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
@@ -23,7 +24,7 @@ SlurmctldPort={port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=15
 CryptoType=crypto/munge
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state

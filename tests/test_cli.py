@@ -53,6 +53,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "schema",
         "deviations",
         "dvc",
+        "doctor",
     ):
         with pytest.raises(SystemExit) as end:
             main([name, "--help"])
@@ -137,7 +138,7 @@ def test_schemas_describe_the_files(what: str, key: str, capsys: pytest.CaptureF
 
 
 def test_dvc_yaml_is_what_the_ablation_files_make(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["dvc", "--check"]) == 0, "dvc.yaml is stale: call `mamo dvc`"
+    assert main(["dvc", "check"]) == 0, "dvc.yaml is stale: call `mamo dvc write`"
 
 
 def test_a_stale_dvc_yaml_is_noticed(
@@ -148,8 +149,8 @@ def test_a_stale_dvc_yaml_is_noticed(
     stale = tmp_path / "dvc.yaml"
     stale.write_text((ROOT / "dvc.yaml").read_text().replace("table5", "table55"))
     monkeypatch.setattr(dvc, "FILE", stale)
-    assert main(["dvc", "--check"]) == 1
-    assert "call `mamo dvc`" in capsys.readouterr().err
+    assert main(["dvc", "check"]) == 1
+    assert "call `mamo dvc write`" in capsys.readouterr().err
     assert main(["dvc"]) == 0
     assert stale.read_text() == (ROOT / "dvc.yaml").read_text()
 

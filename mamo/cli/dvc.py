@@ -1,75 +1,250 @@
-"""``mamo dvc``: dvc.yaml from the ablation files, so that ``dvc repro table5`` works.
+"""``mamo dvc``: the stages of ``dvc.yaml``, what they call, and the recording of what Snakemake made by itself.
 
-A stage calls Snakemake for its table and decides nothing itself: what is up to date is decided by the digests in the runs'
-paths. DVC removes outputs before a stage unless they persist, and a linked cache would disturb modification times; so the
-published tables, which are small and belong to git, persist and stay out of DVC's cache.
+A stage decides nothing itself: what is up to date is decided by the digests in the runs' paths. It makes its page through
+Snakemake, in parallel; then it writes the page once more from the runs' records, so that nothing else can be recorded under
+their specs, and puts the finished runs into DVC's cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mamo.cli import options
-from mamo.reporting.pages import OVERVIEW, pages_of
-from mamo.specs.ablation import read_ablation
-from mamo.specs.plan import make_plan
+from mamo.cli.dvc_artifacts import (
+    DvcError,
+    artifact,
+    check_repository,
+    dvc,
+    record_runs,
+    replace_if_other,
+    share_results,
+    write_json,
+)
+from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, metrics_file
+from mamo.figures.pages import maps_path
+from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan
 
 FILE = Path("dvc.yaml")
-SCALE = "paper"  # its ablations come first, in its order
-HEADER = (
-    "# Made by `mamo dvc` from the files of ablations/; `mamo dvc --check` says whether it is up to date.\n"
-)
+ACTIONS = {
+    "write": "write dvc.yaml from the ablation files",
+    "check": "status 1 if dvc.yaml is not what they make",
+    "run": "make a stage's pages through Snakemake and record its runs; the stages call it",
+    "record": "record what is made already, whoever made it, so that dvc repro agrees",
+}
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "dvc",
-        help="write dvc.yaml from the ablation files",
-        description="Write dvc.yaml: one stage per table and figure, and one for all of a scale.",
+        help="dvc.yaml, and what its stages call",
+        description="; ".join(f"{name}: {words}" for name, words in ACTIONS.items()) + ".",
     )
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="write", help="default: write")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; status 1 if the file is not up to date"
+        "stages", nargs="*", metavar="STAGE", help="run, record: e.g. table5 data-coco report"
     )
     parser.set_defaults(command=_command)
 
 
 def _command(args: argparse.Namespace) -> int:
-    text = dvc_yaml(options.ABLATIONS)
-    if not args.check:
+    plan = options.planned(args, others=True)
+    if args.action in ("write", "check"):
+        return _write(plan, check=args.action == "check")
+    stages = _stages(plan)
+    for name in args.stages:
+        if name not in stages:
+            raise SpecError(f"scale '{plan.scale.name}' has no stage '{name}' ({', '.join(stages)})")
+    try:
+        check_repository()
+        if args.action == "record":
+            return _record(plan, args.stages or stages, args)
+        for name in args.stages:
+            _run(plan, name, args)
+    except DvcError as error:
+        print(f"mamo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _write(plan: Plan, check: bool) -> int:
+    text = dvc_yaml(plan, options.ABLATIONS)
+    if not check:
         FILE.write_text(text, encoding="utf-8")
         return 0
     if FILE.is_file() and FILE.read_text(encoding="utf-8") == text:
         return 0
-    print(f"{FILE} is not what the ablation files make: call `mamo dvc`", file=sys.stderr)
+    print(f"{FILE} is not what the ablation files make: call `mamo dvc write`", file=sys.stderr)
     return 1
 
 
-def dvc_yaml(ablations: Path) -> str:
-    """The text of dvc.yaml: a stage for every ablation file."""
-    plan = make_plan(SCALE, ablations)
-    shared = ["mamo/specs", "mamo/reporting", f"{ablations}/scales", f"{ablations}/paper"]
-    stages: dict[str, Any] = {}
-    for name in dict.fromkeys([*plan.tables, *sorted(path.stem for path in ablations.glob("*.yaml"))]):
-        files = tuple(f"{name}.{suffix}" for suffix in read_ablation(name, ablations).suffixes)
-        stages[name] = _stage(name, [*shared, f"{ablations}/{name}.yaml"], files)
-    stages["report"] = _stage(
-        "reproduce_all",
-        ["mamo/specs", "mamo/reporting", str(ablations)],
-        pages_of(plan, ablations)[OVERVIEW].files,
+def _stages(plan: Plan) -> list[str]:
+    data = [f"{DATA}{name}" for name in datasets_of(plan)]
+    return [*data, *(page.name for page in _collected(plan)), REPORT]
+
+
+def _collected(plan: Plan) -> list[Page]:
+    """The pages that show runs: tables, figures and the claims."""
+    return [page for page in pages_of(plan, options.ABLATIONS).values() if page.inputs]
+
+
+def _pages(plan: Plan, stage: str) -> list[Page]:
+    """The pages that a stage makes, or shows once more."""
+    return [page for page in _collected(plan) if stage == page.name or (stage == REPORT and page.listed)]
+
+
+def _runs(plan: Plan, stage: str) -> set[str]:
+    """The runs behind a stage."""
+    if stage.startswith(DATA):
+        return plan.closure([datasets_of(plan)[stage.removeprefix(DATA)]])
+    return plan.closure(key for page in _pages(plan, stage) for key in page.inputs)
+
+
+def _values(plan: Plan, page: Page, results: Path) -> Path:
+    """What a page is drawn from, as the workflow keeps it."""
+    if page.name in plan.figures:
+        return maps_path(plan, page.name, results)
+    return results / "tables" / f"{page.id}.json"
+
+
+def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
+    """Make what a stage lacks, write its small files from the records, and record its runs."""
+    temporary = share_results(Path(options.setting(args, "results")))
+    results = options.results_of(args)
+    if stage.startswith(DATA):
+        wanted = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]].record(results)
+        if not wanted.is_file():
+            _call("snakemake", *_profile(), "--config", f"scale={plan.scale.name}", "--", str(wanted))
+    else:
+        for page in _pages(plan, stage):
+            if _lacking(plan, page, results):
+                # Snakemake does not make again what only stands behind values that are there.
+                _values(plan, page, results).unlink(missing_ok=True)
+        _call("mamo", "reproduce", *[] if stage == REPORT else [stage])
+    after = options.planned(args, others=True)
+    if _identity(after, stage) != _identity(plan, stage):
+        raise DvcError(
+            f"the files of {options.ABLATIONS} changed while {stage} was made: call the same command again"
+        )
+    lacking = [key for page in _pages(plan, stage) for key in _lacking(plan, page, results)]
+    if lacking:
+        raise DvcError(f"{stage} lacks {', '.join(lacking)}: `mamo explain {lacking[0]}` says more")
+    _publish(plan, [stage], args)
+    if temporary:
+        print(
+            "A temporary experiment: its runs lie in the project's results; `mamo dvc record` there records them."
+        )
+        return
+    new = record_runs(plan, _runs(plan, stage), results)
+    print(f"{len(new)} runs recorded, {len(_runs(plan, stage)) - len(new)} recorded before")
+
+
+def _lacking(plan: Plan, page: Page, results: Path) -> list[str]:
+    """The runs that a page reads and that have no record."""
+    return [key for key in page.inputs if not plan.runs[key].record(results).is_file()]
+
+
+def _identity(plan: Plan, stage: str) -> set[str]:
+    """All that a stage's small files show."""
+    return _runs(plan, stage) | {page.id for page in _pages(plan, stage)}
+
+
+def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
+    """Record every finished run behind the stages, and each stage of which all is made as planned."""
+    results = options.results_of(args)
+    stages = list(stages)
+    new = record_runs(plan, set().union(*(_runs(plan, stage) for stage in stages)), results)
+    print(f"{len(new)} runs recorded")
+    whole = [
+        stage
+        for stage in stages
+        if all(plan.runs[key].record(results).is_file() for key in _runs(plan, stage))
+        and _drawn(plan, stage, args)
+    ]
+    _publish(plan, whole, args)
+    changed = json.loads(dvc("status", "--json", *whole) or "{}") if whole else {}
+    todo = [stage for stage in whole if stage in changed]
+    if todo:
+        dvc("commit", "--force", *todo)
+    for stage in stages:
+        state = "recorded" if stage in todo else "recorded before" if stage in whole else "not made yet"
+        print(f"{stage}: {state}")
+    return 0
+
+
+def _drawn(plan: Plan, stage: str, args: argparse.Namespace) -> bool:
+    """Whether what cannot be written from records alone is there as planned: drawn figures, and the page with everything."""
+    results, reports = options.results_of(args), options.reports_of(args)
+    if stage == REPORT:
+        page = pages_of(plan, options.ABLATIONS)[INDEX]
+        return not page.stale(reports) and (reports / page.files[0]).is_file()
+    return stage not in plan.figures or all(
+        _values(plan, page, results).is_file() for page in _pages(plan, stage)
     )
-    return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, width=130)
 
 
-def _stage(target: str, dependencies: list[str], files: tuple[str, ...]) -> dict[str, Any]:
+def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> None:
+    """Write the stages' small files from the records: pages, metrics, the data sets' manifests."""
+    from mamo.reporting.collect import collect
+
+    results, reports = options.results_of(args), options.reports_of(args)
+    pages, tables = pages_of(plan, options.ABLATIONS), plan.tables | plan.others
+    wanted = [
+        pages[name] for name in (OVERVIEW if stage == REPORT else stage for stage in stages) if name in pages
+    ]
+    drawn = [page for page in wanted if page.name in plan.figures]
+    with tempfile.TemporaryDirectory() as folder:
+        if len(wanted) > len(drawn):
+            _call("mamo", "report", *(page.name for page in wanted if page not in drawn), "--reports", folder)
+        for page in drawn:
+            maps = str(_values(plan, page, results))
+            _call("mamo", "figure", page.name, "--values", maps, "--reports", folder)
+        for page in wanted:
+            for file in page.files:
+                replace_if_other((Path(folder) / plan.scale.name / file).read_bytes(), reports / file)
+    for page in wanted:
+        if page.name in tables:
+            values = collect(plan, tables[page.name], results)
+            write_json(_metrics(values["cells"]), reports / metrics_file(page.name))
+    for stage in stages:
+        if stage.startswith(DATA):
+            run = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]]
+            manifest = json.loads((run.directory(results) / "manifest.json").read_text(encoding="utf-8"))
+            made = {"run": run.key, "artifact": str(artifact(run, plan.scale.name)), "manifest": manifest}
+            write_json(made, reports / data_file(run.name))
+
+
+def _metrics(cells: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Row -> column -> the mean over seeds; what did not converge has no number."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for cell in cells:
+        if cell["value"] is not None:
+            found.setdefault(cell["row"], {}).setdefault(cell["column"], []).append(float(cell["value"]))
     return {
-        "cmd": f"snakemake --config scale=${{scale}} -- {target}",
-        "deps": dependencies,
-        "params": ["scale"],
-        "outs": [{f"${{reports}}/${{scale}}/{file}": {"cache": False, "persist": True}} for file in files],
+        row: {column: sum(numbers) / len(numbers) for column, numbers in columns.items()}
+        for row, columns in found.items()
     }
+
+
+def _profile() -> list[str]:
+    profile = options.profile_of(None)
+    return ["--profile", profile] if profile else []
+
+
+def _call(program: str, *words: str) -> None:
+    """Call a command of this environment; its output is shown as it comes."""
+    module = {"mamo": "mamo.cli"}.get(program, program)
+    done = subprocess.run([sys.executable, "-m", module, *words])
+    if done.returncode:
+        raise DvcError(
+            f"`{program} {' '.join(words)}` failed; what is done stays, and the same command goes on from there"
+        )

@@ -11,6 +11,7 @@ from mamo.cli import (
     compare,
     deviations,
     diff,
+    doctor,
     dvc,
     evaluate,
     execute,
@@ -30,7 +31,7 @@ from mamo.specs.overrides import SpecError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, dvc),
+    *(execute, evaluate, export, report, figure, site, schema, deviations, dvc, doctor),
 )
 
 

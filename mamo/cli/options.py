@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ _DEFAULTS = {
     "results": "results",
     "reports": "reports",
     "releases": None,
+    "profile": None,
     "micro_batch": None,
     "compile": False,
     "activation_checkpointing": False,
@@ -73,6 +75,12 @@ def execution_of(args: argparse.Namespace) -> dict[str, Any]:
     if found["micro_batch"] is not None and found["micro_batch"] < 1:
         raise SpecError(f"micro_batch {found['micro_batch']}: at least one pair must go through the network")
     return found
+
+
+def profile_of(args: argparse.Namespace | None) -> str | None:
+    """The Snakemake profile: of the command line, else of Snakemake's own variable, else of ``params.yaml``."""
+    given = getattr(args, "profile", None) or os.environ.get("SNAKEMAKE_PROFILE")
+    return given or setting(argparse.Namespace(), "profile")
 
 
 def setting(args: argparse.Namespace, name: str) -> Any:

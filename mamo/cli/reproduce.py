@@ -44,7 +44,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--cores", default="all", metavar="N", help="jobs of one thread at once (default: all cores)"
     )
-    parser.add_argument("--profile", metavar="NAME", help="a Snakemake profile, e.g. slurm")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="a Snakemake profile, e.g. slurm (default: params.yaml)"
+    )
     parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
     options.add_scale(parser)
     options.add_results(parser)
@@ -148,7 +150,7 @@ def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: lis
 
 def _warm(args: argparse.Namespace) -> AbstractContextManager[dict[str, str]]:
     """A warm process for jobs of this machine; a GPU's jobs run long enough to start by themselves, a cluster's elsewhere."""
-    elsewhere = args.profile or any(Path("/dev").glob("nvidia[0-9]*"))
+    elsewhere = options.profile_of(args) or any(Path("/dev").glob("nvidia[0-9]*"))
     return nullcontext({}) if elsewhere else warm.warm_process()
 
 
@@ -165,8 +167,9 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
     program = shutil.which("snakemake", path=_environment()["PATH"])
     if program is None:
         raise SpecError("snakemake is not installed: install the project with its dependencies")
-    profile = ["--profile", args.profile] if args.profile else []
-    cores = [] if args.profile else ["--cores", str(args.cores)]
+    name = options.profile_of(args)
+    profile = ["--profile", name] if name else []
+    cores = [] if name else ["--cores", str(args.cores)]
     return [program, *profile, *cores, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
 
 

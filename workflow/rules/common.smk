@@ -51,10 +51,11 @@ for option in ("compile", "activation_checkpointing"):
 def execute(command):
     """The shell command that executes a run; its whole output goes to the job's log.
 
-    It waits for another process that makes the run: what a killed workflow has left on a cluster goes on by itself.
+    It waits for another process that makes the run: what a killed workflow has left on a cluster goes on by itself, and both
+    add to the log.
     """
     how = TRAINING if command.startswith(("pretrain", "finetune")) else ""
-    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run}} > {{log}} 2>&1"
+    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run}} >> {{log}} 2>&1"
 
 
 def ranks(wildcards, resources):

@@ -1,0 +1,252 @@
+"""``mamo doctor``: whether this machine, or a cluster, has what a scale needs; each finding with its mend."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mamo.cli import options
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan
+
+
+class Finding(NamedTuple):
+    """One finding: ``ok``, ``note`` (nothing to do now) or ``wrong`` (with what to do)."""
+
+    state: str
+    what: str
+    mend: str = ""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check that this machine or cluster has what a scale needs",
+        description="Check packages, folders, locks, data, starting weights, GPUs, git and DVC, and with --slurm a cluster: "
+        "that it answers, and that it would take each kind of job as the profile asks for it. Status 1 if something is wrong.",
+    )
+    parser.add_argument("--slurm", action="store_true", help="check the cluster too")
+    parser.add_argument("--profile", metavar="NAME", help="the profile that --slurm checks (default: slurm)")
+    parser.add_argument(
+        "--job", action="store_true", help="with --slurm: run a short job on a GPU node and look round there"
+    )
+    parser.add_argument("--node", action="store_true", help="only what a compute node must have")
+    options.add_scale(parser)
+    options.add_results(parser)
+    options.add_releases(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    checks: list[Callable[[argparse.Namespace], Iterator[Finding]]] = [_packages, _folders, _locks, _gpus]
+    if not args.node:
+        checks += [_plan, _versions_of_data, _dvc]
+    if args.slurm:
+        from mamo.cli.doctor_slurm import cluster
+
+        checks.append(cluster)
+    wrong = 0
+    for check in checks:
+        for finding in check(args):
+            wrong += finding.state == "wrong"
+            print(f"{finding.state:6}{finding.what}" + (f"\n      -> {finding.mend}" if finding.mend else ""))
+    print(f"\n{wrong} wrong" if wrong else "\nNothing is wrong")
+    return 1 if wrong else 0
+
+
+def _packages(args: argparse.Namespace) -> Iterator[Finding]:
+    """Whether the installed packages are those that the project asks for."""
+    from packaging.requirements import Requirement
+
+    yield Finding("ok", f"Python {sys.version.split()[0]} in {sys.prefix}")
+    others = []
+    for text in metadata.requires("mamo") or []:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            others.append(f"{wanted.name} is not installed")
+            continue
+        if not wanted.specifier.contains(found.split("+")[0], prereleases=True):
+            others.append(f"{wanted.name} {found} is not {wanted.specifier}")
+    for what in others:
+        yield Finding("wrong", what, "`make venv` installs the locked packages")
+    if not others:
+        yield Finding("ok", "all packages are there in the versions asked for")
+
+
+def _folders(args: argparse.Namespace) -> Iterator[Finding]:
+    """Whether this is the project's root, and results can be written."""
+    if not Path("Snakefile").is_file():
+        yield Finding("wrong", f"no Snakefile in {Path.cwd()}", "call this in the project's root folder")
+        return
+    folder = Path(options.setting(args, "results"))
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    if not os.access(existing, os.W_OK):
+        yield Finding(
+            "wrong", f"{existing} cannot be written", "set `results:` in params.yaml to a folder of yours"
+        )
+    else:
+        advice = "`mamo plan --gpu NAME` counts what a scale needs"
+        yield Finding(
+            "ok" if free > 20 else "note", f"{free:.0f} GB free for {folder}", "" if free > 20 else advice
+        )
+
+
+def _locks(args: argparse.Namespace) -> Iterator[Finding]:
+    """Whether a lock taken by one process is seen by another: what keeps a run from being made twice at once."""
+    from filelock import FileLock
+
+    folder = Path(options.setting(args, "results"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".doctor-{os.getpid()}.lock"
+    code = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(timeout=0)"
+    try:
+        with FileLock(path):
+            seen = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    except OSError as error:
+        yield Finding(
+            "wrong", f"{folder} takes no locks ({error})", "put `results:` on a file system with flock"
+        )
+        return
+    finally:
+        path.unlink(missing_ok=True)
+    if "Timeout" in seen.stderr:
+        yield Finding(
+            "ok",
+            f"locks work in {folder} (between processes here; between nodes it is the file system's promise)",
+        )
+    else:
+        yield Finding(
+            "wrong",
+            f"a lock in {folder} does not keep another process out",
+            "mount the file system with flock (Lustre: -o flock), or put `results:` elsewhere",
+        )
+
+
+def _gpus(args: argparse.Namespace) -> Iterator[Finding]:
+    """The GPUs of this machine, and whether torch was built for them."""
+    program = shutil.which("nvidia-smi")
+    listed = (
+        subprocess.run([program, "-L"], capture_output=True, text=True).stdout.splitlines() if program else []
+    )
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    allotted = f"; CUDA_VISIBLE_DEVICES={given}" if given is not None else ""
+    if not listed:
+        yield Finding(
+            "note", f"no GPU is seen on {os.uname().nodename}{allotted}", "training runs on its processors"
+        )
+        return
+    for line in listed:
+        yield Finding("ok", line.split(" (UUID")[0] + allotted)
+    code = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if not done.stdout.startswith("True"):
+        yield Finding(
+            "wrong",
+            f"torch sees none of them ({done.stdout.strip() or done.stderr.strip()[-200:]})",
+            "update the driver",
+        )
+
+
+def _plan(args: argparse.Namespace) -> Iterator[Finding]:
+    """Whether the scale's files are right, and how much of it is made."""
+    try:
+        plan = options.planned(args)
+    except SpecError as error:
+        yield Finding("wrong", str(error), "mend the file that is named")
+        return
+    done = sum(run.record(options.results_of(args)).is_file() for run in plan.runs.values())
+    yield Finding("ok", f"scale {plan.scale.name}: {len(plan.runs)} runs, {done} of them made")
+
+
+def _versions_of_data(args: argparse.Namespace) -> Iterator[Finding]:
+    """Whether releases and published weights are at hand, where the scale reads them and has not done so."""
+    try:
+        plan = options.planned(args)
+    except SpecError:
+        return
+    yield from _releases(plan, args)
+    results = options.results_of(args)
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    for run in plan.by_kind("weights"):
+        if run.spec["source"] not in ("timm", "transformers"):
+            continue
+        name = run.spec["name"]
+        if run.record(results).is_file():
+            yield Finding("ok", f"weights {run.name} ({name}) are there")
+        elif Path(name).is_dir():
+            yield Finding("ok", f"weights {run.name} lie in {name}")
+        elif _cached(f"timm/{name}" if run.spec["source"] == "timm" else name):
+            yield Finding("ok", f"weights {run.name} ({name}) lie in the hub's cache")
+        else:
+            mend = f"`mamo weights --scale {plan.scale.name} --needs {run.name}` where there is a network"
+            mend += "; HF_HUB_OFFLINE=1 forbids it here" if offline else ""
+            yield Finding(
+                "wrong" if offline else "note", f"weights {run.name} ({name}) are not here yet", mend
+            )
+
+
+def _releases(plan: Plan, args: argparse.Namespace) -> Iterator[Finding]:
+    if plan.scale.data.source != "release":
+        return
+    results, folder = options.results_of(args), options.releases_of(args)
+    lacking = [run for run in plan.by_kind("data") if not run.record(results).is_file()]
+    if not lacking:
+        yield Finding("ok", "all data sets are prepared")
+        return
+    names = ", ".join(run.name for run in lacking)
+    if folder is None:
+        yield Finding(
+            "wrong",
+            f"no releases are named for {names}",
+            "set `releases:` in params.yaml, or --releases FOLDER",
+        )
+    elif not folder.is_dir():
+        yield Finding(
+            "wrong", f"there is no folder {folder} for {names}", "docs/data.md says what it must hold"
+        )
+    else:
+        held = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())) or "nothing"
+        yield Finding(
+            "note",
+            f"to prepare: {names}; {folder} holds {held}",
+            "docs/data.md says where each is looked for",
+        )
+
+
+def _cached(name: str) -> bool:
+    """Whether the hub's cache on this machine holds a published model."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _dvc(args: argparse.Namespace) -> Iterator[Finding]:
+    """Whether DVC works here; nobody has to use it."""
+    from mamo.cli.dvc_artifacts import DvcError, check_repository, dvc
+
+    try:
+        check_repository()
+        remotes = dvc("remote", "list").split()
+    except DvcError as error:
+        yield Finding("note", "DVC cannot be used", str(error))
+        return
+    if remotes:
+        yield Finding("ok", f"DVC with remote {remotes[0]}")
+    else:
+        yield Finding(
+            "note", "DVC without a remote", "`dvc remote add --default store FOLDER` before `dvc push`"
+        )

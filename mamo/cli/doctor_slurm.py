@@ -1,0 +1,154 @@
+"""What ``mamo doctor --slurm`` asks of a cluster: whether it answers, and would take each kind of job as the profile asks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mamo.cli.doctor import Finding
+
+# Snakemake asks for the states of jobs at intervals that grow to three minutes.
+LONGEST_INTERVAL = 180
+SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WHAT> set it: docs/cluster.md"
+
+
+def cluster(args: argparse.Namespace) -> Iterator[Finding]:
+    """The findings on the cluster."""
+    if shutil.which("sbatch") is None:
+        yield Finding("wrong", "there is no sbatch here", "call this on a login node, or load SLURM's module")
+        return
+    try:
+        told = _call("scontrol", "ping")
+    except subprocess.TimeoutExpired:
+        told = None
+    if told is None or told.returncode or "UP" not in told.stdout:
+        answer = (told.stdout + told.stderr).strip() if told else "no answer"
+        yield Finding(
+            "wrong", f"SLURM's controller: {answer}", "ask the cluster's people; without it every call waits"
+        )
+        return
+    yield Finding(
+        "ok", f"{told.stdout.strip().splitlines()[0]}, {_call('sbatch', '--version').stdout.strip()}"
+    )
+    yield from _configuration()
+    name = args.profile or "slurm"
+    profile = _profile(name)
+    if profile is None:
+        yield Finding(
+            "wrong",
+            f"there is no profile '{name}'",
+            "call this in the project's root, or name one by --profile",
+        )
+        return
+    yield from _kinds(profile)
+    if args.job:
+        yield _job(profile)
+
+
+def _configuration() -> Iterator[Finding]:
+    text = _call("scontrol", "show", "config").stdout
+    found = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
+    accounted = "accounting_storage/none" not in text
+    if found and int(found[1]) < LONGEST_INTERVAL and not accounted:
+        yield Finding(
+            "wrong",
+            f"SLURM forgets jobs after {found[1]} s (MinJobAge) and keeps no accounts",
+            f"ask for MinJobAge of {2 * LONGEST_INTERVAL} or more, or for an accounting database",
+        )
+    elif found:
+        yield Finding(
+            "ok", f"ended jobs are known for {found[1]} s" + (", and in the accounts" if accounted else "")
+        )
+    waits = re.search(r"^KillWait\s*=\s*(\d+)", text, re.MULTILINE)
+    if waits:
+        yield Finding(
+            "note", f"a job has {waits[1]} s between being asked to stop and being killed, to save its state"
+        )
+
+
+def _profile(name: str) -> dict[str, Any] | None:
+    """A Snakemake profile, as Snakemake reads it."""
+    import yte
+
+    places = [Path(name), Path.home() / ".config/snakemake" / name, Path("/etc/xdg/snakemake") / name]
+    for path in (place / file for place in places for file in ("profile.yaml", "config.yaml")):
+        if path.is_file():
+            with path.open(encoding="utf-8") as file:
+                profile: dict[str, Any] = yte.process_yaml(file, require_use_yte=True)
+            return profile
+    return None
+
+
+def _kinds(profile: dict[str, Any]) -> Iterator[Finding]:
+    """Whether SLURM would take a job of each kind (`sbatch --test-only` submits nothing)."""
+    for kind, resources in profile.get("set-resources", {}).items():
+        words = request(profile.get("default-resources", {}) | resources)
+        done = _call("sbatch", "--test-only", *words, "--wrap", "true")
+        asked = f"{kind}: {' '.join(words)}"
+        if done.returncode:
+            yield Finding(
+                "wrong", f"{asked}\n      {done.stderr.strip()}", f"{SITE}{_partitions(done.stderr)}"
+            )
+        else:
+            yield Finding("ok", asked)
+
+
+def request(resources: dict[str, Any]) -> list[str]:
+    """The words that ask sbatch for a job's resources, as Snakemake's plugin does."""
+    words = []
+    for key, option in (
+        ("slurm_account", "--account"),
+        ("slurm_partition", "--partition"),
+        ("runtime", "--time"),
+        ("mem_mb", "--mem"),
+        ("nodes", "--nodes"),
+        ("tasks", "--ntasks"),
+        ("cpus_per_task", "--cpus-per-task"),
+        ("gpu", "--gpus"),
+        ("gres", "--gres"),
+        ("qos", "--qos"),
+        ("constraint", "--constraint"),
+    ):
+        if resources.get(key):
+            words.append(f"{option}={resources[key]}")
+    return words
+
+
+def _partitions(error: str) -> str:
+    """The cluster's partitions, where the profile's is none of them."""
+    if "partition" not in error.lower():
+        return ""
+    listed = _call("sinfo", "--noheader", "--format=%R (%D nodes, %G, %m MB, %l)").stdout.split("\n")
+    return ". There are " + ", ".join(filter(None, listed))
+
+
+def _job(profile: dict[str, Any]) -> Finding:
+    """Run ``mamo doctor --node`` on a node that a fine-tuning would get."""
+    resources = profile.get("default-resources", {}) | profile.get("set-resources", {}).get("finetune", {})
+    words = [*request(resources | {"runtime": 2}), "--immediate=120", "mamo", "doctor", "--node"]
+    try:
+        done = _call("srun", *words, seconds=240)
+    except subprocess.TimeoutExpired:
+        return Finding(
+            "wrong",
+            "no job started within four minutes",
+            "the queue is long, or try again with other partitions",
+        )
+    text = "\n      | ".join((done.stdout + done.stderr).strip().splitlines())
+    if done.returncode:
+        return Finding(
+            "wrong",
+            f"on a node:\n      | {text}",
+            "the project's folder and .venv must be seen from every node",
+        )
+    return Finding("ok", f"on a node:\n      | {text}")
+
+
+def _call(*words: str, seconds: float = 20) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=seconds, env=os.environ.copy())

@@ -1,0 +1,186 @@
+"""Finished runs as DVC artifacts: ``artifacts/<scale>/<kind>/<run>.dvc``, one small file in git for each run's directory.
+
+A run's directory bears its identity in its name, so an artifact is written once and never changed: what differs from it later
+is damage, not a result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.identity import Run, digest
+from mamo.specs.plan import Plan
+
+FOLDER = Path("artifacts")
+TEMPORARY = Path(".dvc/tmp/exps")
+
+
+class DvcError(RuntimeError):
+    """DVC cannot do what is asked; the message says what to do."""
+
+
+def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
+    """Put the finished ones of the named runs into DVC's cache; gives the artifacts that are new.
+
+    Args:
+        results: the scale's results.
+
+    Raises:
+        DvcError: a run's record is not of the spec that its path bears, a run differs from its artifact, or DVC fails.
+    """
+    done = [
+        plan.runs[key] for key in plan.runs if key in set(keys) and plan.runs[key].record(results).is_file()
+    ]
+    known: list[Path] = []
+    new: list[Path] = []
+    for run in done:
+        _verify(run, results)
+        path = artifact(run, plan.scale.name)
+        (known if path.is_file() else new).append(path)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Without a checksum until `dvc commit` has put one in.
+            up = "/".join([".."] * len(path.parent.parts))
+            path.write_text(f"wdir: {up}\nouts:\n- path: {run.directory(results)}\n", encoding="utf-8")
+    try:
+        _unchanged(known)
+        if new:
+            dvc("commit", "--force", *map(str, new))
+    except BaseException:
+        for path in new:
+            if "md5" not in path.read_text(encoding="utf-8"):
+                path.unlink()
+        raise
+    return new
+
+
+def artifact(run: Run, scale: str) -> Path:
+    """The artifact of a run."""
+    return FOLDER / scale / run.kind / f"{run.id}.dvc"
+
+
+def _verify(run: Run, results: Path) -> None:
+    """Refuse a record that does not have the spec, the inputs and the revision whose digest its path bears."""
+    path = run.record(results)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    inputs = {role: key.rsplit("-", 1)[1] for role, key in record.get("inputs", {}).items()}
+    content = {name: record.get(name) for name in ("kind", "revision", "spec")}
+    if digest(content | {"inputs": inputs}) != run.digest:
+        raise DvcError(
+            f"{path} is not the record of the spec that its path bears, so it is not recorded: delete {path.parent}, and the "
+            "run is made anew"
+        )
+
+
+def _unchanged(artifacts: list[Path]) -> None:
+    """Refuse runs that differ from their artifacts."""
+    if not artifacts:
+        return
+    changed = [name for name in json.loads(dvc("status", "--json", *map(str, artifacts)) or "{}")]
+    if changed:
+        raise DvcError(
+            f"{', '.join(changed)}: the run's directory is not what was recorded under its identity. `dvc checkout --force "
+            f"{changed[0]}` puts the recorded one back; delete both to make the run anew"
+        )
+
+
+def dvc(*words: str) -> str:
+    """The output of a DVC command.
+
+    Raises:
+        DvcError: it failed; the message is DVC's, with what to do.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+    )
+    if done.returncode:
+        raise DvcError(f"dvc {words[0]}: {done.stderr.strip() or done.stdout.strip()}{_advice(done.stderr)}")
+    return done.stdout
+
+
+def _advice(error: str) -> str:
+    """What to do about an error of DVC's."""
+    if "Unable to acquire lock" in error or "is busy" in error:
+        return (
+            "\nAnother dvc command is at work here: wait for it, or end it, and call this again. If none is, remove "
+            ".dvc/tmp/lock and .dvc/tmp/rwlock"
+        )
+    return ""
+
+
+def check_repository(root: Path = Path()) -> None:
+    """Refuse where DVC would not work.
+
+    Raises:
+        DvcError: no DVC, no .dvc folder, or no git repository that DVC was told to do without.
+    """
+    try:
+        import dvc  # noqa: F401
+    except ImportError:
+        raise DvcError("DVC is not installed: install the project with its dependencies") from None
+    if not (root / ".dvc").is_dir():
+        raise DvcError(
+            "this is no DVC repository: call `dvc init` here (and `git init` before it, without git history)"
+        )
+    no_scm = "no_scm = true" in _configuration(root).lower()
+    if not no_scm and _git_root(root) is None:
+        raise DvcError(
+            "this is no git repository: call `git init`, or `dvc config core.no_scm true` to do without git"
+        )
+
+
+def _configuration(root: Path) -> str:
+    files = (root / ".dvc" / name for name in ("config", "config.local"))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+
+
+def _git_root(root: Path) -> Path | None:
+    if shutil.which("git") is None:
+        return None
+    done = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "--show-toplevel"], capture_output=True, text=True
+    )
+    return Path(done.stdout.strip()) if done.returncode == 0 else None
+
+
+def share_results(results: Path) -> bool:
+    """In a temporary experiment of DVC's: work in the results of the project itself, and say that it is one.
+
+    The identity in a run's path makes that safe: an experiment finds the runs that it shares, its own are not lost with its
+    folder, and no run is made twice at once.
+
+    Args:
+        results: the folder of all scales' results, as settings name it.
+    """
+    here = Path.cwd()
+    for parent in here.parents:
+        if TEMPORARY.parts == parent.parts[-len(TEMPORARY.parts) :]:
+            project = parent.parents[len(TEMPORARY.parts) - 1]
+            if not results.is_absolute() and not results.exists():
+                (project / results).mkdir(parents=True, exist_ok=True)
+                results.parent.mkdir(parents=True, exist_ok=True)
+                results.symlink_to(project / results)
+            return True
+    return False
+
+
+def write_json(values: Mapping[str, Any], path: Path) -> None:
+    """Write small values for git, the same text for the same values."""
+    replace_if_other((json.dumps(values, indent=1, sort_keys=True) + "\n").encode(), path)
+
+
+def replace_if_other(content: bytes, path: Path) -> None:
+    """Write a file unless it holds just that: an unchanged file keeps its time, and nothing is made again for it."""
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
