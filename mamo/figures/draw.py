@@ -196,6 +196,7 @@ def _strips(
 ) -> Any:
     """Examples two abreast, each a heading over a row of panels: image or nothing, label, true boxes, chosen box."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     examples = values["examples"]
     shown = [panels(example, picture(example, _LARGE)) for example in examples]
@@ -204,8 +205,8 @@ def _strips(
     if width == 3 and len(examples) > 3:
         abreast = 2
     rows = -(-len(examples) // abreast)
-    figure = Figure(figsize=(1.55 * width * abreast + 0.4, 2.25 * rows + 0.35))
-    figure.set_layout_engine("constrained", rect=(0, 0.02, 1, 0.97))  # room for the last row's labels
+    layout = ConstrainedLayoutEngine(rect=(0, 0.02, 1, 0.97))  # room for the last row's labels
+    figure = Figure(figsize=(1.55 * width * abreast + 0.4, 2.25 * rows + 0.35), layout=layout)
     parts = figure.subfigures(rows, abreast, squeeze=False).flat
     for part, example, row in zip(parts, examples, shown, strict=False):
         part.suptitle(_wrapped(heading(example), 22 * width), fontsize=8)
