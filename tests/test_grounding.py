@@ -16,7 +16,8 @@ from mamo.data.loader import TrainLoader
 from mamo.data.records import Prepared, Writer
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform, TrainTransform
-from mamo.explain.attention_gradcam import AttentionGradCam, itm_score
+from mamo.explain.attention_gradcam import AttentionGradCam
+from mamo.explain.scores import itm_score
 from mamo.specs.finetune import GroundingSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.transforms import TransformSpec
