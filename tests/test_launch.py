@@ -66,7 +66,10 @@ def test_a_copy_of_another_runs_record_is_not_taken(tmp_path: Path) -> None:
 def test_two_ranks_stop_together_and_go_on_from_their_step(tmp_path: Path) -> None:
     ablations = tmp_path / "ablations"
     shutil.copytree(ROOT / "ablations", ablations)
-    long = {"schedule": {"steps_per_epoch": 40}, "batch_size": 16}  # 400 steps in 10 epochs
+    long = {
+        "schedule": {"steps_per_epoch": 40},
+        "batch_size": 16,
+    }  # 400 steps in 10 epochs: seconds are left after the first
     scale = ablations / "scales" / "smoke.yaml"
     scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), {"pretrain": long})))
     shutil.copy(ROOT / "params.yaml", tmp_path)

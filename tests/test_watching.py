@@ -28,8 +28,12 @@ def test_a_line_says_how_far_how_long_and_the_loss_parts_and_is_read_again(
         watch.step(20, {"loss": 8.25, "itc": 1.0})
         watch.step(21, {"loss": 8.0})
     text = capsys.readouterr().err
-    # Ten steps took 40 seconds, thirty are left; neither the first nor the third call is due.
-    assert text == "step 20/50  0:02:00 left  loss 8.250 itc 1.000\n"
+    # One step took 5 seconds and 39 are left; ten took 40 seconds and 30 are left; the third call is not due.
+    first, second = (
+        "step 11/50  0:03:15 left  loss 9.000\n",
+        "step 20/50  0:02:00 left  loss 8.250 itc 1.000\n",
+    )
+    assert text == first + second
     log = tmp_path / "run.log"
     assert last_step(log) is None
     log.write_text("x" * 9000 + "\nstep 3/50  0:10:00 left  loss 9.0\n" + text + "something else\n")

@@ -16,8 +16,8 @@ _SECONDS = 10.0  # between two lines of a log
 class Watching:
     """A context manager around a training loop's steps; silent on all ranks but the first.
 
-    On a terminal it is a bar with the time left and the loss parts; elsewhere a line every ten seconds, which ``mamo status``
-    and ``mamo reproduce`` read.
+    On a terminal it is a bar with the time left and the loss parts; elsewhere a line at the first step and then every ten
+    seconds, which ``mamo status`` and ``mamo reproduce`` read.
 
     Args:
         total: steps of the whole run.
@@ -31,7 +31,8 @@ class Watching:
         self._events = events if leader else None
         self._writer: Any = None
         self._bar: Any = None
-        self._began = self._shown = time.monotonic()
+        self._began = time.monotonic()
+        self._shown: float | None = None
 
     def __enter__(self) -> Watching:
         if self.leader and sys.stderr.isatty() and self.total > self.start:
@@ -70,7 +71,7 @@ class Watching:
         parts = " ".join(f"{name} {value:.3f}" for name, value in values.items())
         if self._bar is not None:
             self._bar.update(self._task, completed=finished, description=parts)
-        elif now - self._shown > _SECONDS:
+        elif self._shown is None or now - self._shown > _SECONDS:
             self._shown = now
             left = (now - self._began) / (finished - self.start) * (self.total - finished)
             print(
