@@ -184,8 +184,8 @@ def test_figures_share_the_runs_of_tables_and_their_digest_follows_them() -> Non
     plan = make_plan("demo", ABLATIONS)
     trained = {key for table in plan.tables.values() for key in plan.closure(table.inputs)}
     assert set(plan.figures) >= {f"figure{n}" for n in (1, 4, 5, 7, 8, 9, 10, 11, 12, 13)}
-    for name in plan.figures:
-        assert set(plan.inputs_of(name)) <= trained, f"{name} would train a model that no table shows"
+    for name, figure in plan.figures.items():
+        assert set(figure.inputs) <= trained, f"{name} would train a model that no table shows"
     assert plan.figures["figure7"].layer == plan.scale.jobs["grounding"].layer  # type: ignore[union-attr]
     assert plan.figures["figure8"].layer == plan.scale.pretrain.model.fusion_layers
     digests = {name: figure_digest(plan, name) for name in plan.figures}
