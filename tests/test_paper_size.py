@@ -56,6 +56,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]
     scale = {
         "extends": "paper",
         "ablations": ["step"],
+        "figures": [],
         "data": {"datasets": {"flickr30k": {"store_size": 384, "missing_limit": 0.0}}},
         "weights": {"vision": {"name": str(folder / "vit")}, "text": {"name": str(folder / "bert")}},
         "pretrain": {
