@@ -172,11 +172,13 @@ def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
     ]
     _publish(plan, whole, args)
     changed = json.loads(dvc("status", "--json", *whole) or "{}") if whole else {}
-    todo = [stage for stage in whole if stage in changed]
-    if todo:
-        dvc("commit", "--force", *todo)
+    changed_stages = [stage for stage in whole if stage in changed]
+    if changed_stages:
+        dvc("commit", "--force", *changed_stages)
     for stage in stages:
-        state = "recorded" if stage in todo else "recorded before" if stage in whole else "not made yet"
+        state = (
+            "recorded" if stage in changed_stages else "recorded before" if stage in whole else "not made yet"
+        )
         print(f"{stage}: {state}")
     return 0
 

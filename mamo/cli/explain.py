@@ -201,10 +201,12 @@ class Explainer:
         table = (self.plan.tables | self.plan.others)[page.name]
         closure = self.plan.closure(table.inputs)
         runs = [run for key, run in self.plan.runs.items() if key in closure]
-        todo = [run for run in runs if not self._is_done(run)]
-        lines = [f"{page.name}: {len(runs) - len(todo)} of its {len(runs)} runs are done, {len(todo)} to do"]
+        missing = [run for run in runs if not self._is_done(run)]
+        lines = [
+            f"{page.name}: {len(runs) - len(missing)} of its {len(runs)} runs are done, {len(missing)} to do"
+        ]
         lines += [f"  {line}" for line in self._page(page, reports)]
-        return lines + self._all(todo)
+        return lines + self._all(missing)
 
     def _page(self, page: Page, reports: Path) -> list[str]:
         path = reports / page.files[0]

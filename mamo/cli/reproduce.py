@@ -101,10 +101,10 @@ def _announce(
     if plan.scale.caveat:
         print(" ".join(plan.scale.caveat.split()))
     print(f"Cost of the whole scale: {' '.join(plan.scale.cost.split())}\n")
-    total, todo = Counter(run.kind for run in runs), Counter(run.kind for run in open_runs)
+    total, counts_left = Counter(run.kind for run in runs), Counter(run.kind for run in open_runs)
     for kind in KINDS:
         if total[kind]:
-            print(f"  {kind:9} {todo[kind]:4} to do, {total[kind] - todo[kind]:4} done")
+            print(f"  {kind:9} {counts_left[kind]:4} to do, {total[kind] - counts_left[kind]:4} done")
     print(f"  {'pages':9} {len(open_pages):4} to do")
     if notebooks:
         print(f"  {'notebooks':9} {len(notebooks):4} to do")
