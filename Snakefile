@@ -16,6 +16,7 @@ from snakemake.utils import min_version, validate
 from mamo.reporting.pages import pages_of
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import make_plan
+from mamo.specs.seeds import read_seeds
 
 min_version("9.0")
 
@@ -31,7 +32,8 @@ REPORTS = Path(config["reports"]) / SCALE
 LOGS = Path("logs") / SCALE
 
 try:
-    PLAN = make_plan(SCALE, others=True)
+    SEEDS = read_seeds(config.get("seeds"))
+    PLAN = make_plan(SCALE, others=True, seeds=SEEDS)
     PAGES = pages_of(PLAN)
 except SpecError as error:
     raise WorkflowError(str(error)) from None

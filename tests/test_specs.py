@@ -12,6 +12,7 @@ from mamo.specs.identity import Run, changes, digest
 from mamo.specs.overrides import SpecError, apply, load_yaml
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.scale import read_scale
+from mamo.specs.seeds import read_seeds, write_seeds
 
 ABLATIONS = Path(__file__).resolve().parents[1] / "ablations"
 SHORT = ["table5", "table6", "table7", "table8", "table9"]
@@ -281,3 +282,32 @@ def test_a_scale_sets_the_seeds_of_its_tables(own: Path) -> None:
     path.write_text(f"{text}\nseeds: {{table7: 0}}\n")
     with pytest.raises(SpecError, match="seeds.table7"):
         make_plan("smoke", own)
+
+
+def test_a_call_sets_the_seeds_of_all_tables_or_of_some() -> None:
+    one = make_plan("smoke", ABLATIONS, only=["table6", "table7"])
+    some = make_plan("smoke", ABLATIONS, only=["table6", "table7"], seeds={"table7": 3})
+    assert len(some.tables["table6"].pretrainings["both"]) == 1
+    assert len(some.tables["table7"].pretrainings["full"]) == 3
+    assert set(one.runs) < set(some.runs)
+    # Every experiment, but not the counts of Table 10, which trains nothing.
+    whole = make_plan("smoke", ABLATIONS, seeds=2)
+    assert {len(keys) for table in whole.tables.values() for keys in table.pretrainings.values()} == {2}
+    assert not whole.tables["table10"].pretrainings
+    with pytest.raises(SpecError, match="seeds.tabel7: .* did you mean 'table7'"):
+        make_plan("smoke", ABLATIONS, seeds={"tabel7": 3})
+
+
+@pytest.mark.parametrize("seeds", [3, {"table5": 3, "table6": 2}])
+def test_seeds_are_read_from_every_form_they_are_written_in(seeds: int | dict[str, int]) -> None:
+    assert read_seeds(write_seeds(seeds)) == read_seeds(seeds) == seeds
+    # Snakemake makes strings of the numbers within a mapping.
+    assert read_seeds({"table5": "3"}) == {"table5": 3}
+
+
+@pytest.mark.parametrize(
+    "wrong", [0, -1, True, 1.5, "many", "table5=", "table5=0", "table5=2,3", {"table5": None}]
+)
+def test_a_wrong_number_of_seeds_is_named(wrong: object) -> None:
+    with pytest.raises(SpecError, match="is no number of runs per row"):
+        read_seeds(wrong)

@@ -69,7 +69,8 @@ def _stage(name: str, dependencies: list[str], files: list[str] | tuple[str, ...
     return {
         "cmd": f"mamo dvc run {name}",
         "deps": dependencies,
-        "params": ["scale"],
+        # What a data set is does not depend on how many runs read it.
+        "params": ["scale"] if name.startswith(DATA) else ["scale", "seeds"],
         "outs": [_small(file) for file in files],
     }
 

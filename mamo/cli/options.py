@@ -9,6 +9,7 @@ from typing import Any
 
 from mamo.specs.overrides import SpecError, load_yaml
 from mamo.specs.plan import Plan, make_plan
+from mamo.specs.seeds import Seeds, read_seeds
 
 ABLATIONS = Path("ablations")
 PARAMS = Path("params.yaml")
@@ -18,6 +19,7 @@ _DEFAULTS = {
     "reports": "reports",
     "releases": None,
     "profile": None,
+    "seeds": None,
     "micro_batch": None,
     "compile": False,
     "activation_checkpointing": False,
@@ -25,8 +27,13 @@ _DEFAULTS = {
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Add ``--scale``."""
+    """Add ``--scale``, and ``--seeds``, which change what it holds."""
     parser.add_argument("--scale", metavar="NAME", help="a file of ablations/scales (default: params.yaml)")
+    parser.add_argument(
+        "--seeds",
+        metavar="N|TABLE=N,...",
+        help="runs per row, of every table or of those named, in place of what the files say (default: params.yaml)",
+    )
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +102,14 @@ def setting(args: argparse.Namespace, name: str) -> Any:
 
 def planned(args: argparse.Namespace, only: list[str] | None = None, others: bool = False) -> Plan:
     """The plan of the chosen scale, or of some of its ablations; with ``others``, also of those outside of its whole."""
-    return make_plan(setting(args, "scale"), ABLATIONS, only=only or None, others=others)
+    return make_plan(
+        setting(args, "scale"), ABLATIONS, only=only or None, others=others, seeds=seeds_of(args)
+    )
+
+
+def seeds_of(args: argparse.Namespace) -> Seeds:
+    """Runs per row, where the call or ``params.yaml`` sets them."""
+    return read_seeds(setting(args, "seeds"))
 
 
 def results_of(args: argparse.Namespace) -> Path:

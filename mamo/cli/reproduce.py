@@ -24,6 +24,7 @@ from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.specs.seeds import write_seeds
 from mamo.training.watching import duration
 
 POLL_SECONDS = 1.0
@@ -162,6 +163,8 @@ def _environment() -> dict[str, str]:
 
 def _snakemake(args: argparse.Namespace) -> list[str]:
     config = [f"{name}={options.setting(args, name)}" for name in ("scale", "results", "reports")]
+    if seeds := write_seeds(options.seeds_of(args)):
+        config.append(f"seeds={seeds}")
     if options.releases_of(args):
         config.append(f"releases={options.releases_of(args)}")
     program = shutil.which("snakemake", path=_environment()["PATH"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +71,7 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
         section: Any = result
         for depth, name in enumerate(parents):
             if name not in section:
-                raise SpecError(f"{where}: unknown key '{dotted}'{_nearest(name, section)}")
+                raise SpecError(f"{where}: unknown key '{dotted}'{nearest(name, section)}")
             if section[name] is None:
                 off = ".".join(parents[: depth + 1])
                 raise SpecError(
@@ -83,12 +83,12 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
                     f"{where}: '{'.'.join(parents[: depth + 1])}' is a value, so '{dotted}' names nothing"
                 )
         if leaf not in section:
-            raise SpecError(f"{where}: unknown key '{dotted}'{_nearest(leaf, section)}")
+            raise SpecError(f"{where}: unknown key '{dotted}'{nearest(leaf, section)}")
         section[leaf] = copy.deepcopy(value)
     return result
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """', did you mean ...?' for the closest of the known names, or the list of them."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f": did you mean '{close[0]}'?" if close else f": known here are {', '.join(sorted(known))}"
@@ -109,7 +109,7 @@ def build(schema: Any, values: Mapping[str, Any], where: str) -> Any:
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
                 known = _fields_at(schema, problem["loc"][:-1])
-                message = f"unknown key{_nearest(str(problem['loc'][-1]), known) if known else ''}"
+                message = f"unknown key{nearest(str(problem['loc'][-1]), known) if known else ''}"
             lines.append(f"{where}: {path + ': ' if path else ''}{message}")
         raise SpecError("\n".join(lines)) from None
 

@@ -14,6 +14,7 @@ from mamo.specs.identity import Run, changes, difference_name, digest
 from mamo.specs.overrides import SpecError, apply, build
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import Scale, read_scale
+from mamo.specs.seeds import Seeds, by_ablation
 
 WORLD = "world"
 
@@ -262,16 +263,18 @@ def make_plan(
     ablations: Path = Path("ablations"),
     only: Iterable[str] | None = None,
     others: bool = False,
+    seeds: Seeds = None,
 ) -> Plan:
     """Plan a scale: its ablations and figures (or only the named ones), their distinct runs and their tables.
 
     Args:
         others: plan also what the scale can make, though it is no part of the whole.
+        seeds: runs per row, for every experiment or by ablation, in place of what the scale and the files say.
 
     Raises:
         SpecError: any wrong name, key or value in the files, with the place and the nearest valid name.
     """
-    scale = read_scale(scale_name, ablations)
+    scale = _with_seeds(read_scale(scale_name, ablations), ablations, seeds)
     planner = Planner(scale)
     plan = planner.plan
     listed, further = _names(scale, ablations) if only is None or others else ((), ())
@@ -286,6 +289,15 @@ def make_plan(
         if name not in plan.tables:
             plan.others[name] = planner.table(_read(scale, name, ablations))
     return plan
+
+
+def _with_seeds(scale: Scale, ablations: Path, seeds: Seeds) -> Scale:
+    """The scale with the runs per row that a call asks for."""
+    if seeds is None:
+        return scale
+    read = [read_ablation(path.stem, ablations) for path in sorted(ablations.glob("*.yaml"))]
+    chosen = by_ablation(seeds, [ablation.name for ablation in read if ablation.kind != "statistics"])
+    return scale.model_copy(update={"seeds": {**scale.seeds, **chosen}})
 
 
 def _read(scale: Scale, name: str, ablations: Path) -> AblationSpec:

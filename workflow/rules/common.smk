@@ -3,6 +3,8 @@
 import re
 import shlex
 
+from mamo.specs.seeds import write_seeds
+
 
 def records(keys):
     """The records of runs, as inputs whose modification times mean nothing."""
@@ -35,6 +37,8 @@ ENVIRONMENT = (
     "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456"
 )
 FOLDERS = f"--scale {shlex.quote(SCALE)} --results {shlex.quote(config['results'])}"
+if SEEDS is not None:
+    FOLDERS += f" --seeds {shlex.quote(write_seeds(SEEDS))}"
 if config.get("releases"):
     RELEASES = f" --releases {shlex.quote(config['releases'])}"
 else:

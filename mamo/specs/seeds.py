@@ -1,0 +1,53 @@
+"""How many runs each row of a table gets, where a call asks for other numbers than the files do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mamo.specs.overrides import SpecError, nearest
+
+Seeds = int | Mapping[str, int] | None
+
+
+def read_seeds(value: Any) -> Seeds:
+    """Runs per row from ``params.yaml`` or a command line: ``3``, ``{table5: 3}`` or ``table5=3,table6=3``.
+
+    Raises:
+        SpecError: something else, or a number below 1.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and "=" in value:
+        value = {name: count for name, _, count in (part.partition("=") for part in value.split(","))}
+    if isinstance(value, Mapping):
+        return {str(name): _count(count, f"seeds.{name}") for name, count in value.items()}
+    return _count(value, "seeds")
+
+
+def _count(value: Any, where: str) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
+        raise SpecError(f"{where}: '{text}' is no number of runs per row; e.g. 3, or table5=3,table6=3")
+    return int(text)
+
+
+def write_seeds(seeds: Seeds) -> str | None:
+    """What :func:`read_seeds` reads back from a command line; None where nothing is set."""
+    if isinstance(seeds, Mapping):
+        return ",".join(f"{name}={count}" for name, count in seeds.items()) or None
+    return None if seeds is None else str(seeds)
+
+
+def by_ablation(seeds: Seeds, experiments: Iterable[str]) -> dict[str, int]:
+    """Runs per row of each ablation that a call sets; a bare number is meant for every experiment.
+
+    Raises:
+        SpecError: a name that is no experiment, with the nearest one.
+    """
+    names = list(experiments)
+    chosen = dict.fromkeys(names, seeds) if isinstance(seeds, int) else dict(seeds or {})
+    for name in chosen:
+        if name not in names:
+            raise SpecError(f"seeds.{name}: no table of runs has this name{nearest(name, names)}")
+    return chosen
