@@ -27,6 +27,7 @@ from mamo.training.interruption import Interrupted
 from mamo.training.loop import Course, train
 
 STEPS, ASKED_AT = 6, 3
+ALBEF: dict[str, Any] = {"mim": None, "mrm": None, "distillation": {"queue": 16, "alpha": 0.4}}
 
 
 def share_of(words: Tokenizer, step: int = 0) -> dict[str, Any]:
@@ -36,10 +37,15 @@ def share_of(words: Tokenizer, step: int = 0) -> dict[str, Any]:
     return {k: v[mine] if isinstance(v, torch.Tensor) else v for k, v in tiny.batch(words, step).items()}
 
 
-def losses_and_gradients(words: Tokenizer, micro: int | None = None) -> dict[str, torch.Tensor]:
+def losses_and_gradients(
+    words: Tokenizer, micro: int | None = None, **objectives: Any
+) -> dict[str, torch.Tensor]:
     """Run one step on this rank's slice of the shared batch; returns the averaged parts and all gradients."""
-    batch = share_of(words)
-    task = PretrainTask(tiny.network(words, seed=1), tiny.pretrain_spec(), words).train()
+    batch = share_of(words, step=1)
+    spec = tiny.pretrain_spec(objectives={"itm_group": 4} | objectives)
+    task = PretrainTask(tiny.network(words, seed=1), spec, words).train()
+    if task.queue is not None:
+        task(share_of(words))  # fills the queue
     if micro:
         out = task.accumulate(batch, micro, nullcontext)
         average_gradients(list(task.parameters()))
@@ -111,6 +117,7 @@ if __name__ == "__main__":
         result = {
             "whole": losses_and_gradients(words),
             "micro": losses_and_gradients(words, micro=3),
+            "queue": losses_and_gradients(words, **ALBEF),
             "scores": pair_scores(words),
             "straight": trained(words, folder / "straight"),
             "resumed": trained(words, folder / "interrupted", interrupted=True),

@@ -31,6 +31,12 @@ SPECS: dict[str, dict[str, Any]] = {
     "ITC and ITM": {"mim": None, "mrm": None, "mlm": False},
     "masked modelling alone": {"itc": False, "itm": False},
     "easy negatives too": {"itm_random": 0.5},
+    "ALBEF with soft targets": {"mim": None, "mrm": None, "distillation": {"queue": 0, "alpha": 0.4}},
+    "momentum features, hard targets": {
+        "mim": None,
+        "mlm": False,
+        "distillation": {"queue": 0, "alpha": 0.0},
+    },
 }
 
 

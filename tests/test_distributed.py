@@ -41,9 +41,10 @@ def two(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "result.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("how", ["whole", "micro"])
+@pytest.mark.parametrize("how", ["whole", "micro", "queue"])
 def test_two_processes_equal_one(folder: Path, two: dict[str, Any], how: str) -> None:
-    alone = gloo_worker.losses_and_gradients(Tokenizer.load(folder / "words"))
+    objectives = gloo_worker.ALBEF if how == "queue" else {}
+    alone = gloo_worker.losses_and_gradients(Tokenizer.load(folder / "words"), **objectives)
     together = two[how]
     assert set(together) == set(alone)
     for name, value in alone.items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 
+from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.draws import uniform
 from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import hard_negatives, itm_loss
@@ -62,6 +64,64 @@ def test_masks_do_not_depend_on_padding(tmp_path) -> None:
     ids, mask = words.encode(tiny.TEXTS, 16)
     longer = torch.nn.functional.pad(ids, (0, 2)), torch.nn.functional.pad(mask, (0, 2))
     masker = TextMasker(MaskingSpec(), words, 18)
+    assert (masker(ids, mask, 3, 4).chosen == masker(*longer, 3, 4).chosen[:, : ids.shape[1]]).all()
+
+
+PIECES = ["abc defa bcd fa", "fed cab", "bead", "ace bad cafe dead beef face"]
+
+
+def pieces(folder: Path) -> tuple[Tokenizer, torch.Tensor, torch.Tensor]:
+    """Texts whose words fall into their letters."""
+    words = train_wordpiece(["abcdef fedcba"], 18, folder)  # no room for more than letters
+    return words, *words.encode(PIECES, 40)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+def test_whole_words_are_masked_as_a_whole(tmp_path: Path, ratio: float) -> None:
+    words, ids, mask = pieces(tmp_path)
+    assert (ids.shape[1] > 20) and words.unk_id not in ids
+    masker = TextMasker(MaskingSpec(unit="whole_word", text_ratio=ratio), words, 40)
+    partly = 0
+    for step in range(40):
+        chosen = masker(ids, mask, 0, step).chosen
+        for row, text in enumerate(PIECES):
+            sizes = [len(places) for _, places in words.words(text)]
+            whole = [bool(chosen[row, places].all()) for _, places in words.words(text)]
+            any_of = [bool(chosen[row, places].any()) for _, places in words.words(text)]
+            assert whole == any_of, "a word is masked whole or not at all"
+            count, wanted = int(chosen[row].sum()), max(1, round(sum(sizes) * ratio))
+            assert wanted <= count < wanted + max(sizes), "the last word alone may exceed the share"
+            partly += 0 < sum(whole) < len(whole)
+    assert partly > 60
+    # Under the paper's own setting words do fall apart.
+    single = TextMasker(MaskingSpec(text_ratio=ratio), words, 40)
+    torn = [
+        0 < int(single(ids, mask, 0, step).chosen[0, places].sum()) < len(places)
+        for step in range(10)
+        for _, places in words.words(PIECES[0])
+    ]
+    assert any(torn)
+
+
+def test_spans_are_runs_of_whole_words_of_geometric_length(tmp_path: Path) -> None:
+    words, _, _ = pieces(tmp_path)
+    ids, mask = words.encode([" ".join("abcdef" * 6)] * 8, 40)
+    found = {}
+    for mean in (1.0, 3.0):
+        masker = TextMasker(MaskingSpec(unit="span", span_words=mean, text_ratio=0.25), words, 40)
+        chosen = torch.cat([masker(ids, mask, 0, step).chosen for step in range(40)])
+        assert not chosen[:, 0].any(), "[CLS] is never chosen"
+        found[mean] = float(chosen.sum() / (chosen[:, 1:] & ~chosen[:, :-1]).sum())
+    # Independent words form runs of 1 / (1 - 0.25) by chance; spans are longer, up to what the text's ends cut off.
+    assert found[1.0] == pytest.approx(4 / 3, abs=0.15)
+    assert 2.2 < found[3.0] < 5.0
+
+
+@pytest.mark.parametrize("unit", ["whole_word", "span"])
+def test_units_do_not_depend_on_padding(tmp_path: Path, unit: str) -> None:
+    words, ids, mask = pieces(tmp_path)
+    masker = TextMasker(MaskingSpec(unit=unit), words, 60)
+    longer = torch.nn.functional.pad(ids, (0, 9)), torch.nn.functional.pad(mask, (0, 9))
     assert (masker(ids, mask, 3, 4).chosen == masker(*longer, 3, 4).chosen[:, : ids.shape[1]]).all()
 
 

@@ -59,4 +59,5 @@ def batch(words: Tokenizer, step: int = 0, seed: int = 0) -> dict[str, Any]:
     """Eight pairs of noise images and texts."""
     ids, mask = words.encode(TEXTS, 16)
     image = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
-    return {"image": image, "ids": ids, "mask": mask, "image_id": torch.arange(8), "seed": seed, "step": step}
+    batch = {"image": image, "ids": ids, "mask": mask, "image_id": torch.arange(8)}
+    return batch | {"seed": seed, "step": step, "progress": step / 10}

@@ -64,7 +64,8 @@ def page(deviations: Deviations, scale: Scale) -> str:
         head = ["| open point | here | setting | acts in | from |", "|---|---|---|---|---|"]
         parts += [f"## {section.title}", "\n".join([*head, *rows])]
         parts += [section.after.strip()] if section.after else []
-    parts += ["## Not built", "\n".join(f"- {line}" for line in deviations.not_built)]
+    if deviations.not_built:
+        parts += ["## Not built", "\n".join(f"- {line}" for line in deviations.not_built)]
     head = ["| in the paper | settings |", "|---|---|"]
     given = [f"| {given.place} | {_settings(given.settings, scale)} |" for given in deviations.given]
     parts += ["## What the paper gives", "\n".join([*head, *given])]

@@ -103,7 +103,8 @@ def pretraining_pair(
     forward = network.vision() + network.text(words)
     embedded, extra = 1, 0.0
     if wanted.itc:
-        forward += network.projections() + network.contrast(contrasted)
+        forward += network.projections()
+        forward += 0.0 if wanted.distillation else network.contrast(contrasted)
     if wanted.itm:
         forward += 3 * (network.fusion(words, 1) + linear(1, width, 2))
         extra += linear(1, spec.model.projection_width, group)  # without a backward: negatives are drawn
@@ -122,7 +123,7 @@ def pretraining_pair(
         out = outputs.get(wanted.mim.target, 8192)
         forward += depth * network.layer(1 + patches)
         forward += linear(removed, width, hidden) + linear(removed, hidden, out)
-    if spec.needs_target:
+    if spec.predicts_features:
         extra += network.vision()
     if wanted.mrm:
         hidden, out = round(width * wanted.mrm.hidden_ratio), round(width * wanted.mrm.projection_ratio)
@@ -131,5 +132,14 @@ def pretraining_pair(
         predictor = linear(rows, out, hidden) + linear(rows, hidden, out) if wanted.mrm.predictor else 0.0
         forward += projector + predictor
         extra += network.text(words) + network.fusion(words) + projector
+    if wanted.distillation:
+        candidates = network.contrast(contrasted + wanted.distillation.queue)
+        extra += network.vision() + network.text(words) + network.projections()
+        extra += 2 * candidates  # of its two sides, gradients go back to the online one alone
+        if wanted.distillation.alpha:
+            extra += candidates
+            if wanted.mlm:
+                masked = network.text(words) + network.fusion(words) + network.vocabulary(chosen)
+                extra += network.vision() + masked
     # No gradient goes back to the pixels, so the patch embeddings' backward is one product, not two.
     return 3 * forward - embedded * network.patch_embedding + extra

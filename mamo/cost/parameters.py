@@ -55,6 +55,8 @@ def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
         trained += projector + (linear(out, hidden) + linear(hidden, out) if wanted.mrm.predictor else 0)
     if spec.needs_target:
         target = network(spec.model, vocab_size) + projector
+    if wanted.distillation and wanted.distillation.alpha and wanted.mlm:
+        target += vocab_size  # the bias of the target's own MLM head
     return trained, target
 
 

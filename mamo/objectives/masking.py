@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.draws import uniform
-from mamo.specs.pretrain import MaskingSpec
+from mamo.specs.pretrain import MaskedUnit, MaskingSpec
+
+CONTINUES = "##"  # WordPiece's mark
 
 
 class PatchMask(NamedTuple):
@@ -53,20 +55,33 @@ def mask_text(
     mask_id: int,
     vocabulary: Tensor,
     draws_3BL: Tensor,
+    starts_BL: Tensor | None = None,
 ) -> TextMask:
     """Choose ``round(text_ratio * n)`` of each text's n sub-words, at least one; 80 % become [MASK], 10 % random.
+
+    Where units of several sub-words are chosen as a whole, they are taken in random order until that many sub-words are
+    reached; the last unit may exceed it.
 
     Args:
         maskable_BL: True for sub-words; False for [CLS], [SEP] and padding, which are never chosen.
         vocabulary: ids from which random replacements are drawn (no special tokens).
         draws_3BL: uniform numbers in [0, 1): the order of choice, the kind of replacement, the random sub-word.
+        starts_BL: True where a unit starts that is chosen as a whole; none: each sub-word is one.
 
     Returns:
         The masked ids and the chosen positions. A text without sub-words has none.
     """
     counts_B = maskable_BL.sum(1)
     wanted_B = (counts_B * spec.text_ratio).round().clamp(min=1).minimum(counts_B)
-    rank_BL = draws_3BL[0].masked_fill(~maskable_BL, 2.0).argsort(1).argsort(1)
+    order_BL = draws_3BL[0].masked_fill(~maskable_BL, 2.0)
+    if starts_BL is None:
+        rank_BL = order_BL.argsort(1).argsort(1)
+    else:
+        # A unit's sub-words take its first one's draw; before each come all sub-words of the units drawn lower.
+        places_L = torch.arange(starts_BL.shape[1], device=starts_BL.device)
+        first_BL = torch.where(starts_BL, places_L, 0).cummax(1).values
+        unit_BL = order_BL.gather(1, first_BL).masked_fill(~maskable_BL, 2.0)
+        rank_BL = (unit_BL[:, None, :] < unit_BL[:, :, None]).sum(2)
     chosen = (rank_BL < wanted_B[:, None]) & maskable_BL
     kind, pick = draws_3BL[1], draws_3BL[2]
     randoms = vocabulary[(pick * len(vocabulary)).long()]
@@ -80,6 +95,8 @@ class TextMasker(nn.Module):
 
     special: Tensor
     vocabulary: Tensor
+    continues: Tensor
+    """(V,) True for sub-words that continue a word."""
 
     def __init__(self, spec: MaskingSpec, tokenizer: Tokenizer, max_words: int) -> None:
         super().__init__()
@@ -90,6 +107,8 @@ class TextMasker(nn.Module):
         everything = torch.arange(tokenizer.vocab_size)
         self.register_buffer("special", special, persistent=False)
         self.register_buffer("vocabulary", everything[~torch.isin(everything, special)], persistent=False)
+        inner = [token.startswith(CONTINUES) for token in tokenizer.tokens(everything)]
+        self.register_buffer("continues", torch.tensor(inner), persistent=False)
 
     def forward(self, ids_BL: Tensor, mask_BL: Tensor, seed: int, step: int) -> TextMask:
         """The masked texts of a step: the same for a text whatever the rank or the padding of its batch."""
@@ -102,7 +121,21 @@ class TextMasker(nn.Module):
             self.mask_id,
             self.vocabulary,
             draws.transpose(0, 1).to(ids_BL.device),
+            self._starts(ids_BL, maskable, seed, step),
         )
+
+    def _starts(self, ids_BL: Tensor, maskable_BL: Tensor, seed: int, step: int) -> Tensor | None:
+        """Where the units start that are chosen as a whole; None where each sub-word is one."""
+        unit: MaskedUnit = self.spec.unit
+        if unit == "subword":
+            return None
+        starts = ~self.continues[ids_BL] | ~maskable_BL
+        if unit == "span":
+            # Each word begins a span with the same probability: their lengths are geometric, as SpanBERT draws them.
+            draws = uniform(seed, step, "spans", len(ids_BL), self.max_words)[:, : ids_BL.shape[1]]
+            after_special = ~maskable_BL.roll(1, 1)
+            starts &= (draws.to(ids_BL.device) < 1 / self.spec.span_words) | after_special | ~maskable_BL
+        return starts
 
 
 def at(features_BTD: Tensor, indices_BM: Tensor) -> Tensor:

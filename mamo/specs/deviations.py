@@ -191,9 +191,11 @@ def fields() -> Iterator[tuple[str, str]]:
 
 
 def value_of(setting: str, scale: Scale) -> Any:
-    """A setting's value at a scale, as a plain JSON value."""
+    """A setting's value at a scale, as a plain JSON value; ``off`` within a section that is switched off."""
     value: Any = scale.model_dump(mode="json")
     for part in setting.split("."):
+        if value is None:
+            return "off"
         value = value[part]
     return value
 

@@ -19,6 +19,12 @@ Kind = Literal["data", "weights", "pretrain", "finetune"]
 # Raise a kind's revision with every change of code that changes its numbers; the golden-number test fails until then.
 REVISIONS: dict[Kind, int] = {"data": 1, "weights": 2, "pretrain": 2, "finetune": 2}
 
+# Settings that came after runs existed, each with the value at which a run is what it was without it: there it stays out of the
+# digest.
+NEUTRAL: Mapping[Kind, Mapping[str, Any]] = {
+    "pretrain": {"masking.unit": "subword", "masking.span_words": 3.8, "objectives.distillation": None}
+}
+
 DIGEST_LENGTH = 10
 
 
@@ -48,9 +54,8 @@ class Run:
     def digest(self) -> str:
         """The digest of spec, inputs' digests and method revision; names do not enter."""
         inputs = {role: key.rsplit("-", 1)[1] for role, key in self.inputs.items()}
-        return digest(
-            {"kind": self.kind, "revision": REVISIONS[self.kind], "spec": self.spec, "inputs": inputs}
-        )
+        spec = _without(self.spec, NEUTRAL.get(self.kind, {}))
+        return digest({"kind": self.kind, "revision": REVISIONS[self.kind], "spec": spec, "inputs": inputs})
 
     @property
     def id(self) -> str:
@@ -69,6 +74,17 @@ class Run:
     def record(self, results: Path) -> Path:
         """The run's record, written last: where it exists, the run is done."""
         return self.directory(results) / "record.json"
+
+
+def _without(spec: Mapping[str, Any], neutral: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The spec without the settings, named by dotted keys, that hold their neutral value."""
+    left = {}
+    for key, value in spec.items():
+        dotted = f"{prefix}{key}"
+        if dotted in neutral and neutral[dotted] == value:
+            continue
+        left[key] = _without(value, neutral, f"{dotted}.") if isinstance(value, Mapping) else value
+    return left
 
 
 def difference_name(stem: str, changes: Mapping[str, Any]) -> str:

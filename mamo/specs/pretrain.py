@@ -12,6 +12,7 @@ from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.transforms import TransformSpec
 
 Precision = Literal["fp32", "bf16"]
+MaskedUnit = Literal["subword", "whole_word", "span"]
 MimTarget = Literal["momentum_features", "pixels", "visual_tokens"]
 
 
@@ -22,6 +23,14 @@ class MaskingSpec(Spec):
     text_ratio: float = Field(0.25, gt=0, lt=1, description="share of sub-words chosen in the masked text")
     replace_mask: float = Field(0.8, ge=0, le=1, description="share of chosen sub-words that become [MASK]")
     replace_random: float = Field(0.1, ge=0, le=1, description="share that become a random sub-word")
+    unit: MaskedUnit = Field(
+        "subword", description="what is chosen as a whole: sub-words (the paper), words, or runs of words"
+    )
+    span_words: float = Field(
+        3.8,
+        ge=1,
+        description="mean words of a span, whose lengths are geometric; read only where unit is span",
+    )
 
 
 class MimSpec(Spec):
@@ -51,6 +60,18 @@ class MrmSpec(Spec):
         return self
 
 
+class DistillationSpec(Spec):
+    """ALBEF's own extras, which MAMO does without: momentum features in ITC, a queue of them, and soft targets."""
+
+    queue: int = Field(65536, ge=0, description="pairs of earlier steps that ITC also contrasts; 0: none")
+    alpha: float = Field(
+        0.4, ge=0, lt=1, description="weight of the target network's soft targets in ITC and MLM"
+    )
+    ramp: float = Field(
+        0.0, ge=0, le=1, description="share of the run over which alpha rises from 0; ALBEF: an epoch"
+    )
+
+
 class ObjectivesSpec(Spec):
     """Which of the five losses are summed (Eq. 6); null or false switches one off."""
 
@@ -65,6 +86,7 @@ class ObjectivesSpec(Spec):
     mlm: bool = True
     mim: MimSpec | None = Field(default_factory=MimSpec)
     mrm: MrmSpec | None = Field(default_factory=MrmSpec)
+    distillation: DistillationSpec | None = Field(None, description="ALBEF's queue and soft targets")
 
     @model_validator(mode="after")
     def _something(self) -> ObjectivesSpec:
@@ -72,6 +94,8 @@ class ObjectivesSpec(Spec):
             raise ValueError("every objective is switched off")
         if self.itm and not self.itc:
             raise ValueError("ITM takes its hard negatives from ITC's similarities: itm needs itc")
+        if self.distillation and not self.itc:
+            raise ValueError("distillation widens and softens ITC: it needs itc")
         return self
 
 
@@ -117,6 +141,12 @@ class PretrainSpec(Spec):
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}"
             )
+        distillation = self.objectives.distillation
+        if distillation and distillation.queue % self.batch_size:
+            raise ValueError(
+                f"objectives.distillation.queue {distillation.queue} is no multiple of batch_size {self.batch_size}: it holds "
+                "whole batches"
+            )
         if self.transform.size != self.model.image_size:
             raise ValueError(
                 f"transform.size {self.transform.size} is not model.image_size {self.model.image_size}"
@@ -126,6 +156,11 @@ class PretrainSpec(Spec):
     @property
     def needs_target(self) -> bool:
         """Whether any objective reads the target network."""
+        return self.predicts_features or self.objectives.distillation is not None
+
+    @property
+    def predicts_features(self) -> bool:
+        """Whether MRM or MIM predicts what the target network makes of the unmasked pair."""
         mim = self.objectives.mim
         return self.objectives.mrm is not None or (mim is not None and mim.target == "momentum_features")
 

@@ -17,6 +17,13 @@ from mamo.model.draws import uniform
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.model.target import make_target, update_target
+from mamo.objectives.distillation import (
+    MomentumQueue,
+    Pair,
+    distilled_mlm_loss,
+    momentum_itc_loss,
+    soft_share,
+)
 from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import Negatives, hard_negatives, itm_loss
 from mamo.objectives.masking import PatchMask, TextMask, TextMasker, at, mask_patches
@@ -84,6 +91,17 @@ class PretrainTask(Task):
             else None
         )
         self.target: Distilled | None = make_target(self.online) if spec.needs_target else None
+        distillation = wanted.distillation
+        self.queue = (
+            MomentumQueue(distillation.queue, spec.model.projection_width)
+            if distillation and distillation.queue
+            else None
+        )
+        self.momentum_mlm_head: MlmHead | None = None
+        if distillation and distillation.alpha and self.mlm_head is not None and self.target is not None:
+            self.momentum_mlm_head = MlmHead(self.target.network.text.embedding.words)
+            self.momentum_mlm_head.load_state_dict(self.mlm_head.state_dict())
+            self.momentum_mlm_head.requires_grad_(False)
         self.visual_tokenizer = visual_tokenizer
         self.masker = TextMasker(spec.masking, tokenizer, spec.model.max_words)
 
@@ -113,6 +131,8 @@ class PretrainTask(Task):
         super().after_step()
         if self.target is not None:
             update_target(self.target, self.online, self.spec.target.momentum)
+        if self.momentum_mlm_head is not None and self.mlm_head is not None:
+            update_target(self.momentum_mlm_head, self.mlm_head, self.spec.target.momentum)
 
     def masks(self, ids_BL: Tensor, mask_BL: Tensor, seed: int, step: int) -> tuple[PatchMask, TextMask]:
         """The masks of a step: the same for a pair whatever the device, the rank or the padding of its batch."""
@@ -122,7 +142,7 @@ class PretrainTask(Task):
     @torch.no_grad()
     def target_features(self, image_B3SS: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> TargetFeatures:
         """The unmasked pair through the target network, as far as objectives need it; sg is the missing gradient."""
-        if self.target is None:
+        if self.target is None or not self.spec.predicts_features:
             return TargetFeatures(None, None)
         network = self.target.network
         vision = network.encode_image(image_B3SS)
@@ -134,7 +154,8 @@ class PretrainTask(Task):
         """One step's losses.
 
         Args:
-            batch: image (B, 3, S, S), ids and mask (B, L), image_id (B,), and the seed and step that fix all draws.
+            batch: image (B, 3, S, S), ids and mask (B, L), image_id (B,), the seed and step that fix all draws, and the
+                progress (share of the run) that weighs soft targets.
 
         Returns:
             ``loss`` (the plain sum, Eq. 6), each objective's part, and the spread of projected features.
@@ -198,7 +219,12 @@ class PretrainTask(Task):
         if not wanted.itc:
             return {}, None
         image_BE, text_BE = network.project_image(visual_BVD), network.project_text(text_BLD)
-        parts = {"itc": itc_loss(image_BE, text_BE, network.temperature)}
+        if wanted.distillation is None:
+            parts = {"itc": itc_loss(image_BE, text_BE, network.temperature)}
+        else:
+            alpha, step = soft_share(wanted.distillation, batch["progress"]), batch["step"]
+            pairs = Pair(image_BE, text_BE), self._momentum_projections(batch)
+            parts = {"itc": momentum_itc_loss(*pairs, network.temperature, self.queue, step, alpha)}
         if not wanted.itm:
             return parts, None
         ids = batch["ids"]
@@ -213,6 +239,15 @@ class PretrainTask(Task):
             wanted.itm_random,
         )
         return parts, negatives
+
+    @torch.no_grad()
+    def _momentum_projections(self, batch: dict[str, Any]) -> Pair:
+        """The target network's projections of the whole batch's pairs."""
+        if self.target is None:
+            raise ValueError("distillation needs a target network: objectives.distillation is switched off")
+        network = self.target.network
+        visual, text = network.encode_image(batch["image"]), network.encode_text(batch["ids"], batch["mask"])
+        return Pair(network.project_image(visual), network.project_text(text))
 
     def _fused_losses(
         self,
@@ -252,7 +287,10 @@ class PretrainTask(Task):
             parts["itm"] = itm_loss(*logits)
         if self.mlm_head is not None:
             count = counts.words if counts else None
-            parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, words.chosen, count)
+            if self.momentum_mlm_head is None:
+                parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, words.chosen, count)
+            else:
+                parts["mlm"] = self._distilled_mlm(batch, fused["masked_text"], words, count)
         target = self.target_features(image, ids, mask)
         if wanted.mim and self.mim_head is not None:
             predicted = self.mim_head(fused["masked_image"], patches.masked)
@@ -261,6 +299,27 @@ class PretrainTask(Task):
         if wanted.mrm:
             parts["mrm"], monitors["spread"] = self._mrm(fused, target, patches, words, counts)
         return parts, monitors
+
+    def _distilled_mlm(
+        self, batch: dict[str, Any], fused_text_BLD: Tensor, words: TextMask, count: Tensor | None
+    ) -> Tensor:
+        """MLM with the target network's predictions for the same masked text as soft targets."""
+        distillation, head, following = (
+            self.spec.objectives.distillation,
+            self.mlm_head,
+            self.momentum_mlm_head,
+        )
+        assert distillation and head is not None and following is not None and self.target is not None
+        chosen, mask = words.chosen, batch["mask"]
+        with torch.no_grad():
+            network = self.target.network
+            text = network.encode_text(words.ids, mask)
+            of_target = network.fuse(network.encode_image(batch["image"]), text, mask).text[chosen]
+            soft = following(of_target)
+        logits, alpha = head(fused_text_BLD[chosen]), soft_share(distillation, batch["progress"])
+        return distilled_mlm_loss(
+            logits, soft, batch["ids"][chosen], alpha, chosen.sum() if count is None else count
+        )
 
     def _fuse(self, views: dict[str, tuple[Tensor, Tensor, Tensor]], patches: PatchMask) -> dict[str, Tensor]:
         """All fusion passes as one call up to the last layer, which computes only what the objectives read.

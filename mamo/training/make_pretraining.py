@@ -79,7 +79,7 @@ def _visual_tokenizer(context: Context, spec: PretrainSpec) -> VisualTokenizer |
 def training_batches(
     source: ConcatRecords, collate: Any, batch_size: int, seed: int, block: int, start: int, total: int
 ) -> Iterator[dict[str, Any]]:
-    """This rank's batches from step ``start``, each with the seed and step that fix the task's draws."""
+    """This rank's batches from step ``start``, each with the seed and step that fix the task's draws, and its progress."""
     loader = TrainLoader(
         source,
         collate,
@@ -94,7 +94,7 @@ def training_batches(
         pin_memory=torch.cuda.is_available(),
     )
     for step, batch in enumerate(loader, start):
-        yield batch | {"seed": seed, "step": step}
+        yield batch | {"seed": seed, "step": step, "progress": step / total}
 
 
 def data_workers() -> int:
