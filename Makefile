@@ -63,8 +63,8 @@ lock: venv ## Write requirements.lock anew from pyproject.toml
 	    --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-bench: venv ## Run every benchmark
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+bench: venv ## Run every benchmark, and fill in docs/performance.md
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m benchmarks
 
 clean: ## Remove caches and logs (results/ and reports/ stay)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache logs

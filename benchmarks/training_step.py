@@ -1,56 +1,126 @@
-"""Pairs per CPU-second of one pre-training step with all five objectives, at the size of scale `demo`, on one thread.
+"""Pairs per CPU-second of a whole pre-training step: the product's, the plain one's, and one of three objectives.
 
-python benchmarks/training_step.py
+python -m benchmarks training_step
 """
 
 from __future__ import annotations
 
-import random
-import tempfile
-import time
+import copy
+import statistics
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from mamo.data.tokenizer import train_wordpiece
+from benchmarks.batches import batch_of, captions, vocabulary
+from benchmarks.measure import Result, alternating, ratio
+from benchmarks.plain_step import PlainStep
+from benchmarks.three_objective_step import ThreeObjectives
+from mamo.cost.flops import pretraining_pair
 from mamo.model.mamo import Mamo
+from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.optimiser import make_optimiser
 
-WARM_UP, COUNTED = 3, 20
-WORDS = (
-    "a small red cat to the left of one blue dog two green apples and some car on grass yellow bus".split()
-)
+ROUNDS, STEPS = 8, 2
+ABLATIONS = Path(__file__).parents[1] / "ablations"
+PRECISIONS = ("bf16", "fp32")
+
+
+def step_of(
+    losses: Any,
+    trained: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: dict[str, Any],
+    precision: str,
+    foreach: bool | None,
+) -> Callable[[], None]:
+    """One optimiser step, as a function to be measured.
+
+    Args:
+        losses: gives a dict with ``loss`` of a batch, and is told when a step is done.
+        trained: whose gradients are clipped.
+        foreach: how they are clipped.
+    """
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+    number = 0
+
+    def step() -> None:
+        nonlocal number
+        number += 1
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = losses(batch | {"step": number})["loss"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=foreach)
+        optimiser.step()
+        losses.after_step()
+
+    return step
+
+
+def sides(spec: PretrainSpec) -> dict[tuple[str, str], Callable[[], None]]:
+    """(step, precision) -> a step; every one trains weights of its own."""
+    tokenizer = vocabulary(captions(500), 600)
+    batch = batch_of(spec.model, tokenizer, spec.batch_size)
+    torch.manual_seed(0)
+    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
+    found: dict[tuple[str, str], Callable[[], None]] = {}
+    for precision in PRECISIONS:
+        own = copy.deepcopy(task)
+        found["product", precision] = step_of(
+            own, own, make_optimiser(own, spec.optimiser), batch, precision, foreach=True
+        )
+        own = copy.deepcopy(task)
+        trained = [p for p in own.parameters() if p.requires_grad]
+        plain = torch.optim.AdamW(trained, lr=spec.optimiser.lr)
+        found["plain", precision] = step_of(PlainStep(own), own, plain, batch, precision, foreach=None)
+        for name, distils in (("three objectives", True), ("three, no momentum model", False)):
+            three = ThreeObjectives(spec.model, tokenizer, spec.batch_size, distils)
+            trained = [p for p in three.parameters() if p.requires_grad]
+            optimiser = torch.optim.AdamW(trained, lr=spec.optimiser.lr)
+            found[name, precision] = step_of(three, three, optimiser, batch, precision, foreach=None)
+    return found
 
 
 def main() -> None:
-    """Print one line for each precision."""
+    """Measure and write."""
     torch.set_num_threads(1)
-    spec = read_scale("demo", Path("ablations")).pretrain
-    random.seed(0)
-    texts = [" ".join(random.choices(WORDS, k=10)) for _ in range(spec.batch_size)]
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = train_wordpiece(texts, 300, Path(folder))
-    ids, mask = tokenizer.encode(texts)
-    image = torch.randn(spec.batch_size, 3, spec.model.image_size, spec.model.image_size)
-    batch = {"image": image, "ids": ids, "mask": mask, "image_id": torch.arange(spec.batch_size), "seed": 0}
-    for precision in ("bf16", "fp32"):
-        task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
-        optimiser = make_optimiser(task, spec.optimiser)
-        began = 0.0
-        for step in range(WARM_UP + COUNTED):
-            if step == WARM_UP:
-                began = time.process_time()
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                loss = task(batch | {"step": step})["loss"]
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
-            optimiser.step()
-            task.after_step()
-        pairs = COUNTED * spec.batch_size / (time.process_time() - began)
-        print(f"{precision}: {pairs:.0f} pairs per CPU-second ({texts[0].count(' ') + 3} tokens per text)")
+    spec = read_scale("demo", ABLATIONS).pretrain
+    result = Result("training_step", "One pre-training step at scale demo")
+    measured = sides(spec)
+
+    def steps(step: Callable[[], None]) -> Callable[[], None]:
+        def several() -> None:
+            for _ in range(STEPS):
+                step()
+
+        return several
+
+    seconds = alternating({side: steps(step) for side, step in measured.items()}, ROUNDS)  # type: ignore[misc, arg-type]
+    pairs = STEPS * spec.batch_size
+    for name in dict.fromkeys(name for name, _ in measured):
+        rates = {p: pairs / statistics.median(seconds[name, p]) for p in PRECISIONS}  # type: ignore[index]
+        result.row("Pairs per CPU-second", step=name, **rates)
+    for words, more, less in (
+        ("plain fp32 / product bf16", ("plain", "fp32"), ("product", "bf16")),
+        ("plain fp32 / product fp32", ("plain", "fp32"), ("product", "fp32")),
+        ("plain bf16 / product bf16", ("plain", "bf16"), ("product", "bf16")),
+        ("three objectives fp32 / product fp32", ("three objectives", "fp32"), ("product", "fp32")),
+        ("three objectives bf16 / product bf16", ("three objectives", "bf16"), ("product", "bf16")),
+    ):
+        found = ratio(seconds[more], seconds[less])  # type: ignore[index]
+        result.row(
+            "How many times the cost", sides=words, median=found.median, low=found.low, high=found.high
+        )
+    flops = pretraining_pair(spec, 600, 20, 2.4, spec.batch_size, spec.objectives.itm_group)
+    result.note(
+        f"Median of {ROUNDS} rounds of {STEPS} steps, sides taking turns; low and high bound the middle half. "
+        f"Batch {spec.batch_size}, captions padded to 20 tokens; {flops / 1e9:.2f} GFLOP a pair in the product's step."
+    )
+    result.write()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ from pathlib import Path
 
 VARIABLE = "MAMO_WARM"
 COMMANDS = ("prepare", "weights", "pretrain", "finetune", "figure")
+# As the workflow sets it for its jobs; malloc reads it when a process starts, so a job that is forked has the warm process's.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    "MALLOC_TOP_PAD_": "268435456",
+}
 LIMIT = 1 << 20  # bytes of one request: arguments and environment
 
 
@@ -53,7 +59,8 @@ def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
     """Start a warm process; yields the environment in which commands find it. It ends with the block, or with this process."""
     with tempfile.TemporaryDirectory(prefix="mamo-") as folder:
         address = str(Path(folder) / "socket")
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        environment = os.environ | MALLOC
+        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         process = subprocess.Popen(
             [sys.executable, "-m", "mamo.cli.warm_server", address], stdin=subprocess.PIPE, env=environment
         )

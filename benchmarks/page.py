@@ -1,0 +1,58 @@
+"""The tables of docs/performance.md, filled in from the results.
+
+Between ``<!-- NAME: TABLE -->`` and ``<!-- end -->`` stands a table of ``results/NAME.json``; the rest of the page is written
+by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import RESULTS, shown
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+MARKED = re.compile(r"(<!-- (\w+): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def write_page(page: Path = PAGE, results: Path = RESULTS) -> None:
+    """Fill in the page."""
+    page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def filled(text: str, results: Path = RESULTS) -> str:
+    """The page's text with the results' tables; a table that no result has stays empty."""
+
+    def one(found: re.Match[str]) -> str:
+        begin, name, table, end = found.groups()
+        path = results / f"{name}.json"
+        result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if table == "machine":
+            return begin + _machine(result["machine"]) + end if result else begin + end
+        return begin + _table(result.get("tables", {}).get(table, [])) + end
+
+    return MARKED.sub(one, text)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    numbers = [any(isinstance(row.get(column), int | float) for row in rows) for column in columns]
+    lines = [columns, ["---:" if number else "---" for number in numbers]]
+    lines += [[shown(row[column]) if column in row else "" for column in columns] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    bf16 = " and ".join(machine["bf16"]) or "no instructions for bf16"
+    return (
+        f"{machine['date']}, {machine['processor']} ({bf16}), {machine['cores']} cores, {machine['threads']} thread, "
+        f"load {machine['load']}; torch {machine['torch']}.\n"
+    )
+
+
+if __name__ == "__main__":
+    write_page()
