@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from PIL import Image
 from torch.nn import functional as F
@@ -17,22 +18,12 @@ from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import AttentionPool, PairedAttention
 from mamo.specs.finetune import Nlvr2Spec
-from mamo.specs.model import ModelSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.nlvr2 import Nlvr2Task
 
 TEXTS = ["both images are red", "the left image is red", "one image is blue", "no image is blue"]
-MODEL = ModelSpec(
-    image_size=32,
-    patch_size=16,
-    width=32,
-    heads=4,
-    vision_layers=1,
-    text_layers=1,
-    fusion_layers=1,
-    max_words=12,
-)
+MODEL = tiny.model_spec(patch_size=16, vision_layers=1, text_layers=1, fusion_layers=1, max_words=12)
 SPEC = Nlvr2Spec(
     data=("nlvr2",),
     transform=TransformSpec(size=32),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 from torch.nn import functional as F
@@ -19,7 +20,6 @@ from mamo.data.transforms import EvalTransform
 from mamo.model.decoder import AnswerDecoder, Context, pack
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
-from mamo.specs.model import ModelSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks import vqa
@@ -28,16 +28,7 @@ from mamo.tasks.vqa import VqaTask
 from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
 
 ANSWERS = ["yes", "no", "red", "red car", "red cart", "carton", "traffic light", "left of the car", "dog"]
-MODEL = ModelSpec(
-    image_size=32,
-    patch_size=16,
-    width=32,
-    heads=4,
-    vision_layers=1,
-    text_layers=1,
-    fusion_layers=2,
-    max_words=12,
-)
+MODEL = tiny.model_spec(patch_size=16, vision_layers=1, text_layers=1, fusion_layers=2, max_words=12)
 SPEC = VqaSpec(
     data=("vqa2",),
     transform=TransformSpec(size=32),

@@ -33,9 +33,7 @@ def add(commands: Any) -> None:
         "what", metavar="RUN|TABLE", help="a table, or a run's name, identity or kind/identity"
     )
     parser.add_argument("row", nargs="?", metavar="ROW", help="a row of the table, by its key")
-    options.add_scale(parser)
-    options.add_results(parser)
-    options.add_reports(parser)
+    options.add_folders(parser)
     parser.set_defaults(command=_command)
 
 

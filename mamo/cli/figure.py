@@ -40,9 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--values", type=Path, metavar="FILE", help="take the maps from FILE, not from models"
     )
-    options.add_scale(parser)
-    options.add_results(parser)
-    options.add_reports(parser)
+    options.add_folders(parser)
     parser.set_defaults(command=_command)
 
 

@@ -48,6 +48,13 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add what a command needs that reads runs and knows of pages: ``--scale``, ``--results`` and ``--reports``."""
+    add_scale(parser)
+    add_results(parser)
+    add_reports(parser)
+
+
 def add_releases(parser: argparse.ArgumentParser) -> None:
     """Add ``--releases``."""
     parser.add_argument(

@@ -31,9 +31,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="read values from these files, not from records",
     )
-    options.add_scale(parser)
-    options.add_results(parser)
-    options.add_reports(parser)
+    options.add_folders(parser)
     parser.set_defaults(command=_command)
 
 

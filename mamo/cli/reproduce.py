@@ -49,9 +49,7 @@ def add(commands: Any) -> None:
         "--profile", metavar="NAME", help="a Snakemake profile, e.g. slurm (default: params.yaml)"
     )
     parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
-    options.add_scale(parser)
-    options.add_results(parser)
-    options.add_reports(parser)
+    options.add_folders(parser)
     options.add_releases(parser)
     parser.set_defaults(command=_command)
 

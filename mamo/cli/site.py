@@ -24,9 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--maps", type=Path, nargs="*", metavar="FILE", help="maps of figures, from mamo figure"
     )
-    options.add_scale(parser)
-    options.add_results(parser)
-    options.add_reports(parser)
+    options.add_folders(parser)
     parser.set_defaults(command=_command)
 
 
