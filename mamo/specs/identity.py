@@ -92,6 +92,8 @@ def difference_name(stem: str, changes: Mapping[str, Any]) -> str:
     words = [stem]
     for dotted, value in sorted(changes.items()):
         leaf = dotted.rsplit(".", 1)[-1]
+        if isinstance(value, Mapping):  # a section that the base has switched off
+            value = "_".join(map(str, flatten(value).values()))
         words.append(
             f"no_{leaf}" if value is None or value is False else leaf if value is True else f"{leaf}_{value}"
         )
