@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from mamo.cli import (
+    bench,
     compare,
     deviations,
     diff,
@@ -31,7 +32,7 @@ from mamo.specs.overrides import SpecError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, dvc, doctor),
+    *(execute, evaluate, export, report, figure, site, schema, deviations, dvc, doctor, bench),
 )
 
 

@@ -90,7 +90,7 @@ def train(
         torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
     start = _resume(task, optimiser, course, curve)
-    _prepare_layers(task, course)
+    prepare_layers(task, course)
     # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
     model = task if course.micro_batch else wrap(task)
     watch, stop = Watch(course.collapse), StopSignals()
@@ -101,7 +101,7 @@ def train(
     finished = start
     with stop, watching:
         for step, batch in enumerate(batches(start) if start < course.total else (), start):
-            parts = _step(model, task, optimiser, _to(batch, device), step, course, device)
+            parts = train_step(model, task, optimiser, _to(batch, device), step, course, device)
             finished = step + 1
             due = time.monotonic() - saved > course.checkpoint_seconds
             values, asked, due = _agreed(parts, stop.asked, due)
@@ -131,14 +131,15 @@ def train(
     return Trained(outcome, curve, seconds, finished, (finished - start) / seconds)
 
 
-def _prepare_layers(task: Task, course: Course) -> None:
+def prepare_layers(task: Task, course: Course) -> None:
+    """Compile the trained transformer layers, or let them keep no activations, as the course asks."""
     for layer in trained_layers(task):
         layer.checkpointing = course.activation_checkpointing
         if course.compiled:
             layer.compile()
 
 
-def _step(
+def train_step(
     model: nn.Module,
     task: Task,
     optimiser: torch.optim.Optimizer,
