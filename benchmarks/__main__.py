@@ -14,7 +14,16 @@ from pathlib import Path
 from benchmarks.page import write_page
 
 # In the order of the page.
-BENCHMARKS = ("training_step", "step_profile", "evaluation", "data", "memory", "pipeline")
+BENCHMARKS = (
+    "training_step",
+    "step_profile",
+    "evaluation",
+    "data",
+    "memory",
+    "pipeline",
+    "step_counts",
+    "growth",
+)
 # As the workflow sets them for its jobs (workflow/rules/common.smk).
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
