@@ -1,4 +1,4 @@
-"""Run every benchmark, or those that are named, each in a process of its own on one thread; then fill in the page.
+"""Run every benchmark, or those that are named, each in a process of its own on one thread; then fill in the pages.
 
 python -m benchmarks [NAME ...]
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.page import write_page
+from benchmarks.page import write_pages
 
 # In the order of the page.
 BENCHMARKS = (
@@ -52,7 +52,7 @@ def main() -> int:
             cwd=Path(__file__).parents[1],
         )
         status = status or done.returncode
-    write_page()
+    write_pages()
     return status
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, filled in from the results.
+"""The tables of docs/performance.md and docs/gpu.md, filled in from the results.
 
 Between ``<!-- NAME: TABLE -->`` and ``<!-- end -->`` stands a table of ``results/NAME.json``; the rest of the page is written
 by hand.
@@ -13,17 +13,19 @@ from typing import Any
 
 from benchmarks.measure import RESULTS, shown
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = (DOCS / "performance.md", DOCS / "gpu.md")
 MARKED = re.compile(r"(<!-- (\w+): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def write_page(page: Path = PAGE, results: Path = RESULTS) -> None:
-    """Fill in the page."""
-    page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+def write_pages() -> None:
+    """Fill in the pages."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def filled(text: str, results: Path = RESULTS) -> str:
-    """The page's text with the results' tables; a table that no result has stays empty."""
+    """A page's text with the results' tables; a table that no result has stays empty."""
 
     def one(found: re.Match[str]) -> str:
         begin, name, table, end = found.groups()
@@ -55,4 +57,4 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    write_page()
+    write_pages()

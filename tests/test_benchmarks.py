@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.evaluation import rerank
 from benchmarks.measure import ratio
-from benchmarks.page import PAGE, filled
+from benchmarks.page import PAGES, filled
 from benchmarks.pipeline import accounts, read_log
 from benchmarks.plain_evaluation import rank_answers, rerank_anew, rerank_cached
 from benchmarks.plain_step import PlainStep, follow
@@ -138,6 +138,7 @@ def test_a_run_of_snakemake_is_accounted_for(tmp_path: Path) -> None:
         read_log(log)
 
 
-def test_the_page_shows_the_stored_results() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    assert filled(text) == text
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_show_the_stored_results(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert filled(text) == text and text.count("<!-- end -->") > 1
