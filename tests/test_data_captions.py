@@ -70,8 +70,9 @@ def test_karpathy_files_that_are_not_are_named(tmp_path: Path) -> None:
         list(coco.read(tmp_path, Findings()))
     for content, message in [
         ("{", "not JSON"),
-        ("[]", "no list 'images'"),
-        ('{"images": [{"filename": "a.jpg"}]}', r"images\[0\] lacks 'split'"),
+        ("[]", "dataset_coco.json: is list .*, not an object"),
+        ('{"images": 3}', "no list 'images'"),
+        ('{"images": [{"filename": "a.jpg"}]}', r"images\[0\]: lacks 'split'"),
         ('{"images": [{"filename": "a.jpg", "split": "dev", "sentences": []}]}', "split 'dev'"),
     ]:
         path.write_text(content)

@@ -18,7 +18,7 @@ import test_data_vqa2 as questions
 from PIL import Image
 
 from mamo.data import archives, coco, sbu, visual_genome, vqa2
-from mamo.data.examples import Findings, FormatError, clean
+from mamo.data.examples import HALF, Findings, FormatError, clean
 from mamo.data.overlap import counts, overlap
 from mamo.data.prepare import prepare
 from mamo.data.records import Prepared
@@ -90,6 +90,7 @@ def test_odd_images_and_captions(odd: Path, tmp_path: Path) -> None:
     assert {reason: entry["count"] for reason, entry in manifest["left_out"].items()} == {
         "empty captions": 4,
         "images without a caption": 1,
+        HALF: 1,
     }
 
 
@@ -173,7 +174,8 @@ def test_a_web_sample_with_a_damaged_note_loses_its_caption_only(tmp_path: Path)
     captions.write_shard(tmp_path / "sbu", "00000", members, 4, 4)
     findings = Findings()
     assert [captions.texts(example) for example in sbu.read(tmp_path, findings)] == [["\ufffd café"]]
-    assert findings.counts == {"empty captions": 3}
+    replaced = "captions with bytes that are not UTF-8, kept with U+FFFD in their place"
+    assert findings.counts == {"empty captions": 3, replaced: 1}
     (tmp_path / "sbu/00000_stats.json").write_text("{")
     with pytest.raises(FormatError, match="00000_stats.json: not JSON .*run img2dataset again"):
         list(sbu.read(tmp_path, Findings()))

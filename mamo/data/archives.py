@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+# A member that is large and packed more tightly than text or pictures can be is taken for a decompression bomb.
+BOMB_BYTES = 100 << 20
+BOMB_RATIO = 200
+
 
 class ZipMember(NamedTuple):
-    """A file inside a zip archive."""
+    """A file inside a zip archive; it is only ever read into memory, so where its name leads does not matter."""
 
     archive: Path
     name: str
@@ -19,11 +25,27 @@ class ZipMember(NamedTuple):
         """The file's content.
 
         Raises:
-            OSError: the archive is damaged there.
+            OSError: the archive is damaged there, or the file is a decompression bomb.
         """
         try:
-            return _open(self.archive).read(self.name)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            archive = _open(self.archive)
+            info = archive.getinfo(self.name)
+            if info.file_size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
+                raise OSError(
+                    f"{self.archive}: {self.name} would become {info.file_size:,} bytes out of {info.compress_size:,}: "
+                    "refused as a decompression bomb"
+                )
+            return archive.read(info)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            ValueError,
+            KeyError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:
             raise OSError(f"{self.archive}: {self.name} cannot be read ({error}); fetch it again") from error
 
 
@@ -90,8 +112,12 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
     """File name -> the members of that name in the folder's archives; ``changed`` makes a new archive seen."""
     found: dict[str, list[ZipMember]] = {}
     for archive in sorted(folder.glob("*.zip")):
-        for name in _open(archive).namelist():
+        checksums: dict[str, int] = {}
+        for info in _open(archive).infolist():
+            name = info.filename
             base = name.rsplit("/", 1)[-1]
+            if checksums.setdefault(name, info.CRC) != info.CRC:
+                raise OSError(f"{archive}: holds {name} twice, with different contents; fetch it again")
             # What macOS adds to archives bears the names of the real files.
             if base and not base.startswith("._") and not name.startswith("__MACOSX/"):
                 found.setdefault(base, []).append(ZipMember(archive, name))
@@ -103,5 +129,5 @@ def _open(archive: Path) -> zipfile.ZipFile:
     """Opened once per process; reading from several threads is safe."""
     try:
         return zipfile.ZipFile(archive)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise OSError(f"{archive}: is no whole zip file ({error}); fetch it again") from error

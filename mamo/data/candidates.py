@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ FILE = "candidates.json"
 MIN_COUNT = 9
 
 
-def count(annotations: Iterable[dict[str, Any]]) -> Counter[str]:
+def count(annotations: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """How often each normalised ``multiple_choice_answer`` is given in VQA annotations."""
     counts = Counter(normalise_answer(annotation["multiple_choice_answer"]) for annotation in annotations)
     counts.pop("", None)

@@ -13,5 +13,5 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``coco/dataset_coco.json`` and the images in ``coco/train2014`` and ``coco/val2014``."""
     folder = root / "coco"
     return read_splits(
-        folder / "dataset_coco.json", lambda entry: folder / entry["filepath"] / entry["filename"], findings
+        folder / "dataset_coco.json", lambda entry: entry.file(folder, "filepath", "filename"), findings
     )

@@ -11,6 +11,10 @@ from typing import Any
 from mamo.data import archives
 
 LISTED = 20  # items named per finding; the rest is counted
+MAX_TEXT = 10_000  # characters; a model reads a few hundred at most, and published texts stay far below
+TOO_LONG = f"texts of more than {MAX_TEXT:,} characters"
+NUL = "texts with a NUL character"
+HALF = "texts with half a character, kept with a question mark in its place"
 
 
 class FormatError(ValueError):
@@ -70,6 +74,49 @@ def clean(text: Any) -> str:
     return line if line.isascii() else line.encode("utf-8", "replace").decode("utf-8")
 
 
+def said(text: str | None, name: str, findings: Findings, empty: str) -> str:
+    """A text of a release on one line; '' where it is left out, which ``findings`` then say.
+
+    Args:
+        name: of the text, for the findings.
+        empty: the reason under which a text that says nothing is noted.
+    """
+    if text is not None and (len(text) > MAX_TEXT or "\0" in text):
+        findings.note(TOO_LONG if len(text) > MAX_TEXT else NUL, name)
+        return ""
+    line = clean(text)
+    if not line:
+        findings.note(empty, name)
+    elif text is not None and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        findings.note(HALF, name)
+    return line
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON as its standard has it: no NaN and no infinity, and no key twice in one object.
+
+    Raises:
+        ValueError: it is not JSON, or nested deeper than can be read.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key '{twice}' twice: {str(values)[:80]}")
+    return values
+
+
 def read_json(path: Path, mend: str) -> Any:
     """Parse a JSON file, which may still be in its owner's zip archive (in the file's folder or in the one above).
 
@@ -77,10 +124,27 @@ def read_json(path: Path, mend: str) -> Any:
         FormatError: the file is missing or is not JSON; ``mend`` says what to do about it.
     """
     try:
-        return json.loads(archives.read_bytes(path).decode("utf-8-sig"))
+        return parse_json(archives.read_bytes(path).decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise FormatError(f"{path}: no such file; {mend}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of JSON, of UTF-8, or a number of thousands of digits
         raise FormatError(f"{path}: not JSON ({error}); {mend}") from error
+
+
+def read_text(path: Path, mend: str) -> str:
+    """A text file in UTF-8, with or without a byte-order mark; may still be in its owner's zip archive.
+
+    Raises:
+        FormatError: the file is missing, or is no text in UTF-8.
+    """
+    try:
+        return archives.read_bytes(path).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise FormatError(f"{path}: no such file; {mend}") from error
+    except OSError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise FormatError(f"{path}:{line}: not text in UTF-8 ({error}); {mend}") from error

@@ -14,6 +14,6 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     folder = root / "flickr30k"
     return read_splits(
         folder / "dataset_flickr30k.json",
-        lambda entry: folder / "flickr30k-images" / entry["filename"],
+        lambda entry: entry.file(folder / "flickr30k-images", "filename"),
         findings,
     )

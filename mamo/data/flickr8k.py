@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, read_text, said
+from mamo.data.fields import stays_inside
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -48,14 +49,16 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {_MEND}") from error
+    lines = [line.strip() for line in read_text(path, _MEND).splitlines()]
+    for number, line in enumerate(lines, 1):
+        if not stays_inside(line.partition("#")[0]):
+            raise FormatError(f"{path}:{number}: '{line[:60]}' leads out of the folder of photos; {_MEND}")
+    return [line for line in lines if line]
 
 
 def _captions(path: Path, findings: Findings) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
+    keys: set[str] = set()
     for number, line in enumerate(_lines(path), 1):
         key, tab, caption = line.partition("\t")
         name, mark, _ = key.rpartition("#")
@@ -63,8 +66,13 @@ def _captions(path: Path, findings: Findings) -> dict[str, list[str]]:
             raise FormatError(
                 f"{path}:{number}: expected 'photo.jpg#0<tab>caption', got '{line[:60]}'; {_MEND}"
             )
-        if clean(caption):
-            found.setdefault(name, []).append(clean(caption))
-        else:
-            findings.note("empty captions", key)
+        if key in keys:
+            findings.note("captions numbered twice", key)
+            continue
+        keys.add(key)
+        text = said(caption, key, findings, "empty captions")
+        if text:
+            found.setdefault(name, []).append(text)
+    if not found:
+        raise FormatError(f"{path}: holds no caption; {_MEND}")
     return found

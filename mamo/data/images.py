@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # a larger image is taken for a decompression bomb; published sets stay far below
+# Formats of photographs. Pillow knows more, some of which start other programs (Ghostscript for EPS).
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112
 
@@ -51,6 +53,8 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
+    except ValueError as error:
+        raise ImageError(f"{name!r}: {error}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{name}: no such file") from error
     except OSError as error:
@@ -73,7 +77,7 @@ def _normalise(data: bytes, store_size: int) -> StoredImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
         warnings.simplefilter("ignore", UserWarning)  # damaged EXIF and the like: pixels are what counts
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=formats())
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(
@@ -101,6 +105,12 @@ def _normalise(data: bytes, store_size: int) -> StoredImage:
     out = io.BytesIO()
     rgb.save(out, "JPEG", quality=JPEG_QUALITY)
     return StoredImage(out.getvalue(), width, height)
+
+
+def formats() -> list[str]:
+    """Those of ``FORMATS`` that this Pillow can read."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

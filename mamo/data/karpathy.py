@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean, read_json
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, said
+from mamo.data.fields import Entry, document
 
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 _MEND = "it comes in Karpathy's caption_datasets.zip (Deep Visual-Semantic Alignments)"
 
 
-def entries(path: Path) -> list[dict[str, Any]]:
+def entries(path: Path) -> Iterator[Entry]:
     """The ``images`` of a split file.
 
     Raises:
         FormatError: no such file, or not Karpathy's form.
     """
-    content = read_json(path, _MEND)
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise FormatError(f"{path}: has no list 'images'; {_MEND}")
-    return content["images"]
+    content = document(path, _MEND)
+    if not isinstance(content.values.get("images"), list) or not content.values["images"]:
+        raise FormatError(f"{path}: has no list 'images', or an empty one; {_MEND}")
+    return content.entries("images")
 
 
-def read_splits(
-    path: Path, locate: Callable[[dict[str, Any]], Path], findings: Findings
-) -> Iterator[Example]:
+def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings) -> Iterator[Example]:
     """One example per image with its captions; ``restval`` counts as train.
 
     Args:
@@ -34,26 +32,33 @@ def read_splits(
         locate: the file of an entry's image.
         findings: takes up captions and images that are left out.
     """
-    for number, entry in enumerate(entries(path)):
-        try:
-            name, split, sentences = entry["filename"], entry["split"], entry["sentences"]
-        except (KeyError, TypeError) as error:
-            raise FormatError(f"{path}: images[{number}] lacks {error}; {_MEND}") from error
+    seen: set[str] = set()
+    numbers: set[int] = set()
+    for entry in entries(path):
+        name, split = entry.word("filename"), entry.word("split")
         if split not in SPLITS:
-            raise FormatError(
-                f"{path}: images[{number}] ({name}) has split '{split}'; known are {', '.join(SPLITS)}"
-            )
-        captions = [clean(sentence["raw"]) for sentence in sentences]
-        for caption in captions:
-            if not caption:
-                findings.note("empty captions", name)
+            raise entry.wrong(f"({name}) has split '{split[:60]}'; known are {', '.join(SPLITS)}")
+        captions = [
+            said(sentence.text("raw"), name, findings, "empty captions")
+            for sentence in entry.entries("sentences")
+        ]
+        image = locate(entry)
+        if name in seen:
+            findings.note("images listed twice", name)
+            continue
+        seen.add(name)
+        if "cocoid" in entry:
+            number = entry.integer("cocoid")
+            if number in numbers:
+                raise entry.wrong(f"({name}) has 'cocoid' {number} of another image")
+            numbers.add(number)
         records = tuple({"text": caption} for caption in captions if caption)
         if not records:
             findings.note("images without a caption", name)
             continue
-        yield Example(SPLITS[split], (ImageSource(name, locate(entry)),), records)
+        yield Example(SPLITS[split], (ImageSource(name, image),), records)
 
 
 def coco_ids(path: Path, splits: tuple[str, ...]) -> set[int]:
     """COCO ids of the images in some splits of ``dataset_coco.json`` (named as after merging ``restval``)."""
-    return {int(entry["cocoid"]) for entry in entries(path) if SPLITS.get(entry["split"]) in splits}
+    return {entry.integer("cocoid") for entry in entries(path) if SPLITS.get(entry.word("split")) in splits}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, parse_json, read_text, said
+from mamo.data.fields import Entry, stays_inside
 
 FILES = {"train": "train", "dev": "dev", "test": "test1"}
 LABELS = {"True": 1, "False": 0}
@@ -21,44 +20,43 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     training photos lie in numbered directories.
     """
     for split, name in FILES.items():
-        path = root / f"nlvr2/data/{name}.json"
-        for number, entry in enumerate(_lines(path), 1):
-            where = f"{path}:{number}"
-            try:
-                identifier, sentence, label = (
-                    entry["identifier"],
-                    clean(entry["sentence"]),
-                    str(entry["label"]),
-                )
-                folder = root / "nlvr2/images" / name
-                if split == "train":
-                    folder = folder / str(entry["directory"])
-            except KeyError as error:
-                raise FormatError(f"{where}: lacks {error}; {_MEND}") from error
+        seen: set[str] = set()
+        for entry in _lines(root / f"nlvr2/data/{name}.json"):
+            identifier, label = entry.word("identifier"), str(entry.value("label"))
+            sentence = said(entry.text("sentence"), identifier[:80], findings, "empty sentences")
+            folder = root / "nlvr2/images" / name
+            if split == "train":
+                directory = str(entry.value("directory"))
+                if not stays_inside(directory):
+                    raise entry.wrong(f"'directory' leads out of its folder: '{directory[:60]}'")
+                folder = folder / directory
             if label not in LABELS:
-                raise FormatError(f"{where}: label '{label}' is neither True nor False; {_MEND}")
+                raise entry.wrong(f"label '{label[:60]}' is neither True nor False")
             pair, dash, _ = identifier.rpartition("-")
-            if not dash:
-                raise FormatError(
-                    f"{where}: identifier '{identifier}' does not look like dev-850-0-1; {_MEND}"
-                )
+            if not dash or "/" in identifier or not stays_inside(identifier):
+                raise entry.wrong(f"identifier '{identifier[:60]}' does not look like dev-850-0-1")
             if not sentence:
-                findings.note("empty sentences", identifier)
                 continue
+            if identifier in seen:
+                findings.note("sentences listed twice", identifier)
+                continue
+            seen.add(identifier)
             photos = tuple(ImageSource(f"{pair}-img{i}", folder / f"{pair}-img{i}.png") for i in (0, 1))
             yield Example(
                 split, photos, ({"text": sentence, "label": LABELS[label], "identifier": identifier},)
             )
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as error:
-                        raise FormatError(f"{path}:{number}: not JSON ({error}); {_MEND}") from error
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {_MEND}") from error
+def _lines(path: Path) -> Iterator[Entry]:
+    lines = 0
+    for number, line in enumerate(read_text(path, _MEND).split("\n"), 1):
+        if line.strip():
+            lines += 1
+            try:
+                yield Entry(parse_json(line), f"{path}:{number}", "", _MEND)
+            except FormatError:
+                raise
+            except ValueError as error:
+                raise FormatError(f"{path}:{number}: not JSON ({error}); {_MEND}") from error
+    if not lines:
+        raise FormatError(f"{path}: holds no sentence; {_MEND}")

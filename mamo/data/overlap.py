@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mamo.data import refcoco
-from mamo.data.examples import FormatError, read_json
+from mamo.data.examples import FormatError
+from mamo.data.fields import document, listing
 from mamo.data.karpathy import coco_ids, entries
 
 FILE = "overlap.json"
@@ -48,7 +49,7 @@ def counts(found: dict[str, Any]) -> dict[str, int | None]:
 def _flickr30k_test(root: Path) -> set[str]:
     """The Flickr numbers of Flickr30K's test photos, which are their file names."""
     listed = entries(root / "flickr30k/dataset_flickr30k.json")
-    return {Path(entry["filename"]).stem for entry in listed if entry["split"] == "test"}
+    return {Path(entry.word("filename")).stem for entry in listed if entry.word("split") == "test"}
 
 
 def _coco_in_flickr30k(root: Path) -> list[str]:
@@ -56,11 +57,11 @@ def _coco_in_flickr30k(root: Path) -> list[str]:
     train = coco_ids(root / "coco/dataset_coco.json", ("train",))
     found = []
     for part in ("train2014", "val2014"):
-        content = read_json(root / f"coco/annotations/captions_{part}.json", _COCO_MEND)
-        for image in content["images"]:
-            photo = _PHOTO.search(image.get("flickr_url", ""))
-            if photo and photo[1] in test and int(image["id"]) in train:
-                found.append(image["file_name"])
+        content = document(root / f"coco/annotations/captions_{part}.json", _COCO_MEND)
+        for image in content.entries("images"):
+            photo = _PHOTO.search(image.text("flickr_url") or "" if "flickr_url" in image else "")
+            if photo and photo[1] in test and image.integer("id") in train:
+                found.append(image.word("file_name"))
     return sorted(found)
 
 
@@ -71,5 +72,8 @@ def _coco_in_refcoco(root: Path) -> list[str]:
 
 def _genome_in_flickr30k(root: Path) -> list[str]:
     test = _flickr30k_test(root)
-    images = read_json(root / "visual_genome/image_data.json", "it comes from the Visual Genome page")
-    return [str(i["image_id"]) for i in images if i.get("flickr_id") and str(i["flickr_id"]) in test]
+    found = []
+    for image in listing(root / "visual_genome/image_data.json", "it comes from the Visual Genome page"):
+        if image.values.get("flickr_id") and str(image.value("flickr_id")) in test:
+            found.append(str(image.value("image_id")))
+    return found

@@ -17,6 +17,9 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only plain data is accepted")
 
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise pickle.UnpicklingError(f"it refers to {pid!r} outside of it, and only plain data is accepted")
+
 
 def load_plain(path: Path, mend: str) -> Any:
     """Load a pickle of plain data, unpacked or in a zip archive; byte strings of Python 2 are read as UTF-8.
@@ -39,5 +42,8 @@ def load_plain(path: Path, mend: str) -> Any:
         KeyError,
         AttributeError,
         TypeError,
+        OverflowError,
+        MemoryError,  # a length in the file, taken at its word
+        RecursionError,
     ) as error:
         raise FormatError(f"{path}: refused ({error}); {mend}") from error

@@ -11,7 +11,7 @@ from typing import Any
 
 from mamo.data import archives, candidates
 from mamo.data.datasets import DATASETS, Dataset
-from mamo.data.examples import LISTED, Example, Findings, ImageSource
+from mamo.data.examples import LISTED, Example, Findings, FormatError, ImageSource
 from mamo.data.images import ImageError, StoredImage, normalise
 from mamo.data.writer import Writer, write_json
 
@@ -127,6 +127,10 @@ def assemble(
         intake.finish()
         if progress is not None:
             progress(intake.images)
+        if not intake.images:
+            raise FormatError(
+                f"{dataset}: the release in {root} holds nothing that could be read ({findings.counts})"
+            )
         _check_missing(dataset, out, intake, missing_limit)
         if dataset == "vqa2":
             from mamo.data.vqa2 import answer_counts

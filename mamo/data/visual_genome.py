@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mamo.data import refcoco
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean, read_json
+from mamo.data.examples import Example, Findings, ImageSource, said
+from mamo.data.fields import Entry, by_id, listing
 from mamo.data.karpathy import coco_ids
 from mamo.data.vqa_normalise import normalise_answer
 
@@ -29,19 +30,20 @@ def read(root: Path, findings: Findings, regions: int | None = REGIONS) -> Itera
     """
     folder = root / "visual_genome"
     held_out = _held_out(root, ("val", "test"), findings, grounding=True)
-    for entry in _by_image(folder / "region_descriptions.json", "regions"):
+    for image_id, entry in _by_image(folder / "region_descriptions.json", "regions", findings):
         distinct: dict[str, dict[str, Any]] = {}
-        for region in sorted(entry["regions"], key=lambda r: -float(r["width"]) * float(r["height"])):
-            phrase = clean(region["phrase"])
+        for region in sorted(entry.entries("regions"), key=lambda r: -_area(r)):
+            name = f"region {region.values.get('region_id')}"
+            phrase = said(region.text("phrase"), name, findings, "empty captions")
             if not phrase:
-                findings.note("empty captions", f"region {region.get('region_id')}")
-            elif phrase.lower() in distinct:
+                continue
+            if phrase.lower() in distinct:
                 findings.note("sentences given twice for an image")
             elif regions is not None and len(distinct) >= regions:
                 findings.note("descriptions of smaller regions")
             else:
                 distinct[phrase.lower()] = {"text": phrase}
-        yield from _example(folder, held_out, entry, tuple(distinct.values()), findings)
+        yield from _example(folder, held_out, image_id, tuple(distinct.values()), findings)
 
 
 def read_qa(root: Path, findings: Findings) -> Iterator[Example]:
@@ -51,33 +53,50 @@ def read_qa(root: Path, findings: Findings) -> Iterator[Example]:
     """
     folder = root / "visual_genome"
     held_out = _held_out(root, ("test",), findings, grounding=False)
-    for entry in _by_image(folder / "question_answers.json", "qas"):
+    asked: set[int] = set()
+    for image_id, entry in _by_image(folder / "question_answers.json", "qas", findings):
         records = []
-        for qa in entry["qas"]:
-            question, answer = clean(qa["question"]), normalise_answer(qa["answer"])
-            if not question or not answer:
-                findings.note("questions without text or answer", f"question {qa['qa_id']}")
+        for qa in entry.entries("qas"):
+            number = qa.integer("qa_id")
+            name, empty = f"question {number}", "questions without text or answer"
+            given = qa.text("answer")
+            question = said(qa.text("question"), name, findings, empty)
+            if not question or not said(given, name, findings, empty):
                 continue
+            answer = normalise_answer(given or "")
+            if not answer:
+                findings.note(empty, name)
+                continue
+            if number in asked:
+                findings.note("questions listed twice", name)
+                continue
+            asked.add(number)
             records.append(
                 {
-                    "question_id": int(qa["qa_id"]),
+                    "question_id": number,
                     "question": question,
                     "answers": [answer],
                     "weights": [1.0],
                     "type": "visual genome",
                 }
             )
-        yield from _example(folder, held_out, entry, tuple(records), findings)
+        yield from _example(folder, held_out, image_id, tuple(records), findings)
+
+
+def _area(region: Entry) -> float:
+    width, height = region.number("width"), region.number("height")
+    if width < 0 or height < 0:
+        raise region.wrong(f"has the negative size {width:g} x {height:g}")
+    return width * height
 
 
 def _example(
     folder: Path,
     images: dict[int, bool],
-    entry: dict[str, Any],
+    image_id: int,
     records: tuple[dict[str, Any], ...],
     findings: Findings,
 ) -> Iterator[Example]:
-    image_id = int(entry["id"])
     if image_id not in images:
         findings.note("images that image_data.json does not list", str(image_id))
     elif images[image_id]:
@@ -95,23 +114,28 @@ def _locate(folder: Path, image_id: int) -> Path:
     return second if not first.exists() and second.exists() else first
 
 
-def _by_image(path: Path, inner: str) -> Iterable[dict[str, Any]]:
-    entries = read_json(path, _MEND)
-    for number, entry in enumerate(entries):
-        if "id" not in entry and entry.get(inner):
-            entry["id"] = entry[inner][0][
-                "image_id"
-            ]  # releases before 1.4 name the image only in its regions
-        if inner not in entry or "id" not in entry:
-            raise FormatError(f"{path}: entry {number} lacks 'id' or '{inner}'; {_MEND}")
-    return entries
+def _by_image(path: Path, inner: str, findings: Findings) -> Iterator[tuple[int, Entry]]:
+    """The number of each image, and its entry."""
+    seen: set[int] = set()
+    for entry in listing(path, _MEND):
+        named = entry
+        if "id" not in entry and entry.values.get(inner):  # releases before 1.4 name it only in its regions
+            named = next(entry.entries(inner))
+        image_id = named.integer("id" if named is entry else "image_id")
+        if image_id in seen:
+            findings.note("images listed twice", str(image_id))
+            continue
+        seen.add(image_id)
+        yield image_id, entry
 
 
 def _held_out(root: Path, splits: tuple[str, ...], findings: Findings, grounding: bool) -> dict[int, bool]:
     """Image id -> whether it is an evaluation image, for all images of ``image_data.json``."""
-    images = {
-        int(entry["image_id"]): entry.get("coco_id")
-        for entry in read_json(root / "visual_genome/image_data.json", _MEND)
+    images: dict[int, int | None] = {
+        image_id: None if entry.values.get("coco_id") is None else entry.integer("coco_id")
+        for image_id, entry in by_id(
+            listing(root / "visual_genome/image_data.json", _MEND), "image_id"
+        ).items()
     }
     if all(coco is None for coco in images.values()):
         return dict.fromkeys(images, False)
@@ -119,4 +143,4 @@ def _held_out(root: Path, splits: tuple[str, ...], findings: Findings, grounding
     barred = coco_ids(root / "coco/dataset_coco.json", splits)
     if grounding and (root / "refcoco+").is_dir():
         barred |= refcoco.evaluation_images(root)
-    return {image: coco is not None and int(coco) in barred for image, coco in images.items()}
+    return {image: coco is not None and coco in barred for image, coco in images.items()}

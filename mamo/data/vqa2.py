@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mamo.data import archives, candidates
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, clean, read_json
+from mamo.data.examples import MAX_TEXT, Example, Findings, FormatError, ImageSource, said
+from mamo.data.fields import Entry, by_id, document
 from mamo.data.karpathy import coco_ids
 from mamo.data.vqa_normalise import soft_answers
 
@@ -33,32 +34,37 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
         folder = "test2015" if part in (TEST, ALL) else part
         annotations = _annotations(root, part)
         by_image: dict[int, list[dict[str, Any]]] = {}
-        asked = set()
+        asked: set[int] = set()
         for question in _questions(root, part):
-            asked.add(question["question_id"])
+            number = question.integer("question_id")
+            if number in asked:
+                findings.note("questions listed twice", str(number))
+                continue
+            asked.add(number)
+            if part == ALL and number in tested:
+                continue
             if part == TEST:
-                tested.add(question["question_id"])
-            if part == ALL and question["question_id"] in tested:
-                continue
-            annotation = annotations.get(question["question_id"])
+                tested.add(number)
+            annotation = annotations.get(number)
             if annotation is None and annotations:
-                findings.note("questions without annotation", str(question["question_id"]))
+                findings.note("questions without annotation", str(number))
                 continue
-            answers, weights = (
-                soft_answers([a["answer"] for a in annotation["answers"]]) if annotation else ([], [])
-            )
+            answers, weights = soft_answers(_answers(annotation)) if annotation else ([], [])
             if annotation and not answers:
-                findings.note("questions whose answers are empty", str(question["question_id"]))
+                findings.note("questions whose answers are empty", str(number))
+                continue
+            text = said(question.text("question"), str(number), findings, "questions without text")
+            if not text:
                 continue
             record = {
-                "question_id": int(question["question_id"]),
-                "question": clean(question["question"]),
+                "question_id": number,
+                "question": text,
                 "answers": answers,
                 "weights": weights,
-                "type": annotation.get("question_type", "") if annotation else "",
-                "answer_type": annotation.get("answer_type", "") if annotation else "",
+                "type": _label(annotation, "question_type"),
+                "answer_type": _label(annotation, "answer_type"),
             }
-            by_image.setdefault(int(question["image_id"]), []).append(record)
+            by_image.setdefault(question.integer("image_id"), []).append(record)
         stray = len(annotations.keys() - asked)
         if stray:
             findings.note("annotations of no question", part, stray)
@@ -73,8 +79,26 @@ def answer_counts(root: Path) -> Counter[str]:
     """How often each normalised ``multiple_choice_answer`` is given in train and val."""
     total: Counter[str] = Counter()
     for part in ("train2014", "val2014"):
-        total += candidates.count(_annotations(root, part).values())
+        annotations = _annotations(root, part)
+        for annotation in annotations.values():
+            annotation.word("multiple_choice_answer")
+        total += candidates.count(annotation.values for annotation in annotations.values())
     return total
+
+
+def _answers(annotation: Entry) -> list[str]:
+    answers = []
+    for answer in annotation.entries("answers"):
+        text = answer.text("answer")
+        if text is None or len(text) > MAX_TEXT or "\0" in text:
+            raise answer.wrong(f"'answer' is null, holds a NUL or has more than {MAX_TEXT:,} characters")
+        answers.append(text)
+    return answers
+
+
+def _label(annotation: Entry | None, name: str) -> str:
+    """A word about a question that only the annotations have, if they do."""
+    return (annotation.text(name) or "") if annotation is not None and name in annotation else ""
 
 
 def _has_all_questions(root: Path) -> bool:
@@ -82,19 +106,19 @@ def _has_all_questions(root: Path) -> bool:
     return path.is_file() or archives.find(path, root) is not None
 
 
-def _questions(root: Path, part: str) -> list[dict[str, Any]]:
-    path = root / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json"
-    content = read_json(path, _MEND)
-    if "questions" not in content:
-        raise FormatError(f"{path}: has no list 'questions'; {_MEND}")
-    return content["questions"]
+def _questions(root: Path, part: str) -> Iterator[Entry]:
+    return _entries(root / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json", "questions")
 
 
-def _annotations(root: Path, part: str) -> dict[int, dict[str, Any]]:
+def _annotations(root: Path, part: str) -> dict[int, Entry]:
     path = root / f"vqa/v2_mscoco_{part}_annotations.json"
     if part in (TEST, ALL) and not path.exists():
         return {}
-    content = read_json(path, _MEND)
-    if "annotations" not in content:
-        raise FormatError(f"{path}: has no list 'annotations'; {_MEND}")
-    return {annotation["question_id"]: annotation for annotation in content["annotations"]}
+    return by_id(_entries(path, "annotations"), "question_id")
+
+
+def _entries(path: Path, name: str) -> Iterator[Entry]:
+    content = document(path, _MEND)
+    if not content.values.get(name):
+        raise FormatError(f"{path}: has no list '{name}', or an empty one; {_MEND}")
+    return content.entries(name)
