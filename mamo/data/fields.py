@@ -12,6 +12,7 @@ from mamo.data.examples import FormatError, read_json
 
 _WHOLE = re.compile(r"[+-]?\d{1,19}")
 _INT64 = 1 << 63
+_NAME = 4096  # characters of a path, at most
 _SHOWN = 60  # characters of a wrong value that a message shows
 
 
@@ -73,7 +74,7 @@ class Entry:
         return value
 
     def word(self, name: str) -> str:
-        """A field that holds a name: a text that is not empty.
+        """A field that holds a name: a text that is neither empty nor longer than a path, of whole characters.
 
         Raises:
             FormatError: it is missing, empty, or of another type.
@@ -81,6 +82,8 @@ class Entry:
         value = self.text(name)
         if not value:
             raise self.wrong(f"'{name}' is empty")
+        if len(value) > _NAME or any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
+            raise self.wrong(f"'{name}' is no name: {_kind(value)}")
         return value
 
     def integer(self, name: str) -> int:
@@ -211,5 +214,7 @@ def stays_inside(name: str) -> bool:
 
 def _kind(value: Any) -> str:
     """A value in a few words."""
+    if isinstance(value, list | tuple | dict | set):
+        return f"{type(value).__name__} of {len(value)}"
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'}"

@@ -26,7 +26,8 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
             sentence = said(entry.text("sentence"), identifier[:80], findings, "empty sentences")
             folder = root / "nlvr2/images" / name
             if split == "train":
-                directory = str(entry.value("directory"))
+                directory = entry.value("directory")
+                directory = str(directory) if isinstance(directory, int) else entry.word("directory")
                 if not stays_inside(directory):
                     raise entry.wrong(f"'directory' leads out of its folder: '{directory[:60]}'")
                 folder = folder / directory

@@ -11,6 +11,7 @@ from mamo.data.fields import Entry, by_id, document, listing
 from mamo.data.plain_pickle import load_plain
 
 SPLITS = ("train", "val", "testA", "testB")
+_SIDE = 100_000  # pixels that a photograph's side may have
 _REFS = "refcoco+/refs(unc).p"
 _MEND = "it comes in refcoco+.zip of the refer repository (lichengunc)"
 # MAttNet's own name for the file, and a short one.
@@ -69,7 +70,7 @@ def _detections(folder: Path, images: dict[int, Entry], findings: Findings) -> d
 
 def _size(image: Entry) -> tuple[float, float]:
     width, height = image.number("width"), image.number("height")
-    if width <= 0 or height <= 0:
+    if not (0 < width <= _SIDE and 0 < height <= _SIDE):
         raise image.wrong(f"has the size {width:g} x {height:g}")
     return width, height
 

@@ -63,7 +63,7 @@ def read_qa(root: Path, findings: Findings) -> Iterator[Example]:
             question = said(qa.text("question"), name, findings, empty)
             if not question or not said(given, name, findings, empty):
                 continue
-            answer = normalise_answer(given or "")
+            answer = normalise_answer((given or "").encode("utf-8", "replace").decode("utf-8"))
             if not answer:
                 findings.note(empty, name)
                 continue
