@@ -123,6 +123,10 @@ class ArrowFile:
         if self._columns[self.schema.names[0]]:
             self._write_batch()
         self._writer.close()
+        self._file.flush()
+        os.fsync(
+            self._file.fileno()
+        )  # the manifest, which says that it is whole, shall not be on the disk before it
         self._file.close()
         return {
             "file": self.path.relative_to(root).as_posix(),

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mamo.figures.overlay import overlay, picture
+from mamo.training.run import beside, write_text
 
 Values = Mapping[str, Any]
 TRUE_BOX, CHOSEN_BOX = "#00c2f3", "#ffffff"
@@ -37,9 +38,9 @@ def draw_figure(values: Values, title: str, files: Sequence[Path]) -> None:
         if file.suffix == ".svg":
             _save_svg(figure, file)
         else:
-            figure.savefig(
-                file, dpi=_DPI, **({"metadata": {"Software": None}} if file.suffix == ".png" else {})
-            )
+            metadata = {"metadata": {"Software": None}} if file.suffix == ".png" else {}
+            with beside(file) as part:
+                figure.savefig(part, format=file.suffix[1:], dpi=_DPI, **metadata)
 
 
 def drawing(values: Values, title: str) -> Any:
@@ -64,7 +65,7 @@ def _save_svg(figure: Any, file: Path) -> None:
     # The layout's solver differs in last digits from time to time, and matplotlib's names of clips with it.
     for i, name in enumerate(re.findall(r'<clipPath id="(p[0-9a-f]+)"', text)):
         text = text.replace(name, f"clip{i}")
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
 
 
 def _words(values: Values) -> Any:

@@ -11,6 +11,7 @@ from mamo.figures.pages import figure_heading, figure_page
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import caveat
 from mamo.specs.plan import Plan
+from mamo.training.run import write_text
 
 
 def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Path, ablations: Path) -> Path:
@@ -26,5 +27,5 @@ def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Pa
     title = f"{figure_heading(plan.figures[name].figure)} ({plan.scale.name})"
     draw_figure(values, title, [reports / file for file in page.files[1:]])
     path = reports / page.files[0]
-    path.write_text(figure_page(plan, name, values, page.mark, caveat(plan.scale)), encoding="utf-8")
+    write_text(path, figure_page(plan, name, values, page.mark, caveat(plan.scale)))
     return path

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.training.run import write_text
+
 
 def write_maps(values: Mapping[str, Any], path: Path) -> None:
     """Write what ``compute_figure`` found as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def read_maps(path: Path) -> dict[str, Any]:

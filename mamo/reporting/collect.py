@@ -10,6 +10,7 @@ from typing import Any
 
 from mamo.data.vqa_server import METRICS, read_scores
 from mamo.specs.plan import Cell, Plan, TablePlan
+from mamo.training.run import beside, write_text
 
 # The columns of results.csv, one line per value.
 TIDY = ("table", "row", "column", "metric", "seed", "value", "chance", "run", "outcome")
@@ -64,7 +65,7 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
 def write_values(values: Mapping[str, Any], path: Path) -> None:
     """Write collected values as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -79,7 +80,8 @@ def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
 
     lines = [cell for table in values for cell in table["cells"]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(lines, columns=list(TIDY)).to_csv(path, index=False)
+    with beside(path) as part:
+        pd.DataFrame(lines, columns=list(TIDY)).to_csv(part, index=False)
 
 
 def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, dict[str, Any] | None]:
@@ -93,7 +95,8 @@ def write_statistics(values: Iterable[Mapping[str, Any]], path: Path) -> None:
 
     lines = [{"table": table["table"]} | line for table in values for line in table.get("statistics", ())]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(lines, columns=list(STATISTICS)).to_csv(path, index=False)
+    with beside(path) as part:
+        pd.DataFrame(lines, columns=list(STATISTICS)).to_csv(part, index=False)
 
 
 def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.specs.ablation import AblationSpec
+from mamo.training.run import beside
 
 
 def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: list[Path]) -> None:
@@ -75,5 +76,6 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-        figure.savefig(file, dpi=160, metadata=metadata)
+        with beside(file) as part:
+            figure.savefig(part, format=file.suffix[1:], dpi=160, metadata=metadata)
     plt.close(figure)

@@ -12,6 +12,7 @@ from mamo.reporting.pages import Page
 from mamo.reporting.publish import caveat
 from mamo.reporting.tables import Heading, Line
 from mamo.specs.scale import Scale
+from mamo.training.run import beside, write_text
 
 CSV = ("key", "claim", "place", "table", "verdict", "why", "numbers", "note")
 HOW = """\
@@ -44,7 +45,8 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
         ]
         for claim in claims
     ]
-    pd.DataFrame(rows, columns=list(CSV)).to_csv(reports / page.files[1], index=False)
+    with beside(reports / page.files[1]) as part:
+        pd.DataFrame(rows, columns=list(CSV)).to_csv(part, index=False)
     parts = [
         page.mark,
         "# The paper's claims",
@@ -53,7 +55,7 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
         HOW,
         *(f"## {verdict.capitalize()}\n\n{_section(claims, verdict)}" for verdict in VERDICTS),
     ]
-    (reports / page.files[0]).write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    write_text(reports / page.files[0], "\n\n".join(part for part in parts if part) + "\n")
 
 
 def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:

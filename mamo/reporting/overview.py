@@ -13,6 +13,7 @@ from mamo.reporting.pages import CLAIMS, Page, pages_of
 from mamo.reporting.publish import caveat, heading, own_table, reported
 from mamo.reporting.tables import make_table
 from mamo.specs.plan import Plan
+from mamo.training.run import write_text
 
 
 def write_overview(
@@ -60,4 +61,4 @@ def write_overview(
                 " ".join(bound.figure.caption.split()),
                 f"![{title}]({name}.png)",
             ]
-    (reports / page.files[0]).write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    write_text(reports / page.files[0], "\n\n".join(part for part in parts if part) + "\n")

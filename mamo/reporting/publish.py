@@ -16,6 +16,7 @@ from mamo.reporting.tables import NONE, Line, Table, make_table
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
+from mamo.training.run import beside, write_text
 
 
 def publish(
@@ -39,13 +40,11 @@ def publish(
     if gaps:
         against = f"{title}: difference from {base_label(ablation)}, with 95 % intervals"
         latex += "\n" + latex_table(gaps, against, f"tab:{page.name}-differences")
-    (reports / f"{page.name}.tex").write_text(latex, encoding="utf-8")
+    write_text(reports / f"{page.name}.tex", latex)
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings:
         draw(ablation, values, title, drawings)
-    (reports / page.files[0]).write_text(
-        _page(plan, ablation, values, shown, gaps, paper, page), encoding="utf-8"
-    )
+    write_text(reports / page.files[0], _page(plan, ablation, values, shown, gaps, paper, page))
 
 
 def reported(ablation: AblationSpec, ablations: Path) -> PaperTable | None:
@@ -98,9 +97,9 @@ def write_csv(table: Table, gaps: Table | None, path: Path) -> None:
         for section, of, lines in sections
         for line in lines
     ]
-    pd.DataFrame(rows, columns=["source", "key", "label", *(h.key for h in table.headings)]).to_csv(
-        path, index=False
-    )
+    columns = ["source", "key", "label", *(h.key for h in table.headings)]
+    with beside(path) as part:
+        pd.DataFrame(rows, columns=columns).to_csv(part, index=False)
 
 
 def _page(

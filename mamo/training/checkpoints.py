@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 KEPT = 2
+WRITING = ".writing-"
 
 
 class Checkpoints:
@@ -23,13 +23,20 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Store the state reached before ``step``, then drop all but the last two."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        beside = self.directory / f".writing-{os.getpid()}"
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        final = self.directory / f"step-{step:09d}-{_checksum(beside)}.pt"
-        beside.replace(final)
+        # The run's lock is held, so whatever else is being written was left by a killed process.
+        for left in self.directory.glob(f"{WRITING}*"):
+            left.unlink()
+        beside = self.directory / f"{WRITING}{os.getpid()}"
+        try:
+            with beside.open("wb") as file:
+                _write(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            final = self.directory / f"step-{step:09d}-{_checksum(beside)}.pt"
+            beside.replace(final)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
         for old in self._all()[:-KEPT]:
             old.unlink()
 
@@ -44,12 +51,32 @@ class Checkpoints:
             )
         return None
 
-    def clear(self) -> None:
-        """Remove them all: the run is done."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     def _all(self) -> list[Path]:
         return sorted(self.directory.glob("step-*.pt")) if self.directory.is_dir() else []
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    """``torch.save``, which by itself hides the system's error (a full disk) behind one of its own."""
+    faults: list[OSError] = []
+
+    class Watched:
+        def write(self, data: bytes) -> int:
+            try:
+                return file.write(data)
+            except OSError as error:
+                faults.append(error)
+                raise
+
+        def flush(self) -> None:
+            file.flush()
+
+    try:
+        torch.save(state, Watched())  # type: ignore[arg-type]
+    except RuntimeError as error:
+        if faults:
+            faults[0].filename = file.name
+            raise faults[0] from error
+        raise
 
 
 def _checksum(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
+from mamo.training.faults import describe
 from mamo.training.interruption import leaving_at_once
 from mamo.training.lock import run_lock
 from mamo.training.provenance import Stopwatch
-from mamo.training.run import Context, Options, Result, RunError, read_record, write_text
+from mamo.training.run import CHECKPOINTS, Context, Options, Result, RunError, read_record, write_text
 
 # A copy of the record that no workflow knows of.
 KEPT = ".record.json"
@@ -39,11 +41,19 @@ def execute(
     Raises:
         RunError: an input is missing, or (without ``wait``) another process is making the same run.
     """
+    with _naming(run):
+        return _execute(plan, run, results, releases, options or Options(), wait)
+
+
+def _execute(
+    plan: Plan, run: Run, results: Path, releases: Path | None, options: Options, wait: bool
+) -> dict[str, Any]:
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
     directory = run.directory(results)
     directory.mkdir(parents=True, exist_ok=True)
     path = run.record(results)
+    leader = int(os.environ.get("RANK", 0)) == 0
     if path.is_file():
         return read_record(run, results)
     with run_lock(directory, wait):
@@ -52,7 +62,8 @@ def execute(
         if _restored(run, results):
             return read_record(run, results)
         watch = Stopwatch()
-        result = _result(Context(plan, run, results, releases, options or Options()))
+        with leaving_at_once():
+            result = _executor(run)(Context(plan, run, results, releases, options))
         record = {
             "run": run.id,
             "kind": run.kind,
@@ -66,10 +77,12 @@ def execute(
             "details": result.details,
             "provenance": watch.provenance(),
         }
-        if int(os.environ.get("RANK", 0)) == 0:
+        if leader:
             text = json.dumps(record, indent=1, sort_keys=False) + "\n"
             write_text(path.with_name(KEPT), text)
             write_text(path, text)
+            # Only now: until the record stands, nothing that a resumed run could use is thrown away.
+            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
         return record
 
 
@@ -127,15 +140,9 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
     return evaluate_weights(Context(plan, run, results, None))
 
 
-def _result(context: Context) -> Result:
-    """Make the run; what is wrong with its data becomes an error of the run, which names it."""
-    with leaving_at_once(), _naming(context.run):
-        return _executor(context.run)(context)
-
-
 @contextmanager
 def _naming(run: Run) -> Iterator[None]:
-    """Turns what is wrong with a run's data into an error of the run, which names it."""
+    """Turns what is wrong with a run's data, or with the machine, into an error of the run, which names it."""
     from mamo.data.examples import FormatError
     from mamo.data.prepare import MissingImages
     from mamo.data.records import PreparedError
@@ -145,6 +152,13 @@ def _naming(run: Run) -> Iterator[None]:
         yield
     except (FormatError, MissingImages, PreparedError, TokenizerError) as error:
         raise RunError(f"{run.key}: {error}") from error
+    except RunError:
+        raise
+    except Exception as error:
+        cause = describe(error)
+        if cause is None:
+            raise
+        raise RunError(f"{run.key}: {cause}") from error
 
 
 def _executor(run: Run) -> Callable[[Context], Result]:

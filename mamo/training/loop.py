@@ -123,12 +123,30 @@ def train(
             if asked and step + 1 < course.total:
                 raise Interrupted
     task.eval()
-    seconds = time.monotonic() - began
+    if outcome.status == "converged" and finished > start:
+        outcome = _finite(task, finished) or outcome
+    seconds = max(time.monotonic() - began, 1e-9)
     long = _any_rank(seconds > course.checkpoint_seconds, device)
     if course.checkpoints and outcome.status == "converged" and long:
         # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
         _save(course.checkpoints, task, optimiser, finished, curve, course)
     return Trained(outcome, curve, seconds, finished, (finished - start) / seconds)
+
+
+@torch.no_grad()
+def _finite(task: Task, steps: int) -> Outcome | None:
+    """The outcome of a training whose last update broke the weights, which no later loss tells of; None if all are finite."""
+    named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
+    if not named:
+        return None
+    largest = torch.stack(torch._foreach_norm([p.detach() for p in named.values()], float("inf")))
+    broken = [name for name, good in zip(named, largest.isfinite().tolist(), strict=True) if not good]
+    if not broken:
+        return None
+    return Outcome(
+        "diverged",
+        f"the weights are not finite after step {steps - 1} ({len(broken)} tensors, {broken[0]} among them)",
+    )
 
 
 def prepare_layers(task: Task, course: Course) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mamo.data.datasets import DATASETS, parts_of
+from mamo.data.parts import FOLDER as PARTS
+from mamo.data.records import Prepared
+from mamo.data.writer import MANIFEST, PreparedError
 from mamo.specs.plan import WORLD
 from mamo.specs.world import WorldSpec
 from mamo.training.outcome import Outcome
@@ -45,21 +49,11 @@ def make_data(context: Context) -> Result:
         beside.rename(release)
         return Result(Outcome("converged"), {}, {})
     root, parts = release_root(context), parts_of(spec)
-    settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
-    if parts > 1:
-        from mamo.data.parts import gather
-
-        # Parts that other jobs have prepared are there already; what is missing is made here.
-        for part in range(parts):
-            make_part(context, part, parts)
-        manifest = gather(spec["dataset"], root, context.directory, parts, **settings)
-    else:
-        from mamo.data.prepare import prepare
-
-        workers = context.options.threads
-        manifest = prepare(
-            spec["dataset"], root, context.directory, **settings, limits=spec["limits"], workers=workers
-        )
+    manifest = _whole(context.directory)
+    if manifest is None:
+        manifest = _prepare(context, root, parts)
+    # A preparation that was killed at its very end leaves its parts.
+    shutil.rmtree(context.directory / PARTS, ignore_errors=True)
     metrics = {
         key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)
     }
@@ -69,18 +63,53 @@ def make_data(context: Context) -> Result:
     return Result(Outcome("converged"), metrics, details)
 
 
+def _whole(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a data set that was prepared to its end before its record could be written; None without one.
+
+    The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
+    """
+    if not (directory / MANIFEST).is_file():
+        return None
+    try:
+        found = Prepared(directory)
+        found.verify()
+        return found.manifest
+    except (PreparedError, ValueError) as error:
+        print(f"warning: {error}", file=sys.stderr)
+        (directory / MANIFEST).unlink()
+        return None
+
+
+def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
+    spec = context.run.spec
+    settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
+    if parts > 1:
+        from mamo.data.parts import gather
+
+        # Parts that other jobs have prepared are there already; what is missing is made here.
+        for part in range(parts):
+            make_part(context, part, parts)
+        return gather(spec["dataset"], root, context.directory, parts, **settings)
+    from mamo.data.prepare import prepare
+
+    workers = context.options.threads
+    return prepare(
+        spec["dataset"], root, context.directory, **settings, limits=spec["limits"], workers=workers
+    )
+
+
 def make_part(context: Context, part: int, parts: int, wait: bool = False) -> dict[str, Any]:
     """Prepare one part of a large release, counted from 0.
 
     Raises:
         RunError: the run is not cut into so many parts, or (without ``wait``) another process is making this one.
     """
-    from mamo.data.parts import FOLDER, part_name, write_part
+    from mamo.data.parts import part_name, write_part
 
     spec, wanted = context.run.spec, parts_of(context.run.spec)
     if parts != wanted:
         raise RunError(f"{context.run.key} is prepared in {wanted} parts, not in {parts}")
-    lock = context.directory / FOLDER / f".lock-{part_name(part, parts)}"
+    lock = context.directory / PARTS / f".lock-{part_name(part, parts)}"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=-1 if wait else 0):

@@ -70,8 +70,6 @@ def _finetune(context: Context) -> Result:
     if rank() == 0:
         save_curve(trained, context.directory)
     if trained.outcome.status == "diverged":
-        if rank() == 0:
-            Checkpoints(context.directory / "checkpoints").clear()
         return result
     task.eval()
     evaluation = task.test(data[0])  # on all ranks, which may share the work
@@ -81,8 +79,6 @@ def _finetune(context: Context) -> Result:
         save_tensors(task.state_dict(), context.directory / WEIGHTS)
         save_network_config(task.network, context.directory)
     save_evaluation(evaluation, context)
-    # Only now: an evaluation that is interrupted begins anew from the trained weights.
-    Checkpoints(context.directory / "checkpoints").clear()
     return Result(result.outcome, evaluation.metrics | result.metrics, result.details)
 
 
@@ -100,7 +96,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
         warmup=spec.schedule.warmup(total),
         optimiser=spec.optimiser,
         precision=spec.precision,
-        checkpoints=Checkpoints(context.directory / "checkpoints"),
+        checkpoints=Checkpoints(context.checkpoints),
         events=context.directory / EVENTS,
         validate=best.validate if rounds > 1 else None,
         validate_at=frozenset(round(total * (i + 1) / rounds) for i in range(rounds)),

@@ -50,7 +50,7 @@ def _pretrain(context: Context) -> Result:
         optimiser=spec.optimiser,
         precision=spec.precision,
         collapse=spec.collapse,
-        checkpoints=Checkpoints(context.directory / "checkpoints"),
+        checkpoints=Checkpoints(context.checkpoints),
         events=context.directory / EVENTS,
         **context.options.of_training(),
     )
@@ -66,7 +66,6 @@ def _pretrain(context: Context) -> Result:
             state = {n: t for n, t in task.state_dict().items() if not n.startswith("visual_tokenizer.")}
             save_tensors(state, context.directory / WEIGHTS)
             save_network_config(network, context.directory)
-        Checkpoints(context.directory / "checkpoints").clear()
     return training_result(trained, spec.batch_size)
 
 

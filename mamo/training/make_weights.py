@@ -51,7 +51,7 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
         warmup=round(training.warmup_share * training.steps),
         optimiser=optimiser,
         precision="bf16",
-        checkpoints=Checkpoints(context.directory / "checkpoints"),
+        checkpoints=Checkpoints(context.checkpoints),
         events=context.directory / EVENTS,
     )
     torch.manual_seed(training.seed)
@@ -67,7 +67,6 @@ def _result(trained: Trained, context: Context) -> Result:
     """The means of the last tenth of the curve as the run's metrics."""
     last = trained.curve[-max(1, len(trained.curve) // 10) :]
     metrics = {key: sum(row[key] for row in last) / len(last) for key in last[0] if key != "step"}
-    Checkpoints(context.directory / "checkpoints").clear()
     return Result(trained.outcome, metrics, {"steps": trained.steps, "seconds": round(trained.seconds, 2)})
 
 

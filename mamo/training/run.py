@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,8 @@ from typing import Any
 from mamo.specs.identity import Run
 from mamo.specs.plan import WORLD, Plan
 from mamo.training.outcome import Outcome
+
+CHECKPOINTS = "checkpoints"
 
 
 class RunError(RuntimeError):
@@ -65,6 +71,11 @@ class Context:
         """The run's own directory."""
         return self.run.directory(self.results)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where a training run keeps what it resumes from, until its record is written."""
+        return self.directory / CHECKPOINTS
+
     def input(self, role: str) -> Path:
         """The directory of the input run of a role."""
         return self.plan.runs[self.run.inputs[role]].directory(self.results)
@@ -98,11 +109,38 @@ def read_record(run: Run, results: Path) -> dict[str, Any]:
     if not path.is_file():
         command = "prepare" if run.kind == "data" else run.kind
         raise RunError(f"{path} is missing: first run `mamo {command} --scale {results.name} {run.id}`")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged ({error}): delete it and call the same command again; where the run's own copy of it is "
+            "whole, that is put back, and nothing is computed"
+        ) from error
+    return record
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its place and rename it, so that it is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    with beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A place beside a file's own, to write to; what was written is renamed at the end, once the disk has it.
+
+    After an error the file is as it was before. What killed processes of this machine left beside it is removed.
+    """
+    stem = f".{path.name}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(stem)}*"):
+        if not Path(f"/proc/{left.name.removeprefix(stem)}").exists():
+            left.unlink(missing_ok=True)
+    part = path.with_name(f"{stem}{os.getpid()}")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.model import ModelSpec
+from mamo.training.run import beside, write_text
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -21,16 +21,16 @@ ONLINE = "online.network."
 
 def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors to a safetensors file, beside its place and then renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     # Copies: safetensors refuses tensors that share memory.
-    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}, beside)
-    beside.replace(path)
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+    with beside(path) as part:
+        save_file(copies, part)
 
 
 def save_network_config(network: Mamo, directory: Path) -> None:
     """What it takes to build the network again."""
     config = {"model": network.spec.model_dump(mode="json"), "vocab_size": network.vocab_size}
-    (directory / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    write_text(directory / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
 def load_network(directory: Path) -> Mamo:

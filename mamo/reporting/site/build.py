@@ -19,6 +19,7 @@ from mamo.reporting.site.tables import table_view
 from mamo.specs.identity import changes
 from mamo.specs.plan import Plan
 from mamo.specs.scale import Scale, read_scale
+from mamo.training.run import write_text
 
 _HERE = Path(__file__).parent
 _KINDS = {
@@ -78,7 +79,7 @@ def write_site(
     )
     path = reports / page.files[0]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{page.mark}\n{html}\n", encoding="utf-8")
+    write_text(path, f"{page.mark}\n{html}\n")
     return path
 
 

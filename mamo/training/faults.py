@@ -1,0 +1,48 @@
+"""What a machine does to a run, in words: a full or read-only disk, no memory left, a data worker that died.
+
+Such an error is none of the code's, so it is answered with the thing, the place and the mend, and not with a traceback.
+Nothing of it ends as a result: a run without a record is not done, and the same command goes on with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+AGAIN = "the same command goes on from what is whole"
+
+
+def describe(error: BaseException) -> str | None:
+    """The cause and its mend in one sentence; None where the error is not the machine's doing."""
+    number, text = _number(error), str(error)
+    place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    if number in FULL:
+        return f"no space is left on the disk, or its quota is used up{place}: free some, and {AGAIN}"
+    if number in CLOSED:
+        return f"a file or folder cannot be used{place}: {text}. Make it writable, or choose another by --results; {AGAIN}"
+    if "DataLoader worker" in text and isinstance(error, RuntimeError):
+        how = re.search(r"killed by signal: ([\w ]+)", text)
+        return (
+            f"a process that loads data has died{f' ({how[1].strip()})' if how else ''}, which mostly means that the machine "
+            f"ran out of memory (its kernel's log says so): free some, and {AGAIN}"
+        )
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"the GPU's memory is used up: call it with --micro-batch N, --activation-checkpointing or both, and {AGAIN} "
+            f"({text.splitlines()[0]})"
+        )
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
+        return (
+            f"the machine's memory is used up: run less beside it, or call it with --micro-batch N; {AGAIN}"
+        )
+    return None
+
+
+def _number(error: BaseException) -> int | None:
+    """The system's error number; some writers tell it in their text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else None
