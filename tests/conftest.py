@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
 
+if TYPE_CHECKING:
+    from killable import Project
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A small project in which everything has been made once; tests remove runs and leave them as they were."""
+    from killable import project
+
+    yield from project(tmp_path_factory.mktemp("killable"))

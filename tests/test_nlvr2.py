@@ -151,6 +151,7 @@ def test_gradients_reach_everything_in_use(tokenizer: Tokenizer) -> None:
         task.pair.pool.score.bias.fill_(5.0)  # clear of the rectifier's flat side
     task(make_batch(tokenizer, TEXTS))["loss"].backward()
     without = {name for name, p in task.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert tiny.idle(task) <= tiny.declared(task) <= tiny.idle(task) | {"pair.pool.score.bias"}
     # The softmax takes the gradient of what shifts all scores alike.
     unused = (
         "vision_projection",

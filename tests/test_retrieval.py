@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from PIL import Image
 from tiny import model_spec, network
@@ -213,6 +214,7 @@ def test_training_reaches_every_part(data: Prepared, words: Tokenizer) -> None:
     parts["loss"].backward()
     # Only the mask token is of no use here: no patch is removed.
     idle = {name for name, p in task.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert tiny.idle(task) == tiny.declared(task)
     keys = {name for name in idle if name.endswith("attention.key.bias")}  # a softmax does not feel them
     assert idle - keys == {"network.fusion.mask_token"}
 

@@ -221,6 +221,7 @@ def test_gradients_reach_everything_that_answers(tokenizer: Tokenizer) -> None:
     task = make_task(tokenizer).train()
     task(make_batch(tokenizer, [["yes", "red car"], ["dog"]], [[0.7, 0.3], [1.0]]))["loss"].backward()
     without = {name for name, p in task.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert tiny.idle(task) == tiny.declared(task)
     unused = (
         "vision_projection",
         "text_projection",

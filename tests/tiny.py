@@ -12,6 +12,7 @@ from mamo.model.mamo import Mamo
 from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.transforms import TransformSpec
+from mamo.tasks.task import Task
 
 TEXTS = [
     "a small red cat to the left of a blue bus",
@@ -61,3 +62,23 @@ def batch(words: Tokenizer, step: int = 0, seed: int = 0) -> dict[str, Any]:
     image = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     batch = {"image": image, "ids": ids, "mask": mask, "image_id": torch.arange(8)}
     return batch | {"seed": seed, "step": step, "progress": step / 10}
+
+
+def idle(task: torch.nn.Module) -> set[str]:
+    """Trained parameters without a gradient, biases of keys left out: a softmax does not feel them."""
+    return {
+        name
+        for name, p in task.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any()) and not name.endswith("key.bias")
+    }
+
+
+def declared(task: Task) -> set[str]:
+    """The parameters of which a task says that none of its losses reads them."""
+    parts = task.sound().unread
+    unread = {
+        id(p)
+        for part in parts
+        for p in ([part] if isinstance(part, torch.nn.Parameter) else part.parameters())
+    }
+    return {name for name, p in task.named_parameters() if id(p) in unread}

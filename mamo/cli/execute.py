@@ -139,6 +139,9 @@ def _tell(run: Run, record: dict[str, Any]) -> None:
     outcome = record.get("outcome", {})
     reason = f" ({outcome['reason']})" if outcome.get("reason") else ""
     print(f"{run.key}: {outcome.get('status', 'done')}{reason}")
+    for check in record.get("checks", ()):
+        if not check["passed"]:
+            print(f"  WARNING: {check['check']}: {check['says']}")
     details = record.get("details", {})
     if "of_the_paper" in details:
         got = details["of_the_paper"]

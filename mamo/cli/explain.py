@@ -11,7 +11,7 @@ from typing import Any
 from mamo.cli import options
 from mamo.cli.status import log_of, state_of
 from mamo.reporting.pages import Page, pages_of, parts_of
-from mamo.reporting.provenance import row_lines, row_provenance
+from mamo.reporting.provenance import check_lines, row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
 from mamo.specs.overrides import SpecError
@@ -139,6 +139,7 @@ class Explainer:
             f"  nothing to do: {run.record(self.results)} is the record of exactly this spec, these inputs and revision "
             f"{REVISIONS[run.kind]} of {run.kind}{made}"
         ]
+        lines += [f"  {line}" for line in check_lines(record)]
         if record["outcome"]["status"] == "diverged":
             lines.append(f"  diverged is a result, and is not tried again: {record['outcome']['reason']}")
         return lines

@@ -69,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has left, as in `mamo plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full or read-only disk
+        from mamo.training.faults import describe
+
+        cause = describe(error)
+        if cause is None:
+            raise
+        print(f"mamo: {cause}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("mamo: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -47,8 +47,8 @@ def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
 
     Returns:
         ``run``, ``kind``, ``done``, ``seed``, ``spec`` (resolved), ``inputs`` (role -> run), ``data`` (role -> digest of the
-        data set's manifest, which holds a checksum of every file), ``facts`` (see ``FACTS``; only what the record says) and
-        ``metrics``.
+        data set's manifest, which holds a checksum of every file), ``facts`` (see ``FACTS``; only what the record says),
+        ``metrics`` and ``checks`` (see ``check_lines``).
     """
     run, record = plan.runs[key], read_run(results, key) or {}
     return {
@@ -61,6 +61,7 @@ def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
         "data": _data(record.get("inputs", run.inputs), results),
         "facts": {name: value for name, value in facts(record).items() if value not in (None, "")},
         "metrics": record.get("metrics", {}),
+        "checks": check_lines(record) if record else [],
     }
 
 
@@ -115,11 +116,23 @@ def run_lines(run: Mapping[str, Any]) -> Iterator[str]:
     yield run["run"] + ("" if run["done"] else ": no record yet")
     for name, value in run["facts"].items():
         yield f"  {name}: {_words(value)}"
+    for line in run["checks"]:
+        yield f"  {line}"
     for role, key in run["inputs"].items():
         content = run["data"].get(role)
         yield f"  input {role}: {key}" + (f", content {content}" if content else "")
     for dotted, value in flatten(run["spec"]).items():
         yield f"  spec {dotted}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def check_lines(record: Mapping[str, Any]) -> list[str]:
+    """What the run's own checks found, a line for each; one line where the record is older than they are."""
+    if "checks" not in record:
+        return ["checks: none recorded; the run is older than they are"]
+    return [
+        f"check {check['check']}: {'passed' if check['passed'] else 'WARNING'}: {check['says']}"
+        for check in record["checks"]
+    ]
 
 
 def facts(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import Negatives, hard_negatives, itm_loss
 from mamo.specs.finetune import AlignmentSpec
 from mamo.tasks.accumulation import Autocast, CachedFeatures, add_parts
+from mamo.tasks.soundness import Sound
 from mamo.tasks.task import DownstreamTask
 
 
@@ -37,6 +38,12 @@ class AlignmentTask(DownstreamTask):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """See :func:`alignment_losses`."""
         return alignment_losses(self.network, batch, self.spec.itm_random)
+
+    def sound(self) -> Sound:
+        """Both losses, from projections that differ; nothing is masked."""
+        network = self.network
+        features = {"image": network.vision_projection, "text": network.text_projection}
+        return Sound(("loss", "itc", "itm"), (network.fusion.mask_token,), features=features)
 
     def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
         """The whole batch's gradient from micro-batches; contrast and negatives are those of the whole batch."""

@@ -107,6 +107,10 @@ class GroundingTask(AlignmentTask):
             ranks = shortlist(gallery.similarity.T, gallery.image_of_text, images, 1).first
         return 100.0 * (1.0 / ranks.double()).mean().item()
 
+    def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
+        """All expressions of the three splits."""
+        return {split: data.manifest["splits"][split]["records"] for split in SPLITS}
+
     def test(self, data: Prepared) -> Evaluation:
         """Accuracy on val, testA and testB; chance takes one of the proposals at random.
 

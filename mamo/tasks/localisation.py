@@ -25,6 +25,7 @@ from mamo.specs.finetune import LocalisationSpec
 from mamo.tasks.alignment import alignment_losses, matching_logits
 from mamo.tasks.boxes import box_area, heat_inside
 from mamo.tasks.evaluating import by_image, device_of
+from mamo.tasks.soundness import Sound
 from mamo.tasks.task import DownstreamTask, Evaluation
 
 
@@ -60,6 +61,10 @@ class LocalisationTask(DownstreamTask):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """ITC + ITM, should a spec ask for training."""
         return alignment_losses(self.network, batch)
+
+    def sound(self) -> Sound:
+        """Both losses of alignment; nothing is masked."""
+        return Sound(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
 
     def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """A map for every token: (B, L, g, g)."""

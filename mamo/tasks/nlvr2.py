@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import PairedAttention
 from mamo.specs.finetune import Nlvr2Spec
 from mamo.tasks.evaluating import by_image, device_of, evaluating
-from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.tasks.soundness import Sound
+from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 
 SPLITS = ("dev", "test")
 
@@ -59,6 +61,11 @@ class Nlvr2Task(DownstreamTask):
         logits = self.logits(left, right, batch["ids"], batch["mask"])
         return {"loss": F.cross_entropy(logits.float(), batch["label"])}
 
+    def sound(self) -> Sound:
+        """The heads of alignment have no part in this task; a bias of all scores of a pool shifts them alike."""
+        sound = without_alignment(self.network)
+        return replace(sound, unread=(*sound.unread, self.pair.pool.score.bias))
+
     def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
         """1 where a sentence is taken for true, else 0; photos are encoded once for all their sentences."""
         device, size = device_of(self), self.spec.eval_batch_size
@@ -96,6 +103,10 @@ class Nlvr2Task(DownstreamTask):
     def validate(self, data: Prepared) -> float:
         """Accuracy on dev in percent."""
         return _percent(self.correct(data, "dev"))
+
+    def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
+        """All sentences of both splits."""
+        return {split: data.manifest["splits"][split]["records"] for split in SPLITS}
 
     def test(self, data: Prepared) -> Evaluation:
         """Accuracy on dev and test; chance is the training set's majority label."""

@@ -33,6 +33,7 @@ from mamo.objectives.mrm import make_predictor, make_projector, mrm_loss
 from mamo.objectives.visual_tokens import VisualTokenizer
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.accumulation import Autocast, CachedFeatures, add_parts, part_of
+from mamo.tasks.soundness import Average, Sound
 from mamo.tasks.task import Task
 
 
@@ -118,6 +119,28 @@ class PretrainTask(Task):
         parts += [network.vision_projection, network.text_projection, network.itm_head]
         parts += [network.fusion.mask_token, network.fusion.positions]
         return [part for part in parts if part is not None]
+
+    def sound(self) -> Sound:
+        """Every objective that the spec asks for, and a target that follows; heads of others have no gradient."""
+        wanted, network = self.spec.objectives, self.network
+        names = [name for name in ("itc", "itm", "mlm", "mim", "mrm") if getattr(wanted, name)]
+        unread: list[nn.Module | nn.Parameter] = []
+        if not wanted.itc:
+            unread += [network.vision_projection, network.text_projection, network.temperature]
+        if not (wanted.itc and wanted.itm):
+            unread.append(network.itm_head)
+            names = [name for name in names if name != "itm"]
+        if not (wanted.mim or (wanted.mrm and wanted.mrm.image)):
+            unread.append(network.fusion.mask_token)
+        if names in ([], ["itc"]):
+            unread.append(network.fusion)
+        average = None
+        if self.target is not None:
+            average = Average(self.target, self.online, self.spec.target.momentum)
+        features = {"image": network.vision, "text": network.text}
+        if wanted.itc:
+            features = {"image": network.vision_projection, "text": network.text_projection}
+        return Sound(("loss", *names), tuple(unread), average, features)
 
     def train(self, mode: bool = True) -> PretrainTask:
         """Training mode for the online network; the target never drops anything out."""

@@ -65,6 +65,11 @@ class RetrievalTask(AlignmentTask):
         """Mean recall on val in percent (X-VLM)."""
         return self.evaluate(data, "val").metrics["mean_recall"]
 
+    def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
+        """Every image and every caption of the test split asks once."""
+        split = data.manifest["splits"]["test"]
+        return {"tr": split["images"], "ir": split["records"]}
+
     def test(self, data: Prepared) -> Evaluation:
         """Recall on the test split."""
         return self.evaluate(data, "test")

@@ -18,6 +18,7 @@ from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import JobSpec
 from mamo.tasks.accumulation import Autocast, add_parts, part_of, slices
+from mamo.tasks.soundness import Sound
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class Task(nn.Module):
         """Called after every optimiser step."""
         self.network.clamp_temperature()
 
+    def sound(self) -> Sound:
+        """What the checks of training may expect of a step; asked once, before the first."""
+        return Sound()
+
     def newly_initialised(self) -> Iterable[nn.Module | nn.Parameter]:
         """Parts that start at random, which learn at a higher rate (X-VLM)."""
         return ()
@@ -97,6 +102,17 @@ class DownstreamTask(Task):
         """The score on the val split by which the best weights are chosen; higher is better."""
         raise TypeError(f"{type(self).__name__} has no validate")
 
+    def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
+        """How many items of each sort an evaluation must have measured, by the prepared splits; {}: it cannot be said."""
+        return {}
+
     def test(self, data: Prepared) -> Evaluation:
         """Metrics on the test split or splits."""
         raise TypeError(f"{type(self).__name__} has no test")
+
+
+def without_alignment(network: Mamo) -> Sound:
+    """For tasks that read the fused pair alone: no projections, no temperature, no ITM, nothing masked."""
+    heads = (network.vision_projection, network.text_projection, network.itm_head)
+    unread = (*heads, network.temperature, network.fusion.mask_token)
+    return Sound(unread=unread, features={"image": network.vision, "text": network.text})

@@ -18,7 +18,8 @@ from mamo.model.decoder import AnswerDecoder, Context, context_of
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
 from mamo.tasks.evaluating import by_image, device_of, evaluating
-from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.tasks.soundness import Sound
+from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
 
 VALIDATION_QUESTIONS = 1000  # the first of val: enough to choose weights by, and validation stays cheap
@@ -112,6 +113,10 @@ class VqaTask(DownstreamTask):
         ]
         return chosen, torch.cat(parts, 1)
 
+    def sound(self) -> Sound:
+        """The heads of alignment have no part in this task."""
+        return without_alignment(self.network)
+
     def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """The best candidate for each question; an image is encoded once for all questions about it."""
         device, size = device_of(self), self.spec.eval_batch_size
@@ -137,6 +142,11 @@ class VqaTask(DownstreamTask):
         records = _answered(data, "val", [stored[i] for i in range(min(len(stored), VALIDATION_QUESTIONS))])
         scores = question_scores(self.predict(data, records), records)
         return sum(scores) / len(scores)
+
+    def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
+        """All questions of the split that was evaluated."""
+        split = "val" if evaluation.metrics["evaluated_on_val"] else "test"
+        return {"": data.manifest["splits"][split]["records"]}
 
     def test(self, data: Prepared) -> Evaluation:
         """Official accuracy on the test split, or on val where the test split's answers are not public.

@@ -62,6 +62,8 @@ def _execute(
         if _restored(run, results):
             return read_record(run, results)
         watch = Stopwatch()
+        from mamo.training.checks import tell
+
         with leaving_at_once():
             result = _executor(run)(Context(plan, run, results, releases, options))
         record = {
@@ -75,9 +77,11 @@ def _execute(
             "outcome": {"status": result.outcome.status, "reason": result.outcome.reason},
             "metrics": result.metrics,
             "details": result.details,
+            "checks": result.checks,
             "provenance": watch.provenance(),
         }
         if leader:
+            tell(run.key, result.checks)
             text = json.dumps(record, indent=1, sort_keys=False) + "\n"
             write_text(path.with_name(KEPT), text)
             write_text(path, text)

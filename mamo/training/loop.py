@@ -20,6 +20,7 @@ from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
+from mamo.training.checks import Checks, Finding
 from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
@@ -68,6 +69,7 @@ class Trained:
         seconds: spent in steps by this process.
         steps: finished steps, those before a resume included.
         steps_per_second: of this process.
+        checks: what was looked for in the steps, see :mod:`mamo.training.checks`.
     """
 
     outcome: Outcome
@@ -75,6 +77,7 @@ class Trained:
     seconds: float
     steps: int
     steps_per_second: float
+    checks: list[Finding] = field(default_factory=list)
 
 
 def train(
@@ -89,7 +92,9 @@ def train(
     if rank():  # the same weights everywhere, but not the same dropout
         torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
-    start = _resume(task, optimiser, course, curve)
+    min_std = course.collapse.min_std if course.collapse else None
+    checks = Checks(task, task.sound(), course.total, min_std)
+    start = _resume(task, optimiser, course, curve, checks)
     prepare_layers(task, course)
     # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
     model = task if course.micro_batch else wrap(task)
@@ -101,10 +106,13 @@ def train(
     finished = start
     with stop, watching:
         for step, batch in enumerate(batches(start) if start < course.total else (), start):
+            checks.begin(step)
             parts = train_step(model, task, optimiser, _to(batch, device), step, course, device)
+            checks.end(step)
             finished = step + 1
             due = time.monotonic() - saved > course.checkpoint_seconds
             values, asked, due = _agreed(parts, stop.asked, due)
+            checks.see(step, values)
             ended = watch.see(step, values)
             if ended or step % max(1, course.total // 200) == 0 or step == course.total - 1:
                 curve.append({"step": step, **values})
@@ -119,7 +127,7 @@ def train(
                 task.train()
             if course.checkpoints and (asked or due):
                 saved = time.monotonic()
-                _save(course.checkpoints, task, optimiser, step + 1, curve, course)
+                _save(course.checkpoints, task, optimiser, step + 1, curve, course, checks)
             if asked and step + 1 < course.total:
                 raise Interrupted
     task.eval()
@@ -129,8 +137,9 @@ def train(
     long = _any_rank(seconds > course.checkpoint_seconds, device)
     if course.checkpoints and outcome.status == "converged" and long:
         # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
-        _save(course.checkpoints, task, optimiser, finished, curve, course)
-    return Trained(outcome, curve, seconds, finished, (finished - start) / seconds)
+        _save(course.checkpoints, task, optimiser, finished, curve, course, checks)
+    speed = (finished - start) / seconds
+    return Trained(outcome, curve, seconds, finished, speed, checks.findings())
 
 
 @torch.no_grad()
@@ -218,11 +227,12 @@ def _save(
     step: int,
     curve: list[dict[str, float]],
     course: Course,
+    checks: Checks,
 ) -> None:
     """Rank 0 writes a checkpoint with the random numbers of all ranks, which call this together."""
     states = random_states()
     if rank() == 0:
-        checkpoints.save(step, _state(task, optimiser, step, curve, course, states))
+        checkpoints.save(step, _state(task, optimiser, step, curve, course, states, checks))
     if is_distributed():
         dist.barrier()  # no rank leaves, and ends the others, before the file is whole
 
@@ -242,6 +252,7 @@ def _state(
     curve: list[dict[str, float]],
     course: Course,
     states: list[dict[str, Any]],
+    checks: Checks,
 ) -> dict[str, Any]:
     extra = course.extra_state() if course.extra_state else {}
     return {
@@ -251,11 +262,16 @@ def _state(
         "random": states,
         "curve": curve,
         "extra": extra,
+        "checks": checks.state(),
     }
 
 
 def _resume(
-    task: Task, optimiser: torch.optim.Optimizer, course: Course, curve: list[dict[str, float]]
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    course: Course,
+    curve: list[dict[str, float]],
+    checks: Checks,
 ) -> int:
     state = course.checkpoints.load() if course.checkpoints else None
     if state is None:
@@ -264,6 +280,7 @@ def _resume(
     optimiser.load_state_dict(state["optimiser"])
     set_random_state(state["random"])
     curve += state["curve"]
+    checks.load(state.get("checks", {}))
     if course.load_extra_state:
         course.load_extra_state(state["extra"])
     print(f"resuming at step {state['step']}/{course.total}", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,13 +17,15 @@ from mamo.data.vqa_server import SCORES
 from mamo.model.distributed import rank
 from mamo.specs.finetune import JobSpec, VqaSpec
 from mamo.tasks.registry import make_task, read_spec
+from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints
+from mamo.training.checks import Finding, finding
 from mamo.training.distributed import process_group
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.make_pretraining import save_curve, training_batches, training_result
 from mamo.training.outcome import Outcome
-from mamo.training.run import Context, Result, write_text
+from mamo.training.run import Context, Result, RunError, write_text
 from mamo.training.save import WEIGHTS, load_network, save_network_config, save_tensors
 from mamo.training.watching import EVENTS
 
@@ -60,7 +63,9 @@ def evaluate_weights(context: Context) -> dict[str, float]:
     path = context.directory / WEIGHTS
     if path.is_file():
         task.load_state_dict(load_file(path))
-    return task.eval().test(data[0]).metrics
+    evaluation = task.eval().test(data[0])
+    check_evaluation(task, data[0], evaluation, context)
+    return evaluation.metrics
 
 
 def _finetune(context: Context) -> Result:
@@ -75,11 +80,32 @@ def _finetune(context: Context) -> Result:
     evaluation = task.test(data[0])  # on all ranks, which may share the work
     if rank() != 0:
         return result
+    checks = check_evaluation(task, data[0], evaluation, context)
     if trained.steps:
         save_tensors(task.state_dict(), context.directory / WEIGHTS)
         save_network_config(task.network, context.directory)
     save_evaluation(evaluation, context)
-    return Result(result.outcome, evaluation.metrics | result.metrics, result.details)
+    metrics = evaluation.metrics | result.metrics
+    return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
+
+
+def check_evaluation(
+    task: DownstreamTask, data: Prepared, evaluation: Evaluation, context: Context
+) -> list[Finding]:
+    """That an evaluation has measured every item of its splits, and that its metrics can be true.
+
+    Raises:
+        RunError: it has not, or one cannot; such numbers are not recorded.
+    """
+    try:
+        expected = task.items_of(data, evaluation)
+        found = [finding("metrics", True, check_metrics(evaluation.metrics))]
+        if expected:
+            measured = check_items(evaluation.items, expected)
+            found.append(finding("items", True, f"every item is measured: {measured}", items=expected))
+        return found
+    except UnsoundEvaluation as error:
+        raise RunError(f"{context.run.key}: {error}") from error
 
 
 def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Prepared]) -> Trained:
@@ -124,6 +150,10 @@ class _Best:
     def validate(self, step: int) -> None:
         """Score the present weights, and keep them if none were better."""
         score = self.task.validate(self.data)
+        if not math.isfinite(score):
+            raise RunError(
+                f"the validation score after {step} steps is {score}: no weights can be chosen by it"
+            )
         if score > self.score:
             self.score = score
             self.weights = {

@@ -125,4 +125,4 @@ def training_result(trained: Trained, batch_size: int) -> Result:
     details: dict[str, Any] = {"steps": trained.steps, "training_seconds": round(trained.seconds, 2)}
     if trained.steps_per_second:
         details["pairs_per_second"] = round(trained.steps_per_second * batch_size, 1)
-    return Result(trained.outcome, metrics, details)
+    return Result(trained.outcome, metrics, details, trained.checks)

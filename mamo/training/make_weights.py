@@ -67,7 +67,8 @@ def _result(trained: Trained, context: Context) -> Result:
     """The means of the last tenth of the curve as the run's metrics."""
     last = trained.curve[-max(1, len(trained.curve) // 10) :]
     metrics = {key: sum(row[key] for row in last) / len(last) for key in last[0] if key != "step"}
-    return Result(trained.outcome, metrics, {"steps": trained.steps, "seconds": round(trained.seconds, 2)})
+    details = {"steps": trained.steps, "seconds": round(trained.seconds, 2)}
+    return Result(trained.outcome, metrics, details, trained.checks)
 
 
 def _vision_timm(context: Context) -> Result:

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,16 @@ class Context:
 
 @dataclass(frozen=True)
 class Result:
-    """What an executor hands back for the record."""
+    """What an executor hands back for the record.
+
+    Attributes:
+        checks: see :mod:`mamo.training.checks`; none for what trains and measures nothing.
+    """
 
     outcome: Outcome
     metrics: dict[str, float]
     details: dict[str, Any]
+    checks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_record(run: Run, results: Path) -> dict[str, Any]:

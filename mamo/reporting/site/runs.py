@@ -41,6 +41,7 @@ def _line(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
         "outcome": record["outcome"]["status"],
         "reason": record["outcome"].get("reason") or "",
         "metrics": {k: v for k, v in record.get("metrics", {}).items() if isinstance(v, int | float)},
+        "checks": record.get("checks"),
         "revision": record.get("revision"),
         "started": provenance.get("started"),
         "wall": provenance.get("wall_seconds"),

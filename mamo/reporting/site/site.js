@@ -230,6 +230,15 @@ function list(pairs) {
 }
 const link = (key) => make("button", { type: "button", class: "run", onclick: () => showRun(key) }, key);
 
+function checks(run) {
+  if (!run.checks) return run.outcome === "missing" ? "" : make("p", {}, "No checks are recorded: the run is older than they are.");
+  if (!run.checks.length) return "";
+  const wrong = run.checks.filter((check) => !check.passed).length;
+  const title = wrong ? `Checks: ${wrong} of ${run.checks.length} warn` : `Checks: all ${run.checks.length} passed`;
+  return make("details", wrong ? { open: "" } : {}, make("summary", {}, title),
+    list(run.checks.map((check) => [check.passed ? check.check : `${check.check}: warning`, check.says])));
+}
+
 function showRun(key) {
   const run = DATA.runs[key];
   if (!run) return openDialog(key, make("p", {}, "This run is not planned at this scale any more."));
@@ -255,6 +264,7 @@ function showRun(key) {
       ["Make it", make("code", {}, run.command)],
       ["Record", make("code", {}, `results/${DATA.scale}/${key}/record.json`)],
     ]),
+    checks(run),
     run.metrics && Object.keys(run.metrics).length
       ? make("details", { open: "" }, make("summary", {}, "Metrics"), list(Object.entries(run.metrics).map(([n, v]) => [n, short(v)])))
       : "",

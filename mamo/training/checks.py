@@ -1,0 +1,247 @@
+"""Silent failures made loud: what goes wrong in training without an error, looked for while a run trains.
+
+The loop shows every step's values, and a few steps as a whole: the first three, some in between and the last. Nothing here
+draws a random number or changes a tensor. What is found stands in the run's record as ``checks``, with its numbers; what is
+wrong is a warning there, in the log and wherever the run is shown, since only a person can say whether it was meant.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamo.tasks.soundness import Average, Sound
+
+FIRST = 3  # steps that are looked at as a whole, at the start
+BETWEEN = 8  # and over the rest of the run
+LASTING = 3  # looks in a row without a gradient until a tensor counts as dead
+ZEROS = 10  # steps in a row until a loss of exactly zero counts as dead
+SAMPLE = 8  # values of each tensor by which the target network is followed
+SAME = 1e-3  # spread of features over their size below which all items look alike
+NAMED = 5  # tensors named in a warning
+Finding = dict[str, Any]
+
+
+def finding(name: str, passed: bool, says: str, **numbers: Any) -> Finding:
+    """One check's result as a record holds it."""
+    return {"check": name, "passed": passed, "says": says, "numbers": _plain(numbers)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def warned(checks: list[Finding]) -> list[Finding]:
+    """Those that did not pass."""
+    return [check for check in checks if not check["passed"]]
+
+
+def tell(run: str, checks: list[Finding]) -> None:
+    """Say in the log what is wrong."""
+    for check in warned(checks):
+        print(f"WARNING: {run}: {check['check']}: {check['says']}", file=sys.stderr, flush=True)
+
+
+class Checks:
+    """The checks of one training.
+
+    Args:
+        module: the task.
+        sound: what its steps should look like.
+        total: steps of the whole run.
+        min_std: spread below which projected features count as collapsed; None where none is watched.
+    """
+
+    def __init__(self, module: nn.Module, sound: Sound, total: int, min_std: float | None) -> None:
+        self.sound, self.total, self.min_std = sound, total, min_std
+        unread = {
+            id(p)
+            for part in sound.unread
+            for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())
+        }
+        # A bias of attention keys shifts all scores of a query alike, so its gradient is nothing but rounding.
+        self._trained = {
+            name: p
+            for name, p in module.named_parameters()
+            if p.requires_grad and id(p) not in unread and not name.endswith(".key.bias")
+        }
+        self._silent = dict.fromkeys(self._trained, 0)
+        self._looks = 0
+        self._steps = 0
+        self._zeros = {name: [0, 0] for name in sound.parts}  # in a row: now, at most
+        self._missing: dict[str, int] = {}
+        self._spread: dict[str, Any] = {"lowest": None, "step": None, "low_steps": 0}
+        self._features: dict[str, float] = {}
+        self._start: dict[str, Tensor] = {}
+        self._follows: dict[str, Any] = {"looks": 0, "wrong": 0, "target_moved": False, "online_moved": False}
+        self._before: Tensor | None = None
+        self._handles: list[Any] = []
+
+    def looks_at(self, step: int) -> bool:
+        """Whether a step is looked at as a whole; a function of the step alone, so that resuming changes nothing."""
+        return step < FIRST or step == self.total - 1 or step % max(1, self.total // BETWEEN) == 0
+
+    def begin(self, step: int) -> None:
+        """Before the forward pass of a step that is looked at."""
+        if not self.looks_at(step):
+            return
+        for name, module in self.sound.features.items():
+            self._handles.append(module.register_forward_hook(self._watching(name)))
+        if self.sound.average is not None:
+            self._before = _sample(self.sound.average.target)
+            if not self._start:
+                online = _sample(self.sound.average.online)
+                self._start = {"target": self._before.cpu(), "online": online.cpu()}
+
+    def _watching(self, name: str) -> Any:
+        seen = False
+
+        @torch.no_grad()
+        def hook(module: nn.Module, given: Any, output: Tensor) -> None:
+            nonlocal seen
+            if seen or len(output) < 2:
+                return
+            seen = True
+            features = (output[:, 0] if output.ndim == 3 else output).detach().float()
+            self._features[name] = float(features.std(0).mean() / features.abs().mean().clamp(min=1e-12))
+
+        return hook
+
+    @torch.no_grad()
+    def end(self, step: int) -> None:
+        """After the update of a step that was looked at."""
+        if not self.looks_at(step):
+            return
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._looks += 1
+        reached = {name: p.grad for name, p in self._trained.items() if p.grad is not None}
+        norms = torch.stack(torch._foreach_norm(list(reached.values()))).tolist() if reached else []
+        alive = {name for name, norm in zip(reached, norms, strict=True) if norm != 0}
+        self._silent = {name: 0 if name in alive else self._silent[name] + 1 for name in self._trained}
+        if self.sound.average is not None and self._before is not None:
+            self._follow(self.sound.average, self._before)
+            self._before = None
+
+    def _follow(self, average: Average, before: Tensor) -> None:
+        target, online = _sample(average.target), _sample(average.online)
+        expected = before.lerp(online, 1.0 - average.momentum)
+        found = self._follows
+        found["looks"] += 1
+        found["wrong"] += not torch.allclose(target, expected, rtol=1e-4, atol=1e-6)
+        found["target_moved"] |= not torch.equal(target.cpu(), self._start["target"])
+        found["online_moved"] |= not torch.equal(online.cpu(), self._start["online"])
+        found["gap"] = float((target - online).abs().mean() / online.abs().mean().clamp(min=1e-12))
+
+    def see(self, step: int, values: Mapping[str, float]) -> None:
+        """The values of any step."""
+        self._steps += 1
+        for name, zeros in self._zeros.items():
+            if name not in values:
+                self._missing[name] = self._missing.get(name, 0) + 1
+                continue
+            zeros[0] = zeros[0] + 1 if values[name] == 0.0 else 0
+            zeros[1] = max(zeros)
+        spread = values.get("spread")
+        if spread is not None and self.min_std is not None and spread == spread:
+            lowest = self._spread["lowest"]
+            if lowest is None or spread < lowest:
+                self._spread |= {"lowest": spread, "step": step}
+            self._spread["low_steps"] += spread < self.min_std
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "silent": self._silent,
+            "looks": self._looks,
+            "steps": self._steps,
+            "zeros": self._zeros,
+            "missing": self._missing,
+            "spread": self._spread,
+            "features": self._features,
+            "start": self._start,
+            "follows": self._follows,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """From a checkpoint; one of an earlier version has nothing, and the steps before it stay unseen."""
+        for name, value in state.items():
+            setattr(self, f"_{name}", value)
+
+    def findings(self) -> list[Finding]:
+        """What was found, a line for each check; nothing where no step was made."""
+        if not self._steps:
+            return []
+        found = [self._gradients(), self._losses()]
+        if self.sound.average is not None:
+            found.append(self._target(self.sound.average))
+        if self._features or self._spread["lowest"] is not None:
+            found.append(self._spreads())
+        return found
+
+    def _gradients(self) -> Finding:
+        dead = [name for name, looks in self._silent.items() if looks >= min(LASTING, max(1, self._looks))]
+        says = f"each of {len(self._silent)} trained tensors has a gradient"
+        if dead:
+            more = f" and {len(dead) - NAMED} more" if len(dead) > NAMED else ""
+            says = (
+                f"{len(dead)} of {len(self._silent)} trained tensors had no gradient when last looked at, and did not learn: "
+                f"{', '.join(dead[:NAMED])}{more}"
+            )
+        return finding(
+            "gradients", not dead, says, tensors=len(self._silent), dead=dead[:NAMED], looks=self._looks
+        )
+
+    def _losses(self) -> Finding:
+        enough = min(ZEROS, self._steps)
+        zero = {name: zeros[1] for name, zeros in self._zeros.items() if zeros[1] >= enough}
+        wrong = [
+            f"{name} is missing in {count} of {self._steps} steps" for name, count in self._missing.items()
+        ]
+        wrong += [f"{name} is exactly 0 for {count} steps in a row" for name, count in zero.items()]
+        says = f"{', '.join(self._zeros)}: there, and not stuck at 0"
+        return finding(
+            "losses", not wrong, "; ".join(wrong) or says, steps=self._steps, missing=self._missing, zero=zero
+        )
+
+    def _target(self, average: Average) -> Finding:
+        seen, wrong = self._follows, ""
+        if seen["online_moved"] and not seen["target_moved"]:
+            wrong = "the target network has not moved, although the online network has"
+        elif seen["wrong"]:
+            wrong = (
+                f"the target network did not follow the online one with momentum {average.momentum:g} in {seen['wrong']} of "
+                f"{seen['looks']} looks"
+            )
+        behind = f"{seen.get('gap', 0):.3g} of the weights' size behind"
+        says = f"the target network follows with momentum {average.momentum:g}, {behind}"
+        return finding("target", not wrong, wrong or says, momentum=average.momentum, **seen)
+
+    def _spreads(self) -> Finding:
+        alike = [name for name, value in self._features.items() if value < SAME]
+        wrong = [f"{name} features are the same for all items ({self._features[name]:.2g})" for name in alike]
+        if self._spread["low_steps"]:
+            wrong.append(
+                f"the spread of projected features lay below {self.min_std:g} in {self._spread['low_steps']} of {self._steps} "
+                f"steps (lowest {self._spread['lowest']:.3g} at step {self._spread['step']})"
+            )
+        shown = [f"{name} {value:.3g}" for name, value in self._features.items()]
+        if self._spread["lowest"] is not None:
+            shown.append(f"projected at least {self._spread['lowest']:.3g}")
+        says = f"features differ from item to item: {', '.join(shown)}"
+        return finding("features", not wrong, "; ".join(wrong) or says, spread=self._features, **self._spread)
+
+
+def _sample(module: nn.Module) -> Tensor:
+    """A few values of every tensor, at fixed places: (K,)."""
+    flat = [p.detach().flatten() for p in module.parameters()]
+    return torch.cat([x[:: max(1, len(x) // SAMPLE)][:SAMPLE] for x in flat]).clone()

@@ -1,0 +1,111 @@
+"""A small project whose commands are executed by a :class:`kill_server.Killer`, and what of its results must not differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kill_server import ROOT, Ended, Killer
+
+SCALE = """\
+extends: smoke
+ablations: [tiny]
+figures: []
+data: {world: {coco: {train: 12, restval: 0, val: 4, test: 4, test2015: 1}}}
+pretrain: {data: [coco], schedule: {epochs: 8}, model: {dropout: 0.1}}
+jobs: {retrieval_coco: {schedule: {steps_per_epoch: 6}, validations: 3}}
+"""
+TABLE = """\
+title: Tiny
+question: What?
+hypothesis: That.
+cost: Little.
+base: {}
+columns:
+  - {key: tr, label: TR, job: retrieval_coco, metric: tr_r1}
+rows:
+  - {key: full, label: MAMO}
+"""
+COMMANDS = {"data": "prepare", "weights": "weights", "pretrain": "pretrain", "finetune": "finetune"}
+
+
+class Project:
+    """A folder with its own ablations and a server that executes commands in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "ablations" / "scales").mkdir(parents=True)
+        for scale in ("paper", "smoke"):
+            shutil.copy(ROOT / "ablations" / "scales" / f"{scale}.yaml", folder / "ablations" / "scales")
+        (folder / "ablations" / "scales" / "tiny.yaml").write_text(SCALE)
+        (folder / "ablations" / "tiny.yaml").write_text(TABLE)
+        (folder / "params.yaml").write_text(
+            "{scale: tiny, releases: null, results: results, reports: reports}\n"
+        )
+        self.killer = Killer(folder)
+
+    @property
+    def results(self) -> Path:
+        """Where the runs lie."""
+        return self.folder / "results" / "tiny"
+
+    def make(self, key: str, *more: str, **how: Any) -> Ended:
+        """Execute one run by its ``kind/id``."""
+        return self.killer.run(*self.words(key), *more, **how)
+
+    def words(self, key: str) -> list[str]:
+        """The command that executes a run."""
+        kind, name = key.split("/")
+        return [COMMANDS[kind], name]
+
+    def find(self, kind: str, name: str) -> str:
+        """The ``kind/id`` of the only made run whose identity begins with a name."""
+        (found,) = (self.results / kind).glob(f"{name}-*")
+        return f"{kind}/{found.name}"
+
+    def record(self, key: str) -> dict[str, Any]:
+        """A run's record."""
+        record: dict[str, Any] = json.loads((self.results / key / "record.json").read_text())
+        return record
+
+    def done(self, key: str) -> bool:
+        """Whether a run has its record."""
+        return (self.results / key / "record.json").is_file()
+
+    def forget(self, key: str) -> None:
+        """Remove a run."""
+        shutil.rmtree(self.results / key, ignore_errors=True)
+
+    def bits(self, key: str, results: Path | None = None) -> dict[str, str]:
+        """Everything of a finished run that must be the same however it was made: its files, and its record without time,
+        machine and speed."""
+        found = {}
+        directory = (results or self.results) / key
+        for path in sorted(directory.rglob("*")):
+            name = str(path.relative_to(directory))
+            # Events carry the time, locks nothing; the record is compared below.
+            if path.is_file() and not name.startswith(("tensorboard/", ".lock", ".owner")):
+                if not name.endswith("record.json"):
+                    found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        record = json.loads((directory / "record.json").read_text())
+        for name in ("provenance",):
+            record.pop(name)
+        for name in ("training_seconds", "seconds", "pairs_per_second"):
+            record["details"].pop(name, None)
+        return found | {name: json.dumps(value) for name, value in record.items()}
+
+
+def project(folder: Path) -> Iterator[Project]:
+    """A project in which every run has been made, in one process and without a break."""
+    made = Project(folder)
+    try:
+        for step in (["finetune", "retrieval_coco", "--needs"], ["report", "tiny"]):
+            ended = made.killer.run(*step)
+            assert ended.status == 0, ended.output
+        yield made
+    finally:
+        made.killer.close()
