@@ -3,6 +3,7 @@ piece and in micro-batches; and a run that a signal to one rank interrupts."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,13 +12,20 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tiny
 import torch
+from PIL import Image
 from torch.nn.parallel import DistributedDataParallel
 
+from mamo.data.collate import CaptionCollate
+from mamo.data.concat import ConcatRecords
+from mamo.data.records import Prepared, Writer
 from mamo.data.tokenizer import Tokenizer
+from mamo.data.transforms import TrainTransform
 from mamo.model.distributed import rank, world_size
 from mamo.specs.optimisation import OptimiserSpec
+from mamo.specs.transforms import TransformSpec
 from mamo.tasks.gallery import Gallery
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.retrieval import match
@@ -25,6 +33,7 @@ from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import average_gradients, process_group, wrap
 from mamo.training.interruption import Interrupted
 from mamo.training.loop import Course, train
+from mamo.training.make_pretraining import training_batches
 
 STEPS, ASKED_AT = 6, 3
 ALBEF: dict[str, Any] = {"mim": None, "mrm": None, "distillation": {"queue": 16, "alpha": 0.4}}
@@ -109,6 +118,41 @@ def trained(words: Tokenizer, folder: Path, interrupted: bool = False) -> dict[s
     return task.state_dict() | {f"loss/{row['step']}": torch.tensor(row["loss"]) for row in curve}
 
 
+def write_photos(folder: Path) -> None:
+    """A prepared data set of 12 photographs of noise, with two captions each."""
+    texts = [tiny.TEXTS[i % len(tiny.TEXTS)] for i in range(24)]
+    with Writer(folder, dataset="noise", kind="captions", store_size=32) as writer:
+        for i in range(12):
+            pixels = np.random.default_rng(i).integers(0, 255, (32, 40, 3), dtype=np.uint8)
+            out = io.BytesIO()
+            Image.fromarray(pixels).save(out, "JPEG")
+            writer.add_image(str(i), out.getvalue())
+            for text in texts[2 * i : 2 * i + 2]:
+                writer.add_record("train", image=i, text=text)
+
+
+def from_photos(words: Tokenizer, folder: Path) -> dict[str, torch.Tensor]:
+    """Which images each step saw, in the order of the global batch, and its losses; two epochs, without dropout."""
+    torch.manual_seed(5)
+    task = PretrainTask(tiny.network(words, seed=5), tiny.pretrain_spec(), words)
+    source = ConcatRecords([Prepared(folder)], "train")
+    collate = CaptionCollate(TrainTransform(TransformSpec(size=32)), words, 16)
+    seen: dict[str, torch.Tensor] = {}
+
+    def batches(start: int) -> Iterator[dict[str, Any]]:
+        for step, batch in enumerate(training_batches(source, collate, 8, 3, 1, start, STEPS), start):
+            shares: list[Any] = [batch["image_id"]]
+            if world_size() > 1:
+                shares = [None] * world_size()
+                torch.distributed.all_gather_object(shares, batch["image_id"])
+            seen[f"images/{step}"] = torch.cat(shares)
+            yield batch
+
+    course = Course(total=STEPS, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32")
+    curve = train(task, batches, course, torch.device("cpu")).curve
+    return seen | {f"{name}/{row['step']}": torch.tensor(row[name]) for row in curve for name in row}
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
@@ -119,6 +163,7 @@ if __name__ == "__main__":
             "micro": losses_and_gradients(words, micro=3),
             "queue": losses_and_gradients(words, **ALBEF),
             "scores": pair_scores(words),
+            "photos": from_photos(words, folder / "photos"),
             "straight": trained(words, folder / "straight"),
             "resumed": trained(words, folder / "interrupted", interrupted=True),
         }

@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("two")
     tiny.tokenizer(path / "words")
+    gloo_worker.write_photos(path / "photos")
     return path
 
 
@@ -51,6 +52,21 @@ def test_two_processes_equal_one(folder: Path, two: dict[str, Any], how: str) ->
         torch.testing.assert_close(
             together[name], value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+def test_two_processes_see_the_same_samples_in_the_same_steps(folder: Path, two: dict[str, Any]) -> None:
+    """From files to losses over two epochs: the same images in the same places, the same losses up to rounding."""
+    alone = gloo_worker.from_photos(Tokenizer.load(folder / "words"), folder / "photos")
+    assert (
+        set(alone) == set(two["photos"]) and len([name for name in alone if name.startswith("images/")]) == 6
+    )
+    for name, value in alone.items():
+        if name.startswith("images/"):
+            assert torch.equal(two["photos"][name], value), name
+        elif not name.startswith("spread/"):  # of each rank's own positions
+            torch.testing.assert_close(
+                two["photos"][name], value, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 def test_ranks_share_the_re_ranking(folder: Path, two: dict[str, Any]) -> None:

@@ -22,6 +22,13 @@ pytestmark = [
 ]
 
 STAND_IN = '#!/bin/sh\nexec "{python}" "{here}/stand_in.py" "$@"\n'
+# DVC's own words, Snakemake's, and ours.
+REFUSED = (
+    "is busy, it is being blocked by",
+    "Unable to acquire lock",
+    "cannot be locked",
+    "works in this folder",
+)
 FIRST_CHAIN = ["finetune/retrieval_flickr30k-mamo-{}-epochs_10", "pretrain/mamo-{}-epochs_10"]
 
 
@@ -125,6 +132,27 @@ def test_repro_runs_what_is_lacking_and_a_second_call_nothing(project: Project) 
     assert json.loads((project.folder / "reports/small/data/coco.json").read_text())["run"].startswith(
         "data/coco-"
     )
+
+
+def test_two_drivers_never_interleave(project: Project) -> None:
+    """While DVC makes a table, a second DVC and a Snakemake are refused, and nothing is executed twice."""
+    project.write_table("first", "objectives.mim: null")
+    project.variables["MAMO_TEST_HOLDS"] = "mamo-no_mim*"
+    (project.folder / "executed").unlink(missing_ok=True)
+    first = project.start(sys.executable, "-m", "dvc", "repro", "first")
+    project.held("pretrain/mamo-no_mim")
+    before = (project.folder / "dvc.lock").read_bytes()
+    for words in (["dvc", "repro", "first"], ["dvc", "repro", "second"], ["snakemake", "--", "first"]):
+        other = project.call(sys.executable, "-m", *words)
+        assert other.returncode not in (0, None), other.stdout
+        assert any(said in other.stdout for said in REFUSED), other.stdout
+    assert (project.folder / "dvc.lock").read_bytes() == before
+    project.release()
+    output, _ = first.communicate(timeout=240)
+    assert first.returncode == 0, output
+    assert project.executed == [name.format("no_mim") for name in FIRST_CHAIN]
+    assert project.shown("first") == project.planned("first")
+    assert "Data and pipelines are up to date" in project.dvc("repro", "first")
 
 
 @pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ while [ $# -gt 1 ]; do
     shift 2
 done
 echo "$kind/$1" >> executed
+case "$1" in $MAMO_TEST_HOLDS) while [ ! -e release ]; do sleep 0.1; done;; esac
 case "$1" in $MAMO_TEST_FAILS) echo "no space left on the disk"; exit 1;; esac
 directory=$results/$scale/$kind/$1
 mkdir -p "$directory"
@@ -86,22 +88,43 @@ class Bench:
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, with the stand-in first on the path."""
+        process = self.start(*words)
+        try:
+            output, _ = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(words, process.returncode, output)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command beside others; see :meth:`call`."""
         environment = os.environ | {
             "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             "MAMO_TEST_FAILS": "none",
             "MAMO_TEST_DIVERGES": "none",
+            "MAMO_TEST_HOLDS": "none",
         }
-        return subprocess.run(
+        return subprocess.Popen(
             words,
             cwd=self.folder,
             env=environment | self.variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
         )
+
+    def held(self, pattern: str) -> None:
+        """Wait until a run whose line in ``executed`` holds a pattern has begun (see ``MAMO_TEST_HOLDS``)."""
+        path, end = self.folder / "executed", time.monotonic() + 240
+        while not (path.is_file() and pattern in path.read_text()):
+            assert time.monotonic() < end, f"no {pattern} in {path}"
+            time.sleep(0.05)
+
+    def release(self) -> None:
+        """Let the runs go on that are held."""
+        (self.folder / "release").touch()
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake, and forget which runs were executed before."""

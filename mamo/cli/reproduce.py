@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 from mamo.specs.seeds import write_seeds
+from mamo.training.lock import owner, run_lock
+from mamo.training.run import RunError
 from mamo.training.watching import duration
 
 POLL_SECONDS = 1.0
@@ -111,8 +113,24 @@ def _announce(
 
 
 def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: list[Page]) -> int:
-    results, reports, logs = options.results_of(args), options.reports_of(args), options.logs_of(args)
+    """Work under a lock of the scale: a second call would write over the first one's log, and wait for its jobs in vain."""
+    logs = options.logs_of(args)
     logs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(logs))
+        except RunError:
+            print(
+                f"mamo: another `mamo reproduce` works in this folder at scale {plan.scale.name}{owner(logs)}: wait until it "
+                "ends, or stop it; then the same command goes on with what is left",
+                file=sys.stderr,
+            )
+            return 1
+        return _work(args, plan, open_runs, wanted)
+
+
+def _work(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: list[Page]) -> int:
+    results, reports, logs = options.results_of(args), options.reports_of(args), options.logs_of(args)
     log, command, began = logs / "snakemake.log", _snakemake(args), time.time()
     print(f"{shlex.join(command)}\n  its own messages: {log}\n")
     with log.open("w", encoding="utf-8") as file, _warm(args) as warmed:
@@ -184,4 +202,10 @@ def _failed(waiting: list[Run], log: Path, logs: Path, began: float, took: str) 
     print(f"\nThe end of {shown}:", file=sys.stderr)
     lines = shown.read_text(encoding="utf-8", errors="replace").splitlines()
     print("\n".join(f"  {line}" for line in lines[-TAIL:]), file=sys.stderr)
+    if "LockException" in log.read_text(encoding="utf-8", errors="replace"):
+        print(
+            "\nAnother Snakemake works in this folder (called by itself, by `dvc repro` or by `mamo reproduce`): wait until it "
+            "ends. If none does, one was killed: `snakemake --unlock`.",
+            file=sys.stderr,
+        )
     print("\nThe same command goes on with what is left.", file=sys.stderr)

@@ -55,6 +55,8 @@ def _execute(
     path = run.record(results)
     leader = int(os.environ.get("RANK", 0)) == 0
     if path.is_file():
+        if leader:  # left by a process that was killed between its record and its end
+            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
         return read_record(run, results)
     with run_lock(directory, wait):
         if path.is_file():  # made while this process waited
