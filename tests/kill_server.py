@@ -224,6 +224,16 @@ def _nan_in_batch() -> None:
     _in_batch(lambda batch: batch["image"].fill_(float("nan")), once=False)
 
 
+def _held() -> None:
+    """Training stops in its second step until there is a file ``go``."""
+
+    def happens(batch: dict[str, Any]) -> None:
+        while not Path("go").exists():
+            time.sleep(0.01)
+
+    _in_batch(happens, step=2, once=False)
+
+
 def _clock_jumps() -> None:
     """Every look at the clock finds it a day behind."""
     looks = [time.time()]
@@ -241,6 +251,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "worker_dies": _worker_dies,
     "worker_without_memory": _worker_without_memory,
     "nan_in_batch": _nan_in_batch,
+    "held": _held,
     "clock_jumps": _clock_jumps,
 }
 

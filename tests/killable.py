@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Project:
             "{scale: tiny, releases: null, results: results, reports: reports}\n"
         )
         self.killer = Killer(folder)
+        self.runs: list[Path] = []  # the records of all runs
 
     @property
     def results(self) -> Path:
@@ -80,6 +82,18 @@ class Project:
         """Remove a run."""
         shutil.rmtree(self.results / key, ignore_errors=True)
 
+    @contextmanager
+    def aside(self, key: str) -> Iterator[dict[str, str]]:
+        """Put a run aside, so that it can be made once more, and back in the end; its bits."""
+        kept = self.folder / "aside" / key
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (self.results / key).rename(kept)
+        try:
+            yield self.bits(key, self.folder / "aside")
+        finally:
+            self.forget(key)
+            kept.rename(self.results / key)
+
     def bits(self, key: str, results: Path | None = None) -> dict[str, str]:
         """Everything of a finished run that must be the same however it was made: its files, and its record without time,
         machine and speed."""
@@ -106,6 +120,7 @@ def project(folder: Path) -> Iterator[Project]:
         for step in (["finetune", "retrieval_coco", "--needs"], ["report", "tiny"]):
             ended = made.killer.run(*step)
             assert ended.status == 0, ended.output
+        made.runs = list(made.results.glob("*/*/record.json"))
         yield made
     finally:
         made.killer.close()

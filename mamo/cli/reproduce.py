@@ -21,6 +21,7 @@ from mamo.cli.status import fresh, last_step, log_of, state_of
 from mamo.figures.pages import FOLDER as FIGURES
 from mamo.reporting.notebooks import unexecuted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
+from mamo.reporting.provenance import read_run
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
@@ -162,6 +163,10 @@ def _work(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: li
     print(f"\nDone in {took}: {len(open_runs)} runs. See {_landing(wanted, reports)}")
     for key in diverged:
         print(f"  diverged (a result, shown as ×): {key}")
+    for run in open_runs:
+        for check in (read_run(results, run.key) or {}).get("checks", ()):
+            if not check["passed"]:
+                print(f"  WARNING: {run.key}: {check['check']}: {check['says']}")
     return 0
 
 
