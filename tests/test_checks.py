@@ -208,6 +208,7 @@ def test_every_pre_training_spec_declares_what_its_losses_do_not_read(words: Tok
         {"mrm": {"image": False}, "mim": None},
         {"mrm": {"text": False}},
         {"mim": {"target": "pixels", "decoder_depth": 1}},
+        {"mim": None, "mrm": None, "distillation": {"queue": 16, "alpha": 0.4}},
     ):
         task = task_of(words, objectives={"itm_group": 4} | objectives)
         assert not warned(trained(task, words).checks), objectives
