@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.page import write_pages
+from mamo.cli.warm import MALLOC
 
 # In the order of the page.
 BENCHMARKS = (
@@ -24,14 +25,12 @@ BENCHMARKS = (
     "step_counts",
     "growth",
 )
-# As the workflow sets them for its jobs (workflow/rules/common.smk).
+# As the workflow sets it for its jobs (workflow/rules/common.smk).
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-    "MALLOC_TOP_PAD_": "268435456",
+    **MALLOC,
 }
 
 

@@ -26,7 +26,7 @@ from mamo.specs.seeds import read_seeds
 ROOT = Path(__file__).parents[1]
 ABLATIONS = ROOT / "ablations"
 SHARED = ("table5", "table6", "table7", "table8", "table9", "figure6")
-SEEDS = 5
+SEEDS = (5, 10)
 _TIME = re.compile(r"^\[(\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4})\]$")
 _RECORD = re.compile(r"results/(\S+/record\.json)")
 
@@ -134,28 +134,26 @@ def _sharing(result: Result) -> None:
         for words, names in (("Tables 5-9 and Figure 6", SHARED), ("all", None)):
             plan = make_plan(scale, ABLATIONS, only=list(names) if names else None)
             kinds = ("pretrain", "finetune")
-            runs = [key for key, run in plan.runs.items() if run.kind in kinds]
-            alone = sum(
-                plan.runs[key].kind in kinds
-                for table in plan.tables.values()
-                for key in plan.closure(table.inputs)
-            )
+            trained = sum(run.kind in kinds for run in plan.runs.values())
+            closures = [plan.closure(table.inputs) for table in plan.tables.values()]
+            alone = sum(plan.runs[key].kind in kinds for keys in closures for key in keys)
             result.row(
                 "Sharing",
                 scale=scale,
                 of=words,
                 **{
-                    "training runs": len(runs),
-                    "if each table ran alone": alone,
-                    "times as many": alone / len(runs),
-                    "with each cell by itself": plan.requested,
+                    "jobs": len(plan.runs),
+                    "if each table ran alone": plan.requested,
+                    "times as many": plan.requested / len(plan.runs),
+                    "trainings": trained,
+                    "alone": alone,
+                    "times as many trainings": alone / trained,
                 },
             )
 
 
 def _graph(result: Result) -> None:
-    """Snakemake's whole dry run of scale ``paper`` with five seeds, in a project without results."""
-    jobs = len(make_plan("paper", ABLATIONS, seeds=read_seeds(str(SEEDS))).runs)
+    """Snakemake's whole dry run of scale ``paper`` with several seeds, in a project without results."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         for name in ("workflow", "profiles", "ablations", "notebooks"):
@@ -163,14 +161,18 @@ def _graph(result: Result) -> None:
         for name in ("Snakefile", "params.yaml"):
             shutil.copy(ROOT / name, project / name)
         folders = ("results=results", "reports=reports", "releases=releases")
-        config = ["--config", "scale=paper", f"seeds={SEEDS}", *folders]
-        for words, command in (
-            ("the plan alone, mamo plan", ["mamo", "plan", "--scale", "paper", "--seeds", str(SEEDS)]),
-            ("the graph, snakemake -n", ["snakemake", "-n", "--quiet", "--cores", "1", *config]),
-        ):
+        for seeds, program in [
+            (seeds, program) for seeds in SEEDS for program in ("mamo plan", "snakemake -n")
+        ]:
+            jobs = len(make_plan("paper", ABLATIONS, seeds=read_seeds(str(seeds))).runs)
+            config = ["--config", "scale=paper", f"seeds={seeds}", *folders]
+            if program == "mamo plan":
+                command = ["mamo.cli", "plan", "--scale", "paper", "--seeds", str(seeds)]
+            else:
+                command = ["snakemake", "-n", "--quiet", "rules", "--cores", "1", *config]
             clock, before = time.perf_counter(), _children()
             done = subprocess.run(
-                [sys.executable, "-m", *_module(command)],
+                [sys.executable, "-m", *command],
                 cwd=project,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(project / "cache")},
                 stdout=subprocess.PIPE,
@@ -185,16 +187,12 @@ def _graph(result: Result) -> None:
                 raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
             total = re.search(r"^total\s+(\d+)", done.stdout, re.MULTILINE)
             result.row(
-                "The graph of scale paper with 5 seeds",
-                what=words,
-                jobs=int(total[1]) if total else jobs,
-                **seconds,
+                "The graph of scale paper",
+                seeds=seeds,
+                command=program,
+                runs=jobs,
+                **{"jobs of Snakemake": int(total[1]) if total else "", **seconds},
             )
-
-
-def _module(command: list[str]) -> list[str]:
-    program, *rest = command
-    return ["mamo.cli" if program == "mamo" else program, *rest]
 
 
 def _children() -> float:

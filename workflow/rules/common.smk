@@ -3,6 +3,8 @@
 import re
 import shlex
 
+from mamo.cli.warm import MALLOC
+
 from mamo.specs.seeds import write_seeds
 
 
@@ -31,11 +33,9 @@ def spec_of(kind, wildcards):
     return PLAN.runs[f"{kind}/{wildcards.run}"].spec
 
 
-# Larger malloc thresholds spare page faults: 10 to 20 % of a training step on CPUs.
 ENVIRONMENT = (
     "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
-    "MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456"
-)
+) + " ".join(f"{name}={value}" for name, value in MALLOC.items())
 FOLDERS = f"--scale {shlex.quote(SCALE)} --results {shlex.quote(config['results'])}"
 if SEEDS is not None:
     FOLDERS += f" --seeds {shlex.quote(write_seeds(SEEDS))}"
