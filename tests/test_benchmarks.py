@@ -16,6 +16,7 @@ from benchmarks.page import PAGES, filled
 from benchmarks.pipeline import accounts, read_log
 from benchmarks.plain_evaluation import rank_answers, rerank_anew, rerank_cached
 from benchmarks.plain_step import PlainStep, follow
+from benchmarks.step_counts import Counting, Operation, grown
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.target import update_target
 from mamo.tasks.pretrain import PretrainTask
@@ -142,3 +143,27 @@ def test_a_run_of_snakemake_is_accounted_for(tmp_path: Path) -> None:
 def test_pages_show_the_stored_results(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert filled(text) == text and text.count("<!-- end -->") > 1
+
+
+def test_operations_are_counted_with_their_bytes_and_views_are_not() -> None:
+    left, right = torch.ones(2, 3), torch.ones(3, 4)
+    with Counting() as counting:
+        product = (left @ right).view(8)[2:]
+        product += 1
+    assert [one.name for one in counting.found] == ["mm", "add_"]
+    multiplied, added = counting.found
+    assert multiplied.flops == 2 * 2 * 3 * 4 and multiplied.bytes == 4 * (6 + 12 + 8)
+    heads = torch.ones(1, 2, 3, 4, requires_grad=True)
+    with Counting() as counting:
+        torch.nn.functional.scaled_dot_product_attention(heads, heads, heads).sum().backward()
+    fused = [one.flops for one in counting.found if "scaled_dot_product" in one.name]
+    assert fused == [4 * 2 * 3 * 3 * 4, 8 * 2 * 3 * 3 * 4]
+    assert added.flops == 0 and added.bytes == 4 * (6 + 6)  # six elements, read and written
+
+
+def test_counts_are_followed_along_a_line() -> None:
+    """From 2 pairs (20 operations) over 4 (40) to 96: 960; bytes have a part that does not grow."""
+    small, large = [Operation("mm", 20.0, 200.0)], [Operation("mm", 40.0, 300.0)]
+    assert list(grown(small, large, 96)) == [Operation("mm", 960.0, 4900.0)]
+    with pytest.raises(RuntimeError, match="different operations"):
+        list(grown(small, [Operation("bmm", 40.0, 300.0)], 96))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mamo.cli import warm
@@ -41,6 +42,11 @@ def test_output_status_and_folder_are_the_commands_own(address: str, tmp_path: P
     wrong = _start(address, "pretrain", "--scale", "smoke", "nonsense", folder=tmp_path)
     _, error = wrong.communicate(timeout=120)
     assert wrong.returncode == 2 and "'nonsense' is no pretrain run" in error
+
+
+def test_jobs_take_memory_as_the_workflow_has_it(address: str) -> None:
+    servers = [child for child in psutil.Process().children() if "mamo.cli.warm_server" in child.cmdline()]
+    assert servers and all(warm.MALLOC.items() <= server.environ().items() for server in servers)
 
 
 def test_a_signal_reaches_the_job(address: str, tmp_path: Path) -> None:
