@@ -296,7 +296,7 @@ def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
     assert set(page.inputs) == set(plan.tables["table6"].inputs)
     write_ledger(plan.scale, judge(plan, tmp_path / "results", folder), page, tmp_path)
     text = (tmp_path / "claims.md").read_text()
-    assert not page.stale(tmp_path) and "Of 1 claims" in text and "1 are supported" in text
+    assert not page.stale(tmp_path) and "claims, 1 of them, at scale `smoke`: 1 supported" in text
     assert text.index("## Supported") < text.index("so it is") < text.index("## Refuted")
     assert "image − none: +5.0" in (tmp_path / "claims.csv").read_text()
     (folder / FILE).write_text((folder / FILE).read_text().replace("so it is", "so it was"))

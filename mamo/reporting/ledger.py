@@ -63,9 +63,9 @@ def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:
     count = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
     decided = count["supported"] + count["refuted"]
     text = (
-        f"Of {len(claims)} claims of the paper, {count['supported']} are supported at scale `{scale.name}`, "
+        f"The paper's claims, {len(claims)} of them, at scale `{scale.name}`: {count['supported']} supported, "
+        f"{count['refuted']} refuted; of the other {count['cannot tell']} these results cannot tell."
     )
-    text += f"{count['refuted']} refuted, and of {count['cannot tell']} these results cannot tell."
     if decided:
         text += " Where nothing differs, a test of one interval still decides once in 20 times, by chance."
     return text
