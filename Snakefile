@@ -47,6 +47,11 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/reports.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/site.smk"
+include: "workflow/rules/recording.smk"
+
+
+onsuccess:
+    record_for_dvc()
 
 
 localrules:

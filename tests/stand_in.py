@@ -37,9 +37,12 @@ def stand_in(command: str, words: list[str]) -> int:
     if kind == "finetune" and "MAMO_TEST_EDITS" in os.environ:  # as a person might meanwhile
         path, old, new = os.environ["MAMO_TEST_EDITS"].split("|")
         Path(path).write_text(Path(path).read_text().replace(old, new))
-    if fnmatch(name, os.environ.get("MAMO_TEST_FAILS", "none")):
+    fails, hangs = (fnmatch(name, os.environ.get(f"MAMO_TEST_{what}", "none")) for what in ("FAILS", "HANGS"))
+    if fails or hangs:
         (directory / "checkpoints").mkdir(exist_ok=True)
         (directory / "checkpoints" / "step-1.pt").write_text("half")
+        if hangs:
+            time.sleep(600)
         return 1
     (directory / "model.safetensors").write_text(run.digest * 100)
     (directory / "manifest.json").write_text(json.dumps({"made": run.digest}))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 from stand_in import metric
 from workflow_bench import ROOT, Bench
 
+from mamo.cli.dvc_artifacts import write_json
+from mamo.specs.identity import digest
 from mamo.specs.plan import make_plan
 
 pytest.importorskip("dvc")
@@ -264,14 +272,151 @@ def test_no_result_is_recorded_under_a_spec_that_did_not_make_it(project: Projec
     project.dvc("repro", "second")
 
 
+def check_records(project: Project, shown_by: dict[str, dict]) -> None:
+    """What DVC holds is of the spec under whose name it is held, by its own files and not by what it says.
+
+    Args:
+        shown_by: MD5 of the table's file and of the folder of scales -> the values that such files stand for.
+    """
+    cache = project.folder / ".dvc/cache/files/md5"
+
+    def cached(md5: str) -> str:
+        return (cache / md5[:2] / md5[2:]).read_text()
+
+    for path in (project.folder / "artifacts").rglob("*.dvc"):
+        (out,) = yaml.safe_load(path.read_text())["outs"]
+        files = {file["relpath"]: file["md5"] for file in json.loads(cached(out["md5"]))}
+        record, identity = json.loads(cached(files["record.json"])), path.stem.rsplit("-", 1)[1]
+        content = {name: record[name] for name in ("kind", "revision", "spec")}
+        inputs = {role: key.rsplit("-", 1)[1] for role, key in record["inputs"].items()}
+        assert digest(content | {"inputs": inputs}) == identity
+        assert cached(files["model.safetensors"]) == identity * 100, "the weights as well"
+    stage = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]["first"]
+    made_from = {dep["path"]: dep["md5"] for dep in stage["deps"]}
+    values = shown_by[made_from["ablations/first.yaml"] + made_from["ablations/scales"]]
+    shown = {out["path"]: out["md5"] for out in stage["outs"]}
+    file = project.folder / "expected.json"
+    write_json(values, file)
+    assert shown["reports/small/metrics/first.json"] == _md5(file), "the table of that spec"
+    file.unlink()
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _scales(project: Project) -> str:
+    """The folder of scales as DVC knows it."""
+    files = sorted((project.folder / "ablations/scales").iterdir())
+    listed = [{"md5": _md5(path), "relpath": path.name} for path in files]
+    return f"{hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _shuffle_times(project: Project, rng: random.Random) -> None:
+    for name in ("results", "reports", "ablations", "dvc.lock", "dvc.yaml", "mamo"):
+        root = project.folder / name
+        for path in [root, *root.rglob("*")]:
+            when = rng.uniform(1e9, 1.7e9)  # the past: times to come are refused as a wrong clock
+            os.utime(path, (when, when), follow_symlinks=False)
+
+
+def _lose_metadata(project: Project) -> None:
+    for name in (".snakemake", ".dvc/tmp", ".dvc/cache/runs", "logs", "results/small/tables"):
+        shutil.rmtree(project.folder / name, ignore_errors=True)
+
+
+def _kill_in_the_middle(project: Project, *words: str) -> None:
+    """Begin a command that hangs in a fine-tuning, and kill it and all that it started without a warning."""
+    (project.folder / "executed").unlink(missing_ok=True)
+    environment = project.environment | {"MAMO_TEST_HANGS": "retrieval_flickr30k-*"}
+    begun = subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=project.folder, env=environment, start_new_session=True
+    )
+    while "finetune" not in " ".join(project.executed):
+        assert begun.poll() is None
+        time.sleep(0.2)
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+
+
+def test_a_walk_through_changes_faults_and_drivers_records_nothing_wrong(
+    project: Project, tmp_path: Path
+) -> None:
+    rng = random.Random(7)
+    shown_by: dict[str, dict] = {}
+
+    def change(text: str | None) -> None:
+        if text is not None:
+            project.write_table("first", text)
+        name = _md5(project.folder / "ablations/first.yaml") + _scales(project)
+        shown_by[name] = project.planned("first")
+
+    def right() -> None:
+        check_records(project, shown_by)
+        assert project.shown("first") == project.planned("first")
+
+    project.dvc("config", "cache.type", "symlink")
+    project.dvc("checkout", "--relink")
+    change(None)
+    right()
+    # An edit, while all times are shuffled.
+    change("objectives.mim: null")
+    _shuffle_times(project, rng)
+    project.dvc("repro", "first")
+    right()
+    project.commit("mim")
+    # Killed in the middle of another spec's fine-tuning, which is then given up for a third one; nothing is remembered.
+    change("objectives.mlm: false")
+    _kill_in_the_middle(project, "dvc", "repro", "first")
+    check_records(project, shown_by)
+    change("masking.image_ratio: 0.5")
+    _lose_metadata(project)
+    _shuffle_times(project, rng)
+    project.dvc("repro", "first")
+    right()
+    # Snakemake alone goes on with what was killed, and is killed as well; the third time it gets through.
+    change("objectives.mlm: false")
+    _kill_in_the_middle(project, "snakemake", "--cores", "2", "--", "first")
+    project.run("mamo", "dvc", "record")
+    check_records(project, shown_by)
+    project.run(sys.executable, "-m", "snakemake", "--unlock")
+    project.run(sys.executable, "-m", "snakemake", "--", "first")
+    right()
+    assert "up to date" in project.dvc("repro", "first"), "recorded at the workflow's end"
+    # The pages of that spec are put over an older state of the ablation, newer than everything else, with hard links.
+    project.dvc("config", "cache.type", "hardlink")
+    project.dvc("checkout", "--relink")
+    page = {
+        path: path.read_bytes() for path in (project.folder / "reports/small").rglob("*") if path.is_file()
+    }
+    project.git("checkout", "--quiet", "--force", "HEAD")
+    for path, content in page.items():
+        path.write_bytes(content)
+    assert project.shown("first") != project.planned("first")
+    project.run(sys.executable, "-m", "dvc", "repro", "first")
+    assert project.executed == []
+    right()
+    # Runs are taken away and put back by DVC with times of its own, under a spec that an experiment changes.
+    shutil.rmtree(project.folder / "results")
+    project.dvc("checkout", "--force", *artifacts(project))
+    project.dvc("exp", "run", "-S", "ablations/scales/small.yaml:+pretrain.masking.text_ratio=0.5", "first")
+    change(None)
+    right()
+
+
 def test_the_weights_of_one_run_are_had_from_another_repository(project: Project, tmp_path: Path) -> None:
     path = next((project.folder / "results/small/pretrain").glob("mamo-epochs_10-*"))
     inside = str(path.relative_to(project.folder) / "model.safetensors")
-    project.dvc("get", str(project.folder), inside, "--out", str(tmp_path / "weights"))
+    project.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    project.commit("A remote")
+    project.dvc("push", f"artifacts/small/pretrain/{path.name}.dvc")
+    there = project.clone(tmp_path / "there").folder  # without a cache: what is had comes from the remote
+    project.dvc("get", str(there), inside, "--out", str(tmp_path / "weights"))
     assert (tmp_path / "weights").read_text() == (path / "model.safetensors").read_text()
     other = project.copy(tmp_path / "other")
-    other.dvc("import", str(project.folder), inside, "--out", "weights")
-    assert (other.folder / "weights.dvc").is_file() and (other.folder / "weights").is_file()
+    other.dvc("import", str(there), inside, "--out", "weights")
+    assert (other.folder / "weights.dvc").is_file()
+    assert (other.folder / "weights").read_text() == (path / "model.safetensors").read_text()
 
 
 def test_what_is_missing_is_said_with_its_mend(made: Project, tmp_path: Path) -> None:

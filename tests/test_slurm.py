@@ -106,3 +106,26 @@ def test_a_users_own_profile_goes_before(project: Bench) -> None:
     )
     (line,) = submitted(project, "*/*no_mrm*", "slurm", "own")
     assert "-p mine -t 5 " in line and line.endswith("--gpus=2") and "--requeue" in line
+
+
+def test_a_packed_job_goes_on_past_a_fine_tuning_that_fails(project: Bench) -> None:
+    """As a job's own Snakemake is called, whichever of them it begins with."""
+    made = project.folder / "results" / "small" / "finetune"
+    runs = sorted(path.name for path in made.iterdir())[:2]
+    for failing in runs:
+        shutil.rmtree(made)
+        project.variables = {"MAMO_TEST_FAILS": failing}
+        words = [
+            "--mode",
+            "remote",
+            "--executor",
+            "local",
+            "--local-groupid",
+            "packed",
+            "--resources",
+            "packed=1",
+        ]
+        words += ["--allowed-rules", "finetune", "--nolock", "--force", "--target-jobs"]
+        done = project.snakemake(*words, *(f"finetune:run={run}" for run in runs))
+        assert done.returncode == 1
+        assert project.executed == sorted(f"finetune/{run.rsplit('-', 1)[0]}" for run in runs), done.stdout

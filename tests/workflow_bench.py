@@ -72,7 +72,7 @@ class Bench:
             "extends: smoke\nablations: [first, second]\nfigures: []\n"
         )
         (folder / "params.yaml").write_text(
-            "{scale: small, releases: null, results: results, reports: reports}\n"
+            "{scale: small, releases: null, results: results, reports: reports, seeds: null}\n"
         )
         (folder / "bin").mkdir()
         (folder / "bin" / "mamo").write_text(STAND_IN.format(python=sys.executable))
@@ -86,6 +86,19 @@ class Bench:
         """Write ``ablations/NAME.yaml``, whose row ``other`` has ``change``."""
         (self.folder / "ablations" / f"{name}.yaml").write_text(TABLE.format(name=name, change=change))
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of a command in the project."""
+        environment = os.environ | {
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "MAMO_TEST_FAILS": "none",
+            "MAMO_TEST_DIVERGES": "none",
+            "MAMO_TEST_HOLDS": "none",
+        }
+        return environment | self.variables
+
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, with the stand-in first on the path."""
         process = self.start(*words)
@@ -98,18 +111,10 @@ class Bench:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command beside others; see :meth:`call`."""
-        environment = os.environ | {
-            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "XDG_CACHE_HOME": str(self.folder / "cache"),
-            "MAMO_TEST_FAILS": "none",
-            "MAMO_TEST_DIVERGES": "none",
-            "MAMO_TEST_HOLDS": "none",
-        }
         return subprocess.Popen(
             words,
             cwd=self.folder,
-            env=environment | self.variables,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

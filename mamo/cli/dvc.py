@@ -123,13 +123,21 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     if stage.startswith(DATA):
         wanted = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]].record(results)
         if not wanted.is_file():
-            _call("snakemake", *_profile(), "--config", f"scale={plan.scale.name}", "--", str(wanted))
+            _call(
+                "snakemake",
+                *_profile(),
+                "--no-hooks",
+                "--config",
+                f"scale={plan.scale.name}",
+                "--",
+                str(wanted),
+            )
     else:
         for page in _pages(plan, stage):
             if _lacking(plan, page, results):
                 # Snakemake does not make again what only stands behind values that are there.
                 _values(plan, page, results).unlink(missing_ok=True)
-        _call("mamo", "reproduce", *[] if stage == REPORT else [stage])
+        _call("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
     after = options.planned(args, others=True)
     if _identity(after, stage) != _identity(plan, stage):
         raise DvcError(
@@ -170,10 +178,10 @@ def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
         if all(plan.runs[key].record(results).is_file() for key in _runs(plan, stage))
         and _drawn(plan, stage, args)
     ]
-    _publish(plan, whole, args)
     changed = json.loads(dvc("status", "--json", *whole) or "{}") if whole else {}
     changed_stages = [stage for stage in whole if stage in changed]
-    if changed_stages:
+    if changed_stages:  # the others are what was recorded, made from what they are made from now
+        _publish(plan, changed_stages, args)
         dvc("commit", "--force", *changed_stages)
     for stage in stages:
         state = (
@@ -206,10 +214,11 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
     drawn = [page for page in wanted if page.name in plan.figures]
     with tempfile.TemporaryDirectory() as folder:
         if len(wanted) > len(drawn):
-            _call("mamo", "report", *(page.name for page in wanted if page not in drawn), "--reports", folder)
+            others = [page.name for page in wanted if page not in drawn]
+            _call("mamo", "report", *others, "--reports", folder, quiet=True)
         for page in drawn:
             maps = str(_values(plan, page, results))
-            _call("mamo", "figure", page.name, "--values", maps, "--reports", folder)
+            _call("mamo", "figure", page.name, "--values", maps, "--reports", folder, quiet=True)
         for page in wanted:
             for file in page.files:
                 replace_if_other((Path(folder) / plan.scale.name / file).read_bytes(), reports / file)
@@ -242,10 +251,11 @@ def _profile() -> list[str]:
     return ["--profile", profile] if profile else []
 
 
-def _call(program: str, *words: str) -> None:
-    """Call a command of this environment; its output is shown as it comes."""
+def _call(program: str, *words: str, quiet: bool = False) -> None:
+    """Call a command of this environment; its output is shown as it comes, with ``quiet`` only its errors."""
     module = {"mamo": "mamo.cli"}.get(program, program)
-    done = subprocess.run([sys.executable, "-m", module, *words])
+    shown = subprocess.DEVNULL if quiet else None
+    done = subprocess.run([sys.executable, "-m", module, *words], stdout=shown)
     if done.returncode:
         raise DvcError(
             f"`{program} {' '.join(words)}` failed; what is done stays, and the same command goes on from there"

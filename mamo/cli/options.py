@@ -20,6 +20,7 @@ _DEFAULTS = {
     "releases": None,
     "profile": None,
     "seeds": None,
+    "record": None,
     "micro_batch": None,
     "compile": False,
     "activation_checkpointing": False,

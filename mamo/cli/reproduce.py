@@ -51,6 +51,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--profile", metavar="NAME", help="a Snakemake profile, e.g. slurm (default: params.yaml)"
     )
+    parser.add_argument(
+        "--record",
+        action=argparse.BooleanOptionalAction,
+        help="record for DVC what was made, so that `dvc repro` finds it done (default: params.yaml)",
+    )
     parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
     options.add_folders(parser)
     options.add_releases(parser)
@@ -186,6 +191,8 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
     config = [f"{name}={options.setting(args, name)}" for name in ("scale", "results", "reports")]
     if seeds := write_seeds(options.seeds_of(args)):
         config.append(f"seeds={seeds}")
+    if args.record:
+        config.append("record=True")
     if options.releases_of(args):
         config.append(f"releases={options.releases_of(args)}")
     program = shutil.which("snakemake", path=_environment()["PATH"])
@@ -194,7 +201,8 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
     name = options.profile_of(args)
     profile = ["--profile", name] if name else []
     cores = [] if name else ["--cores", str(args.cores)]
-    return [program, *profile, *cores, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
+    hooks = ["--no-hooks"] if args.record is False else []
+    return [program, *profile, *cores, *hooks, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
 
 
 def _failed(waiting: list[Run], log: Path, logs: Path, began: float, took: str) -> None:

@@ -11,9 +11,19 @@ def packed(run):
     return group
 
 
+def going_on(wildcards):
+    """The records that a fine-tuning needs; a packed job learns here to go on with the others when one fails.
+
+    Snakemake tells its jobs nothing of `keep-going`, and sets what they go by only after it has read this file.
+    """
+    if not workflow.is_main_process:
+        workflow.execution_settings.keep_going = True
+    return inputs_of("finetune")(wildcards)
+
+
 rule finetune:
     input:
-        inputs_of("finetune"),
+        going_on,
     output:
         RESULTS / "finetune/{run}/record.json",
     log:

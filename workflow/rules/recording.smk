@@ -1,0 +1,18 @@
+# What DVC keeps (docs/dvc.md): its stages call this workflow, and what the workflow made without them is recorded at its end.
+
+from mamo.cli.dvc_artifacts import FOLDER
+from mamo.specs.overrides import load_yaml
+
+
+def record_for_dvc():
+    """Record what is made, so that `dvc repro` agrees, where DVC is in use; if that fails, the workflow has not."""
+    given = load_yaml(Path("params.yaml"))
+    # DVC goes by params.yaml alone.
+    if any(config.get(name) != given.get(name) for name in ("scale", "results", "reports", "seeds")):
+        return
+    if config.get("record") is None and not (FOLDER / SCALE).is_dir() or config.get("record") is False:
+        return
+    log = LOGS / "dvc.log"
+    shell(
+        f"mamo dvc record > {log} 2>&1 || {{{{ cat {log}; echo 'Not all is recorded for DVC: mamo dvc record'; }}}} >&2"
+    )
