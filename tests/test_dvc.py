@@ -20,7 +20,7 @@ from stand_in import metric
 from workflow_bench import ROOT, Bench
 
 from mamo.cli.dvc_artifacts import write_json
-from mamo.specs.identity import digest
+from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import make_plan
 
 pytest.importorskip("dvc")
@@ -287,9 +287,8 @@ def check_records(project: Project, shown_by: dict[str, dict]) -> None:
         (out,) = yaml.safe_load(path.read_text())["outs"]
         files = {file["relpath"]: file["md5"] for file in json.loads(cached(out["md5"]))}
         record, identity = json.loads(cached(files["record.json"])), path.stem.rsplit("-", 1)[1]
-        content = {name: record[name] for name in ("kind", "revision", "spec")}
-        inputs = {role: key.rsplit("-", 1)[1] for role, key in record["inputs"].items()}
-        assert digest(content | {"inputs": inputs}) == identity
+        assert record["revision"] == REVISIONS[record["kind"]]
+        assert Run(record["kind"], "", record["spec"], record["inputs"]).digest == identity
         assert cached(files["model.safetensors"]) == identity * 100, "the weights as well"
     stage = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]["first"]
     made_from = {dep["path"]: dep["md5"] for dep in stage["deps"]}

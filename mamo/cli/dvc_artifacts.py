@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.specs.identity import Run, digest
+from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
 
 FOLDER = Path("artifacts")
@@ -70,9 +70,9 @@ def _verify(run: Run, results: Path) -> None:
     """Refuse a record that does not have the spec, the inputs and the revision whose digest its path bears."""
     path = run.record(results)
     record = json.loads(path.read_text(encoding="utf-8"))
-    inputs = {role: key.rsplit("-", 1)[1] for role, key in record.get("inputs", {}).items()}
-    content = {name: record.get(name) for name in ("kind", "revision", "spec")}
-    if digest(content | {"inputs": inputs}) != run.digest:
+    made = Run(run.kind, run.name, record.get("spec", {}), record.get("inputs", {}))
+    known = (record.get("kind"), record.get("revision")) == (run.kind, REVISIONS[run.kind])
+    if not known or made.digest != run.digest:
         raise DvcError(
             f"{path} is not the record of the spec that its path bears, so it is not recorded: delete {path.parent}, and the "
             "run is made anew"
