@@ -38,7 +38,10 @@ WORDS = 20
 def main() -> None:
     """Measure, write, draw."""
     torch.set_num_threads(1)
-    result = Result("growth", "How cost grows, scale demo unless said otherwise")
+    result = Result(
+        "growth",
+        "A pair against batch, image size and depth of fusion, and an epoch's order against pairs",
+    )
     spec = read_scale("demo", ROOT / "ablations").pretrain
     _curve(result, "Batch", "pairs of a batch", {n: _changed(spec, batch=n) for n in BATCHES})
     _curve(result, "Image size", "pixels of a side", {n: _changed(spec, size=n, batch=16) for n in SIZES})

@@ -25,15 +25,19 @@ def write_pages() -> None:
 
 
 def filled(text: str, results: Path = RESULTS) -> str:
-    """A page's text with the results' tables; a table that no result has stays empty."""
+    """A page's text with the results' tables and figures, or with what is still to be measured."""
 
     def one(found: re.Match[str]) -> str:
         begin, name, table, end = found.groups()
         path = results / f"{name}.json"
-        result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return f"{begin}*Not measured yet: `python -m benchmarks {name}`.*\n{end}"
+        result = json.loads(path.read_text(encoding="utf-8"))
         if table == "machine":
-            return begin + _machine(result["machine"]) + end if result else begin + end
-        return begin + _table(result.get("tables", {}).get(table, [])) + end
+            return begin + _machine(result["machine"]) + end
+        if table == "figure":
+            return f"{begin}![{result['title']}](images/{name}.svg)\n{end}"
+        return begin + _table(result["tables"].get(table, [])) + end
 
     return MARKED.sub(one, text)
 

@@ -24,7 +24,7 @@ from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.optimiser import make_optimiser
 
-ROUNDS, STEPS = 8, 2
+ROUNDS, STEPS = 6, 1
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 PRECISIONS = ("bf16", "fp32")
 
