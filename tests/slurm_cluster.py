@@ -1,4 +1,7 @@
-"""A real SLURM of two nodes on loopback, for tests: its own configuration, ports, key and folder; GPUs are device files."""
+"""A real SLURM of two nodes on loopback, for tests: its own configuration, ports, key and folder; GPUs are device files.
+
+A warden, this file as a program, ends all that belongs to a cluster when the process that started it is gone, however it went.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +50,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=200000,bf_interval=2
 SlurmdParameters=config_overrides
 ReturnToService=2
 MinJobAge=3600
-KillWait=10
+KillWait=30
 GresTypes=gpu
 {nodes}
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -106,6 +110,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start the daemons and wait for the nodes."""
+        words = [sys.executable, "-S", __file__, self.environment["SLURM_CONF"]]
+        self._warden = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
         munge = {name: self.folder / f"munge.{name}" for name in ("socket", "key", "pid", "log", "seed")}
         self._daemon(
             "munged", "--force", f"--socket={munge['socket']}", f"--key-file={munge['key']}",
@@ -114,7 +120,7 @@ class Cluster:
         self._daemon("slurmctld", "-f", self.environment["SLURM_CONF"])
         for number in range(1, self.nodes + 1):
             self._daemon("slurmd", "-N", f"n{number}", "-f", self.environment["SLURM_CONF"])
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.call("sinfo", "-h", "-p", "gpu", "-t", "idle", "-o", "%D").strip() != str(self.nodes):
             if time.monotonic() > deadline:
                 logs = "\n".join(p.read_text()[-2000:] for p in self.folder.glob("*.log"))
@@ -122,22 +128,13 @@ class Cluster:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End all jobs and daemons."""
-        with contextlib.suppress(subprocess.SubprocessError):
-            self.call("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
-            self.call("scancel", "--user", getpass.getuser())
-        for pid in [
-            *self.folder.glob("slurmd.*.pid"),
-            *self.folder.glob("*ld.pid"),
-            self.folder / "munge.pid",
-        ]:
-            with contextlib.suppress(OSError, ValueError):
-                os.kill(int(pid.read_text()), signal.SIGTERM)
+        """End the daemons, all jobs, and whatever else was started with the cluster's environment."""
+        self._warden.communicate()  # closes its input
 
     def call(self, *words: str) -> str:
         """The output of one of SLURM's commands."""
         done = subprocess.run(
-            words, env=os.environ | self.environment, capture_output=True, text=True, timeout=60
+            words, env=os.environ | self.environment, capture_output=True, text=True, timeout=120
         )
         return done.stdout + done.stderr
 
@@ -156,7 +153,7 @@ class Cluster:
             env=os.environ | self.environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
         )
         if done.returncode:
             raise RuntimeError(f"{name} did not start: {done.stdout}{done.stderr}")
@@ -176,8 +173,33 @@ def cluster(
 ) -> Iterator[Cluster]:
     """A cluster that runs within the block."""
     made = Cluster(folder, nodes, gpus, cpus, memory_mb)
-    made.start()
     try:
+        made.start()
         yield made
     finally:
         made.stop()
+
+
+def belonging(configuration: str) -> list[int]:
+    """The processes of a cluster: those whose environment names its slurm.conf."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"SLURM_CONF={configuration}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def _keep_watch(configuration: str) -> None:
+    """Wait for the end of the process at the other end of the pipe, then end the cluster's processes."""
+    sys.stdin.read()
+    deadline = time.monotonic() + 30
+    while (left := belonging(configuration)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    _keep_watch(sys.argv[1])
