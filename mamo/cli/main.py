@@ -19,6 +19,7 @@ from mamo.cli import (
     explain,
     export,
     figure,
+    licences,
     lint,
     plan,
     report,
@@ -33,7 +34,7 @@ from mamo.specs.stored import StoredError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, dvc, doctor, bench),
+    *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
 )
 
 

@@ -199,7 +199,11 @@ class Prepared:
             file = self.path / entry["file"]
             size = file.stat().st_size if file.is_file() else None
             if size != entry["bytes"]:
-                found = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
+                found = (
+                    "is missing"
+                    if size is None
+                    else f"has {size} bytes, and {MANIFEST} says {entry['bytes']}"
+                )
                 raise PreparedError(f"{file} {found}; remove {self.path} and prepare it anew")
         if sum(entry["bytes"] for entry in self.manifest["files"]) <= VERIFIED:
             self.verify()

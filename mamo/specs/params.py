@@ -31,5 +31,5 @@ def read_params(path: Path) -> Params:
     Raises:
         SpecError: an unknown key, or a value of another type, with file, key and nearest valid name.
     """
-    params: Params = build(Params, load_yaml(path) if path.is_file() else {}, str(path))
+    params: Params = build(Params, load_yaml(path) if path.exists() else {}, str(path))
     return params

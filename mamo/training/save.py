@@ -64,8 +64,8 @@ def build_network(config: Mapping[str, Any], path: Path) -> Mamo:
         raise StoredError(f"{path}: 'vocab_size' is {str(words)[:60]!r}, not a number of words")
     try:
         return Mamo(ModelSpec.model_validate(config.get("model")), words)
-    except ValidationError as error:
-        raise StoredError(f"{path}: 'model' describes no network: {error}") from error
+    except (ValidationError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise StoredError(f"{path}: 'model' describes no network: {str(error)[:500]}") from error
 
 
 def new_network(spec: ModelSpec, tokenizer: Tokenizer, vision: Path, text: Path) -> Mamo:
