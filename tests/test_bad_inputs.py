@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import bad_releases
+import bad_results
+import bad_specs
 import pytest
 from bad_inputs import OUTCOMES, REFUSED, Case, bounded_memory, refusal
 
 LEAST = 300
-CASES = list(bad_releases.cases())
+CASES = [*bad_releases.cases(), *bad_specs.cases(), *bad_results.cases()]
 
 
 def refusals() -> tuple[type[Exception], ...]:
@@ -20,8 +22,11 @@ def refusals() -> tuple[type[Exception], ...]:
     from mamo.data.images import ImageError
     from mamo.data.prepare import MissingImages
     from mamo.data.records import PreparedError
+    from mamo.data.tokenizer import TokenizerError
+    from mamo.specs.overrides import SpecError
+    from mamo.specs.stored import StoredError
 
-    return FormatError, MissingImages, PreparedError, ImageError
+    return FormatError, MissingImages, PreparedError, ImageError, SpecError, StoredError, TokenizerError
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +36,20 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case],
     bad_releases.write_clean(folder / "clean")
     (folder / "work").mkdir()
     releases = bad_releases.Releases(folder / "clean", folder / "work")
+    specs = bad_specs.Specs(folder / "work")
+    judges = dict.fromkeys(bad_releases.FOLDERS, releases.verdict)
+    bad_results.write_clean(folder / "results", folder / "clean")
+    judges |= dict.fromkeys(
+        bad_results.READERS, bad_results.Results(folder / "results", folder / "work").verdict
+    )
+    judges |= dict.fromkeys(bad_specs.FILES, specs.verdict)
     found: dict[str, str] = {}
 
     def verdict(case: Case) -> str:
         if case.id not in found:
             try:
                 with bounded_memory():
-                    found[case.id] = releases.verdict(case)
+                    found[case.id] = judges[case.reader](case)
             except refusals() as error:
                 found[case.id] = refusal(case, error)
         return found[case.id]

@@ -126,7 +126,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(PreparedError, match="train.arrow is damaged"):
         Prepared(tmp_path).verify()
     file.write_bytes(content[:-8])
-    with pytest.raises(PreparedError, match="train.arrow has .* bytes instead of"):
+    with pytest.raises(PreparedError, match="train.arrow has .* bytes, and manifest.json says"):
         Prepared(tmp_path)
 
 

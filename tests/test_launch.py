@@ -29,16 +29,17 @@ def test_who_waits_finds_the_run_done_and_makes_nothing(tmp_path: Path) -> None:
     directory = run.directory(tmp_path)
     directory.mkdir(parents=True)
     held = threading.Event()
+    elsewhere = {"run": run.id, "made": "elsewhere", "outcome": {"status": "converged"}}
 
     def other_process() -> None:
         with FileLock(directory / ".lock"):
             held.set()
             time.sleep(0.5)
-            run.record(tmp_path).write_text(json.dumps({"run": run.id, "made": "elsewhere"}))
+            run.record(tmp_path).write_text(json.dumps(elsewhere))
 
     threading.Thread(target=other_process).start()
     assert held.wait(timeout=5)
-    assert execute(plan, run, tmp_path, wait=True) == {"run": run.id, "made": "elsewhere"}
+    assert execute(plan, run, tmp_path, wait=True) == elsewhere
     assert not (directory / "release").exists()
 
 
@@ -58,7 +59,9 @@ def test_a_copy_of_another_runs_record_is_not_taken(tmp_path: Path) -> None:
     plan = make_plan("smoke")
     run = plan.find("data", "world")
     run.directory(tmp_path).mkdir(parents=True)
-    (run.directory(tmp_path) / ".record.json").write_text(json.dumps({"run": "world-0123456789"}))
+    (run.directory(tmp_path) / ".record.json").write_text(
+        json.dumps({"run": "world-0123456789", "outcome": {"status": "converged"}})
+    )
     assert execute(plan, run, tmp_path)["run"] == run.id
 
 

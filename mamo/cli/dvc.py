@@ -32,6 +32,7 @@ from mamo.figures.pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.specs.stored import read_object
 
 FILE = Path("dvc.yaml")
 ACTIONS = {
@@ -229,7 +230,7 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
     for stage in stages:
         if stage.startswith(DATA):
             run = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]]
-            manifest = json.loads((run.directory(results) / "manifest.json").read_text(encoding="utf-8"))
+            manifest = read_object(run.directory(results) / "manifest.json")
             made = {"run": run.key, "artifact": str(artifact(run, plan.scale.name)), "manifest": manifest}
             write_json(made, reports / data_file(run.name))
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
+from mamo.specs.stored import read_record_file
 
 FOLDER = Path("artifacts")
 TEMPORARY = Path(".dvc/tmp/exps")
@@ -69,7 +70,7 @@ def artifact(run: Run, scale: str) -> Path:
 def _verify(run: Run, results: Path) -> None:
     """Refuse a record that does not have the spec, the inputs and the revision whose digest its path bears."""
     path = run.record(results)
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record_file(path)
     made = Run(run.kind, run.name, record.get("spec", {}), record.get("inputs", {}))
     known = (record.get("kind"), record.get("revision")) == (run.kind, REVISIONS[run.kind])
     if not known or made.digest != run.digest:

@@ -16,6 +16,7 @@ from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.specs.stored import read_record_file
 
 REVISIONS_FILE = "mamo/specs/identity.py"
 
@@ -132,7 +133,7 @@ class Explainer:
         return lines + list(self._cause(run))
 
     def _done(self, run: Run) -> list[str]:
-        record = json.loads(run.record(self.results).read_text(encoding="utf-8"))
+        record = read_record_file(run.record(self.results))
         origin_of = record.get("provenance", {})
         made = f", {origin_of['started']}, code {origin_of.get('code')}" if "started" in origin_of else ""
         lines = [

@@ -19,6 +19,7 @@ from mamo.cli import (
     explain,
     export,
     figure,
+    licences,
     lint,
     plan,
     report,
@@ -29,10 +30,11 @@ from mamo.cli import (
     warm,
 )
 from mamo.specs.overrides import SpecError
+from mamo.specs.stored import StoredError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, dvc, doctor, bench),
+    *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
 )
 
 
@@ -66,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 2
+    except StoredError as error:
+        print(f"mamo: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of a pipe has left, as in `mamo plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

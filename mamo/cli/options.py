@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mamo.specs.overrides import SpecError, load_yaml
+from mamo.specs.overrides import SpecError
+from mamo.specs.params import read_params
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.seeds import Seeds, read_seeds
 
@@ -103,8 +104,7 @@ def setting(args: argparse.Namespace, name: str) -> Any:
     given = getattr(args, name, None)
     if given is not None:
         return given
-    params = load_yaml(PARAMS) if PARAMS.is_file() else {}
-    value = params.get(name)
+    value = getattr(read_params(PARAMS), name)
     return _DEFAULTS[name] if value is None else value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from mamo.cli import options
 from mamo.cli.plan import KINDS
 from mamo.specs.identity import Run
+from mamo.specs.stored import read_record_file
 
 _STEP = re.compile(r"^step (\d+)/(\d+)  ([\d:]+) left  (.*)$", re.MULTILINE)
 _TAIL = 4096  # bytes at the end of a log that are read
@@ -94,7 +94,7 @@ def state_of(run: Run, results: Path, logs: Path) -> str:
     """How a run stands: one of ``STATES``."""
     record = run.record(results)
     if record.is_file():
-        return str(json.loads(record.read_text(encoding="utf-8"))["outcome"]["status"])
+        return str(read_record_file(record)["outcome"]["status"])
     if _locked(run.directory(results) / ".lock"):
         return "running"
     return "failed" if log_of(run, logs).is_file() else "to do"

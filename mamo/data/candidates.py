@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.data.examples import FormatError, read_json
+from mamo.data.examples import FormatError
+from mamo.data.fields import document
 from mamo.data.vqa_normalise import normalise_answer
 from mamo.data.writer import write_json
 
@@ -44,7 +45,10 @@ def read(folder: Path, min_count: int = MIN_COUNT) -> list[str]:
     Raises:
         FormatError: no ``candidates.json``, or no answer is given that often.
     """
-    counts = read_json(folder / FILE, "prepare the data set vqa2 again")["counts"]
+    content = document(folder / FILE, "prepare the data set vqa2 again")
+    counts = content.value("counts")
+    if not isinstance(counts, dict) or not all(type(count) is int and count > 0 for count in counts.values()):
+        raise content.wrong("'counts' is not how often each answer is given")
     found = select(counts, min_count)
     if not found:
         raise FormatError(f"{folder / FILE}: no answer is given {min_count} times; lower min_answer_count")

@@ -7,6 +7,7 @@ file exists is done; an interrupted preparation goes on with the others. Neither
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import json
 import shutil
@@ -20,6 +21,7 @@ from mamo.data.examples import LISTED, Example, Findings, ImageSource
 from mamo.data.images import ImageError, StoredImage
 from mamo.data.prepare import Outcome, assemble, known, load_images
 from mamo.data.writer import ArrowFile, PreparedError, write_json
+from mamo.specs.stored import StoredError, read_object
 
 FOLDER = "parts"
 _IMAGE = pa.struct(
@@ -71,7 +73,7 @@ def write_part(
     folder = out / FOLDER
     account = folder / f"{part_name(part, parts)}.json"
     if account.is_file():
-        return json.loads(account.read_text(encoding="utf-8"))
+        return _account(dataset, folder, part, parts, store_size)
     findings, places = Findings(), list[int]()
     file = ArrowFile(folder / f"{part_name(part, parts)}.arrow", _EXAMPLES, _ROWS)
 
@@ -131,7 +133,7 @@ def gather(
             findings.counts[reason] = findings.counts.get(reason, 0) + count
         for reason, names in account["named"].items():
             findings.named[reason] = (findings.named.get(reason, []) + names)[:LISTED]
-    files = [out / FOLDER / account["file"]["file"] for account in accounts]
+    files = [_verified(account, out / FOLDER) for account in accounts]
     merged = heapq.merge(*map(_read, files), key=lambda row: row["place"])
     manifest = assemble(
         dataset,
@@ -152,13 +154,33 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     path = folder / f"{part_name(part, parts)}.json"
     if not path.is_file():
         raise PreparedError(f"{path}: part {part + 1} of {parts} is not prepared; prepare it first")
-    account: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    entry = account["file"]
-    file = folder / entry["file"]
-    whole = file.is_file() and file.stat().st_size == entry["bytes"]
-    if not whole or (account["dataset"], account["store_size"]) != (dataset, store_size):
-        raise PreparedError(f"{file}: is not the part that {path} describes; remove both and prepare it anew")
+    file = folder / f"{part_name(part, parts)}.arrow"
+    mend = "remove both and prepare it anew"
+    try:
+        account = read_object(path, mend)
+    except StoredError as error:
+        raise PreparedError(str(error)) from error
+    counts, named, entry = account.get("counts"), account.get("named"), account.get("file")
+    sound = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
+    sound = sound and isinstance(named, dict) and all(isinstance(names, list) for names in named.values())
+    sound = sound and type(account.get("images")) is int and type(account.get("examples")) is int
+    if not sound or not isinstance(entry, dict):
+        raise PreparedError(f"{path}: is no account of a part, as of {file}; {mend}")
+    whole = file.is_file() and entry.get("file") == file.name and file.stat().st_size == entry.get("bytes")
+    whole = whole and entry.get("rows") == account["examples"]
+    if not whole or (account.get("dataset"), account.get("store_size")) != (dataset, store_size):
+        raise PreparedError(f"{file}: is not the part that {path} describes; {mend}")
     return account
+
+
+def _verified(account: dict[str, Any], folder: Path) -> Path:
+    """A part's file, after its checksum was compared."""
+    file = folder / account["file"]["file"]
+    with file.open("rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != account["file"].get("sha256"):
+            account_file = file.with_suffix(".json")
+            raise PreparedError(f"{file} is damaged; remove it and {account_file.name}, and prepare it anew")
+    return file
 
 
 def _packed(source: ImageSource, outcome: Outcome | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mamo.data.writer import MANIFEST, PreparedError, Writer
+from mamo.data.writer import MANIFEST, SCHEMAS, PreparedError, Writer
+from mamo.specs.stored import StoredError, read_object
+
+VERIFIED = (
+    1 << 30
+)  # bytes of a data set whose checksums are compared whenever it is opened, in about a second
+_FILE = re.compile(r"images/\d+\.arrow|records/\w+\.arrow")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 __all__ = ["ImageStore", "Prepared", "PreparedError", "Records", "Writer"]
 
@@ -118,6 +125,62 @@ class Records:
             return pa.ipc.open_file(source).schema
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a prepared data set.
+
+    Args:
+        path: the data set's directory.
+
+    Raises:
+        PreparedError: there is none (never prepared, or interrupted), or it is damaged or contradicts itself.
+    """
+    file, mend = path / MANIFEST, f"remove {path} and prepare it anew"
+    try:
+        manifest = read_object(file, mend)
+        _check_manifest(manifest)
+    except FileNotFoundError as error:
+        state = "was not prepared to the end" if path.is_dir() else "does not exist"
+        raise PreparedError(f"{path}: prepared data set {state} (no {MANIFEST}); prepare it") from error
+    except StoredError as error:
+        raise PreparedError(str(error)) from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise PreparedError(f"{file}: is no manifest of a prepared data set ({reason}); {mend}") from error
+    return manifest
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    """Whether the manifest's parts are there and its counts agree."""
+    rows: dict[str, int] = {}
+    for entry in manifest["files"]:
+        name = entry["file"]
+        if not _FILE.fullmatch(name) or name in rows:
+            raise ValueError(f"'{name}' is no file of it, or stands in it twice")
+        if not all(type(entry[key]) is int and entry[key] >= 0 for key in ("rows", "bytes")):
+            raise ValueError(f"'{name}' has no size")
+        if not _DIGEST.fullmatch(entry["sha256"]):
+            raise ValueError(f"'{name}' has no checksum")
+        rows[name] = entry["rows"]
+    images = sum(count for name, count in rows.items() if name.startswith("images/"))
+    if images != manifest["images"]:
+        raise ValueError(f"its files hold {images} images, it counts {manifest['images']!r}")
+    if manifest["kind"] not in SCHEMAS or not isinstance(manifest["dataset"], str):
+        raise ValueError(f"no kind {manifest['kind']!r} of data set {manifest['dataset']!r}")
+    counted = manifest["statistics"]["splits"]
+    if set(counted) != set(manifest["splits"]):
+        raise ValueError("'statistics' has other splits than 'splits'")
+    for split, counts in manifest["splits"].items():
+        if counts["records"] != rows[f"records/{split}.arrow"]:
+            raise ValueError(f"split '{split}' has other records than its file")
+        if counted[split] != {"images": counts["images"], "texts": counts["records"]}:
+            raise ValueError(f"split '{split}' is counted in two ways")
+        if not 0 <= counts["images"] <= images:
+            raise ValueError(f"split '{split}' has {counts['images']} images of {images}")
+    texts = sum(counts["records"] for counts in manifest["splits"].values())
+    if manifest["statistics"]["total"] != {"images": images, "texts": texts}:
+        raise ValueError("the total is not the sum of the splits")
+
+
 class Prepared:
     """A prepared data set.
 
@@ -125,25 +188,25 @@ class Prepared:
         path: its directory.
 
     Raises:
-        PreparedError: there is no manifest (never prepared, or interrupted), or a file is absent or of
-            another size.
+        PreparedError: there is no manifest (never prepared, or interrupted), or a file is absent, of another size or, in data
+            sets of up to ``VERIFIED`` bytes, of another checksum.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            state = "was not prepared to the end" if self.path.is_dir() else "does not exist"
-            raise PreparedError(
-                f"{self.path}: prepared data set {state} (no {MANIFEST}); prepare it"
-            ) from error
+        self.manifest: dict[str, Any] = read_manifest(self.path)
         for entry in self.manifest["files"]:
             file = self.path / entry["file"]
             size = file.stat().st_size if file.is_file() else None
             if size != entry["bytes"]:
-                found = "is missing" if size is None else f"has {size} bytes instead of {entry['bytes']}"
+                found = (
+                    "is missing"
+                    if size is None
+                    else f"has {size} bytes, and {MANIFEST} says {entry['bytes']}"
+                )
                 raise PreparedError(f"{file} {found}; remove {self.path} and prepare it anew")
+        if sum(entry["bytes"] for entry in self.manifest["files"]) <= VERIFIED:
+            self.verify()
         names = [entry["file"] for entry in self.manifest["files"]]
         self.images = ImageStore([self.path / name for name in names if name.startswith("images/")])
         self._records: dict[str, Records] = {}

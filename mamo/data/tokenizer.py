@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from mamo.specs.stored import StoredError, read_object
+
 # Texts are short and every worker process tokenises its own; threads on top only get in the way of forks.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -129,22 +131,32 @@ class Tokenizer:
         ``tokenizer_config.json``).
 
         Raises:
-            TokenizerError: neither file is there.
+            TokenizerError: neither file is there, or it cannot be read.
         """
         folder = Path(folder)
-        if (folder / "tokenizer.json").is_file():
-            return cls(Backend.from_file(str(folder / "tokenizer.json")))
+        mend = "take the original files, or make the run of text weights again"
+        if (path := folder / "tokenizer.json").is_file():
+            try:
+                return cls(Backend.from_file(str(path)))
+            except Exception as error:  # the library raises no class of its own
+                raise TokenizerError(f"{path}: is no tokenizer ({str(error)[:300]}); {mend}") from error
         if not (folder / "vocab.txt").is_file():
             raise TokenizerError(
                 f"{folder}: holds neither tokenizer.json nor vocab.txt; point to a BERT tokenizer"
             )
         config = folder / "tokenizer_config.json"
-        lowercase = (
-            json.loads(config.read_text(encoding="utf-8")).get("do_lower_case", True)
-            if config.is_file()
-            else True
-        )
-        vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
+        try:
+            lowercase = read_object(config).get("do_lower_case", True) if config.is_file() else True
+        except StoredError as error:
+            raise TokenizerError(str(error)) from error
+        if not isinstance(lowercase, bool):
+            raise TokenizerError(f"{config}: 'do_lower_case' is {str(lowercase)[:60]!r}; {mend}")
+        try:
+            vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
+        except Exception as error:
+            raise TokenizerError(
+                f"{folder / 'vocab.txt'}: is no vocabulary ({str(error)[:300]}); {mend}"
+            ) from error
         backend = _bert(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase)
         backend.add_special_tokens([token for token in SPECIAL if token in vocabulary])
         return cls(backend)

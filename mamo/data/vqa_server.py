@@ -35,18 +35,18 @@ def read_scores(directory: Path) -> dict[str, float]:
         FormatError: the file holds something else than a number from 0 to 100 or null for each of ``METRICS``.
     """
     path = directory / SCORES
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         entered = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not JSON ({error}); it should look like {blank_scores()}") from error
     found = {}
     for name, value in (entered if isinstance(entered, dict) else {"": entered}).items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if name not in METRICS or not (value is None or (number and 0 <= value <= 100)):
             wanted = f"a percentage or null for each of {', '.join(METRICS)}"
-            raise FormatError(f"{path}: '{name}': {value!r} is not expected; enter {wanted}")
+            raise FormatError(f"{path}: '{name[:60]}': {str(value)[:60]!r} is not expected; enter {wanted}")
         if value is not None:
             found[METRICS[name]] = float(value)
     return found

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mamo.reporting.markdown import code_span
 from mamo.specs.figure import FigureSpec
 from mamo.specs.identity import digest
 
@@ -59,7 +60,7 @@ def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, cav
     parts += ["## Notes", "\n".join(lines)]
     rows = [f"- {model['label']}: `{model['run']}` ({model['outcome']})" for model in values["models"]]
     parts += ["## Runs", "\n".join(rows)]
-    keys = ", ".join(f"`{example['image']}`" for example in values["examples"])
+    keys = ", ".join(code_span(str(example["image"])) for example in values["examples"])
     parts += ["## Images", keys]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mamo.model.mamo import Mamo
 from mamo.model.vision import VisionEncoder, interpolate_positions
+from mamo.specs.stored import StoredError
 
 # Theirs and ours; {} is a layer's number. What follows the prefix (weight, bias) stays.
 _VIT = [
@@ -138,6 +139,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: naming the files that would do.
+        StoredError: the file is damaged, or holds anything but tensors; nothing in it is executed.
     """
     if path.is_dir():
         for name in ("model.safetensors", "pytorch_model.bin"):
@@ -148,9 +150,32 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(
                 f"{path}: holds neither model.safetensors nor pytorch_model.bin; put the weights there"
             )
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    mend = "take the original file anew, or delete the run that made it and make it again"
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("model", state)
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged files raise nearly anything, some of it of no public class
+        raise StoredError(
+            f"{path}: refused as weights ({type(error).__name__}: {str(error)[:300]}); {mend}"
+        ) from error
+    state = state.get("model", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise StoredError(f"{path}: holds something else than tensors by name; {mend}")
+    return state
+
+
+def fill(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load tensors into a module that has exactly these.
+
+    Raises:
+        StoredError: a tensor is missing, unknown or of another shape.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise StoredError(f"{path}: is not of this model: {str(error)[:1000]}") from error

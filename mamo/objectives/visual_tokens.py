@@ -113,14 +113,18 @@ def load_visual_tokenizer(
     directory: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> VisualTokenizer:
     """The tokeniser that a weights run left in ``directory``."""
-    import json
+    from mamo.model.pretrained import fill, read_state
+    from mamo.specs.stored import StoredError, read_object
 
-    from safetensors.torch import load_file
-
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config = read_object(directory / "config.json")
+    if not {"source", "codes"} <= set(config) or not isinstance(config["codes"], int):
+        raise StoredError(
+            f"{directory / 'config.json'}: lacks 'source' or a number of 'codes'; make the run again"
+        )
     if config["source"] == "transformers":
         dalle = DallEncoder.load(str(directory / "codebook"))
         return VisualTokenizer(dalle, config["codes"], mean, std)
     vae = DiscreteVae(config["codes"])
-    vae.load_state_dict(load_file(directory / "model.safetensors"))
+    path = directory / "model.safetensors"
+    fill(vae, read_state(path), path)
     return VisualTokenizer(vae, config["codes"], mean, std)

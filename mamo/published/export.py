@@ -10,6 +10,7 @@ from typing import Any
 
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
+from mamo.specs.stored import read_object
 from mamo.training.run import RunError, read_record
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -47,9 +48,11 @@ def export(plan: Plan, run: Run, results: Path, out: Path) -> None:
 
 def save_weights(directory: Path, out: Path) -> None:
     """The network f as ``network.*``, and what a downstream task adds to it; objectives and target network stay behind."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    save_file(weights_of(load_file(directory / WEIGHTS)), out / WEIGHTS, metadata={"format": "pt"})
+    from mamo.model.pretrained import read_state
+
+    save_file(weights_of(read_state(directory / WEIGHTS)), out / WEIGHTS, metadata={"format": "pt"})
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, Any]:
@@ -79,13 +82,13 @@ def answers_of(record: dict[str, Any], results: Path) -> Path | None:
 
 def config_of(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
     """All that it takes to build and use the model."""
-    built = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    built = read_object(directory / CONFIG)
     task = record["spec"] if record["kind"] == "finetune" else None
     return {
         "model_type": MODEL_TYPE,
         "architectures": ["Mamo"],
-        "model": built["model"],
-        "vocab_size": built["vocab_size"],
+        "model": built.get("model"),
+        "vocab_size": built.get("vocab_size"),
         "transform": record["spec"]["transform"],
         "task": task,
         "run": record["run"],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image, ImageOps
-from safetensors.torch import load_file
+from pydantic import ValidationError
 from torch import Tensor
 
 from mamo.data import candidates
@@ -17,13 +16,15 @@ from mamo.data.images import to_rgb
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
+from mamo.model.pretrained import fill, read_state
 from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, config_of, weights_of
 from mamo.specs.finetune import Nlvr2Spec, VqaSpec
-from mamo.specs.model import ModelSpec
+from mamo.specs.stored import read_object, read_record_file
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.alignment import matching_logits
 from mamo.tasks.registry import read_spec
 from mamo.tasks.task import DownstreamTask
+from mamo.training.save import build_network
 
 Picture = str | Path | Image.Image
 
@@ -121,32 +122,47 @@ def load(path_or_name: str | Path) -> Pretrained:
         folder = _fetched(str(path_or_name))
     record = folder / "record.json"
     if record.is_file():
-        return _of_run(folder, json.loads(record.read_text(encoding="utf-8")))
+        return _of_run(folder, read_record_file(record))
     _require(folder, CONFIG, WEIGHTS)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_object(folder / CONFIG, "take the files of the model anew")
     if config.get("model_type") != MODEL_TYPE:
         raise LoadError(f"{folder / CONFIG}: model_type is {config.get('model_type')!r}, not '{MODEL_TYPE}'")
-    return _build(config, load_file(folder / WEIGHTS), folder, folder)
+    return _build(config, read_state(folder / WEIGHTS), folder, folder, folder)
 
 
 def _of_run(directory: Path, record: dict[str, Any]) -> Pretrained:
     """A run's own model; tokenizer and candidate answers are those of its inputs."""
     _require(directory, CONFIG, WEIGHTS)
+    lacking = {"spec", "inputs", "kind", "run", "scale"} - set(record)
+    if lacking or "text" not in record["inputs"] or "transform" not in record["spec"]:
+        raise LoadError(f"{directory / 'record.json'}: is not the record of a trained model")
     results = directory.parents[1]
     answers = answers_of(record, results)
-    state = weights_of(load_file(directory / WEIGHTS))
+    state = weights_of(read_state(directory / WEIGHTS))
     tokenizer = results / record["inputs"]["text"]
-    return _build(config_of(directory, record), state, tokenizer, answers.parent if answers else directory)
+    config = config_of(directory, record)
+    return _build(config, state, directory, tokenizer, answers.parent if answers else directory)
 
 
-def _build(config: dict[str, Any], state: dict[str, Tensor], tokenizer: Path, answers: Path) -> Pretrained:
+def _build(
+    config: dict[str, Any], state: dict[str, Tensor], folder: Path, tokenizer: Path, answers: Path
+) -> Pretrained:
     words = Tokenizer.load(tokenizer)
-    network = Mamo(ModelSpec.model_validate(config["model"]), config["vocab_size"])
-    task = _task(config["task"], network, words, answers) if config["task"] else None
+    path = folder / CONFIG
+    network = build_network(config, path)
+    if words.vocab_size != config["vocab_size"]:
+        raise LoadError(
+            f"{path}: 'vocab_size' is {config['vocab_size']}, and the tokenizer has {words.vocab_size} words"
+        )
+    try:
+        task = _task(config["task"], network, words, answers) if config.get("task") else None
+        TransformSpec.model_validate(config.get("transform"))
+    except ValidationError as error:
+        raise LoadError(f"{path}: describes no task or no transform: {error}") from error
     if task is None:
-        network.load_state_dict({name.removeprefix("network."): t for name, t in state.items()})
+        fill(network, {name.removeprefix("network."): t for name, t in state.items()}, folder / WEIGHTS)
     else:
-        task.load_state_dict(state)
+        fill(task, state, folder / WEIGHTS)
         task.eval()
     return Pretrained(network, words, config, task)
 

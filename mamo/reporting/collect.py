@@ -10,6 +10,7 @@ from typing import Any
 
 from mamo.data.vqa_server import METRICS, read_scores
 from mamo.specs.plan import Cell, Plan, TablePlan
+from mamo.specs.stored import read_object, read_record_file
 from mamo.training.run import beside, write_text
 
 # The columns of results.csv, one line per value.
@@ -70,8 +71,7 @@ def write_values(values: Mapping[str, Any], path: Path) -> None:
 
 def read_values(path: Path) -> dict[str, Any]:
     """Read what ``write_values`` wrote."""
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values
+    return read_object(path)
 
 
 def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
@@ -103,7 +103,7 @@ def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:
     path = plan.runs[key].record(results)
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record_file(path)
     scores = read_scores(path.parent)
     return record | {"metrics": record["metrics"] | scores} if scores else record
 
@@ -154,7 +154,7 @@ def _counts(
     run = plan.runs[key]
     counts: Mapping[str, Any] = {}
     if record is not None:
-        manifest = json.loads((run.directory(results) / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_object(run.directory(results) / "manifest.json")
         counts = statistics(manifest)
     outcome = "missing" if record is None else record["outcome"]["status"]
     return [

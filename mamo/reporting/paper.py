@@ -106,7 +106,7 @@ def load_paper(name: str, ablations: Path = Path("ablations"), edition: str = "a
             f"{folder}: no edition '{edition}' of the paper; there are {', '.join(known) or 'none'}"
         )
     path = folder / f"{name}.yaml"
-    if not path.is_file():
+    if not path.exists():
         return None
     table: PaperTable = build(PaperTable, load_yaml(path), str(path))
     if table.table != name:

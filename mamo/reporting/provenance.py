@@ -14,6 +14,7 @@ from typing import Any
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, TablePlan
+from mamo.specs.stored import read_record_file
 
 MANIFEST = "manifest.json"
 # What a record says of a run beside its spec, in the order in which it is shown: name, path into the record, unit.
@@ -38,7 +39,7 @@ def read_run(results: Path, key: str) -> dict[str, Any] | None:
     path = results / key / "record.json"
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record_file(path)
     return record
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mamo.specs.base import Spec
+from mamo.specs.base import Spec, check_names
 from mamo.specs.overrides import build, load_yaml
 
 
@@ -78,6 +78,7 @@ class AblationSpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> AblationSpec:
+        check_names([self.name, *self.datasets, *([self.paper] if self.paper else [])], "ablation")
         for what, keys in (("row", [r.key for r in self.rows]), ("column", [c.key for c in self.columns])):
             twice = sorted({key for key in keys if keys.count(key) > 1})
             if twice:

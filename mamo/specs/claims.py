@@ -125,7 +125,7 @@ def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
         SpecError: a wrong entry, with file, key and nearest valid name.
     """
     path = ablations / FILE
-    if not path.is_file():
+    if not path.exists():
         return ()
     claims: Claims = build(Claims, load_yaml(path), str(path))
     return claims.claims

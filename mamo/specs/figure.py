@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mamo.specs.base import Spec
+from mamo.specs.base import Spec, check_names
 from mamo.specs.overrides import build, load_yaml
 
 FOLDER = "figures"
@@ -54,6 +54,7 @@ class FigureSpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> FigureSpec:
+        check_names([self.name, self.data, self.split], "figure")
         keys = [model.key for model in self.models]
         if len(set(keys)) < len(keys):
             raise ValueError("model key given twice")

@@ -12,6 +12,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 M = TypeVar("M")
+_BYTES = 4 << 20  # of a file of settings; the largest one here has some 20 kB
+_VALUES = 100_000  # of a file of settings, with its aliases written out
 
 
 class SpecError(ValueError):
@@ -38,14 +40,45 @@ class _UniqueLoader(yaml.SafeLoader):
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file; errors name the file."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueLoader)
+        if path.stat().st_size > _BYTES:
+            raise SpecError(f"{path}: has more than {_BYTES >> 20} MiB, which no file of settings needs")
+        value = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueLoader)
+        size = _size(value, {})
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise SpecError(f"{path}: not readable as YAML: {error}") from None
+    except SpecError:
+        raise
+    except RecursionError:
+        raise SpecError(f"{path}: not readable as YAML: nested too deeply") from None
+    except (
+        OSError,
+        yaml.YAMLError,
+        ValueError,
+    ) as error:  # ValueError: of UTF-8, of dates and of very long numbers
+        raise SpecError(f"{path}: not readable as YAML: {str(error)[:1000]}") from None
+    if size > _VALUES:
+        raise SpecError(f"{path}: its aliases unfold to {size:.3g} values: refused as a bomb")
     if not isinstance(value, dict):
         raise SpecError(f"{path}: expected a mapping at the top, found {type(value).__name__}")
     return value
+
+
+def _size(value: Any, known: dict[int, int | None]) -> int:
+    """How many values there are when every alias is written out.
+
+    Raises:
+        ValueError: an alias stands inside of what it names.
+    """
+    if not isinstance(value, dict | list | tuple | set):
+        return 1
+    found = known.setdefault(id(value), None) if id(value) in known else 0
+    if found is None:
+        raise ValueError("an alias stands inside of what it names")
+    if not found:
+        known[id(value)] = None
+        inner = value.values() if isinstance(value, dict) else value
+        found = known[id(value)] = 1 + sum(_size(part, known) for part in inner)
+    return found
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mamo.specs.base import Spec
+from mamo.specs.base import Spec, check_names
 from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.overrides import SpecError, build, load_yaml, merge
 from mamo.specs.pretrain import PretrainSpec
@@ -66,6 +66,14 @@ class Scale(Spec):
     jobs: dict[str, FinetuneSpec] = Field(description="downstream jobs by name")
 
     @model_validator(mode="after")
+    def _names(self) -> Scale:
+        check_names([self.name], "scale")
+        check_names(self.jobs, "jobs")
+        check_names(self.data.datasets, "data.datasets")
+        check_names((*self.ablations, *self.figures), "ablations and figures")
+        return self
+
+    @model_validator(mode="after")
     def _data_known(self) -> Scale:
         for owner, names in [
             ("pretrain", self.pretrain.data),
@@ -97,6 +105,8 @@ def _merged(name: str, ablations: Path, chain: tuple[str, ...]) -> dict[str, Any
         raise SpecError(f"{path}: no scale named '{name}'; there are {', '.join(known) or 'none'}")
     own = load_yaml(path)
     parent = own.pop("extends", None)
+    if parent is not None and not isinstance(parent, str):
+        raise SpecError(f"{path}: extends: the name of one scale is expected, not {parent!r}")
     # The jobs and data sets of a scale that lists its own replace the parent's where the key says so (null removes).
     merged = merge(_merged(parent, ablations, (*chain, name)), own) if parent else own
     for section in ("jobs",):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+
+from mamo.specs.stored import StoredError
 
 KEPT = 2
 WRITING = ".writing-"
@@ -41,10 +44,20 @@ class Checkpoints:
             old.unlink()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None; a damaged one is skipped with a warning."""
+        """The newest whole checkpoint, or None; a damaged one is skipped with a warning.
+
+        Raises:
+            StoredError: one with a true checksum asks for code, which is not executed.
+        """
         for path in reversed(self._all()):
             if _checksum(path) == path.stem.rsplit("-", 1)[1]:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                try:
+                    return torch.load(path, map_location="cpu", weights_only=True)
+                except (pickle.UnpicklingError, RuntimeError) as error:
+                    reason = f"holds more than tensors and plain values ({str(error)[:200]})"
+                    raise StoredError(
+                        f"{path}: refused, since it {reason}; delete it if you do not know where it comes from"
+                    ) from error
             print(
                 f"warning: {path} is damaged (its checksum differs); going on from the one before",
                 file=sys.stderr,

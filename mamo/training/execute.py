@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
+from mamo.specs.stored import StoredError, read_record_file
 from mamo.training.faults import describe
 from mamo.training.interruption import leaving_at_once
 from mamo.training.lock import run_lock
@@ -101,9 +103,12 @@ def _restored(run: Run, results: Path) -> bool:
     kept = run.record(results).with_name(KEPT)
     if not kept.is_file():
         return False
-    text = kept.read_text(encoding="utf-8")
-    if json.loads(text)["run"] != run.id:
+    try:
+        read_record_file(kept)
+    except StoredError as error:
+        print(f"warning: {error}", file=sys.stderr)
         return False
+    text = kept.read_text(encoding="utf-8")
     if int(os.environ.get("RANK", 0)) == 0:
         write_text(run.record(results), text)
     return True
@@ -156,7 +161,7 @@ def _naming(run: Run) -> Iterator[None]:
 
     try:
         yield
-    except (FormatError, MissingImages, PreparedError, TokenizerError) as error:
+    except (FormatError, MissingImages, PreparedError, StoredError, TokenizerError) as error:
         raise RunError(f"{run.key}: {error}") from error
     except RunError:
         raise

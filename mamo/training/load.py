@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from safetensors.torch import load_file
-
 from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer
+from mamo.model.pretrained import fill, read_state
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.task import DownstreamTask
@@ -34,10 +32,10 @@ def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
     task = PretrainTask(load_network(context.directory), spec, tokenizer)
     state = {
         name: tensor
-        for name, tensor in load_file(path).items()
+        for name, tensor in read_state(path).items()
         if name.split(".")[0] in dict(task.named_children())
     }
-    task.load_state_dict(state)
+    fill(task, state, path)
     return task.to(pick_device()).eval(), tokenizer
 
 
@@ -50,5 +48,5 @@ def load_finetuned(context: Context) -> tuple[DownstreamTask, Prepared]:
     task, _, data = load_task(context)
     path = context.directory / WEIGHTS
     if path.is_file():
-        task.load_state_dict(load_file(path, device=str(torch.device("cpu"))))
+        fill(task, read_state(path), path)
     return task.eval(), data[0]

@@ -57,12 +57,12 @@ def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]
 
 def evaluate_weights(context: Context) -> dict[str, float]:
     """The metrics of the run's stored weights (of its pre-training's, where it trained none)."""
-    from safetensors.torch import load_file
+    from mamo.model.pretrained import fill, read_state
 
     task, _, data = load_task(context)
     path = context.directory / WEIGHTS
     if path.is_file():
-        task.load_state_dict(load_file(path))
+        fill(task, read_state(path), path)
     evaluation = task.eval().test(data[0])
     check_evaluation(task, data[0], evaluation, context)
     return evaluation.metrics

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from mamo.specs.identity import Run
 from mamo.specs.plan import WORLD, Plan
+from mamo.specs.stored import StoredError, read_record_file
 from mamo.training.outcome import Outcome
 
 CHECKPOINTS = "checkpoints"
@@ -115,13 +115,9 @@ def read_record(run: Run, results: Path) -> dict[str, Any]:
         command = "prepare" if run.kind == "data" else run.kind
         raise RunError(f"{path} is missing: first run `mamo {command} --scale {results.name} {run.id}`")
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(
-            f"{path} is damaged ({error}): delete it and call the same command again; where the run's own copy of it is "
-            "whole, that is put back, and nothing is computed"
-        ) from error
-    return record
+        return read_record_file(path)
+    except StoredError as error:
+        raise RunError(f"{path} is damaged ({error})") from error
 
 
 def write_text(path: Path, text: str) -> None:

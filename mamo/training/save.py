@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file, save_file
+from pydantic import ValidationError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.model import ModelSpec
+from mamo.specs.stored import StoredError, read_object
 from mamo.training.run import beside, write_text
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 ONLINE = "online.network."
+_WORDS = 1_000_000
 
 
 def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
@@ -38,12 +42,30 @@ def load_network(directory: Path) -> Mamo:
 
     Raises:
         FileNotFoundError: the directory holds no weights.
+        StoredError: a file of it is damaged.
     """
-    config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-    network = Mamo(ModelSpec.model_validate(config["model"]), config["vocab_size"])
-    state = load_file(directory / WEIGHTS)
-    network.load_state_dict({n.removeprefix(ONLINE): t for n, t in state.items() if n.startswith(ONLINE)})
+    from mamo.model.pretrained import fill, read_state
+
+    network = build_network(read_object(directory / CONFIG), directory / CONFIG)
+    path = directory / WEIGHTS
+    state = read_state(path)
+    fill(network, {n.removeprefix(ONLINE): t for n, t in state.items() if n.startswith(ONLINE)}, path)
     return network
+
+
+def build_network(config: Mapping[str, Any], path: Path) -> Mamo:
+    """The network that a configuration describes.
+
+    Raises:
+        StoredError: ``path`` describes none.
+    """
+    words = config.get("vocab_size")
+    if isinstance(words, bool) or not isinstance(words, int) or not 0 < words <= _WORDS:
+        raise StoredError(f"{path}: 'vocab_size' is {str(words)[:60]!r}, not a number of words")
+    try:
+        return Mamo(ModelSpec.model_validate(config.get("model")), words)
+    except (ValidationError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise StoredError(f"{path}: 'model' describes no network: {str(error)[:500]}") from error
 
 
 def new_network(spec: ModelSpec, tokenizer: Tokenizer, vision: Path, text: Path) -> Mamo:

@@ -33,14 +33,19 @@ def spec_of(kind, wildcards):
     return PLAN.runs[f"{kind}/{wildcards.run}"].spec
 
 
+def quoted(value):
+    """A setting as one word of a shell command, in which Snakemake finds nothing to fill in."""
+    return shlex.quote(str(value)).replace("{", "{{").replace("}", "}}")
+
+
 ENVIRONMENT = (
     "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
 ) + " ".join(f"{name}={value}" for name, value in MALLOC.items())
-FOLDERS = f"--scale {shlex.quote(SCALE)} --results {shlex.quote(config['results'])}"
+FOLDERS = f"--scale {quoted(SCALE)} --results {quoted(config['results'])}"
 if SEEDS is not None:
-    FOLDERS += f" --seeds {shlex.quote(write_seeds(SEEDS))}"
+    FOLDERS += f" --seeds {quoted(write_seeds(SEEDS))}"
 if config.get("releases"):
-    RELEASES = f" --releases {shlex.quote(config['releases'])}"
+    RELEASES = f" --releases {quoted(config['releases'])}"
 else:
     RELEASES = ""
 
@@ -59,7 +64,9 @@ def execute(command):
     add to the log.
     """
     how = TRAINING if command.startswith(("pretrain", "finetune")) else ""
-    return f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run}} >> {{log}} 2>&1"
+    return (
+        f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run:q}} >> {{log:q}} 2>&1"
+    )
 
 
 def ranks(wildcards, resources):

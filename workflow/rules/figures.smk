@@ -6,7 +6,7 @@ def maps_of(name):
     return str(maps_path(PLAN, name, RESULTS))
 
 
-FIGURE = f"mamo figure {FOLDERS} --reports {shlex.quote(config['reports'])}"
+FIGURE = f"mamo figure {FOLDERS} --reports {quoted(config['reports'])}"
 
 
 localrules:
@@ -33,7 +33,7 @@ rule maps:
     message:
         "Grad-CAM of {wildcards.name}"
     shell:
-        f"{ENVIRONMENT} {FIGURE} {{wildcards.name}} --collect {{output}} > {{log}} 2>&1"
+        f"{ENVIRONMENT} {FIGURE} {{wildcards.name:q}} --collect {{output:q}} > {{log:q}} 2>&1"
 
 
 rule drawing:
@@ -66,7 +66,7 @@ rule drawing:
     message:
         "Drawing {wildcards.name}"
     shell:
-        f"{FIGURE} {{wildcards.name}} --values {{input.values}} > {{log}} 2>&1"
+        f"{FIGURE} {{wildcards.name:q}} --values {{input.values:q}} > {{log:q}} 2>&1"
 
 
 # One target per figure, by its name: snakemake figure1

@@ -59,7 +59,7 @@ def staleness(name):
     return [mark]
 
 
-REPORT = f"mamo report {FOLDERS} --reports {shlex.quote(config['reports'])}"
+REPORT = f"mamo report {FOLDERS} --reports {quoted(config['reports'])}"
 
 
 localrules:
@@ -97,7 +97,7 @@ rule values:
     message:
         "Values of {wildcards.name}"
     shell:
-        f"{REPORT} {{wildcards.name}} --collect {{output}} > {{log}} 2>&1"
+        f"{REPORT} {{wildcards.name:q}} --collect {{output:q}} > {{log:q}} 2>&1"
 
 
 rule page:
@@ -123,7 +123,7 @@ rule page:
     message:
         "Publishing {wildcards.name}"
     shell:
-        f"{REPORT} {{wildcards.name}} --values {{input.values}} > {{log}} 2>&1"
+        f"{REPORT} {{wildcards.name:q}} --values {{input.values:q}} > {{log:q}} 2>&1"
 
 
 use rule page as figure with:
@@ -165,7 +165,7 @@ rule overview:
     message:
         "Publishing the overview"
     shell:
-        f"{REPORT} overview --values {{input.values}} > {{log}} 2>&1"
+        f"{REPORT} overview --values {{input.values:q}} > {{log:q}} 2>&1"
 
 
 rule notebook:
@@ -200,10 +200,10 @@ rule notebook:
         "Notebook {wildcards.notebook}"
     # Its page shall ask no other host for scripts, so MathJax and RequireJS are left out.
     shell:
-        "(papermill {input.notebook} {log.notebook} -p scale {params.scale:q} -p reports {params.reports:q}"
+        "(papermill {input.notebook:q} {log.notebook:q} -p scale {params.scale:q} -p reports {params.reports:q}"
         " -p results {params.results:q} --no-progress-bar"
         " && jupyter nbconvert --to html --no-input --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
-        " --output-dir {params.folder:q} {log.notebook}) > {log.text} 2>&1"
+        " --output-dir {params.folder:q} {log.notebook:q}) > {log.text:q} 2>&1"
 
 
 # One target per table and figure, and one for the claims, by their names: snakemake table5

@@ -29,4 +29,4 @@ rule index:
     message:
         "One page with everything"
     shell:
-        f"mamo site {FOLDERS} --reports {shlex.quote(config['reports'])} --values {{input.values}} --maps {{input.maps}} > {{log}} 2>&1"
+        f"mamo site {FOLDERS} --reports {quoted(config['reports'])} --values {{input.values:q}} --maps {{input.maps:q}} > {{log:q}} 2>&1"

