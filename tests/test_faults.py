@@ -188,4 +188,7 @@ def test_two_processes_that_make_the_same_run(killable: Project) -> None:
 def test_what_is_not_the_machines_doing_keeps_its_traceback() -> None:
     assert describe(ValueError("a fault of the code")) is None
     assert describe(FileNotFoundError(2, "No such file or directory", "x")) is None
+    full = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
+    assert "--micro-batch" in (describe(full) or "")
+    assert "memory is used up" in (describe(RuntimeError("DefaultCPUAllocator: can't allocate memory")) or "")
     assert "(results/x)" in (describe(OSError(28, "No space left on device", "results/x")) or "")
