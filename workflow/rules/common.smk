@@ -6,6 +6,9 @@ import shlex
 import time
 from itertools import chain
 
+from mamo.cli.warm import MALLOC
+from mamo.specs.seeds import write_seeds
+
 
 def settle():
     """Date to now what a clock that was ahead has dated into the future.
@@ -23,9 +26,6 @@ def settle():
 
 settle()
 
-from mamo.cli.warm import MALLOC
-
-from mamo.specs.seeds import write_seeds
 
 
 def records(keys):
