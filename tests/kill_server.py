@@ -90,6 +90,7 @@ def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps(_wait(request["wait"]) if "wait" in request else _start(request)), flush=True)
+    os._exit(0)  # the interpreter would take seconds to unload what it has loaded
 
 
 _folders: dict[int, Path] = {}
@@ -245,6 +246,20 @@ def _clock_jumps() -> None:
     time.time = clock
 
 
+def _evaluates(fewer: int = 0, **metrics: float) -> None:
+    """An evaluation that leaves the first items out, or finds other metrics."""
+    from mamo.tasks.retrieval import RetrievalTask
+    from mamo.tasks.task import Evaluation
+
+    whole = RetrievalTask.test
+
+    def test(self: Any, data: Any) -> Any:
+        found = whole(self, data)
+        return Evaluation(found.metrics | metrics, {name: c[fewer:] for name, c in found.items.items()})
+
+    RetrievalTask.test = test  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "one_worker": lambda: _workers(1),
     "two_workers": lambda: _workers(2),
@@ -252,6 +267,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "worker_without_memory": _worker_without_memory,
     "nan_in_batch": _nan_in_batch,
     "held": _held,
+    "fewer_items": lambda: _evaluates(fewer=1),
+    "impossible_metric": lambda: _evaluates(tr_r1=140.0),
     "clock_jumps": _clock_jumps,
 }
 

@@ -145,6 +145,26 @@ def test_a_nan_in_a_batch_is_an_outcome(killable: Project) -> None:
         assert killable.record(following)["outcome"]["status"] == "skipped"
 
 
+@pytest.mark.parametrize(
+    ("faults", "says"),
+    [
+        ("fewer_items", "the evaluation measured 3 of 4 (tr) items"),
+        ("impossible_metric", "the metric tr_r1 is 140, which is not between 0 and 100"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_true_leaves_no_record_and_costs_no_training(
+    killable: Project, faults: str, says: str
+) -> None:
+    key = killable.find("finetune", "retrieval_coco")
+    with killable.aside(key) as expected:
+        ended = killable.make(key, faults=faults)
+        assert ended.status == 1 and f"mamo: {key}: {says}" in ended.output, ended.output
+        assert not whole_files(killable.results / key)
+        again = killable.make(key)
+        assert again.status == 0 and "resuming at step 6/6" in again.output
+        assert killable.bits(key) == expected
+
+
 def test_a_clock_that_jumps_back(killable: Project) -> None:
     key = killable.find("pretrain", "mamo")
     with killable.aside(key) as expected:
@@ -188,4 +208,7 @@ def test_two_processes_that_make_the_same_run(killable: Project) -> None:
 def test_what_is_not_the_machines_doing_keeps_its_traceback() -> None:
     assert describe(ValueError("a fault of the code")) is None
     assert describe(FileNotFoundError(2, "No such file or directory", "x")) is None
+    full = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
+    assert "--micro-batch" in (describe(full) or "")
+    assert "memory is used up" in (describe(RuntimeError("DefaultCPUAllocator: can't allocate memory")) or "")
     assert "(results/x)" in (describe(OSError(28, "No space left on device", "results/x")) or "")

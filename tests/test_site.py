@@ -40,6 +40,11 @@ def write_records(plan: Plan, results: Path) -> None:
             "provenance": {"wall_seconds": 5.0 + number, "cpu_seconds": 200.0, "peak_memory_mb": 500, "code": "abc123",
                            "machine": {"cpu": HOSTILE}, "versions": {"torch": "2"}},
         }  # fmt: skip
+        if run.kind == "pretrain":  # the others are older than the checks
+            record["checks"] = [
+                {"check": "losses", "passed": True, "says": "there", "numbers": {}},
+                {"check": "target", "passed": False, "says": f"it has not moved {HOSTILE}", "numbers": {}},
+            ]
         path.write_text(json.dumps(record))
         if run.kind == "pretrain":
             path.with_name("curve.csv").write_text(
@@ -289,8 +294,11 @@ def test_a_value_leads_to_its_run_and_the_run_to_its_inputs(page: Any) -> None:
         and "mamo finetune --scale smoke --needs grounding-mamo-" in text()
         and HOSTILE in text()
     )
+    assert "No checks are recorded: the run is older than they are." in text()
     page.find_element("xpath", "//dialog//button[starts-with(text(), 'pretrain/')]").click()
     assert page.find_element("id", "dialog-title").text.startswith("pretrain/mamo-")
+    assert "Checks: 1 of 2 warn" in text() and "target: warning" in text()
+    assert f"it has not moved {HOSTILE}" in text(), "open, and as text"
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not page.execute_script("return document.getElementById('dialog').open")
 
