@@ -20,6 +20,7 @@ class Params(Spec):
     reports: StrictStr | None = None
     profile: StrictStr | None = None
     seeds: StrictInt | StrictStr | dict[str, Any] | None = None
+    record: StrictBool | None = None
     micro_batch: StrictInt | None = None
     compile: StrictBool | None = None
     activation_checkpointing: StrictBool | None = None
