@@ -315,7 +315,7 @@ def _shuffle_times(project: Project, rng: random.Random) -> None:
     for name in ("results", "reports", "ablations", "dvc.lock", "dvc.yaml", "mamo"):
         root = project.folder / name
         for path in [root, *root.rglob("*")]:
-            when = rng.uniform(1e9, 1.7e9)  # the past: times to come are refused as a wrong clock
+            when = rng.uniform(1e9, 1.7e9)
             os.utime(path, (when, when), follow_symlinks=False)
 
 
