@@ -27,7 +27,6 @@ def settle():
 settle()
 
 
-
 def records(keys):
     """The records of runs, as inputs whose modification times mean nothing."""
     return [ancient(str(PLAN.runs[key].record(RESULTS))) for key in keys]
