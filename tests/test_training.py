@@ -234,8 +234,9 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     plan = make_plan("smoke")
     run = plan.find("data", "world")
     run.directory(tmp_path).mkdir(parents=True)
-    run.record(tmp_path).write_text(json.dumps({"run": "as it is"}))
-    assert execute(plan, run, tmp_path) == {"run": "as it is"}
+    record = {"run": run.id, "outcome": {"status": "converged"}, "details": {"made": "before"}}
+    run.record(tmp_path).write_text(json.dumps(record))
+    assert execute(plan, run, tmp_path) == record
 
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
