@@ -14,15 +14,13 @@ from typing import Any
 import torch
 
 from benchmarks.batches import batch_of, captions, vocabulary
-from benchmarks.measure import Result, alternating
-from benchmarks.training_step import step_of
-from mamo.cost.flops import pretraining_pair
+from benchmarks.measure import Result, alternating, operations
+from benchmarks.training_step import product_step
 from mamo.data.sampler import order
 from mamo.model.mamo import Mamo
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.optimiser import make_optimiser
 
 ROOT = Path(__file__).parents[1]
 FIGURE = ROOT / "docs" / "images" / "growth.svg"
@@ -32,7 +30,6 @@ SIZES = (32, 64, 96, 128, 192, 256)
 DEPTHS = (1, 2, 3, 4, 6, 8)
 PAIRS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 WORKERS = (0, 1, 2)
-WORDS = 20
 
 
 def main() -> None:
@@ -65,11 +62,11 @@ def _curve(result: Result, table: str, what: str, specs: dict[int, PretrainSpec]
     for number, spec in specs.items():
         task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
         batch = batch_of(spec.model, tokenizer, spec.batch_size)
-        sides[number] = step_of(task, task, make_optimiser(task, spec.optimiser), batch, "bf16", foreach=True)
+        sides[number] = product_step(task, batch, "bf16")
     seconds = alternating(sides, ROUNDS)  # type: ignore[arg-type, type-var]
     for number, spec in specs.items():
         pair = statistics.median(seconds[number]) / spec.batch_size  # type: ignore[index]
-        flops = pretraining_pair(spec, tokenizer.vocab_size, WORDS, 2.4, spec.batch_size, spec.batch_size)
+        flops = operations(sides[number]) / spec.batch_size
         counted = {
             "ms a pair": 1000 * pair,
             "MFLOP a pair": flops / 1e6,

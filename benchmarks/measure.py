@@ -31,6 +31,15 @@ def alternating(sides: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str
     return seconds
 
 
+def operations(step: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products of a call."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
 @dataclass(frozen=True)
 class Ratio:
     """How many times as much one side costs as the other: the median of the rounds' ratios, and the middle half of them."""

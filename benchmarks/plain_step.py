@@ -30,15 +30,20 @@ from mamo.objectives.itm import hard_negatives
 from mamo.tasks.pretrain import Distilled, PretrainTask
 
 
-def attend(attention: Attention, x: Tensor, seen: Tensor | None) -> Tensor:
-    """Self-attention; ``seen`` (B, T) is False where a token is hidden from all others."""
+def attend(attention: Attention, x: Tensor, seen: Tensor | None, context: Tensor | None = None) -> Tensor:
+    """Self-attention, or attention to a ``context``; ``seen`` is False where a token is hidden from all others."""
     batch, length, width = x.shape
     size = width // attention.heads
+    source = x if context is None else context
 
     def split(y: Tensor) -> Tensor:
-        return y.view(batch, length, attention.heads, size).permute(0, 2, 1, 3)
+        return y.view(batch, -1, attention.heads, size).permute(0, 2, 1, 3)
 
-    query, key, value = split(attention.query(x)), split(attention.key(x)), split(attention.value(x))
+    query, key, value = (
+        split(attention.query(x)),
+        split(attention.key(source)),
+        split(attention.value(source)),
+    )
     scores = torch.matmul(query, key.transpose(-1, -2)) / size**0.5
     if seen is not None:
         scores = scores.masked_fill(~seen[:, None, None, :], -1e4)

@@ -15,11 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result
-from benchmarks.training_step import step_of
+from benchmarks.training_step import product_step
 from mamo.model.mamo import Mamo
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.optimiser import make_optimiser
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 STEPS, WARM_UP = 3, 3
@@ -28,7 +27,6 @@ PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
 # Kernels -> what they are for.
 KINDS = {
     "matrix products": PRODUCTS,
-    "patch embedding": ("aten::convolution_backward", "aten::mkldnn_convolution"),
     "casts and copies": ("aten::copy_", "aten::cat", "aten::clone", "aten::contiguous"),
     "GELU": ("aten::gelu", "aten::gelu_backward"),
     "softmax": ("aten::_softmax", "aten::_softmax_backward_data"),
@@ -52,7 +50,7 @@ def _profile(result: Result, precision: str) -> None:
     tokenizer = vocabulary(captions(500), 600)
     batch = batch_of(spec.model, tokenizer, spec.batch_size)
     task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
-    step = step_of(task, task, make_optimiser(task, spec.optimiser), batch, precision, foreach=True)
+    step = product_step(task, batch, precision)
     for _ in range(WARM_UP):
         step()
     began = time.process_time()

@@ -2,7 +2,7 @@
 
 ITC with a queue and soft targets of a momentum model, ITM with hard negatives, MLM with soft labels of the momentum model. The
 text encoder's upper layers read the image by cross-attention. Every loss makes its own pass, logits run over the vocabulary at
-every position, query, key and value of the text's layers are three products, the moving average goes from parameter to
+every position, query, key and value are three products, the moving average goes from parameter to
 parameter. ITC's queue keeps ALBEF's proportion of 128 batches. Written from the paper's description; ``distils=False`` leaves
 the momentum model and the queue out.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.plain_step import attend, encode_text, follow
+from benchmarks.plain_step import attend, encode_image, encode_text, follow
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.draws import uniform
 from mamo.model.mamo import Mamo
@@ -53,7 +53,7 @@ class Network(nn.Module):
         """The fused text tokens, (B, L, D)."""
         for layer in self.fusion:
             text = layer.norm_attention(text + attend(layer.attention, text, mask == 1))
-            text = layer.norm_cross(text + layer.cross_attention(text, None, visual))
+            text = layer.norm_cross(text + attend(layer.cross_attention, text, None, visual))
             text = layer.norm_mlp(text + layer.mlp(text))
         return text
 
@@ -91,12 +91,12 @@ class ThreeObjectives(nn.Module):
         """``loss`` and its three parts."""
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
         online, following = self.online, self.following
-        visual, text = online.vision(image), encode_text(online, ids, mask)
+        visual, text = encode_image(online, image), encode_text(online, ids, mask)
         image_BE, text_BE = online.units(visual, text)
         all_images, all_texts, soft = image_BE, text_BE, (None, None)
         if following is not None:
             with torch.no_grad():
-                followed = following.vision(image)
+                followed = encode_image(following, image)
                 image_m, text_m = following.units(followed, encode_text(following, ids, mask))
                 all_images = torch.cat([image_m, self.images])
                 all_texts = torch.cat([text_m, self.texts])

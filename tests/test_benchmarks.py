@@ -18,6 +18,8 @@ from benchmarks.plain_evaluation import rank_answers, rerank_anew, rerank_cached
 from benchmarks.plain_step import PlainStep, follow
 from benchmarks.step_counts import Counting, Operation, grown
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
+from mamo.model import lengths
+from mamo.model.lengths import set_packing
 from mamo.model.target import update_target
 from mamo.tasks.pretrain import PretrainTask
 
@@ -40,7 +42,12 @@ def gradients(task: PretrainTask) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in task.named_parameters() if p.grad is not None}
 
 
-def test_the_plain_step_has_the_products_losses_and_gradients(words: Tokenizer, task: PretrainTask) -> None:
+@pytest.mark.parametrize("packs", [False, True])
+def test_the_plain_step_has_the_products_losses_and_gradients(
+    words: Tokenizer, task: PretrainTask, packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lengths, "GROUP", 2)
+    set_packing(task, packs)
     batch = tiny.batch(words)
     found = {}
     for name, step in (("product", task), ("plain", PlainStep(task))):

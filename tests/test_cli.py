@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,12 @@ def test_plan_counts_what_sharing_saves(capsys: pytest.CaptureFixture[str]) -> N
         if "pretrain  to do  mamo-epochs_10-" in line and "momentum" not in line
     )
     assert full.split()[-5:] == ["table5", "table6", "table7", "table8", "table9"]
+
+
+def test_runs_that_only_figures_read_save_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--scale", "demo", "figure1"]) == 0
+    counted = re.search(r"(\d+) distinct runs .* without sharing (\d+): 0 saved", capsys.readouterr().out)
+    assert counted and counted[1] == counted[2]
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,9 @@ def counted(task: Any, batch: dict[str, Any]) -> int:
 @pytest.mark.parametrize("objectives", alike.SPECS.values(), ids=alike.SPECS)
 def test_operations_of_a_pre_training_step(words: Tokenizer, objectives: dict[str, Any]) -> None:
     task, batch = alike.pretraining(words, **objectives), tiny.batch(words)
-    chosen = task.masks(batch["ids"], batch["mask"], 0, 0)[1].chosen.sum().item() / 8
-    pair = pretraining_pair(task.spec, words.vocab_size, batch["ids"].shape[1], chosen, 8, 8)
+    counts = task.masks(batch["ids"], batch["mask"], 0, 0)[1].chosen.sum(1).tolist()
+    length, chosen = batch["ids"].shape[1], sum(counts) / 8
+    pair = pretraining_pair(task.spec, words.vocab_size, length, chosen, 8, 8, max(counts))
     assert 8 * pair == pytest.approx(counted(task, batch), rel=0.01)
 
 
@@ -55,7 +56,7 @@ def test_operations_of_downstream_steps(tmp_path: Path) -> None:
     forward = (
         2 * shape.vision() + shape.text(length) + 2 * shape.fusion(length) + shape.paired_attention(length)
     )
-    assert 4 * (3 * forward - 2 * shape.patch_embedding) == pytest.approx(counted(task, batch), rel=0.02)
+    assert 4 * (3 * forward - 2 * shape.patch_embedding()) == pytest.approx(counted(task, batch), rel=0.02)
 
     answers = test_vqa.train_wordpiece(["is the car red", *test_vqa.ANSWERS], 64, tmp_path / "vqa")
     asked = test_vqa.make_task(answers)
@@ -64,7 +65,7 @@ def test_operations_of_downstream_steps(tmp_path: Path) -> None:
     shape, length = Network(test_vqa.MODEL, answers.vocab_size), one["ids"].shape[1]
     forward = shape.vision() + shape.text(length) + shape.fusion(length)
     forward += shape.decoder(1 + sub_words, 3, length) + shape.vocabulary(1 + sub_words)
-    assert 3 * (3 * forward - shape.patch_embedding) == pytest.approx(counted(asked, one), rel=0.02)
+    assert 3 * (3 * forward - shape.patch_embedding()) == pytest.approx(counted(asked, one), rel=0.02)
 
 
 def test_parameters_are_those_of_the_modules(words: Tokenizer) -> None:

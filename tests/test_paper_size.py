@@ -117,8 +117,9 @@ def test_one_step_at_the_papers_size(
 
     # The words of the longer text with [CLS] and [SEP]; a quarter of each text's is masked.
     lengths = [len(text.split()) for text in TEXTS]
-    chosen = sum(round(length * spec.masking.text_ratio) for length in lengths) / PAIRS
-    pair = pretraining_pair(spec, parameters.BERT_VOCABULARY, max(lengths) + 2, chosen, PAIRS, PAIRS)
+    counts = [round(length * spec.masking.text_ratio) for length in lengths]
+    chosen, words = sum(counts) / PAIRS, max(lengths) + 2
+    pair = pretraining_pair(spec, parameters.BERT_VOCABULARY, words, chosen, PAIRS, PAIRS, max(counts))
     assert PAIRS * pair == pytest.approx(counter.get_total_flops(), rel=0.02)
 
     trained, target = parameters.pretraining(spec, parameters.BERT_VOCABULARY)

@@ -42,15 +42,15 @@ class Network:
         hidden = int(self.spec.width * self.spec.mlp_ratio)
         return self.attention(tokens, read) + 2 * linear(tokens, self.spec.width, hidden)
 
-    @property
-    def patch_embedding(self) -> float:
-        """The convolution that all patches pass, visible or not."""
-        return linear(self.patches, 3 * self.spec.patch_size**2, self.spec.width)
+    def patch_embedding(self, visible: float | None = None) -> float:
+        """The embedding of all patches or of the visible ones."""
+        patches = self.patches if visible is None else visible
+        return linear(patches, 3 * self.spec.patch_size**2, self.spec.width)
 
     def vision(self, visible: float | None = None) -> float:
         """The image encoder."""
         tokens = 1 + (self.patches if visible is None else visible)
-        return self.patch_embedding + self.spec.vision_layers * self.layer(tokens)
+        return self.patch_embedding(visible) + self.spec.vision_layers * self.layer(tokens)
 
     def text(self, words: float) -> float:
         """The text encoder."""
@@ -87,7 +87,13 @@ class Network:
 
 
 def pretraining_pair(
-    spec: PretrainSpec, vocab_size: int, words: float, chosen: float, contrasted: float, group: float
+    spec: PretrainSpec,
+    vocab_size: int,
+    words: float,
+    chosen: float,
+    contrasted: float,
+    group: float,
+    most: float | None = None,
 ) -> float:
     """One pair's share of a pre-training step: forward, backward (twice the forward) and the target network's forward.
 
@@ -96,12 +102,14 @@ def pretraining_pair(
         chosen: sub-words of a text that are masked.
         contrasted: pairs of the global batch, which ITC compares each pair with.
         group: pairs that a rank has, which the draw of ITM's negatives compares each pair with.
+        most: masked sub-words of the text that has the most: so many the last fusion layer computes for every text.
     """
+    most = chosen if most is None else most
     network, wanted = Network(spec.model, vocab_size), spec.objectives
     width, patches = spec.model.width, network.patches
     removed = min(max(round(spec.masking.image_ratio * patches), 1), patches - 1)
     forward = network.vision() + network.text(words)
-    embedded, extra = 1, 0.0
+    embedded, extra = network.patch_embedding(), 0.0
     if wanted.itc:
         forward += network.projections()
         forward += 0.0 if wanted.distillation else network.contrast(contrasted)
@@ -112,9 +120,9 @@ def pretraining_pair(
     if wanted.mim or (wanted.mrm and wanted.mrm.image):
         last = 1 + patches if depth else removed
         forward += network.vision(patches - removed) + network.fusion(words, last)
-        embedded += 1
+        embedded += network.patch_embedding(patches - removed)
     if wanted.mlm or (wanted.mrm and wanted.mrm.text):
-        forward += network.text(words) + network.fusion(words, words)
+        forward += network.text(words) + network.fusion(words, most)
     if wanted.mlm:
         forward += network.vocabulary(chosen)
     if wanted.mim:
@@ -131,7 +139,7 @@ def pretraining_pair(
         projector = linear(rows, width, hidden) + linear(rows, hidden, out)
         predictor = linear(rows, out, hidden) + linear(rows, hidden, out) if wanted.mrm.predictor else 0.0
         forward += projector + predictor
-        extra += network.text(words) + network.fusion(words) + projector
+        extra += network.text(words) + network.fusion(words, removed + most) + projector
     if wanted.distillation:
         candidates = network.contrast(contrasted + wanted.distillation.queue)
         extra += network.vision() + network.text(words) + network.projections()
@@ -142,4 +150,4 @@ def pretraining_pair(
                 masked = network.text(words) + network.fusion(words) + network.vocabulary(chosen)
                 extra += network.vision() + masked
     # No gradient goes back to the pixels, so the patch embeddings' backward is one product, not two.
-    return 3 * forward - embedded * network.patch_embedding + extra
+    return 3 * forward - embedded + extra

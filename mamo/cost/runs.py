@@ -186,7 +186,9 @@ class Costs:
         steps = spec.schedule.total_steps(pairs, spec.batch_size)
         chosen = max(1.0, CAPTION * spec.masking.text_ratio)
         group = spec.batch_size  # at most; the draw of negatives is a small part whatever it is
-        pair = pretraining_pair(spec, self.vocab_size, spec.model.max_words, chosen, spec.batch_size, group)
+        words = spec.model.max_words
+        most = max(1.0, (words - 2) * spec.masking.text_ratio)
+        pair = pretraining_pair(spec, self.vocab_size, words, chosen, spec.batch_size, group, most)
         trained, target = parameters.pretraining(spec, self.vocab_size)
         return Cost(
             training=pair * steps * spec.batch_size,
@@ -244,17 +246,17 @@ def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str,
             listed += data.records[split] * min(spec.shortlist, data.shown[split])
             return gallery(split) + listed * matching
 
-        return example - network.patch_embedding, {"val": recall("val"), "test": recall("test")}
+        return example - network.patch_embedding(), {"val": recall("val"), "test": recall("test")}
     if isinstance(spec, GroundingSpec):
         example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
         splits = ("val", "testA", "testB")
         # Grad-CAM: forward, and back to the layer that is read.
         heat = sum(gallery(split) + 2 * data.records[split] * matching for split in splits)
-        return example - network.patch_embedding, {"val": gallery("val"), "test": heat}
+        return example - network.patch_embedding(), {"val": gallery("val"), "test": heat}
     if isinstance(spec, LocalisationSpec):
         example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
         heat = gallery("test") + 2 * data.records["test"] * matching
-        return example - network.patch_embedding, {"val": 0.0, "test": heat}
+        return example - network.patch_embedding(), {"val": 0.0, "test": heat}
     if isinstance(spec, VqaSpec):
         rows = 1 + ANSWERS * SUB_WORDS
         fused = network.text(words) + network.fusion(words)
@@ -269,7 +271,7 @@ def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str,
         # The test questions whose answers are not public are answered for the server, and val's for a score.
         test = sum(answered(data.records[s], data.shown[s]) for s in ("test", "val") if s in data.records)
         validated = answered(VALIDATION_QUESTIONS, VALIDATION_QUESTIONS / 5)
-        return 3 * example - network.patch_embedding, {"val": validated, "test": test}
+        return 3 * example - network.patch_embedding(), {"val": validated, "test": test}
     if not isinstance(spec, Nlvr2Spec):
         return 0.0, {"val": 0.0, "test": 0.0}  # a job that only looks at what others have trained
     judged = network.text(words) + 2 * network.fusion(words) + network.paired_attention(words)
@@ -279,4 +281,4 @@ def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str,
         return data.shown[split] * network.vision() + data.records[split] * judged
 
     both = {"val": accuracy("dev"), "test": accuracy("dev") + accuracy("test")}
-    return 3 * statement - 2 * network.patch_embedding, both
+    return 3 * statement - 2 * network.patch_embedding(), both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mamo.model.lengths import Packing, pack, unpack
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.specs.model import ModelSpec
 
@@ -28,7 +29,7 @@ class TextEmbedding(nn.Module):
         return self.dropout(self.norm(self.words(ids_BL) + positions + self.segments.weight[0]))
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Packing):
     """The first ``text_layers`` layers of BERT."""
 
     def __init__(self, spec: ModelSpec, vocab_size: int) -> None:
@@ -46,6 +47,13 @@ class TextEncoder(nn.Module):
         """(B, L) token ids and their mask (1: a token, 0: padding) -> (B, L, D); position 0 is [CLS]."""
         x = self.embedding(ids_BL)
         bias = padding_bias(mask_BL)
+        groups = self.groups(mask_BL)
+        if not groups:
+            return self._encode(x, bias)
+        biases = [bias[rows, ..., :longest] for rows, longest in groups]
+        return unpack(self._encode(pack(x, groups), biases), groups, mask_BL.shape[1])
+
+    def _encode(self, x: Tensor, bias: Tensor | list[Tensor]) -> Tensor:
         for layer in self.layers:
             x = layer(x, bias)
         return x

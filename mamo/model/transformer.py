@@ -41,38 +41,60 @@ class Attention(nn.Module):
         """Whether one kernel does it all; a hook on the probabilities needs them to exist."""
         return x_BTD.is_cuda and not self.probabilities._forward_hooks
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def forward(self, x_BTD: Tensor, bias: Tensor | None = None, context_BSD: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D).
+    def forward(
+        self, x_BTD: Tensor, bias: Tensor | list[Tensor] | None = None, context_BSD: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D), or, for packed sequences, (N, D) -> (N, D).
 
         Args:
-            bias: added to the scores before the softmax, broadcast to (B, H, T, S); -inf or very negative hides a token.
+            bias: added to the scores before the softmax, broadcast to (B, H, T, S); -inf or very negative hides a token. A list
+                says that tokens are packed (see :mod:`mamo.model.lengths`): one (B', 1, 1, T') for each group.
             context_BSD: keys and values come from here in cross-attention.
         """
-        source = x_BTD if context_BSD is None else context_BSD
+        if isinstance(bias, list):
+            projected_ND = self._project(x_BTD, self.query, self.key, self.value)
+            parts = projected_ND.split([hidden.shape[0] * hidden.shape[-1] for hidden in bias])
+            mixed = []
+            for part, hidden in zip(parts, bias, strict=True):
+                query, key, value = self._heads(part.unflatten(0, (len(hidden), -1)), 3)
+                mixed.append(self._mix(query, key, value, hidden).flatten(0, 1))
+            return self.out(torch.cat(mixed))
         if context_BSD is None:
-            # One product instead of three: fewer kernels, same weights.
-            weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
-            offset = torch.cat([self.query.bias, self.key.bias, self.value.bias])
-            query, key, value = (self._split(part) for part in F.linear(x_BTD, weight, offset).chunk(3, -1))
+            query, key, value = self._heads(self._project(x_BTD, self.query, self.key, self.value), 3)
         else:
-            query, key, value = (
-                self._split(self.query(x_BTD)),
-                self._split(self.key(source)),
-                self._split(self.value(source)),
-            )
+            (query,) = self._heads(self.query(x_BTD), 1)
+            key, value = self._heads(self._project(context_BSD, self.key, self.value), 2)
+        return self.out(self._mix(query, key, value, bias))
+
+    def _project(self, x: Tensor, *parts: nn.Linear) -> Tensor:
+        """Several projections of the same tokens as one product: fewer kernels, same weights."""
+        return F.linear(
+            x, torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        )
+
+    def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(B, T, parts * D) -> (B, H, T, D / H) of each part."""
+        split = projected.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if not self._fuses(projected):
+            split = (
+                split.contiguous()
+            )  # in one copy what each of the products that follow would copy for itself
+        return split.unbind(0)
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """Values mixed by attention, (B, H, T, D / H) -> (B, T, D)."""
         dropout = self.dropout if self.training else 0.0
-        if self._fuses(x_BTD):
+        if self._fuses(query):
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
         else:
-            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+            # At least in fp32, also under autocast: on CPU, the softmax of short rows takes several times as long in bf16.
+            scores = query @ key.transpose(-1, -2)
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).mul_(query.shape[-1] ** -0.5)
             if bias is not None:
-                scores = scores + bias.to(scores.dtype)
+                scores = scores.add_(bias)
             shares = self.probabilities(scores.softmax(-1))
-            mixed = F.dropout(shares, dropout) @ value if dropout else shares @ value
-        return self.out(mixed.transpose(1, 2).flatten(2))
+            mixed = F.dropout(shares, dropout).to(value.dtype) @ value
+        return mixed.transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):

@@ -38,11 +38,14 @@ class VisionEncoder(nn.Module):
         Returns:
             (B, 1 + P, D) post-norm features, the class token first.
         """
-        x = self.patch_embedding(image_B3SS)
-        positions = interpolate_positions(self.positions, x.shape[-1])
-        x = x.flatten(2).transpose(1, 2) + positions[:, 1:]
+        x = patch_pixels(image_B3SS, self.patch_size)
+        positions = interpolate_positions(self.positions, image_B3SS.shape[-1] // self.patch_size)
+        places = positions[:, 1:]
         if keep_BP is not None:
             x = x.gather(1, keep_BP[..., None].expand(-1, -1, x.shape[-1]))
+            places = F.embedding(keep_BP, places[0])
+        # The convolution as a product: its windows do not overlap, and hidden patches need none.
+        x = F.linear(x, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias) + places
         class_token = (self.class_token + positions[:, :1]).expand(len(x), -1, -1)
         x = torch.cat([class_token.to(x.dtype), x], 1)
         for layer in self.layers:
@@ -54,6 +57,13 @@ class VisionEncoder(nn.Module):
         grid = image_size // self.patch_size
         self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())
         self.grid = grid
+
+
+def patch_pixels(image_B3SS: Tensor, patch_size: int) -> Tensor:
+    """Images cut into patches: (B, 3, S, S) -> (B, N, 3 * patch_size ** 2)."""
+    grid = image_B3SS.shape[-1] // patch_size
+    cut = image_B3SS.unflatten(-1, (grid, patch_size)).unflatten(-3, (grid, patch_size))
+    return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2).flatten(2)
 
 
 def interpolate_positions(positions_1TD: Tensor, grid: int) -> Tensor:

@@ -35,6 +35,22 @@ class TextMask(NamedTuple):
     chosen: Tensor
     """(B, L) True where a sub-word is to be predicted."""
 
+    def places(self) -> TextPlaces:
+        """Where the chosen sub-words are, in as many columns as the text with the most of them needs."""
+        most = max(1, int(self.chosen.sum(1).max()))
+        # Stable, so that a text's chosen sub-words keep their order.
+        order_BL = self.chosen.sort(dim=1, descending=True, stable=True).indices
+        return TextPlaces(order_BL[:, :most], self.chosen.gather(1, order_BL[:, :most]))
+
+
+class TextPlaces(NamedTuple):
+    """Positions of the chosen sub-words, those of a text first; what a text has too few of is filled up with others."""
+
+    places: Tensor
+    """(B, K) positions."""
+    real: Tensor
+    """(B, K) True where the position's sub-word is chosen."""
+
 
 def mask_patches(draws_BN: Tensor, ratio: float) -> PatchMask:
     """Remove ``round(ratio * N)`` patches of each image, at least one, and keep at least one.

@@ -45,11 +45,6 @@ def outputs(spec: MimSpec, model: ModelSpec, codes: int) -> int:
     ]
 
 
-def patch_pixels(image_B3SS: Tensor, patch_size: int) -> Tensor:
-    """Images cut into patches: (B, 3, S, S) -> (B, N, 3 * patch_size ** 2)."""
-    return F.unfold(image_B3SS, patch_size, stride=patch_size).transpose(1, 2)
-
-
 def mim_loss(spec: MimSpec, predicted_BMO: Tensor, target_BN: Tensor, masked_BM: Tensor) -> Tensor:
     """L1 on features or pixels, cross-entropy on visual tokens, at the masked patches only.
 

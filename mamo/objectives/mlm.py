@@ -22,14 +22,12 @@ class MlmHead(nn.Module):
         return F.linear(x_MD, self._words[0].weight, self.bias)
 
 
-def mlm_loss(
-    head: MlmHead, fused_text_BLD: Tensor, ids_BL: Tensor, chosen_BL: Tensor, count: Tensor | None = None
-) -> Tensor:
+def mlm_loss(head: MlmHead, fused_MD: Tensor, ids_M: Tensor, count: Tensor | None = None) -> Tensor:
     """Cross-entropy of the original sub-words, at the chosen positions only (no other logits are computed).
 
     Args:
+        fused_MD: fused representations of the chosen positions, and ``ids_M`` the sub-words that stood there.
         count: chosen positions of the rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
     """
-    logits = head(fused_text_BLD[chosen_BL]).float()
-    total = F.cross_entropy(logits, ids_BL[chosen_BL], reduction="sum")
-    return global_mean(total, chosen_BL.sum() if count is None else count)
+    total = F.cross_entropy(head(fused_MD).float(), ids_M, reduction="sum")
+    return global_mean(total, ids_M.new_tensor(len(ids_M)) if count is None else count)

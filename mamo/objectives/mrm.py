@@ -38,5 +38,5 @@ def mrm_loss(predicted_MD: Tensor, target_MD: Tensor, count: Tensor | None = Non
     """
     squared = F.mse_loss(predicted_MD.float(), target_MD.detach().float(), reduction="sum")
     if count is None:
-        count = predicted_MD.new_tensor(float(predicted_MD.shape[0]))
+        count = squared.new_tensor(len(predicted_MD))  # in fp32: bf16 cannot count beyond 256
     return global_mean(squared / predicted_MD.shape[-1], count)

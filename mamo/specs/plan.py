@@ -90,7 +90,7 @@ class Plan:
         tables: ablation name -> its table.
         figures: name -> a figure that models draw.
         others: ablation name -> a table that is no part of the whole, but is made when it is asked for by name.
-        requested: how many runs the tables would execute if nothing were shared.
+        requested: how many runs there would be if each table executed all of its own; what only figures read counts once.
     """
 
     scale: Scale
@@ -285,6 +285,8 @@ def make_plan(
         table = planner.table(_read(scale, name, ablations))
         plan.tables[name] = table
         plan.requested += len(plan.closure(table.inputs))
+    read = [key for table in plan.tables.values() for key in plan.closure(table.inputs)]
+    plan.requested += len(plan.runs.keys() - set(read))
     for name in further if others else ():
         if name not in plan.tables:
             plan.others[name] = planner.table(_read(scale, name, ablations))

@@ -17,6 +17,7 @@ from mamo.model.draws import uniform
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.model.target import make_target, update_target
+from mamo.model.vision import patch_pixels
 from mamo.objectives.distillation import (
     MomentumQueue,
     Pair,
@@ -26,8 +27,8 @@ from mamo.objectives.distillation import (
 )
 from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import Negatives, hard_negatives, itm_loss
-from mamo.objectives.masking import PatchMask, TextMask, TextMasker, at, mask_patches
-from mamo.objectives.mim import MimHead, mim_loss, outputs, patch_pixels, spread
+from mamo.objectives.masking import PatchMask, TextMask, TextMasker, TextPlaces, at, mask_patches
+from mamo.objectives.mim import MimHead, mim_loss, outputs, spread
 from mamo.objectives.mlm import MlmHead, mlm_loss
 from mamo.objectives.mrm import make_predictor, make_projector, mrm_loss
 from mamo.objectives.visual_tokens import VisualTokenizer
@@ -52,6 +53,15 @@ class TargetFeatures(NamedTuple):
     vision: Tensor | None
     """(B, 1 + N, D) momentum visual features."""
     fused: Fused | None
+
+
+class AtMasked(NamedTuple):
+    """Fused representations at the masked positions alone."""
+
+    image: Tensor
+    """(B, M, D), of the masked patches."""
+    text: Tensor
+    """(K, D), of the chosen sub-words of all texts."""
 
 
 class Wrong(NamedTuple):
@@ -165,13 +175,32 @@ class PretrainTask(Task):
     @torch.no_grad()
     def target_features(self, image_B3SS: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> TargetFeatures:
         """The unmasked pair through the target network, as far as objectives need it; sg is the missing gradient."""
-        if self.target is None or not self.spec.predicts_features:
-            return TargetFeatures(None, None)
-        network = self.target.network
-        vision = network.encode_image(image_B3SS)
-        if self.spec.objectives.mrm is None:
+        vision = self._target_vision(image_B3SS)
+        if vision is None or self.target is None or self.spec.objectives.mrm is None:
             return TargetFeatures(vision, None)
+        network = self.target.network
         return TargetFeatures(vision, network.fuse(vision, network.encode_text(ids_BL, mask_BL), mask_BL))
+
+    @torch.no_grad()
+    def _target_vision(self, image_B3SS: Tensor) -> Tensor | None:
+        """Momentum visual features, where an objective predicts features."""
+        if self.target is None or not self.spec.predicts_features:
+            return None
+        return self.target.network.encode_image(image_B3SS)
+
+    @torch.no_grad()
+    def _target_at_masked(
+        self, vision_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor, patches: PatchMask, words: TextPlaces
+    ) -> AtMasked:
+        """What :meth:`target_features` says, fused, of the masked positions alone, which is all that MRM reads."""
+        if self.target is None:
+            raise ValueError("MRM needs a target network: objectives.mrm is switched off")
+        network, tokens = self.target.network, vision_BVD.shape[1]
+        text = network.encode_text(ids_BL, mask_BL)
+        x, bias = network.fusion.before_last(vision_BVD, text, mask_BL)
+        wanted = torch.cat([at(x[:, 1:tokens], patches.masked), at(x[:, tokens:], words.places)], 1)
+        fused, masked = network.fusion.last(wanted, x, bias), patches.masked.shape[1]
+        return AtMasked(fused[:, :masked], fused[:, masked:][words.real])
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step's losses.
@@ -301,7 +330,8 @@ class PretrainTask(Task):
             views["masked_image"] = (network.encode_image(image, patches.keep), text, mask)
         if wanted.mlm or (wanted.mrm and wanted.mrm.text):
             views["masked_text"] = (visual, network.encode_text(words.ids, mask), mask)
-        fused = self._fuse(views, patches)
+        places = words.places()
+        fused = self._fuse(views, patches, places)
 
         if wrong is not None:
             logits = [
@@ -311,20 +341,23 @@ class PretrainTask(Task):
         if self.mlm_head is not None:
             count = counts.words if counts else None
             if self.momentum_mlm_head is None:
-                parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids, words.chosen, count)
+                parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids[words.chosen], count)
             else:
                 parts["mlm"] = self._distilled_mlm(batch, fused["masked_text"], words, count)
-        target = self.target_features(image, ids, mask)
+        vision = self._target_vision(image)
         if wanted.mim and self.mim_head is not None:
             predicted = self.mim_head(fused["masked_image"], patches.masked)
-            parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, target), patches.masked)
+            parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, vision), patches.masked)
         monitors = {}
         if wanted.mrm:
-            parts["mrm"], monitors["spread"] = self._mrm(fused, target, patches, words, counts)
+            if vision is None:
+                raise ValueError("MRM needs a target network: objectives.mrm is switched off")
+            target = self._target_at_masked(vision, ids, mask, patches, places)
+            parts["mrm"], monitors["spread"] = self._mrm(fused, target, patches, counts)
         return parts, monitors
 
     def _distilled_mlm(
-        self, batch: dict[str, Any], fused_text_BLD: Tensor, words: TextMask, count: Tensor | None
+        self, batch: dict[str, Any], fused_KD: Tensor, words: TextMask, count: Tensor | None
     ) -> Tensor:
         """MLM with the target network's predictions for the same masked text as soft targets."""
         distillation, head, following = (
@@ -339,16 +372,18 @@ class PretrainTask(Task):
             text = network.encode_text(words.ids, mask)
             of_target = network.fuse(network.encode_image(batch["image"]), text, mask).text[chosen]
             soft = following(of_target)
-        logits, alpha = head(fused_text_BLD[chosen]), soft_share(distillation, batch["progress"])
+        logits, alpha = head(fused_KD), soft_share(distillation, batch["progress"])
         return distilled_mlm_loss(
             logits, soft, batch["ids"][chosen], alpha, chosen.sum() if count is None else count
         )
 
-    def _fuse(self, views: dict[str, tuple[Tensor, Tensor, Tensor]], patches: PatchMask) -> dict[str, Tensor]:
+    def _fuse(
+        self, views: dict[str, tuple[Tensor, Tensor, Tensor]], patches: PatchMask, words: TextPlaces
+    ) -> dict[str, Tensor]:
         """All fusion passes as one call up to the last layer, which computes only what the objectives read.
 
         Returns:
-            for the pairs that ITM judges the fused [CLS], (B, 1, D); for the masked text its text tokens, (B, L, D); for the
+            for the pairs that ITM judges the fused [CLS], (B, 1, D); for the masked text its chosen sub-words, (K, D); for the
             masked image its masked patches, (B, M, D), or all image tokens, (B, 1 + N, D), where a decoder reads them.
         """
         if not views:
@@ -359,14 +394,15 @@ class PretrainTask(Task):
         found = {}
         for name, whole, hidden in zip(views, x.split(batch), bias.split(batch), strict=True):
             if name == "masked_text":
-                wanted = whole[:, tokens:]
+                wanted = at(whole[:, tokens:], words.places)
             elif name != "masked_image":
                 wanted = whole[:, tokens : tokens + 1]
             elif self._decodes:
                 wanted = whole[:, :tokens]
             else:
                 wanted = at(whole[:, 1:tokens], patches.masked)
-            found[name] = fusion.last(wanted, whole, hidden)
+            fused = fusion.last(wanted, whole, hidden)
+            found[name] = fused[words.real] if name == "masked_text" else fused
         return found
 
     @property
@@ -374,43 +410,30 @@ class PretrainTask(Task):
         """Whether MIM's decoder reads all image tokens, not only the masked ones."""
         return self.mim_head is not None and len(self.mim_head.decoder) > 0
 
-    def _mim_target(self, image_B3SS: Tensor, target: TargetFeatures) -> Tensor:
+    def _mim_target(self, image_B3SS: Tensor, vision_BVD: Tensor | None) -> Tensor:
         """What the masked patches predict: (B, N, O), or (B, N) codes."""
         if self.visual_tokenizer is not None:
             return self.visual_tokenizer(image_B3SS, self.network.vision.grid)
-        if target.vision is not None and self.spec.objectives.mim.target == "momentum_features":  # type: ignore[union-attr]
-            return target.vision[:, 1:]
+        if vision_BVD is not None and self.spec.objectives.mim.target == "momentum_features":  # type: ignore[union-attr]
+            return vision_BVD[:, 1:]
         return patch_pixels(image_B3SS, self.spec.model.patch_size)
 
     def _mrm(
-        self,
-        fused: dict[str, Tensor],
-        target: TargetFeatures,
-        patches: PatchMask,
-        words: TextMask,
-        counts: Counts | None,
+        self, fused: dict[str, Tensor], target: AtMasked, patches: PatchMask, counts: Counts | None
     ) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 1, each over its masked positions, and the spread of the projected online features."""
         wanted, projector, predictor = self.spec.objectives.mrm, self.online.projector, self.predictor
         following = self.target.projector if self.target is not None else None
-        if (
-            wanted is None
-            or projector is None
-            or predictor is None
-            or target.fused is None
-            or following is None
-        ):
+        if wanted is None or projector is None or predictor is None or following is None:
             raise ValueError("MRM needs a target network and a projector: objectives.mrm is switched off")
         pairs = []
         if wanted.text:
-            count = counts.words if counts else None
-            pairs.append((fused["masked_text"][words.chosen], target.fused.text[words.chosen], count))
+            pairs.append((fused["masked_text"], target.text, counts.words if counts else None))
         if wanted.image:
             online = fused["masked_image"]
             masked = at(online[:, 1:], patches.masked) if self._decodes else online
-            of_target = at(target.fused.image[:, 1:], patches.masked)
             count = counts.patches if counts else None
-            pairs.append((masked.flatten(0, 1), of_target.flatten(0, 1), count))
+            pairs.append((masked.flatten(0, 1), target.image.flatten(0, 1), count))
         losses, spreads = [], []
         for online_MD, target_MD, count in pairs:
             projected = projector(online_MD)

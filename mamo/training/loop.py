@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from mamo.model.distributed import is_distributed, rank, world_size
+from mamo.model.lengths import set_packing
 from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
@@ -102,7 +103,7 @@ def train(
     watching = Watching(course.total, start, course.events, rank() == 0)
     began = saved = time.monotonic()
     outcome = Outcome("converged")
-    task.train()
+    _train(task, course, device)
     finished = start
     with stop, watching:
         for step, batch in enumerate(batches(start) if start < course.total else (), start):
@@ -122,15 +123,15 @@ def train(
                 break
             watching.step(step + 1, values)
             if course.validate is not None and step + 1 in course.validate_at:
-                task.eval()
+                _evaluate(task)
                 course.validate(step + 1)
-                task.train()
+                _train(task, course, device)
             if course.checkpoints and (asked or due):
                 saved = time.monotonic()
                 _save(course.checkpoints, task, optimiser, step + 1, curve, course, checks)
             if asked and step + 1 < course.total:
                 raise Interrupted
-    task.eval()
+    _evaluate(task)
     if outcome.status == "converged" and finished > start:
         outcome = _finite(task, finished) or outcome
     seconds = max(time.monotonic() - began, 1e-9)
@@ -140,6 +141,19 @@ def train(
         _save(course.checkpoints, task, optimiser, finished, curve, course, checks)
     speed = (finished - start) / seconds
     return Trained(outcome, curve, seconds, finished, speed, checks.findings())
+
+
+def _train(task: Task, course: Course, device: torch.device) -> None:
+    """Training mode. Sequences are packed where sizes that differ from step to step cost nothing: not on a GPU, which would
+    wait for their lengths, and not in compiled layers, which would be compiled for each."""
+    task.train()
+    set_packing(task, device.type == "cpu" and not course.compiled)
+
+
+def _evaluate(task: Task) -> None:
+    """Evaluation mode, in which a network says the same as one that was loaded to be evaluated, to the last bit."""
+    task.eval()
+    set_packing(task, False)
 
 
 @torch.no_grad()
