@@ -27,7 +27,8 @@ from mamo.model.draws import uniform
 from mamo.model.mamo import Mamo
 from mamo.model.transformer import Attention, PostNormLayer, PreNormLayer
 from mamo.objectives.itm import hard_negatives
-from mamo.tasks.pretrain import Distilled, PretrainTask
+from mamo.tasks.distilled import Distilled
+from mamo.tasks.pretrain import PretrainTask
 
 
 def attend(attention: Attention, x: Tensor, seen: Tensor | None, context: Tensor | None = None) -> Tensor:

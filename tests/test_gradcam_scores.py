@@ -127,7 +127,7 @@ def masked_text(
     image, ids, mask = inputs
     chosen = torch.zeros_like(ids, dtype=torch.bool)
     chosen[0, 4], chosen[1, 2] = True, True
-    target = task.target_features(image, ids, mask).fused
+    target = task.target.fused(task.target.vision(image), ids, mask)
     assert target is not None
     pair = plain(task.network, (image, ids.masked_fill(chosen, words.mask_id), mask))
     return pair, lambda **masked: mrm_score(task, target, **masked), chosen
@@ -144,7 +144,7 @@ def test_the_mrm_loss_of_masked_patches(task: PretrainTask, inputs: Pair) -> Non
     hidden = torch.zeros(2, 16, dtype=torch.bool)
     hidden[:, [5, 6]] = True
     keep = (~hidden).nonzero()[:, 1].view(2, 14)
-    target = task.target_features(image, ids, mask).fused
+    target = task.target.fused(task.target.vision(image), ids, mask)
     assert target is not None
     with torch.no_grad():
         pair = (task.network.encode_image(image, keep), task.network.encode_text(ids, mask), mask)
@@ -159,7 +159,7 @@ def test_the_mrm_score_is_the_loss_of_the_masked_positions_alone(
     pair, score, chosen = masked_text(task, words, inputs)
     image, ids, mask = inputs
     with torch.no_grad():
-        fused, target = task.network.fuse(*pair), task.target_features(image, ids, mask).fused
+        fused, target = task.network.fuse(*pair), task.target.fused(task.target.vision(image), ids, mask)
         assert target is not None and task.target is not None and task.predictor is not None
         assert task.online.projector is not None and task.target.projector is not None
         ours = task.predictor(task.online.projector(fused.text[0, 4]))

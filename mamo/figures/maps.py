@@ -19,6 +19,7 @@ from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
 from mamo.specs.plan import FigurePlan, Plan
 from mamo.tasks.boxes import box_iou, choose_box
+from mamo.tasks.distilled import Distilled
 from mamo.tasks.localisation import localise, word_map
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.task import DownstreamTask
@@ -162,7 +163,8 @@ def _words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | 
 
 def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
     """Where the model looks to restore a masked word."""
-    task, network = _with_mrm(model), model.network
+    task, following = _with_mrm(model)
+    network = model.network
     cam = AttentionGradCam(network, bound.layer)
 
     def explain(example: Example) -> Explained:
@@ -174,10 +176,9 @@ def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneT
         hidden[0, places] = True
         masked = ids.masked_fill(hidden, model.tokenizer.mask_id)
         with torch.no_grad():
-            target = task.target_features(image, ids, mask).fused
+            target = following.fused(following.vision(image), ids, mask)
             visual, written = network.encode_image(image), network.encode_text(masked, mask)
             fused = network.fuse(visual, written, mask)
-        assert target is not None, "a task with an MRM loss has a target"
         maps = cam(visual, written, mask, mrm_score(task, target, words_BL=hidden)).words_on_patches[0]
         own: dict[str, Any] = {"map": _rounded(maps[places].mean(0).flatten())}
         if task.mlm_head is not None:
@@ -201,7 +202,8 @@ def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneT
 
 def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
     """Which words the model reads to restore masked patches."""
-    task, network = _with_mrm(model), model.network
+    task, following = _with_mrm(model)
+    network = model.network
     cam, grid = AttentionGradCam(network, bound.layer), model.network.vision.grid
 
     def explain(example: Example) -> Explained:
@@ -214,9 +216,8 @@ def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: Scen
         hidden[0, patches] = True
         keep = (~hidden[0]).nonzero()[:, 0][None]
         with torch.no_grad():
-            target = task.target_features(image, ids, mask).fused
+            target = following.fused(following.vision(image), ids, mask)
             visual, written = network.encode_image(image, keep), network.encode_text(ids, mask)
-        assert target is not None, "a task with an MRM loss has a target"
         values = cam(visual, written, mask, mrm_score(task, target, patches_BN=hidden)).patches_on_words[0]
         on_tokens = values[patches].mean(0)
         own = {"values": _rounded(torch.stack([on_tokens[places].mean() for _, places in words]))}
@@ -292,9 +293,11 @@ def _mean_over_words(
     return maps[~model.tokenizer.special_mask(ids)[0].cpu()].mean(0)
 
 
-def _with_mrm(model: Model) -> PretrainTask:
+def _with_mrm(model: Model) -> tuple[PretrainTask, Distilled]:
+    """The task and its target network."""
     assert isinstance(model.task, PretrainTask), "FigureSpec refuses a job where the MRM loss is explained"
-    return model.task
+    assert model.task.target is not None, "a task with an MRM loss has a target"
+    return model.task, model.task.target
 
 
 _METHODS: dict[str, Callable[[Model, FigurePlan, Prepared, SceneTruth | None], Explain]] = {

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.draws import uniform
-from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.model.target import make_target, update_target
 from mamo.model.vision import patch_pixels
@@ -34,34 +33,9 @@ from mamo.objectives.mrm import make_predictor, make_projector, mrm_loss
 from mamo.objectives.visual_tokens import VisualTokenizer
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.accumulation import Autocast, CachedFeatures, add_parts, part_of
+from mamo.tasks.distilled import AtMasked, Distilled
 from mamo.tasks.soundness import Average, Sound
 from mamo.tasks.task import Task
-
-
-class Distilled(nn.Module):
-    """What online and target network have in common: f and the projector g."""
-
-    def __init__(self, network: Mamo, projector: nn.Module | None) -> None:
-        super().__init__()
-        self.network = network
-        self.projector = projector
-
-
-class TargetFeatures(NamedTuple):
-    """What the target network says of the unmasked pair; None where no objective asks."""
-
-    vision: Tensor | None
-    """(B, 1 + N, D) momentum visual features."""
-    fused: Fused | None
-
-
-class AtMasked(NamedTuple):
-    """Fused representations at the masked positions alone."""
-
-    image: Tensor
-    """(B, M, D), of the masked patches."""
-    text: Tensor
-    """(K, D), of the chosen sub-words of all texts."""
 
 
 class Wrong(NamedTuple):
@@ -172,36 +146,6 @@ class PretrainTask(Task):
         draws = uniform(seed, step, "patches", len(ids_BL), self.network.vision.grid**2).to(ids_BL.device)
         return mask_patches(draws, self.spec.masking.image_ratio), self.masker(ids_BL, mask_BL, seed, step)
 
-    @torch.no_grad()
-    def target_features(self, image_B3SS: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> TargetFeatures:
-        """The unmasked pair through the target network, as far as objectives need it; sg is the missing gradient."""
-        vision = self._target_vision(image_B3SS)
-        if vision is None or self.target is None or self.spec.objectives.mrm is None:
-            return TargetFeatures(vision, None)
-        network = self.target.network
-        return TargetFeatures(vision, network.fuse(vision, network.encode_text(ids_BL, mask_BL), mask_BL))
-
-    @torch.no_grad()
-    def _target_vision(self, image_B3SS: Tensor) -> Tensor | None:
-        """Momentum visual features, where an objective predicts features."""
-        if self.target is None or not self.spec.predicts_features:
-            return None
-        return self.target.network.encode_image(image_B3SS)
-
-    @torch.no_grad()
-    def _target_at_masked(
-        self, vision_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor, patches: PatchMask, words: TextPlaces
-    ) -> AtMasked:
-        """What :meth:`target_features` says, fused, of the masked positions alone, which is all that MRM reads."""
-        if self.target is None:
-            raise ValueError("MRM needs a target network: objectives.mrm is switched off")
-        network, tokens = self.target.network, vision_BVD.shape[1]
-        text = network.encode_text(ids_BL, mask_BL)
-        x, bias = network.fusion.before_last(vision_BVD, text, mask_BL)
-        wanted = torch.cat([at(x[:, 1:tokens], patches.masked), at(x[:, tokens:], words.places)], 1)
-        fused, masked = network.fusion.last(wanted, x, bias), patches.masked.shape[1]
-        return AtMasked(fused[:, :masked], fused[:, masked:][words.real])
-
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step's losses.
 
@@ -274,8 +218,13 @@ class PretrainTask(Task):
         if wanted.distillation is None:
             parts = {"itc": itc_loss(image_BE, text_BE, network.temperature)}
         else:
+            if self.target is None:
+                raise ValueError(
+                    "distillation needs a target network: objectives.distillation is switched off"
+                )
             alpha, step = soft_share(wanted.distillation, batch["progress"]), batch["step"]
-            pairs = Pair(image_BE, text_BE), self._momentum_projections(batch)
+            followed = self.target.projections(batch["image"], batch["ids"], batch["mask"])
+            pairs = Pair(image_BE, text_BE), followed
             parts = {"itc": momentum_itc_loss(*pairs, network.temperature, self.queue, step, alpha)}
         if not wanted.itm:
             return parts, None
@@ -291,15 +240,6 @@ class PretrainTask(Task):
             wanted.itm_random,
         )
         return parts, negatives
-
-    @torch.no_grad()
-    def _momentum_projections(self, batch: dict[str, Any]) -> Pair:
-        """The target network's projections of the whole batch's pairs."""
-        if self.target is None:
-            raise ValueError("distillation needs a target network: objectives.distillation is switched off")
-        network = self.target.network
-        visual, text = network.encode_image(batch["image"]), network.encode_text(batch["ids"], batch["mask"])
-        return Pair(network.project_image(visual), network.project_text(text))
 
     def _fused_losses(
         self,
@@ -344,15 +284,17 @@ class PretrainTask(Task):
                 parts["mlm"] = mlm_loss(self.mlm_head, fused["masked_text"], ids[words.chosen], count)
             else:
                 parts["mlm"] = self._distilled_mlm(batch, fused["masked_text"], words, count)
-        vision = self._target_vision(image)
+        vision = None
+        if self.target is not None and self.spec.predicts_features:
+            vision = self.target.vision(image)
         if wanted.mim and self.mim_head is not None:
             predicted = self.mim_head(fused["masked_image"], patches.masked)
             parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, vision), patches.masked)
         monitors = {}
         if wanted.mrm:
-            if vision is None:
+            if self.target is None or vision is None:
                 raise ValueError("MRM needs a target network: objectives.mrm is switched off")
-            target = self._target_at_masked(vision, ids, mask, patches, places)
+            target = self.target.at_masked(vision, ids, mask, patches, places)
             parts["mrm"], monitors["spread"] = self._mrm(fused, target, patches, counts)
         return parts, monitors
 
@@ -368,10 +310,9 @@ class PretrainTask(Task):
         assert distillation and head is not None and following is not None and self.target is not None
         chosen, mask = words.chosen, batch["mask"]
         with torch.no_grad():
-            network = self.target.network
-            text = network.encode_text(words.ids, mask)
-            of_target = network.fuse(network.encode_image(batch["image"]), text, mask).text[chosen]
-            soft = following(of_target)
+            soft = following(
+                self.target.fused(self.target.vision(batch["image"]), words.ids, mask).text[chosen]
+            )
         logits, alpha = head(fused_KD), soft_share(distillation, batch["progress"])
         return distilled_mlm_loss(
             logits, soft, batch["ids"][chosen], alpha, chosen.sum() if count is None else count
