@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mamo.cli.main import COMMANDS, main, parser
+from mamo.specs.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -81,6 +82,25 @@ def test_runs_that_only_figures_read_save_nothing(capsys: pytest.CaptureFixture[
     assert main(["plan", "--scale", "demo", "figure1"]) == 0
     counted = re.search(r"(\d+) distinct runs .* without sharing (\d+): 0 saved", capsys.readouterr().out)
     assert counted and counted[1] == counted[2]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "message"),
+    [
+        (("--processes", "3"), "batch_size 64 is no multiple of 3 processes"),
+        (
+            ("--processes", "2", "--nodes", "2"),
+            "each of 4 processes has 16 pairs, no multiple of objectives.itm_group 64",
+        ),
+    ],
+)
+def test_a_batch_that_ranks_cannot_share_is_refused_before_they_start(
+    ranks: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_plan("demo").by_kind("pretrain")[0]
+    assert main(["pretrain", "--scale", "demo", "--results", str(tmp_path), *ranks, run.id]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob(".lock"))
 
 
 @pytest.mark.parametrize(
