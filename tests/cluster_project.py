@@ -46,7 +46,7 @@ rows:
 """
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 150) -> None:
+def until(condition: Callable[[], Any], what: str, seconds: float = 240) -> None:
     """Wait for something."""
     end = time.monotonic() + seconds
     while not condition():

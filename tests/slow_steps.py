@@ -20,7 +20,7 @@ from typing import Any
 
 VARIABLE = "MAMO_TEST_STEPS"
 LOOP, CHECKPOINTS = "mamo.training.loop", "mamo.training.checkpoints"
-STEP_SECONDS = 2.0
+STEP_SECONDS = 3.0
 
 
 class _Finder(importlib.abc.MetaPathFinder):

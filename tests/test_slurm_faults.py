@@ -19,7 +19,11 @@ from slurm_cluster import cluster, missing
 
 from mamo.specs.identity import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
 pytest.importorskip("snakemake_executor_plugin_slurm")
 
 # A save takes longer than SLURM takes to kill what does not hold on to its time.
@@ -99,7 +103,7 @@ class Day:
         one.quick(cancelled)
         one.shows(limited, JobState="TIMEOUT")
         one.quick(limited)
-        self.ended = [head.wait(timeout=240) for head in (second, other)]
+        self.ended = [head.wait(timeout=400) for head in (second, other)]
 
 
 @pytest.fixture(scope="module")
