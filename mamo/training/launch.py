@@ -43,8 +43,9 @@ def launch(
         ranks = subprocess.Popen(words, env=os.environ | {HELD: str(directory.resolve())})
 
         def pass_on(number: int, frame: Any) -> None:
+            if not asked:  # torchrun waits for its ranks only so long as it is not told again and again
+                ranks.send_signal(stop)
             asked.append(number)
-            ranks.send_signal(stop)
 
         before = {number: signal.signal(number, pass_on) for number in SIGNALS}
         try:
