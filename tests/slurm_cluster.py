@@ -223,9 +223,11 @@ def _keep_watch(configuration: str, name: str) -> None:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.2)
-    for folder, _, _ in (at for top in FREEZER.glob(f"slurm_{name}*") for at in os.walk(top, topdown=False)):
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
+    while (tops := list(FREEZER.glob(f"slurm_{name}*"))) and time.monotonic() < deadline:
+        for folder in (at[0] for top in tops for at in os.walk(top, topdown=False)):
+            with contextlib.suppress(OSError):  # one is busy until the last of its processes is gone
+                os.rmdir(folder)
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":
