@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+# Clusters track a job's processes by cgroups, and then signal only the first process of each step; without it, all of them.
+FREEZER = Path("/sys/fs/cgroup/freezer")
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "srun")
 SBIN = ("/usr/sbin", "/sbin")
 
@@ -37,7 +39,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.%n.log
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/{tracking}
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -79,6 +81,9 @@ class Cluster:
 
     def __init__(self, folder: Path, nodes: int, gpus: int, cpus: int, memory_mb: int) -> None:
         self.folder, self.nodes = folder, nodes
+        self.name = (
+            f"c{os.getpid()}n"  # of its nodes, and by them of its cgroups, which other clusters here share
+        )
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         for name in ("state", "spool", "gpus", "bin"):
             (folder / name).mkdir(parents=True)
@@ -91,26 +96,34 @@ class Cluster:
         host = socket.gethostname().split(".")[0]
         lines = []
         for number in range(1, nodes + 1):
-            (folder / "spool" / f"n{number}").mkdir()
+            (folder / "spool" / f"{self.name}{number}").mkdir()
             lines.append(
-                f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[number]} CPUs={cpus} "
+                f"NodeName={self.name}{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[number]} CPUs={cpus} "
                 f"RealMemory={memory_mb} Gres=gpu:{gpus} State=UNKNOWN"
             )
         for number in range(gpus):  # twins of /dev/null
             os.mknod(folder / "gpus" / f"nvidia{number}", 0o666 | 0o020000, os.makedev(1, 3))
         text = CONFIGURATION.format(
-            folder=folder, host=host, port=ports[0], user=getpass.getuser(), nodes="\n".join(lines)
+            folder=folder,
+            host=host,
+            port=ports[0],
+            user=getpass.getuser(),
+            nodes="\n".join(lines),
+            tracking="cgroup" if _has_freezer() else "linuxproc",
         )
         (folder / "slurm.conf").write_text(text)
         (folder / "gres.conf").write_text(
-            f"NodeName=n[1-{nodes}] Name=gpu File={folder}/gpus/nvidia[0-{gpus - 1}]\n"
+            f"NodeName={self.name}[1-{nodes}] Name=gpu File={folder}/gpus/nvidia[0-{gpus - 1}]\n"
+        )
+        (folder / "cgroup.conf").write_text(
+            f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={FREEZER.parent}\nCgroupAutomount=no\n"
         )
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o400)
 
     def start(self) -> None:
         """Start the daemons and wait for the nodes."""
-        words = [sys.executable, "-S", __file__, self.environment["SLURM_CONF"]]
+        words = [sys.executable, "-S", __file__, self.environment["SLURM_CONF"], self.name]
         self._warden = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
         munge = {name: self.folder / f"munge.{name}" for name in ("socket", "key", "pid", "log", "seed")}
         self._daemon(
@@ -119,7 +132,7 @@ class Cluster:
         )  # fmt: skip
         self._daemon("slurmctld", "-f", self.environment["SLURM_CONF"])
         for number in range(1, self.nodes + 1):
-            self._daemon("slurmd", "-N", f"n{number}", "-f", self.environment["SLURM_CONF"])
+            self._daemon("slurmd", "-N", f"{self.name}{number}", "-f", self.environment["SLURM_CONF"])
         deadline = time.monotonic() + 120
         while self.call("sinfo", "-h", "-p", "gpu", "-t", "idle", "-o", "%D").strip() != str(self.nodes):
             if time.monotonic() > deadline:
@@ -159,6 +172,17 @@ class Cluster:
             raise RuntimeError(f"{name} did not start: {done.stdout}{done.stderr}")
 
 
+def _has_freezer() -> bool:
+    """Whether groups of processes can be made here, by the older interface, which needs no systemd."""
+    place = FREEZER / f"mamo-{os.getpid()}"
+    try:
+        place.mkdir()
+        place.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -190,8 +214,8 @@ def belonging(configuration: str) -> list[int]:
     return found
 
 
-def _keep_watch(configuration: str) -> None:
-    """Wait for the end of the process at the other end of the pipe, then end the cluster's processes."""
+def _keep_watch(configuration: str, name: str) -> None:
+    """Wait for the end of the process at the other end of the pipe, then end the cluster's processes and remove its cgroups."""
     sys.stdin.read()
     deadline = time.monotonic() + 30
     while (left := belonging(configuration)) and time.monotonic() < deadline:
@@ -199,7 +223,12 @@ def _keep_watch(configuration: str) -> None:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.2)
+    while (tops := list(FREEZER.glob(f"slurm_{name}*"))) and time.monotonic() < deadline:
+        for folder in (at[0] for top in tops for at in os.walk(top, topdown=False)):
+            with contextlib.suppress(OSError):  # one is busy until the last of its processes is gone
+                os.rmdir(folder)
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":
-    _keep_watch(sys.argv[1])
+    _keep_watch(*sys.argv[1:])

@@ -19,6 +19,7 @@ from filelock import FileLock
 from mamo.specs.overrides import merge
 from mamo.specs.plan import make_plan
 from mamo.training.execute import execute
+from mamo.training.launch import torchrun
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,6 +64,44 @@ def test_a_copy_of_another_runs_record_is_not_taken(tmp_path: Path) -> None:
         json.dumps({"run": "world-0123456789", "outcome": {"status": "converged"}})
     )
     assert execute(plan, run, tmp_path)["run"] == run.id
+
+
+# Stands for srun, which passes SIGUSR1 on to its ranks, so that they save their state, and kills them when it gets SIGTERM.
+SRUN = """#!/bin/sh
+trap 'echo asked >> told' USR1
+trap 'echo killed >> told; exit 137' TERM
+touch started
+while [ ! -e told ]; do sleep 0.05; done
+sleep 1
+exit 75
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_ranks_of_several_nodes_are_asked_to_stop_in_a_way_that_srun_passes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    code = (
+        "import sys; from pathlib import Path; from mamo.training.launch import launch; "
+        "sys.exit(launch(['pretrain', 'x'], Path('run'), 1, 2, None, False))"
+    )
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment) as launcher:
+        end = time.monotonic() + 60
+        while not (tmp_path / "started").exists():
+            assert time.monotonic() < end and launcher.poll() is None
+            time.sleep(0.05)
+        for _ in range(
+            3
+        ):  # at its time limit a job is told more than once; torchrun gives up its ranks at the third time
+            launcher.send_signal(number)
+            time.sleep(0.2)
+        assert launcher.wait(timeout=30) == 75
+    assert (tmp_path / "told").read_text() == "asked\n"
+    words = " ".join(torchrun(1, 2, None))
+    assert words.startswith("srun ") and "SIGUSR1" in words, "and torchrun passes it on"
 
 
 @pytest.mark.slow

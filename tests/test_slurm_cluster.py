@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from slurm_cluster import belonging, missing
+from slurm_cluster import belonging, cluster, missing
+
+from mamo.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -36,3 +38,24 @@ with cluster(Path({str(tmp_path / "c")!r})) as slurm:
     while belonging(configuration) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert belonging(configuration) == []
+
+
+def test_the_doctor_asks_the_cluster_about_each_kind_of_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ("prepare_part", "prepare", "weights", "pretrain", "finetune", "maps")
+    monkeypatch.chdir(ROOT)
+    with cluster(tmp_path / "c", cpus=64) as slurm:
+        for name, value in slurm.environment.items():
+            monkeypatch.setenv(name, value)
+        main(["doctor", "--slurm", "--scale", "paper"])
+        text = capsys.readouterr().out
+        assert "is UP" in text and "a job has 30 s between" in text
+        assert all(f"ok    {kind}: " in text for kind in kinds), text
+        monkeypatch.setenv("MAMO_GPU_PARTITION", "none")
+        monkeypatch.setenv("MAMO_PREPARE_MEM_MB", "999999999")
+        assert main(["doctor", "--slurm", "--scale", "smoke"]) == 1
+        text = capsys.readouterr().out
+        refused = [kind for kind in kinds if f"wrong {kind}: " in text]
+        assert refused == ["prepare", "weights", "pretrain", "finetune", "maps"], text
+        assert "There are gpu (2 nodes, gpu:8" in text

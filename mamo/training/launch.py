@@ -38,11 +38,14 @@ def launch(
         words = [*torchrun(processes, nodes, cpus), "-m", "mamo.cli", *command]
         # A session of its own would keep signals of a terminal or a scheduler from the ranks: they share ours.
         asked: list[int] = []
+        # srun takes SIGTERM as the order to kill all ranks at once, and passes SIGUSR1 on to them.
+        stop = signal.SIGTERM if nodes == 1 else signal.SIGUSR1
         ranks = subprocess.Popen(words, env=os.environ | {HELD: str(directory.resolve())})
 
         def pass_on(number: int, frame: Any) -> None:
+            if not asked:  # torchrun waits for its ranks only so long as it is not told again and again
+                ranks.send_signal(stop)
             asked.append(number)
-            ranks.send_signal(signal.SIGTERM)
 
         before = {number: signal.signal(number, pass_on) for number in SIGNALS}
         try:
@@ -56,6 +59,7 @@ def launch(
 def torchrun(processes: int, nodes: int, cpus: int | None) -> list[str]:
     """The words that start ``processes`` ranks on each of ``nodes`` nodes, up to the program's own."""
     run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    run += ["--signals-to-handle=SIGTERM,SIGUSR1,SIGINT,SIGHUP,SIGQUIT"]
     if nodes == 1:
         return [*run, "--standalone"]
     job = os.environ.get("SLURM_JOB_ID", "0")

@@ -3,8 +3,12 @@
 import os
 import re
 import shlex
+import signal
 import time
+from contextlib import suppress
 from itertools import chain
+
+import psutil
 
 from mamo.cli.warm import MALLOC
 from mamo.specs.seeds import write_seeds
@@ -79,13 +83,35 @@ for option in ("compile", "activation_checkpointing"):
 def execute(command):
     """The shell command that executes a run; its whole output goes to the job's log.
 
-    It waits for another process that makes the run: what a killed workflow has left on a cluster goes on by itself, and both
-    add to the log.
+    It waits for another process that makes the run: what a killed workflow has left on a cluster goes on by itself. Snakemake
+    removes the log when the job begins, so what the other process says from then on is lost, and the log is that of the job
+    alone. The shell is replaced, so that a signal to it is one to the run.
     """
     how = TRAINING if command.startswith(("pretrain", "finetune")) else ""
-    return (
-        f"{ENVIRONMENT} mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run:q}} >> {{log:q}} 2>&1"
-    )
+    return f"{ENVIRONMENT} exec mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run:q}} >> {{log:q}} 2>&1"
+
+
+def pass_on(number, frame):
+    """Handle a signal as Snakemake does, and tell the run of it."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "mamo" in [Path(word).name for word in child.cmdline()[:2]]:
+                child.send_signal(number)
+    pass_on.before(number, frame)
+
+
+def pass_on_signals(wildcards):
+    """A parameter that is no word: as it is looked up, a job's Snakemake learns to pass on to the run that it shall stop.
+
+    A cluster that tracks processes by cgroups signals none but the first of a job's step. That is a Snakemake, which by itself
+    waits for the run until both are killed, with nothing saved. Snakemake sets its own handler when it has read this file, so it
+    is replaced here, before the job's command starts.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if not workflow.is_main_process and callable(before) and before is not pass_on:
+        pass_on.before = before
+        signal.signal(signal.SIGTERM, pass_on)
+    return ""
 
 
 def ranks(wildcards, resources):

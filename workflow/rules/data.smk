@@ -36,6 +36,7 @@ rule prepare_part:
         number=lambda wildcards: f"{int(wildcards.part) + 1}/{int(wildcards.pieces)}",
         # A cluster's job decodes with all cores that it asked for.
         threads=lambda wildcards, threads, resources: resources.get("cpus_per_task", threads),
+        signals=pass_on_signals,
     message:
         "Preparing data: {wildcards.run}, part {params.number}"
     shell:
@@ -59,6 +60,8 @@ rule prepare:
     resources:
         mem_mb=16000 if LARGE else 2000,
         runtime=2880 if LARGE else 120,
+    params:
+        signals=pass_on_signals,
     message:
         "Preparing data: {wildcards.run}"
     shell:

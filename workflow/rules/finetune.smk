@@ -43,6 +43,7 @@ rule finetune:
         runtime=2880 if LARGE else 240,
     params:
         ranks=ranks,
+        signals=pass_on_signals,
     message:
         "Fine-tuning: {wildcards.run}"
     shell:

@@ -21,6 +21,7 @@ rule pretrain:
         runtime=10080 if LARGE else 600,
     params:
         ranks=ranks,
+        signals=pass_on_signals,
     message:
         "Pre-training: {wildcards.run}"
     shell:

@@ -18,6 +18,8 @@ rule weights:
         gpu=GPUS,
         mem_mb=16000 if LARGE else 4000,
         runtime=120,
+    params:
+        signals=pass_on_signals,
     message:
         "Starting weights: {wildcards.run}"
     shell:
