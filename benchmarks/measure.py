@@ -16,17 +16,19 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def alternating(sides: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each side in each round; the first round, which warms up, does not count.
+def alternating(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """CPU seconds of each side in each round, after some rounds that do not count.
 
     The sides take turns, every second round the other way about: what slows the machine for a while slows all of them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
+    for number in range(warm_up + rounds):
         for name in sides if number % 2 else reversed(list(sides)):
             began = time.process_time()
             sides[name]()
-            if number:
+            if number >= warm_up:
                 seconds[name].append(time.process_time() - began)
     return seconds
 

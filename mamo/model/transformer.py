@@ -74,11 +74,12 @@ class Attention(nn.Module):
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(B, T, parts * D) -> (B, H, T, D / H) of each part."""
-        split = projected.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if not self._fuses(projected):
-            split = (
-                split.contiguous()
-            )  # in one copy what each of the products that follow would copy for itself
+        if self._fuses(projected):
+            return tuple(
+                part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(parts, -1)
+            )
+        # In one copy what each of the products that follow would copy for itself.
+        split = projected.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
         return split.unbind(0)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
