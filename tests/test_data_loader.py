@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mamo.data.records import Prepared, Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.data.transforms import EvalTransform, TrainTransform
 from mamo.specs.transforms import TransformSpec
+from mamo.training.faults import describe
 
 SPEC = TransformSpec(size=16)
 
@@ -201,3 +203,20 @@ def test_images_for_evaluation_keep_their_order(source: ConcatRecords, threads: 
     assert [len(batch) for batch in batches] == [3, 3, 1]
     for row, image in zip(rows, torch.cat(batches), strict=True):
         assert torch.equal(image, EvalTransform(SPEC)(images.jpeg(row)))
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "Connection reset by peer")])
+def test_a_worker_that_dies_while_its_batch_is_fetched_is_named(
+    source: ConcatRecords, tokenizer: Tokenizer, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*_: object, **__: object) -> Iterator[object]:
+        raise error
+        yield
+
+    monkeypatch.setattr("mamo.data.loader.DataLoader", dying)
+    monkeypatch.setattr("mamo.data.loader.SECONDS_TO_HEAR", 0)
+    with pytest.raises(RuntimeError) as died:
+        next(iter(loader(source, tokenizer, workers=1)))
+    assert "a process that loads data has died" in str(describe(died.value))
+    with pytest.raises(type(error)):  # without workers it is the data's own
+        next(iter(loader(source, tokenizer, workers=0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from mamo.data.records import ImageStore
 from mamo.data.sampler import batch_indices, example_generator
 from mamo.data.transforms import EvalTransform
 
+SECONDS_TO_HEAR = 1.0  # how a worker process ended
 _Request = tuple[int, int, int]  # step, position in the global batch, record
 
 
@@ -86,18 +88,27 @@ class TrainLoader:
         return [(step, first + offset, record) for offset, record in enumerate(indices)]
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(
-            DataLoader(
-                _Samples(self.source, self.seed),
-                batch_sampler=_Steps(self),
-                collate_fn=self.collate,
-                num_workers=self.workers,
-                pin_memory=self.pin_memory,
-                prefetch_factor=4 if self.workers else None,
-                # Its own, so that the global generator's state does not depend on when a run was resumed.
-                generator=torch.Generator().manual_seed(self.seed),
-            )
+        loader = DataLoader(
+            _Samples(self.source, self.seed),
+            batch_sampler=_Steps(self),
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            prefetch_factor=4 if self.workers else None,
+            # Its own, so that the global generator's state does not depend on when a run was resumed.
+            generator=torch.Generator().manual_seed(self.seed),
         )
+        try:
+            yield from loader
+        except (EOFError, ConnectionError) as error:
+            if not self.workers or "DataLoader worker" in str(
+                error
+            ):  # of the data itself, here or in a worker
+                raise
+            # A worker that dies while its batch is fetched. PyTorch raises an error of its own as soon as it hears how the
+            # worker ended, which may come after the end of the connection; it says more.
+            time.sleep(SECONDS_TO_HEAR)
+            raise RuntimeError("DataLoader worker ended while its batch was fetched") from error
 
 
 class _Steps(torch.utils.data.Sampler[list[_Request]]):
