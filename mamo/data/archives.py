@@ -44,7 +44,7 @@ class ZipMember(NamedTuple):
             ValueError,
             KeyError,
             RuntimeError,
-            NotImplementedError,
+            NotImplementedError,  # zipfile's, of a compression that it does not know
         ) as error:
             raise OSError(f"{self.archive}: {self.name} cannot be read ({error}); fetch it again") from error
 

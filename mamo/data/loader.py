@@ -101,10 +101,8 @@ class TrainLoader:
         try:
             yield from loader
         except (EOFError, ConnectionError) as error:
-            if not self.workers or "DataLoader worker" in str(
-                error
-            ):  # of the data itself, here or in a worker
-                raise
+            if not self.workers or "DataLoader worker" in str(error):
+                raise  # of the data itself, here or in a worker
             # A worker that dies while its batch is fetched. PyTorch raises an error of its own as soon as it hears how the
             # worker ended, which may come after the end of the connection; it says more.
             time.sleep(SECONDS_TO_HEAR)

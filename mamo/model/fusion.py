@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mamo.model.lengths import Packing, pack, unpack
+from mamo.model.lengths import Packing
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.model.vision import interpolate_positions
 from mamo.specs.model import ModelSpec
@@ -67,16 +67,7 @@ class FusionEncoder(Packing):
         x = torch.cat([visual_BVD, text_BLD.to(visual_BVD.dtype)], 1)
         mask_BT = torch.cat([mask_BL.new_ones(len(mask_BL), visual_BVD.shape[1]), mask_BL], 1)
         bias = padding_bias(mask_BT)
-        groups = self.groups(mask_BT)
-        if not groups:
-            return self._all_but_last(x, bias), bias
-        biases = [bias[rows, ..., :longest] for rows, longest in groups]
-        return unpack(self._all_but_last(pack(x, groups), biases), groups, x.shape[1]), bias
-
-    def _all_but_last(self, x: Tensor, bias: Tensor | list[Tensor]) -> Tensor:
-        for layer in self.layers[:-1]:
-            x = layer(x, bias)
-        return x
+        return self.through(self.layers[:-1], x, bias, mask_BT), bias
 
     def last(self, wanted_BQD: Tensor, x_BTD: Tensor, bias: Tensor) -> Tensor:
         """The last layer's output of the wanted tokens alone, which need the others as keys and values only.

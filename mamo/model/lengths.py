@@ -10,6 +10,7 @@ Shapes: B sequences of a batch, T tokens of each, N tokens of the packed row, D 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -51,6 +52,21 @@ class Packing(nn.Module):
         return [
             Group(order[a:b], max(1, most)) for (a, b), most in zip(pairwise(bounds), longest, strict=True)
         ]
+
+    def through(self, layers: Iterable[nn.Module], x_BTD: Tensor, padding: Tensor, mask_BT: Tensor) -> Tensor:
+        """(B, T, D) through transformer layers, packed where that is asked for; zeros where padding was cut off.
+
+        Args:
+            padding: the bias that hides padding, (B, 1, 1, T).
+        """
+        groups = self.groups(mask_BT)
+        x: Tensor = x_BTD
+        bias: Tensor | list[Tensor] = padding
+        if groups:
+            x, bias = pack(x_BTD, groups), [padding[rows, ..., :longest] for rows, longest in groups]
+        for layer in layers:
+            x = layer(x, bias)
+        return unpack(x, groups, x_BTD.shape[1]) if groups else x
 
 
 def set_packing(module: nn.Module, packs: bool) -> None:

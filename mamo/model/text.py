@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mamo.model.lengths import Packing, pack, unpack
+from mamo.model.lengths import Packing
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.specs.model import ModelSpec
 
@@ -45,15 +45,4 @@ class TextEncoder(Packing):
 
     def forward(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """(B, L) token ids and their mask (1: a token, 0: padding) -> (B, L, D); position 0 is [CLS]."""
-        x = self.embedding(ids_BL)
-        bias = padding_bias(mask_BL)
-        groups = self.groups(mask_BL)
-        if not groups:
-            return self._encode(x, bias)
-        biases = [bias[rows, ..., :longest] for rows, longest in groups]
-        return unpack(self._encode(pack(x, groups), biases), groups, mask_BL.shape[1])
-
-    def _encode(self, x: Tensor, bias: Tensor | list[Tensor]) -> Tensor:
-        for layer in self.layers:
-            x = layer(x, bias)
-        return x
+        return self.through(self.layers, self.embedding(ids_BL), padding_bias(mask_BL), mask_BL)
