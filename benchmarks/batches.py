@@ -50,4 +50,5 @@ def batch_of(model: ModelSpec, tokenizer: Tokenizer, size: int, step: int = 0) -
         "image_id": torch.arange(size),
         "seed": 0,
         "step": step,
+        "progress": 0.0,
     }

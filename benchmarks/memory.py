@@ -84,7 +84,7 @@ def child(folder: Path) -> None:
     loader = TrainLoader(source, collate, batch_size=spec.batch_size, seed=0, end=STEPS)
     next(iter(loader))
     startup = time.process_time() - began
-    batches = (batch | {"seed": 0, "step": step} for step, batch in enumerate(loader))
+    batches = (batch | {"seed": 0, "step": step, "progress": 0.0} for step, batch in enumerate(loader))
     train(task, lambda start: batches, Course(STEPS, 1, spec.optimiser, spec.precision), torch.device("cpu"))
     own, mapped = (_status(name) for name in ("RssAnon", "RssFile"))
     print(json.dumps({"startup": startup, "own": own, "mapped": mapped}))

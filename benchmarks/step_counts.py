@@ -113,7 +113,7 @@ def operations(pairs: int) -> list[Operation]:
     ids[:, 0], ids[:, -1] = tokenizer.cls_id, tokenizer.sep_id
     image = torch.randn(pairs, 3, spec.model.image_size, spec.model.image_size)
     batch = {"image": image, "ids": ids, "mask": torch.ones_like(ids), "image_id": torch.arange(pairs)}
-    batch |= {"seed": 0, "step": 0}
+    batch |= {"seed": 0, "step": 0, "progress": 0.0}
     for parameter in task.parameters():  # the optimiser's state exists before the step that counts
         if parameter.requires_grad:
             state = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(parameter)}

@@ -65,7 +65,11 @@ def losses_and_gradients(
             assert len(reduced) == len([p for p in task.parameters() if p.requires_grad])
         out = model(batch)
         out["loss"].backward()
-    parts = {name: value.detach().clone() for name, value in out.items() if name != "spread"}
+    parts = {
+        name: value.detach().clone()
+        for name, value in out.items()
+        if not name.startswith(("spread", "error"))
+    }
     if world_size() > 1:
         for value in parts.values():
             torch.distributed.all_reduce(value)

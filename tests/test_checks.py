@@ -44,7 +44,7 @@ def trained(task: PretrainTask, words: Tokenizer, steps: int = STEPS, **changes:
         warmup=1,
         optimiser=OptimiserSpec(lr=1e-3),
         precision="fp32",
-        **({"collapse": CollapseSpec(min_std=0.0)} | changes),
+        **({"collapse": CollapseSpec(min_spread=0.0)} | changes),
     )
     torch.manual_seed(1)
     return train(task, batches, course, torch.device("cpu"))
@@ -174,7 +174,7 @@ def test_features_that_are_the_same_for_all_items(words: Tokenizer, monkeypatch:
 
 
 def test_a_spread_below_the_threshold_warns_before_the_run_counts_as_diverged(words: Tokenizer) -> None:
-    done = trained(task_of(words), words, collapse=CollapseSpec(min_std=10.0, patience=50))
+    done = trained(task_of(words), words, collapse=CollapseSpec(min_spread=10.0, patience=50))
     assert done.outcome.status == "converged"
     assert "lay below 10 in 5 of 5 steps" in only_warning(done.checks, "features")["says"]
 

@@ -77,7 +77,7 @@ def test_every_setting_has_an_entry_and_every_entry_a_place(scale: Scale) -> Non
             "there is no setting pretrain.collapse.patients",
         ),
         (
-            "mamo/training/outcome.py:Watch",
+            "mamo/training/outcome.py:DivergenceMonitor",
             "mamo/training/outcome.py:Outcome",
             "pretrain.collapse.patience acts in none of mamo/training/outcome.py:Outcome",
         ),

@@ -12,14 +12,15 @@ import torch
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.draws import uniform
 from mamo.model.vision import patch_pixels
+from mamo.objectives.collapse import relative_error, spread_within
 from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import hard_negatives, itm_loss
 from mamo.objectives.masking import TextMasker, mask_patches
-from mamo.objectives.mim import mim_loss, spread
+from mamo.objectives.mim import mim_loss
 from mamo.objectives.mlm import MlmHead, mlm_loss
 from mamo.objectives.mrm import mrm_loss
 from mamo.objectives.visual_tokens import DiscreteVae, VisualTokenizer
-from mamo.specs.pretrain import MaskingSpec, MimSpec
+from mamo.specs.pretrain import MaskingSpec, MimSpec, Normalise
 
 
 def test_patches_are_removed_in_the_stated_share() -> None:
@@ -216,9 +217,30 @@ def test_mrm_is_the_mean_squared_error_and_stops_the_targets_gradient() -> None:
     assert target.grad is None and predicted.grad is not None
 
 
-def test_spread_vanishes_on_collapse() -> None:
-    assert spread(torch.ones(10, 4)) == 0
-    assert spread(torch.randn(1000, 4)) == pytest.approx(1.0, abs=0.1)
+def test_spread_within_items_sees_a_collapse_that_differences_between_items_hide() -> None:
+    item = torch.arange(20).repeat_interleave(50)
+    alike = torch.randn(20, 4)[item]  # every item says something else, and the same at all of its positions
+    assert spread_within(alike, item, 20) < 1e-3
+    assert spread_within(1000 * torch.randn(1000, 4), item, 20) == pytest.approx(1.0, abs=0.05)
+    # One position says nothing of its item's spread.
+    assert spread_within(torch.randn(3, 4), torch.arange(3), 3).isnan()
+
+
+def test_relative_error_is_that_of_the_best_constant_whatever_the_scale() -> None:
+    target = 1000 * torch.randn(500, 8)
+    constant = target.mean(0)
+    assert relative_error((target - constant).square().mean(), target, 2) == pytest.approx(1.0, rel=1e-5)
+    middle = target.median(0).values
+    assert relative_error((target - middle).abs().mean(), target, 1) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("how", ["l2", "layer"])
+def test_normalised_mrm_is_two_minus_twice_the_cosine(how: Normalise) -> None:
+    x, y = torch.randn(7, 16), 5 * torch.randn(7, 16)
+    a, b = (x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)) if how == "layer" else (x, y)
+    expected = (2 - 2 * torch.cosine_similarity(a, b)).mean()
+    assert mrm_loss(x, y, normalise=how) == pytest.approx(expected.item(), rel=1e-3)
+    assert mrm_loss(3 * x, y, normalise=how) == pytest.approx(expected.item(), rel=1e-3)
 
 
 def test_visual_tokens_fall_one_on_each_patch() -> None:

@@ -278,7 +278,7 @@ def test_training_raises_recall_over_chance(data: Prepared, words: Tokenizer) ->
     assert metrics["mean_recall"] > max(before, metrics["chance/mean_recall"]) + 15
     assert set(metrics) == {
         prefix + name
-        for prefix in ("", "chance/")
+        for prefix in ("", "itc_", "chance/")
         for name in ("tr_r1", "tr_r5", "tr_r10", "ir_r1", "ir_r5", "ir_r10", "mean_recall")
     }
 

@@ -23,7 +23,7 @@ from mamo.training.checkpoints import Checkpoints
 from mamo.training.interruption import leaving_at_once
 from mamo.training.loop import Course, train
 from mamo.training.optimiser import learning_rate, make_optimiser
-from mamo.training.outcome import Watch
+from mamo.training.outcome import DivergenceMonitor
 
 CPU = torch.device("cpu")
 
@@ -62,7 +62,7 @@ def _course(total: int, folder: Path | None = None, **changes: Any) -> Course:
         warmup=2,
         optimiser=OptimiserSpec(lr=1e-3, final_lr=1e-4),
         precision="fp32",
-        collapse=CollapseSpec(min_std=0.0),
+        collapse=CollapseSpec(min_spread=0.0),
         checkpoints=Checkpoints(folder) if folder else None,
         **changes,
     )
@@ -206,11 +206,41 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> N
 
 
 def test_a_collapsed_representation_ends_the_run_as_diverged() -> None:
-    watch = Watch(CollapseSpec(min_std=0.1, patience=3))
-    seen = [
-        watch.see(step, {"loss": 1.0, "spread": s}) for step, s in enumerate([0.05, 0.2, 0.05, 0.05, 0.05])
-    ]
+    monitor = DivergenceMonitor(CollapseSpec(min_spread=0.1, patience=3), 100)
+    values = [{"loss": 1.0, "spread_image": s, "spread_text": 0.5} for s in (0.05, 0.2, 0.05, 0.05, 0.05)]
+    seen = [monitor.see(step, row) for step, row in enumerate(values)]
     assert seen[:4] == [None] * 4 and seen[4] is not None and seen[4].status == "diverged"
+    assert "within each image" in seen[4].reason
+
+
+def _rising(least: float, most: float) -> list[dict[str, float]]:
+    """An error that falls to its least value half-way and then rises; MLM's loss falls all the time."""
+    way = [1.0 - (1.0 - least) * i / 50 for i in range(50)] + [min(most, least + i / 10) for i in range(50)]
+    return [{"loss": 3.0, "mlm": 5.0 - step / 50, "error_mrm": error} for step, error in enumerate(way)]
+
+
+def test_a_loss_that_rises_above_its_own_minimum_and_stays_there_is_a_divergence() -> None:
+    monitor = DivergenceMonitor(CollapseSpec(rise=2.0, rise_patience=0.1), 100)
+    ended = [monitor.see(step, values) for step, values in enumerate(_rising(0.3, 1.0))]
+    outcome = next(outcome for outcome in ended if outcome is not None)
+    assert outcome.status == "diverged" and "the loss mrm has risen" in outcome.reason
+    # Once up and down again is no divergence, and neither is a rise of less than the factor.
+    monitor = DivergenceMonitor(CollapseSpec(rise=2.0, rise_patience=0.1), 100)
+    assert not any(monitor.see(step, values) for step, values in enumerate(_rising(0.3, 0.5)))
+
+
+def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume() -> None:
+    spec = CollapseSpec(rise=2.0, rise_patience=0.1, stop=False)
+    monitor, rows = DivergenceMonitor(spec, 100), _rising(0.3, 1.0)
+    for step, values in enumerate(rows[:60]):
+        assert monitor.see(step, values) is None
+    resumed = DivergenceMonitor(spec, 100)
+    resumed.load(monitor.state())
+    for one in (monitor, resumed):
+        for step, values in enumerate(rows[60:], 60):
+            assert one.see(step, values) is None
+        assert one.noticed is not None and one.noticed.status == "diverged"
+    assert monitor.noticed == resumed.noticed
 
 
 def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from mamo.data.world.scene import Scene, Thing, changed, draw_scene, draw_twin, 
 from mamo.data.world.web import CC3M, SBU, web_caption
 from mamo.specs.world import WorldSpec
 
+COUNTS = WorldSpec().objects
 SPEC = WorldSpec.model_validate(
     {
         "coco": {"train": 40, "restval": 4, "val": 16, "test": 40, "test2015": 8},
@@ -140,7 +141,7 @@ def test_no_generated_caption_is_false() -> None:
     told = total = 0
     for number in range(400):
         rng = stream(5, "captions", number)
-        scene = draw_scene(rng, 24, 4)
+        scene = draw_scene(rng, 24, 4, COUNTS)
         twin = draw_twin(rng, scene, 24)
         assert 1 <= len(changed(scene, twin)) <= 2
         for voice in (COCO, FLICKR):
@@ -161,7 +162,7 @@ def test_web_captions_are_as_wrong_as_asked() -> None:
         false = 0
         for number in range(400):
             rng = stream(5, "web", number)
-            scene = draw_scene(rng, 24, 4)
+            scene = draw_scene(rng, 24, 4, COUNTS)
             false += not true_of(web_caption(rng, scene, source, noise, 24)[1], scene)
         return false / 400
 
@@ -220,7 +221,7 @@ def test_boxes_hold_the_drawn_objects(world: Path) -> None:
 
 def test_boxes_are_tight() -> None:
     for number in range(60):
-        scene = draw_scene(stream(5, "boxes", number), 32, 4, least=2)
+        scene = draw_scene(stream(5, "boxes", number), 32, 4, COUNTS, least=2)
         thing, *others = scene.things
         without = render(replace(scene, things=tuple(others)), 192, 4)
         difference = ImageChops.difference(render(scene, 192, 4), without).convert("L")

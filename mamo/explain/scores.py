@@ -9,6 +9,7 @@ from torch import Tensor
 from mamo.model.decoder import AnswerDecoder, context_of
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
+from mamo.objectives.mrm import normalised
 from mamo.tasks.pretrain import PretrainTask
 
 Score = Callable[[Fused], Tensor]
@@ -38,6 +39,8 @@ def mrm_score(
         raise ValueError("the MRM loss is explained for masked words or for masked patches, one at a time")
     online, predictor, following = task.online.projector, task.predictor, task.target.projector
     assert predictor is not None, "a task with a projector has a predictor"
+    assert task.spec.objectives.mrm is not None, "a task with a projector has MRM"
+    normalise = task.spec.objectives.mrm.normalise
 
     def score(fused: Fused) -> Tensor:
         if words_BL is not None:
@@ -45,7 +48,8 @@ def mrm_score(
         else:
             assert patches_BN is not None
             ours, theirs, chosen = fused.image[:, 1:], target.image[:, 1:], patches_BN
-        error = (predictor(online(ours)) - following(theirs).detach()).pow(2).mean(-1)
+        predicted, wanted = predictor(online(ours)), following(theirs).detach()
+        error = (normalised(predicted, normalise) - normalised(wanted, normalise)).pow(2).mean(-1)
         return -(error * chosen).sum(1) / chosen.sum(1).clamp(min=1)
 
     return score

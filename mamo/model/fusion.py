@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,19 @@ from mamo.model.lengths import Packing
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.model.vision import interpolate_positions
 from mamo.specs.model import ModelSpec
+
+
+def sincos_positions(grid: int, width: int) -> Tensor:
+    """Sines and cosines of a patch's row and column, of root mean square 0.7: (grid * grid, D).
+
+    Their wavelengths run from 2 patches to twice the grid, so that neighbours differ and none repeats on it.
+    """
+    frequencies = math.pi / grid ** (torch.arange(width // 4) / max(1, width // 4 - 1))
+    angles = torch.arange(grid)[:, None] * frequencies
+    along = torch.cat([angles.sin(), angles.cos()], 1)
+    rows = along[:, None].expand(grid, grid, -1)
+    columns = along[None].expand(grid, grid, -1)
+    return torch.cat([rows, columns], 2).flatten(0, 1)
 
 
 class Fused(NamedTuple):
@@ -45,7 +59,10 @@ class FusionEncoder(Packing):
         )
         initialise(self, spec.width)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
-        nn.init.trunc_normal_(self.positions, std=0.02)
+        if spec.fusion_positions == "sincos":
+            self.positions.data[0, 1:] = sincos_positions(spec.image_size // spec.patch_size, spec.width)
+        else:
+            nn.init.trunc_normal_(self.positions, std=0.02)
 
     def full_set(self, visible_BPD: Tensor, keep_BP: Tensor) -> Tensor:
         """Put visible features back to their places, the mask token everywhere else: (B, 1 + P, D) -> (B, 1 + N, D)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,13 +52,14 @@ def mim_loss(spec: MimSpec, predicted_BMO: Tensor, target_BN: Tensor, masked_BM:
     """
     if spec.target == "visual_tokens":
         return F.cross_entropy(predicted_BMO.flatten(0, 1).float(), target_BN.gather(1, masked_BM).flatten())
-    wanted = at(target_BN, masked_BM).float().detach()
+    return F.l1_loss(predicted_BMO.float(), standardised(spec, at(target_BN, masked_BM).detach()))
+
+
+def standardised(spec: MimSpec, target: Tensor) -> Tensor:
+    """Targets as they are predicted: each vector standardised where the spec asks for it; codes as they are."""
+    if spec.target == "visual_tokens":
+        return target
+    target = target.float()
     if spec.normalise_target:
-        wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
-    return F.l1_loss(predicted_BMO.float(), wanted)
-
-
-@torch.no_grad()
-def spread(features_MD: Tensor) -> Tensor:
-    """Standard deviation over positions, averaged over dimensions: nothing where a representation has collapsed."""
-    return features_MD.float().std(0).mean() if len(features_MD) > 1 else features_MD.new_tensor(float("nan"))
+        target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
+    return target

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mamo.model.distributed import global_mean
 from mamo.model.transformer import initialise
 from mamo.specs.model import ModelSpec
-from mamo.specs.pretrain import MrmSpec
+from mamo.specs.pretrain import MrmSpec, Normalise
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -30,13 +30,31 @@ def make_predictor(spec: MrmSpec, model: ModelSpec) -> nn.Module:
     return _mlp(width, round(model.width * spec.hidden_ratio), width) if spec.predictor else nn.Identity()
 
 
-def mrm_loss(predicted_MD: Tensor, target_MD: Tensor, count: Tensor | None = None) -> Tensor:
+def normalised(vectors_MD: Tensor, how: Normalise) -> Tensor:
+    """Vectors as their squared error is taken, in full precision.
+
+    ``l2`` and ``layer`` are scaled so that the mean over dimensions of the squared error is 2 - 2 cos (of the vectors, or of
+    the vectors less their mean): between 0 and 4 whatever the width.
+    """
+    vectors_MD = vectors_MD.float()
+    if how == "l2":
+        return F.normalize(vectors_MD, dim=-1) * vectors_MD.shape[-1] ** 0.5
+    if how == "layer":
+        return F.layer_norm(vectors_MD, vectors_MD.shape[-1:])
+    return vectors_MD
+
+
+def mrm_loss(
+    predicted_MD: Tensor, target_MD: Tensor, count: Tensor | None = None, normalise: Normalise = "none"
+) -> Tensor:
     """Mean squared error between h(g(online)) and sg(g(target)) over the masked positions of all ranks.
 
     Args:
+        normalise: see :class:`mamo.specs.pretrain.MrmSpec`.
         count: masked positions of the rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
     """
-    squared = F.mse_loss(predicted_MD.float(), target_MD.detach().float(), reduction="sum")
+    predicted, wanted = normalised(predicted_MD, normalise), normalised(target_MD.detach(), normalise)
+    squared = F.mse_loss(predicted, wanted, reduction="sum")
     if count is None:
         count = squared.new_tensor(len(predicted_MD))  # in fp32: bf16 cannot count beyond 256
     return global_mean(squared / predicted_MD.shape[-1], count)

@@ -71,6 +71,10 @@ class GroundingSpec(AlignmentSpec):
     layer: int = Field(
         4, ge=1, description="fusion layer whose attention is read, counted from 1 (appendix A)"
     )
+    tokens: Literal["words", "all"] = Field(
+        "all",
+        description="text tokens whose maps are averaged: all real ones with [CLS] and [SEP] (ALBEF), or sub-words alone",
+    )
     area_exponent: float = Field(0.5, description="box score: heat inside / area ** exponent (ALBEF)")
     iou: float = Field(0.5, description="a box this close to the truth is right")
 

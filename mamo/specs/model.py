@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
@@ -25,6 +27,11 @@ class ModelSpec(Spec):
         (0.001, 0.5), description="clamp of the learned temperature (ALBEF)"
     )
     max_words: int = Field(40, description="tokens of a text with [CLS] and [SEP]; longer texts are cut")
+    fusion_positions: Literal["normal", "sincos"] = Field(
+        "normal",
+        description="how the positions added to visual tokens before fusion start: normal with deviation 0.02 (ViT), or 2-D "
+        "sines and cosines, which are as large as the features; learned afterwards either way",
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> ModelSpec:
@@ -32,4 +39,6 @@ class ModelSpec(Spec):
             raise ValueError(f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        if self.fusion_positions == "sincos" and self.width % 4:
+            raise ValueError(f"width {self.width}: sincos positions need a multiple of 4")
         return self

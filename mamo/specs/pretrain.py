@@ -14,6 +14,7 @@ from mamo.specs.transforms import TransformSpec
 Precision = Literal["fp32", "bf16"]
 MaskedUnit = Literal["subword", "whole_word", "span"]
 MimTarget = Literal["momentum_features", "pixels", "visual_tokens"]
+Normalise = Literal["none", "l2", "layer"]
 
 
 class MaskingSpec(Spec):
@@ -52,6 +53,11 @@ class MrmSpec(Spec):
     predictor: bool = Field(True, description="the predictor h on the online side (Table 7)")
     hidden_ratio: float = Field(1.0, gt=0, description="hidden width of g and h over the model's width")
     projection_ratio: float = Field(1.0, gt=0, description="output width of g and h over the model's width")
+    normalise: Normalise = Field(
+        "none",
+        description="vectors whose squared error is taken: as they are (the text), of unit length (BYOL; the error, summed "
+        "over dimensions, is 2 - 2 cos), or standardised each (layer)",
+    )
 
     @model_validator(mode="after")
     def _somewhere(self) -> MrmSpec:
@@ -72,6 +78,16 @@ class DistillationSpec(Spec):
     )
 
 
+class LossWeights(Spec):
+    """The weight of each loss in the sum; the paper's Eq. 6 adds them as they are."""
+
+    itc: float = Field(1.0, gt=0)
+    itm: float = Field(1.0, gt=0)
+    mlm: float = Field(1.0, gt=0)
+    mim: float = Field(1.0, gt=0)
+    mrm: float = Field(1.0, gt=0)
+
+
 class ObjectivesSpec(Spec):
     """Which of the five losses are summed (Eq. 6); null or false switches one off."""
 
@@ -81,12 +97,24 @@ class ObjectivesSpec(Spec):
         96, gt=1, description="pairs among which ITM draws its negatives: one GPU's share (1536 / 16)"
     )
     itm_random: float = Field(
-        0.0, ge=0, le=1, description="share of ITM's negatives drawn uniformly, not by similarity"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of ITM's negatives drawn uniformly, not by similarity, at the start of the run",
+    )
+    itm_random_end: float | None = Field(
+        None, ge=0, le=1, description="that share from ``itm_random_by`` on; null: it stays as it is"
+    )
+    itm_random_by: float = Field(
+        0.5, gt=0, le=1, description="share of the run after which ``itm_random_end`` is reached, linearly"
     )
     mlm: bool = True
     mim: MimSpec | None = Field(default_factory=MimSpec)
     mrm: MrmSpec | None = Field(default_factory=MrmSpec)
     distillation: DistillationSpec | None = Field(None, description="ALBEF's queue and soft targets")
+    weights: LossWeights = Field(
+        default_factory=LossWeights, description="of each loss in the sum (Eq. 6: 1)"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> ObjectivesSpec:
@@ -98,22 +126,91 @@ class ObjectivesSpec(Spec):
             raise ValueError("distillation widens and softens ITC: it needs itc")
         return self
 
+    def random_negatives(self, progress: float) -> float:
+        """The share of ITM's negatives drawn uniformly after a share of the run."""
+        if self.itm_random_end is None:
+            return self.itm_random
+        way = min(1.0, progress / self.itm_random_by)
+        return self.itm_random + (self.itm_random_end - self.itm_random) * way
+
 
 class TargetSpec(Spec):
     """The target network (section 3.2.1)."""
 
-    momentum: float = Field(
-        0.995, ge=0, lt=1, description="EMA momentum; 0: the online network of the last step"
+    momentum: float | None = Field(
+        0.995,
+        ge=0,
+        lt=1,
+        description="EMA momentum (section 4.2); 0: the online network of the last step; null: from ``horizon``",
     )
+    horizon: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of the run over which the average reaches back: momentum 1 - 1 / (horizon * steps). With the "
+        "paper's number, a short run has a teacher that hardly leaves its start",
+    )
+
+    lag: int = Field(
+        0,
+        ge=0,
+        le=1,
+        description="updates by which a target without an average is late: 0, the online network as it is; 1, that of the step "
+        "before",
+    )
+    mim_horizon: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="horizon of an average of its own for the image encoder that MIM predicts; null: the target network's",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TargetSpec:
+        if self.lag and self.momentum != 0:
+            raise ValueError("lag is for a target without an average: it needs momentum 0")
+        if (self.momentum is None) == (self.horizon is None):
+            raise ValueError("give exactly one of momentum and horizon (set the other to null)")
+        return self
+
+    def momentum_of(self, steps: int) -> float:
+        """The EMA momentum of a run of so many steps."""
+        return self.momentum if self.momentum is not None else _momentum(self.horizon or 0.0, steps)
+
+    def mim_momentum_of(self, steps: int) -> float | None:
+        """The momentum of MIM's own image encoder, if it has one."""
+        return None if self.mim_horizon is None else _momentum(self.mim_horizon, steps)
+
+
+def _momentum(horizon: float, steps: int) -> float:
+    return max(0.0, 1.0 - 1.0 / max(1.0, horizon * steps))
 
 
 class CollapseSpec(Spec):
     """When a run counts as diverged, beside a loss that is not finite."""
 
-    min_std: float = Field(
-        1e-4, ge=0, description="least standard deviation of projected features over positions"
+    min_spread: float = Field(
+        0.01,
+        ge=0,
+        description="least deviation of MRM's projections within an image or a text, over their root mean square",
     )
-    patience: int = Field(20, ge=1, description="steps in a row below it until the run ends as diverged")
+    patience: int = Field(20, ge=1, description="steps in a row below it until the run counts as diverged")
+    rise: float = Field(
+        2.0,
+        gt=1,
+        description="a loss that stays above so many times its own least value has diverged; of MIM and MRM, their error over "
+        "that of the batch's best constant",
+    )
+    rise_patience: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="share of the run for which it must stay there, and over a fifth of which it is smoothed",
+    )
+    stop: bool = Field(
+        True,
+        description="end a run that has diverged; false: train on, so that what follows from it can be measured",
+    )
 
 
 class PretrainSpec(Spec):

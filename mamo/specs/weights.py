@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
+from mamo.specs.pretrain import Precision
 
 
 class TrainingSpec(Spec):
@@ -17,6 +18,7 @@ class TrainingSpec(Spec):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = 0.05
     warmup_share: float = 0.1
+    precision: Precision = "bf16"
     seed: int = 0
 
 

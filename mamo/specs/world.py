@@ -63,6 +63,12 @@ class WorldSpec(Spec):
     kinds: int = Field(
         24, ge=8, le=32, description="kinds of things (animals, fruit, vehicles, household items)"
     )
+    objects: tuple[float, ...] = Field(
+        (0.08, 0.32, 0.35, 0.20, 0.05),
+        min_length=2,
+        max_length=8,
+        description="shares of scenes with one object, two, three and so on",
+    )
     twins: bool = Field(
         True, description="training images of COCO and Flickr30K in pairs that differ in one respect"
     )
@@ -97,4 +103,8 @@ class WorldSpec(Spec):
             raise ValueError(
                 f"canvas ({self.canvas}) / grid ({self.grid}) leaves cells below 16 pixels: nothing to recognise"
             )
+        if min(self.objects) < 0 or abs(sum(self.objects) - 1) > 1e-6:
+            raise ValueError(f"objects {self.objects}: the shares must not be negative and must add up to 1")
+        if len(self.objects) > self.grid**2:
+            raise ValueError(f"{len(self.objects)} objects do not fit on {self.grid} x {self.grid} cells")
         return self

@@ -52,9 +52,12 @@ class GroundingTask(AlignmentTask):
     def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Where a text's sub-words look for what makes the pair match: (B, g, g), not negative.
 
-        The maps of a text's sub-words are averaged; [CLS], [SEP] and padding, which name nothing, are left out.
+        The maps of a text's tokens are averaged: all but padding, or sub-words alone, as the spec says.
         """
-        words_BL = (~self.tokenizer.special_mask(ids_BL)).float()
+        if self.spec.tokens == "all":
+            words_BL = mask_BL.float()
+        else:
+            words_BL = (~self.tokenizer.special_mask(ids_BL)).float()
         with torch.no_grad(), self._autocast():
             text = self.network.encode_text(ids_BL, mask_BL)
         attention = fusion_attention(self.network, self.spec.layer)

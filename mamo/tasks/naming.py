@@ -1,7 +1,7 @@
 """A small ViT trained to name the world's objects: the stand-in for ImageNet training where no weights can be had.
 
-Every patch names the kind and tint of the object at its centre, and the class token which kinds the image shows. That is
-stronger supervision than ImageNet's labels, as every page of the embedded world says.
+Every patch names the kind and tint of the object that covers most of it, and the class token which kinds the image shows. That
+is stronger supervision than ImageNet's labels, as every page of the embedded world says.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mamo.specs.transforms import TransformSpec
 from mamo.tasks.task import Task
 
 LEAST_WINDOW = 0.6  # the smallest window, as a share of the image's side: objects are met at several sizes
+LEAST_COVER = 0.2  # share of a patch that an object covers, to be named there
 NOTHING = 0
 
 
@@ -158,7 +159,7 @@ def _window(
     kinds: int,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A random window, resized to ``size`` x ``size``, with the labels of the object at each patch's centre."""
+    """A random window, resized to ``size`` x ``size``, with the labels of the object that covers most of each patch."""
     side = min(picture.size)
     # Half of the windows are the whole picture, as the model mostly meets it.
     extent = side if rng.random() < 0.5 else side * rng.uniform(LEAST_WINDOW, 1.0)
@@ -167,12 +168,16 @@ def _window(
     pixels = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     image = Normalise(transform)(pixels)
     grid = size // patch_size
-    centres = (np.arange(grid) + 0.5) * extent / grid
-    x, y = np.meshgrid(left + centres, top + centres)
+    patch = extent / grid
+    starts = np.arange(grid) * patch
     kind_labels, tint_labels = np.zeros(grid * grid, dtype=np.int64), np.zeros(grid * grid, dtype=np.int64)
+    covered = np.full(grid * grid, LEAST_COVER * patch**2)
     for (x0, y0, x1, y1), kind, tint in zip(scene.boxes, scene.kinds, scene.tints, strict=True):
-        inside = ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).ravel()
-        kind_labels[inside], tint_labels[inside] = kind, tint
+        width = np.minimum(x1, left + starts + patch) - np.maximum(x0, left + starts)
+        height = np.minimum(y1, top + starts + patch) - np.maximum(y0, top + starts)
+        area = (height.clip(min=0)[:, None] * width.clip(min=0)).ravel()
+        most = area > covered
+        kind_labels[most], tint_labels[most], covered[most] = kind, tint, area[most]
     present = torch.zeros(kinds + 1)
     present[torch.from_numpy(kind_labels)] = 1.0
     return image, torch.from_numpy(kind_labels), torch.from_numpy(tint_labels), present

@@ -17,6 +17,7 @@ from mamo.model.draws import uniform
 from mamo.model.mamo import Mamo
 from mamo.model.target import make_target, update_target
 from mamo.model.vision import patch_pixels
+from mamo.objectives.collapse import relative_error, spread_within
 from mamo.objectives.distillation import (
     MomentumQueue,
     Pair,
@@ -27,9 +28,9 @@ from mamo.objectives.distillation import (
 from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import Negatives, hard_negatives, itm_loss
 from mamo.objectives.masking import PatchMask, TextMask, TextMasker, TextPlaces, at, mask_patches
-from mamo.objectives.mim import MimHead, mim_loss, outputs, spread
+from mamo.objectives.mim import MimHead, mim_loss, outputs, standardised
 from mamo.objectives.mlm import MlmHead, mlm_loss
-from mamo.objectives.mrm import make_predictor, make_projector, mrm_loss
+from mamo.objectives.mrm import make_predictor, make_projector, mrm_loss, normalised
 from mamo.objectives.visual_tokens import VisualTokenizer
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.accumulation import Autocast, CachedFeatures, add_parts, part_of
@@ -62,9 +63,13 @@ class PretrainTask(Task):
         spec: PretrainSpec,
         tokenizer: Tokenizer,
         visual_tokenizer: VisualTokenizer | None = None,
+        steps: int | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
+        if steps is None and (spec.target.horizon or spec.target.mim_horizon):
+            raise ValueError("target.horizon is a share of the run: say how many steps it has")
+        self.momentum = spec.target.momentum_of(steps or 0)
         wanted = spec.objectives
         self.online = Distilled(network, make_projector(wanted.mrm, network.spec) if wanted.mrm else None)
         self.predictor = make_predictor(wanted.mrm, network.spec) if wanted.mrm else None
@@ -76,6 +81,12 @@ class PretrainTask(Task):
             else None
         )
         self.target: Distilled | None = make_target(self.online) if spec.needs_target else None
+        # The online network of the step before, where the target is that; MIM's own image encoder, where it has one.
+        self.previous = make_target(self.online) if self.target is not None and spec.target.lag else None
+        self.mim_momentum = spec.target.mim_momentum_of(steps or 0)
+        self.mim_vision = (
+            make_target(network.vision) if wanted.mim and self.mim_momentum is not None else None
+        )
         distillation = wanted.distillation
         self.queue = (
             MomentumQueue(distillation.queue, spec.model.projection_width)
@@ -120,7 +131,7 @@ class PretrainTask(Task):
             unread.append(network.fusion)
         average = None
         if self.target is not None:
-            average = Average(self.target, self.online, self.spec.target.momentum)
+            average = None if self.previous else Average(self.target, self.online, self.momentum)
         features = {"image": network.vision, "text": network.text}
         if wanted.itc:
             features = {"image": network.vision_projection, "text": network.text_projection}
@@ -129,17 +140,23 @@ class PretrainTask(Task):
     def train(self, mode: bool = True) -> PretrainTask:
         """Training mode for the online network; the target never drops anything out."""
         super().train(mode)
-        if self.target is not None:
-            self.target.eval()
+        for follower in (self.target, self.previous, self.mim_vision):
+            if follower is not None:
+                follower.eval()
         return self
 
     def after_step(self) -> None:
         """Clamp the temperature and let the target follow the online network (section 3.2.1)."""
         super().after_step()
-        if self.target is not None:
-            update_target(self.target, self.online, self.spec.target.momentum)
+        if self.target is not None and self.previous is not None:
+            update_target(self.target, self.previous, 0.0)
+            update_target(self.previous, self.online, 0.0)
+        elif self.target is not None:
+            update_target(self.target, self.online, self.momentum)
+        if self.mim_vision is not None and self.mim_momentum is not None:
+            update_target(self.mim_vision, self.network.vision, self.mim_momentum)
         if self.momentum_mlm_head is not None and self.mlm_head is not None:
-            update_target(self.momentum_mlm_head, self.mlm_head, self.spec.target.momentum)
+            update_target(self.momentum_mlm_head, self.mlm_head, self.momentum)
 
     def masks(self, ids_BL: Tensor, mask_BL: Tensor, seed: int, step: int) -> tuple[PatchMask, TextMask]:
         """The masks of a step: the same for a pair whatever the device, the rank or the padding of its batch."""
@@ -154,7 +171,8 @@ class PretrainTask(Task):
                 progress (share of the run) that weighs soft targets.
 
         Returns:
-            ``loss`` (the plain sum, Eq. 6), each objective's part, and the spread of projected features.
+            ``loss`` (the sum of Eq. 6), each objective's part, and what is watched beside them: ``spread_*``, of MRM's
+            projections within an image and within a text, and ``error_*``, losses over those of the batch's best constant.
         """
         ids, mask, network = batch["ids"], batch["mask"], self.network
         patches, words = self.masks(ids, mask, batch["seed"], batch["step"])
@@ -166,7 +184,12 @@ class PretrainTask(Task):
             wrong = Wrong(visual[negatives.image], text[negatives.text], mask[negatives.text])
         parts, monitors = self._fused_losses(batch, visual, text, wrong, patches, words)
         parts = itc | parts
-        return {"loss": torch.stack(list(parts.values())).sum(), **parts, **monitors}
+        return {"loss": self._sum(parts), **parts, **monitors}
+
+    def _sum(self, parts: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of the losses (Eq. 6; the paper's weights are 1)."""
+        weights = self.spec.objectives.weights
+        return torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
 
     def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
         """The whole batch's gradient from micro-batches: ITC contrasts the features of all pairs, and ITM draws among them."""
@@ -176,9 +199,9 @@ class PretrainTask(Task):
         with autocast():
             itc, negatives = self._contrast(batch, cached.visual, cached.text)
         if itc:
-            itc["itc"].backward()
+            self._sum(itc).backward()
         total = {name: value.detach().float() for name, value in itc.items()}
-        spreads = []
+        watched: dict[str, list[Tensor]] = {}
         for part in cached.parts:
             share = (part.stop - part.start) / len(ids)
             wrong = None
@@ -200,12 +223,13 @@ class PretrainTask(Task):
                 name: value * share if name in ("itm", "mim") else value for name, value in parts.items()
             }
             if scaled:
-                torch.stack(list(scaled.values())).sum().backward()
+                self._sum(scaled).backward()
             add_parts(total, scaled, 1.0)
-            spreads += [value.detach() for value in monitors.values()]
+            for name, value in monitors.items():
+                watched.setdefault(name, []).append(value)
         cached.backward()
-        monitors = {"spread": torch.stack(spreads).min()} if spreads else {}
-        return {"loss": torch.stack(list(total.values())).sum(), **total, **monitors}
+        monitors = {name: torch.stack(values).nanmean() for name, values in watched.items()}
+        return {"loss": self._sum(total), **total, **monitors}
 
     def _contrast(
         self, batch: dict[str, Any], visual_BVD: Tensor, text_BLD: Tensor
@@ -237,7 +261,7 @@ class PretrainTask(Task):
             batch["image_id"],
             draws,
             wanted.itm_group,
-            wanted.itm_random,
+            wanted.random_negatives(batch["progress"]),
         )
         return parts, negatives
 
@@ -287,15 +311,22 @@ class PretrainTask(Task):
         vision = None
         if self.target is not None and self.spec.predicts_features:
             vision = self.target.vision(image)
+        monitors: dict[str, Tensor] = {}
         if wanted.mim and self.mim_head is not None:
-            predicted = self.mim_head(fused["masked_image"], patches.masked)
-            parts["mim"] = mim_loss(wanted.mim, predicted, self._mim_target(image, vision), patches.masked)
-        monitors = {}
+            predicted, to_predict = (
+                self.mim_head(fused["masked_image"], patches.masked),
+                self.mim_target(image, vision),
+            )
+            parts["mim"] = mim_loss(wanted.mim, predicted, to_predict, patches.masked)
+            if wanted.mim.target != "visual_tokens":
+                masked = standardised(wanted.mim, at(to_predict, patches.masked)).flatten(0, 1)
+                monitors["error_mim"] = relative_error(parts["mim"], masked, 1)
         if wanted.mrm:
             if self.target is None or vision is None:
                 raise ValueError("MRM needs a target network: objectives.mrm is switched off")
             target = self.target.at_masked(vision, ids, mask, patches, places)
-            parts["mrm"], monitors["spread"] = self._mrm(fused, target, patches, counts)
+            parts["mrm"], watched = self._mrm(fused, target, patches, words, counts)
+            monitors |= watched
         return parts, monitors
 
     def _distilled_mlm(
@@ -338,7 +369,7 @@ class PretrainTask(Task):
                 wanted = at(whole[:, tokens:], words.places)
             elif name != "masked_image":
                 wanted = whole[:, tokens : tokens + 1]
-            elif self._decodes:
+            elif self.decodes:
                 wanted = whole[:, :tokens]
             else:
                 wanted = at(whole[:, 1:tokens], patches.masked)
@@ -347,39 +378,52 @@ class PretrainTask(Task):
         return found
 
     @property
-    def _decodes(self) -> bool:
+    def decodes(self) -> bool:
         """Whether MIM's decoder reads all image tokens, not only the masked ones."""
         return self.mim_head is not None and len(self.mim_head.decoder) > 0
 
-    def _mim_target(self, image_B3SS: Tensor, vision_BVD: Tensor | None) -> Tensor:
+    def mim_target(self, image_B3SS: Tensor, vision_BVD: Tensor | None) -> Tensor:
         """What the masked patches predict: (B, N, O), or (B, N) codes."""
         if self.visual_tokenizer is not None:
             return self.visual_tokenizer(image_B3SS, self.network.vision.grid)
         if vision_BVD is not None and self.spec.objectives.mim.target == "momentum_features":  # type: ignore[union-attr]
+            if self.mim_vision is not None:
+                with torch.no_grad():
+                    vision_BVD = self.mim_vision(image_B3SS)
             return vision_BVD[:, 1:]
         return patch_pixels(image_B3SS, self.spec.model.patch_size)
 
     def _mrm(
-        self, fused: dict[str, Tensor], target: AtMasked, patches: PatchMask, counts: Counts | None
-    ) -> tuple[Tensor, Tensor]:
-        """The two terms of Eq. 1, each over its masked positions, and the spread of the projected online features."""
+        self,
+        fused: dict[str, Tensor],
+        target: AtMasked,
+        patches: PatchMask,
+        words: TextMask,
+        counts: Counts | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The two terms of Eq. 1, each over its masked positions, and what is watched of them."""
         wanted, projector, predictor = self.spec.objectives.mrm, self.online.projector, self.predictor
         following = self.target.projector if self.target is not None else None
         if wanted is None or projector is None or predictor is None or following is None:
             raise ValueError("MRM needs a target network and a projector: objectives.mrm is switched off")
+        batch, masked = patches.masked.shape
         pairs = []
         if wanted.text:
-            pairs.append((fused["masked_text"], target.text, counts.words if counts else None))
+            item = words.chosen.nonzero()[:, 0]
+            pairs.append(("text", fused["masked_text"], target.text, item, counts.words if counts else None))
         if wanted.image:
             online = fused["masked_image"]
-            masked = at(online[:, 1:], patches.masked) if self._decodes else online
+            online = at(online[:, 1:], patches.masked) if self.decodes else online
+            item = torch.arange(batch, device=online.device).repeat_interleave(masked)
             count = counts.patches if counts else None
-            pairs.append((masked.flatten(0, 1), target.image.flatten(0, 1), count))
-        losses, spreads = [], []
-        for online_MD, target_MD, count in pairs:
+            pairs.append(("image", online.flatten(0, 1), target.image.flatten(0, 1), item, count))
+        losses, errors, watched = [], [], dict[str, Tensor]()
+        for name, online_MD, target_MD, item_M, count in pairs:
             projected = projector(online_MD)
             with torch.no_grad():
                 wanted_MD = following(target_MD)
-            losses.append(mrm_loss(predictor(projected), wanted_MD, count))
-            spreads.append(spread(projected))
-        return torch.stack(losses).sum(), torch.stack(spreads).min()
+            losses.append(mrm_loss(predictor(projected), wanted_MD, count, wanted.normalise))
+            share = 1.0 if count is None else len(wanted_MD) / count
+            errors.append(relative_error(losses[-1] / share, normalised(wanted_MD, wanted.normalise), 2))
+            watched[f"spread_{name}"] = spread_within(projected, item_M, batch)
+        return torch.stack(losses).sum(), watched | {"error_mrm": torch.stack(errors).mean()}

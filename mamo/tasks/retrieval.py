@@ -25,10 +25,10 @@ class RetrievalTask(AlignmentTask):
     spec: RetrievalSpec
 
     def evaluate(self, data: Prepared, split: str) -> Evaluation:
-        """Recall at 1, 5 and 10 in both directions over a whole split.
+        """Recall at 1, 5 and 10 in both directions over a whole split; ``itc_*`` are those of similarity alone, not re-ranked.
 
-        ``items`` holds one rank per query: ``index`` counts images in the order of first appearance for ``tr``, captions in
-        the order of the records for ``ir``.
+        ``items`` holds one rank per query, re-ranked and by similarity alone: ``index`` counts images in the order of first
+        appearance for ``tr``, captions in the order of the records for ``ir``.
 
         Raises:
             PreparedError: the split is empty.
@@ -53,11 +53,17 @@ class RetrievalTask(AlignmentTask):
             )
             text_ranks = rerank(texts, text_scores.view_as(texts.candidates)).cpu()
             image_ranks = rerank(pictures, picture_scores.view_as(pictures.candidates)).cpu()
-        metrics = recall_metrics(text_ranks, image_ranks, of_text.bincount().tolist())
+        counts = of_text.bincount().tolist()
+        by_similarity = texts.first.cpu(), pictures.first.cpu()
+        alone = recall_metrics(*by_similarity, counts)
+        metrics = recall_metrics(text_ranks, image_ranks, counts) | {
+            f"itc_{name}": value for name, value in alone.items() if "/" not in name
+        }
         items: dict[str, list[Any]] = {
             "direction": ["tr"] * len(text_ranks) + ["ir"] * len(image_ranks),
             "index": [*range(len(text_ranks)), *range(len(image_ranks))],
             "rank": text_ranks.tolist() + image_ranks.tolist(),
+            "itc_rank": by_similarity[0].tolist() + by_similarity[1].tolist(),
         }
         return Evaluation(metrics, items)
 

@@ -57,11 +57,11 @@ class Checks:
         module: the task.
         sound: what its steps should look like.
         total: steps of the whole run.
-        min_std: spread below which projected features count as collapsed; None where none is watched.
+        least: spread within an item below which MRM's projections count as collapsed; None where none is watched.
     """
 
-    def __init__(self, module: nn.Module, sound: Sound, total: int, min_std: float | None) -> None:
-        self.sound, self.total, self.min_std = sound, total, min_std
+    def __init__(self, module: nn.Module, sound: Sound, total: int, least: float | None) -> None:
+        self.sound, self.total, self.least = sound, total, least
         unread = {
             id(p)
             for part in sound.unread
@@ -151,12 +151,13 @@ class Checks:
                 continue
             zeros[0] = zeros[0] + 1 if values[name] == 0.0 else 0
             zeros[1] = max(zeros)
-        spread = values.get("spread")
-        if spread is not None and self.min_std is not None and spread == spread:
+        spreads = [value for name, value in values.items() if name.startswith("spread_") and value == value]
+        if spreads and self.least is not None:
+            spread = min(spreads)
             lowest = self._spread["lowest"]
             if lowest is None or spread < lowest:
                 self._spread |= {"lowest": spread, "step": step}
-            self._spread["low_steps"] += spread < self.min_std
+            self._spread["low_steps"] += spread < self.least
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -231,12 +232,12 @@ class Checks:
         wrong = [f"{name} features are the same for all items ({self._features[name]:.2g})" for name in alike]
         if self._spread["low_steps"]:
             wrong.append(
-                f"the spread of projected features lay below {self.min_std:g} in {self._spread['low_steps']} of {self._steps} "
-                f"steps (lowest {self._spread['lowest']:.3g} at step {self._spread['step']})"
+                f"the spread of projected features within an item lay below {self.least:g} in {self._spread['low_steps']} of "
+                f"{self._steps} steps (lowest {self._spread['lowest']:.3g} at step {self._spread['step']})"
             )
         shown = [f"{name} {value:.3g}" for name, value in self._features.items()]
         if self._spread["lowest"] is not None:
-            shown.append(f"projected at least {self._spread['lowest']:.3g}")
+            shown.append(f"projected, within an item, at least {self._spread['lowest']:.3g}")
         says = f"features differ from item to item: {', '.join(shown)}"
         return finding("features", not wrong, "; ".join(wrong) or says, spread=self._features, **self._spread)
 

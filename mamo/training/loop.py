@@ -20,12 +20,13 @@ from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
 from mamo.tasks.task import Task
+from mamo.training import precision
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.checks import Checks, Finding
 from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
-from mamo.training.outcome import Outcome, Watch
+from mamo.training.outcome import DivergenceMonitor, Outcome
 from mamo.training.watching import Watching
 
 
@@ -89,17 +90,21 @@ def train(
     Args:
         batches: step -> the batches from that step on, on the CPU.
     """
+    slow = precision.warning(course.precision, device.type)
+    if slow and rank() == 0:
+        print(f"WARNING: {slow}", file=sys.stderr, flush=True)
     optimiser = make_optimiser(task, course.optimiser)
     if rank():  # the same weights everywhere, but not the same dropout
         torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
-    min_std = course.collapse.min_std if course.collapse else None
-    checks = Checks(task, task.sound(), course.total, min_std)
-    start = _resume(task, optimiser, course, curve, checks)
+    least = course.collapse.min_spread if course.collapse else None
+    checks = Checks(task, task.sound(), course.total, least)
+    monitor = DivergenceMonitor(course.collapse, course.total)
+    start = _resume(task, optimiser, course, curve, checks, monitor)
     prepare_layers(task, course)
     # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
     model = task if course.micro_batch else wrap(task)
-    watch, stop = Watch(course.collapse), StopSignals()
+    stop = StopSignals()
     watching = Watching(course.total, start, course.events, rank() == 0)
     began = saved = time.monotonic()
     outcome = Outcome("converged")
@@ -114,7 +119,7 @@ def train(
             due = time.monotonic() - saved > course.checkpoint_seconds
             values, asked, due = _agreed(parts, stop.asked, due)
             checks.see(step, values)
-            ended = watch.see(step, values)
+            ended = monitor.see(step, values)
             if ended or step % max(1, course.total // 200) == 0 or step == course.total - 1:
                 curve.append({"step": step, **values})
                 watching.log(step, values)
@@ -128,17 +133,17 @@ def train(
                 _train(task, course, device)
             if course.checkpoints and (asked or due):
                 saved = time.monotonic()
-                _save(course.checkpoints, task, optimiser, step + 1, curve, course, checks)
+                _save(course.checkpoints, task, optimiser, step + 1, curve, course, checks, monitor)
             if asked and step + 1 < course.total:
                 raise Interrupted
     _evaluate(task)
     if outcome.status == "converged" and finished > start:
-        outcome = _finite(task, finished) or outcome
+        outcome = _finite(task, finished) or monitor.noticed or outcome
     seconds = max(time.monotonic() - began, 1e-9)
     long = _any_rank(seconds > course.checkpoint_seconds, device)
     if course.checkpoints and outcome.status == "converged" and long:
         # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
-        _save(course.checkpoints, task, optimiser, finished, curve, course, checks)
+        _save(course.checkpoints, task, optimiser, finished, curve, course, checks, monitor)
     speed = (finished - start) / seconds
     return Trained(outcome, curve, seconds, finished, speed, checks.findings())
 
@@ -242,11 +247,12 @@ def _save(
     curve: list[dict[str, float]],
     course: Course,
     checks: Checks,
+    monitor: DivergenceMonitor,
 ) -> None:
     """Rank 0 writes a checkpoint with the random numbers of all ranks, which call this together."""
     states = random_states()
     if rank() == 0:
-        checkpoints.save(step, _state(task, optimiser, step, curve, course, states, checks))
+        checkpoints.save(step, _state(task, optimiser, step, curve, course, states, checks, monitor))
     if is_distributed():
         dist.barrier()  # no rank leaves, and ends the others, before the file is whole
 
@@ -267,6 +273,7 @@ def _state(
     course: Course,
     states: list[dict[str, Any]],
     checks: Checks,
+    monitor: DivergenceMonitor,
 ) -> dict[str, Any]:
     extra = course.extra_state() if course.extra_state else {}
     return {
@@ -277,6 +284,7 @@ def _state(
         "curve": curve,
         "extra": extra,
         "checks": checks.state(),
+        "monitor": monitor.state(),
     }
 
 
@@ -286,6 +294,7 @@ def _resume(
     course: Course,
     curve: list[dict[str, float]],
     checks: Checks,
+    monitor: DivergenceMonitor,
 ) -> int:
     state = course.checkpoints.load() if course.checkpoints else None
     if state is None:
@@ -295,6 +304,7 @@ def _resume(
     set_random_state(state["random"])
     curve += state["curve"]
     checks.load(state.get("checks", {}))
+    monitor.load(state.get("monitor", {}))
     if course.load_extra_state:
         course.load_extra_state(state["extra"])
     print(f"resuming at step {state['step']}/{course.total}", file=sys.stderr, flush=True)

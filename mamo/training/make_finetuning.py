@@ -15,7 +15,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import TrainTransform
 from mamo.data.vqa_server import SCORES
 from mamo.model.distributed import rank
-from mamo.specs.finetune import JobSpec, VqaSpec
+from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
 from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
@@ -72,6 +72,8 @@ def _finetune(context: Context) -> Result:
     task, spec, data = load_task(context)
     trained = _train(context, task, spec, data)
     result = training_result(trained, spec.batch_size)
+    if trained.steps and isinstance(spec, RetrievalSpec) and trained.outcome.status == "converged":
+        result.checks.append(_against_zero_shot(context, task, spec, data[0]))
     if rank() == 0:
         save_curve(trained, context.directory)
     if trained.outcome.status == "diverged":
@@ -87,6 +89,23 @@ def _finetune(context: Context) -> Result:
     save_evaluation(evaluation, context)
     metrics = evaluation.metrics | result.metrics
     return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
+
+
+def _against_zero_shot(
+    context: Context, task: DownstreamTask, spec: RetrievalSpec, data: Prepared
+) -> Finding:
+    """Whether fine-tuning helps: validation recall against that of the pre-trained network at its own resolution."""
+    network = load_network(context.input("init"))
+    transform = spec.transform.model_copy(update={"size": network.spec.image_size})
+    untrained = make_task(
+        network, spec.model_copy(update={"transform": transform}), task.tokenizer, data, None
+    )
+    before = untrained.to(pick_device()).eval().validate(data)
+    after = task.eval().validate(data)
+    says = (
+        f"mean recall on val {after:.1f} after fine-tuning, {before:.1f} before (at {transform.size} pixels)"
+    )
+    return finding("fine-tuning", after >= before, says, after=after, before=before)
 
 
 def check_evaluation(

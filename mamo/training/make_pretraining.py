@@ -15,13 +15,14 @@ from mamo.data.concat import ConcatRecords
 from mamo.data.loader import TrainLoader
 from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import TrainTransform
+from mamo.data.transforms import EvalTransform, TrainTransform
 from mamo.model.distributed import rank, world_size
 from mamo.objectives.visual_tokens import VisualTokenizer, load_visual_tokenizer
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
+from mamo.training.health import Health, validation_pairs
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.run import Context, Result, write_text
 from mamo.training.save import WEIGHTS, new_network, save_network_config, save_tensors
@@ -40,10 +41,14 @@ def _pretrain(context: Context) -> Result:
     tokenizer = Tokenizer.load(context.input("text"))
     torch.manual_seed(spec.seed)
     network = new_network(spec.model, tokenizer, context.input("vision"), context.input("text"))
-    task = PretrainTask(network, spec, tokenizer, _visual_tokenizer(context, spec)).to(device)
     source = ConcatRecords([Prepared(context.input(f"data:{name}")) for name in spec.data], "train")
     total = spec.schedule.total_steps(len(source), spec.batch_size)
+    task = PretrainTask(network, spec, tokenizer, _visual_tokenizer(context, spec), total).to(device)
     collate = CaptionCollate(TrainTransform(spec.transform), tokenizer, spec.model.max_words)
+    evaluated = EvalTransform(spec.transform)
+    size = max(1, spec.batch_size // world_size())
+    pairs = validation_pairs(source.datasets[0], tokenizer, evaluated, spec.model.max_words, size, device)
+    health = Health(task, pairs, total)
     course = Course(
         total=total,
         warmup=spec.schedule.warmup(total),
@@ -52,16 +57,26 @@ def _pretrain(context: Context) -> Result:
         collapse=spec.collapse,
         checkpoints=Checkpoints(context.checkpoints),
         events=context.directory / EVENTS,
+        validate=health.look,
+        validate_at=health.steps,
+        extra_state=health.state,
+        load_extra_state=health.load,
         **context.options.of_training(),
     )
 
     def batches(start: int) -> Iterator[dict[str, Any]]:
-        return training_batches(source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total)
+        for batch in training_batches(
+            source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total
+        ):
+            health.see(batch)
+            yield batch
 
     torch.manual_seed(spec.seed)
     trained = train(task, batches, course, device)
+    trained.checks += health.findings(trained.curve)
     if rank() == 0:
         save_curve(trained, context.directory)
+        write_text(context.directory / "health.csv", health.table())
         if trained.outcome.status == "converged":
             state = {n: t for n, t in task.state_dict().items() if not n.startswith("visual_tokenizer.")}
             save_tensors(state, context.directory / WEIGHTS)

@@ -50,7 +50,7 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
         total=training.steps,
         warmup=round(training.warmup_share * training.steps),
         optimiser=optimiser,
-        precision="bf16",
+        precision=training.precision,
         checkpoints=Checkpoints(context.checkpoints),
         events=context.directory / EVENTS,
     )

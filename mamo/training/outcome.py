@@ -1,11 +1,15 @@
-"""How a run ended, and the watch that ends a diverging one early."""
+"""How a run ended, and the monitor that notices a diverging one."""
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mamo.specs.pretrain import CollapseSpec
+
+# Losses that are watched for a rise: those of MIM and MRM relative to their targets' scale, which changes as features grow.
+RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")
 
 
 class Outcome(NamedTuple):
@@ -15,12 +19,22 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-class Watch:
-    """Sees each step's loss and spread of projected features, and says when a run has diverged."""
+class DivergenceMonitor:
+    """Sees each step's values and says when a run has diverged: by a loss that is not finite, that rises and stays there, or by
+    representations that collapse within items.
 
-    def __init__(self, spec: CollapseSpec | None) -> None:
-        self.spec = spec
-        self.low = 0
+    Args:
+        total: steps of the whole run.
+    """
+
+    def __init__(self, spec: CollapseSpec | None, total: int) -> None:
+        self.spec, self.total = spec, total
+        self._low: dict[str, int] = {}  # steps in a row below the least spread
+        self._smooth: dict[str, float] = {}
+        self._least: dict[str, float] = {}
+        self._high: dict[str, int] = {}  # steps in a row above the rise
+        self._seen = 0
+        self.noticed: Outcome | None = None  # the first divergence, where training goes on after it
 
     def see(self, step: int, values: dict[str, float]) -> Outcome | None:
         """The outcome that ends the run, or None to go on."""
@@ -29,13 +43,55 @@ class Watch:
                 f"{name} {value:g}" for name, value in values.items() if not math.isfinite(value)
             )
             return Outcome("diverged", f"the loss is not finite at step {step} ({parts})")
-        spread = values.get("spread", math.inf)
-        if self.spec is not None:
-            self.low = self.low + 1 if spread < self.spec.min_std else 0
-            if self.low >= self.spec.patience:
+        if self.spec is None:
+            return None
+        found = self._collapsed(self.spec, step, values) or self._risen(self.spec, step, values)
+        if found is None or self.spec.stop:
+            return found
+        self.noticed = self.noticed or found
+        return None
+
+    def _collapsed(self, spec: CollapseSpec, step: int, values: dict[str, float]) -> Outcome | None:
+        for name, value in values.items():
+            if name.startswith("spread_"):
+                self._low[name] = self._low.get(name, 0) + 1 if value < spec.min_spread else 0
+                if self._low[name] >= spec.patience:
+                    item = name.removeprefix("spread_")
+                    return Outcome(
+                        "diverged",
+                        f"the representation has collapsed at step {step}: within each {item}, MRM's projections differ by "
+                        f"less than {spec.min_spread:g} of their size for {self._low[name]} steps",
+                    )
+        return None
+
+    def _risen(self, spec: CollapseSpec, step: int, values: dict[str, float]) -> Outcome | None:
+        patience = max(2, round(spec.rise_patience * self.total))
+        share = 1.0 / max(1.0, patience / 5)
+        self._seen += 1
+        for name in RISING:
+            value = values.get(name, math.nan)
+            if not math.isfinite(value):
+                continue
+            smooth = self._smooth[name] = self._smooth.get(name, value) + share * (
+                value - self._smooth.get(name, value)
+            )
+            if self._seen <= patience / 5:
+                continue  # the first values alone are no average
+            least = self._least[name] = min(self._least.get(name, smooth), smooth)
+            self._high[name] = self._high.get(name, 0) + 1 if smooth > spec.rise * least else 0
+            if self._high[name] >= patience:
+                part = name.removeprefix("error_")
                 return Outcome(
                     "diverged",
-                    f"the representation has collapsed at step {step}: its standard deviation over positions stayed below "
-                    f"{self.spec.min_std:g} for {self.low} steps",
+                    f"the loss {part} has risen to {smooth / least:.1f} times its least value and stayed above "
+                    f"{spec.rise:g} times for {patience} steps, at step {step}",
                 )
         return None
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """From a checkpoint; one without it starts to watch from there."""
+        vars(self).update(copy.deepcopy(state))

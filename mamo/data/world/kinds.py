@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_OBJECTS = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:

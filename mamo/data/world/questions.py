@@ -17,7 +17,7 @@ FAMILIES = {
     "ground": 0.06,
 }  # fmt: skip
 # A count is asked for in proportion to its weight, whenever the scene offers it: ones would prevail otherwise.
-_COUNT_WEIGHTS = (0.6, 1.0, 1.4, 1.6, 1.6, 1.6)
+_COUNT_WEIGHTS = (0.6, 1.0, 1.4, 1.6)  # of zero, one, two, and any more
 # Of ten annotators, how many give the right answer.
 _AGREEMENT = (10, 10, 10, 10, 9, 9, 8)
 _ATTEMPTS = 20
@@ -171,7 +171,7 @@ def _count(rng: Random, scene: Scene, kinds: int) -> Question:
     for option in options:
         by_count.setdefault(len(fitting(option, scene)), []).append(option)
     counts = sorted(by_count)
-    count = rng.choices(counts, [_COUNT_WEIGHTS[n] for n in counts])[0]
+    count = rng.choices(counts, [_COUNT_WEIGHTS[min(n, 3)] for n in counts])[0]
     slips = tuple(str(n) for n in (count - 1, count + 1) if n >= 0)
     what = rng.choice(by_count[count])
     noun = "things" if what.kind is None and what.category is None else None

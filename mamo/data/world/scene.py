@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from mamo.data.world.kinds import BACKGROUNDS, BY_NAME, KINDS, SIZES, TINTS
 
-# Shares of scenes with one to five objects.
-OBJECT_COUNTS = {1: 0.08, 2: 0.32, 3: 0.35, 4: 0.20, 5: 0.05}
 # What a twin changes; binding (which object has which tint) and place cannot be told from a bag of words.
 TWIN_CHANGES = {"tint": 0.35, "swap tints": 0.3, "swap places": 0.15, "kind": 0.12, "size": 0.08}
 
@@ -52,18 +51,21 @@ def pick(rng: Random, weights: dict[str, float]) -> str:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def draw_scene(rng: Random, kinds: int, grid: int, echo: float = 0.4, least: int = 1) -> Scene:
+def draw_scene(
+    rng: Random, kinds: int, grid: int, counts: Sequence[float], echo: float = 0.4, least: int = 1
+) -> Scene:
     """Draw a scene.
 
     Args:
         rng: where the draws come from.
         kinds: how many of ``KINDS`` occur.
         grid: cells per side.
+        counts: shares of scenes with one object, two, and so on.
         echo: probability that an object shares its kind or its tint with an earlier one.
         least: smallest number of objects.
     """
-    counts = {n: share for n, share in OBJECT_COUNTS.items() if n >= least}
-    n = rng.choices(list(counts), list(counts.values()))[0]
+    shares = {n: share for n, share in enumerate(counts, 1) if n >= least}
+    n = rng.choices(list(shares), list(shares.values()))[0]
     things: list[Thing] = []
     for cell in rng.sample(range(grid * grid), n):
         kind, tint = rng.choice(KINDS[:kinds]).name, rng.choice(list(TINTS))

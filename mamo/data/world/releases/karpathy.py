@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from mamo.data.world.captions import Caption, gallery_captions, training_captions
@@ -69,7 +70,11 @@ def _captioned(
     if split in ("val", "test"):
         scenes = publisher.scenes(name, number, spec.gallery_twins if spec.twins else 0.0)
         rng = stream(spec.seed, name, "captions")
-        return gallery_captions(rng, scenes, voice, lambda rng, place: draw_scene(rng, spec.kinds, spec.grid))
+
+        def draw(rng: Random, place: int) -> Scene:
+            return draw_scene(rng, spec.kinds, spec.grid, spec.objects)
+
+        return gallery_captions(rng, scenes, voice, draw)
     scenes = publisher.scenes(name, number, float(spec.twins))
     captions = []
     for place, scene in enumerate(scenes):

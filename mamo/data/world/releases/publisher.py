@@ -60,12 +60,12 @@ class Publisher:
         spec, scenes = self.spec, list[Scene]()
         for pair in range((number + 1) // 2):
             rng = stream(spec.seed, name, "scenes", pair)
-            scenes.append(draw_scene(rng, spec.kinds, spec.grid, echo, least))
+            scenes.append(draw_scene(rng, spec.kinds, spec.grid, spec.objects, echo, least))
             twin = rng.random() < twins
             scenes.append(
                 draw_twin(rng, scenes[-1], spec.kinds)
                 if twin
-                else draw_scene(rng, spec.kinds, spec.grid, echo, least)
+                else draw_scene(rng, spec.kinds, spec.grid, spec.objects, echo, least)
             )
         return scenes[:number]
 
