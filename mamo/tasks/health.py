@@ -65,7 +65,7 @@ class Ratio:
     @property
     def partner(self) -> float:
         """By how much a wrong partner raises the error, as a share of it."""
-        return self.wrong / max(self.error, 1e-12) - 1.0
+        return (self.wrong - self.error) / max(self.error, 1e-12)
 
     @property
     def sure(self) -> float:

@@ -57,11 +57,15 @@ class Checks:
         module: the task.
         sound: what its steps should look like.
         total: steps of the whole run.
+        clip: bound on the gradient's norm, if there is one.
         least: spread within an item below which MRM's projections count as collapsed; None where none is watched.
     """
 
-    def __init__(self, module: nn.Module, sound: Sound, total: int, least: float | None) -> None:
-        self.sound, self.total, self.least = sound, total, least
+    def __init__(
+        self, module: nn.Module, sound: Sound, total: int, least: float | None, clip: float | None = None
+    ) -> None:
+        self.sound, self.total, self.least, self.clip = sound, total, least, clip
+        self._clipped = 0
         unread = {
             id(p)
             for part in sound.unread
@@ -151,6 +155,7 @@ class Checks:
                 continue
             zeros[0] = zeros[0] + 1 if values[name] == 0.0 else 0
             zeros[1] = max(zeros)
+        self._clipped += self.clip is not None and values.get("gradient_norm", 0.0) > self.clip
         spreads = [value for name, value in values.items() if name.startswith("spread_") and value == value]
         if spreads and self.least is not None:
             spread = min(spreads)
@@ -167,6 +172,7 @@ class Checks:
             "steps": self._steps,
             "zeros": self._zeros,
             "missing": self._missing,
+            "clipped": self._clipped,
             "spread": self._spread,
             "features": self._features,
             "start": self._start,
@@ -183,6 +189,10 @@ class Checks:
         if not self._steps:
             return []
         found = [self._gradients(), self._losses()]
+        if self.clip is not None:
+            share = self._clipped / self._steps
+            says = f"the gradient was clipped to {self.clip:g} in {share:.0%} of the steps"
+            found.append(finding("clipping", True, says, share=share))
         if self.sound.average is not None:
             found.append(self._target(self.sound.average))
         if self._features or self._spread["lowest"] is not None:

@@ -72,6 +72,7 @@ class Trained:
         steps: finished steps, those before a resume included.
         steps_per_second: of this process.
         checks: what was looked for in the steps, see :mod:`mamo.training.checks`.
+        trained_on: it diverged and went on to the end all the same, as ``collapse.stop`` asks.
     """
 
     outcome: Outcome
@@ -80,6 +81,7 @@ class Trained:
     steps: int
     steps_per_second: float
     checks: list[Finding] = field(default_factory=list)
+    trained_on: bool = False
 
 
 def train(
@@ -98,7 +100,7 @@ def train(
         torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
     least = course.collapse.min_spread if course.collapse else None
-    checks = Checks(task, task.sound(), course.total, least)
+    checks = Checks(task, task.sound(), course.total, least, course.optimiser.clip)
     monitor = DivergenceMonitor(course.collapse, course.total)
     start = _resume(task, optimiser, course, curve, checks, monitor)
     prepare_layers(task, course)
@@ -137,15 +139,18 @@ def train(
             if asked and step + 1 < course.total:
                 raise Interrupted
     _evaluate(task)
+    trained_on = False
     if outcome.status == "converged" and finished > start:
-        outcome = _finite(task, finished) or monitor.noticed or outcome
+        broken = _finite(task, finished)
+        trained_on = broken is None and monitor.noticed is not None
+        outcome = broken or monitor.noticed or outcome
     seconds = max(time.monotonic() - began, 1e-9)
     long = _any_rank(seconds > course.checkpoint_seconds, device)
     if course.checkpoints and outcome.status == "converged" and long:
         # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
         _save(course.checkpoints, task, optimiser, finished, curve, course, checks, monitor)
     speed = (finished - start) / seconds
-    return Trained(outcome, curve, seconds, finished, speed, checks.findings())
+    return Trained(outcome, curve, seconds, finished, speed, checks.findings(), trained_on)
 
 
 def _train(task: Task, course: Course, device: torch.device) -> None:
@@ -211,7 +216,8 @@ def train_step(
             parts = model(batch)
         parts["loss"].backward()
     if course.optimiser.clip is not None:
-        nn.utils.clip_grad_norm_(task.parameters(), course.optimiser.clip, foreach=True)
+        norm = nn.utils.clip_grad_norm_(task.parameters(), course.optimiser.clip, foreach=True)
+        parts = parts | {"gradient_norm": norm}
     optimiser.step()
     task.after_step()
     return parts

@@ -31,9 +31,9 @@ from mamo.training.watching import EVENTS
 
 
 def make_finetuning(context: Context) -> Result:
-    """Fine-tune and evaluate; where the pre-training diverged, there is nothing to start from and the run is skipped."""
+    """Fine-tune and evaluate; skipped where the pre-training diverged, unless that trained on to its end."""
     init = context.record("init")
-    if init["outcome"]["status"] == "diverged":
+    if init["outcome"]["status"] == "diverged" and not init["details"].get("trained_on"):
         return Result(
             Outcome("skipped", f"its pre-training {init['run']} diverged: {init['outcome']['reason']}"),
             {},

@@ -77,11 +77,14 @@ def _pretrain(context: Context) -> Result:
     if rank() == 0:
         save_curve(trained, context.directory)
         write_text(context.directory / "health.csv", health.table())
-        if trained.outcome.status == "converged":
+        if trained.outcome.status == "converged" or trained.trained_on:
             state = {n: t for n, t in task.state_dict().items() if not n.startswith("visual_tokenizer.")}
             save_tensors(state, context.directory / WEIGHTS)
             save_network_config(network, context.directory)
-    return training_result(trained, spec.batch_size)
+    result = training_result(trained, spec.batch_size)
+    if trained.trained_on:
+        result.details["trained_on"] = True
+    return result
 
 
 def _visual_tokenizer(context: Context, spec: PretrainSpec) -> VisualTokenizer | None:
