@@ -125,7 +125,7 @@ def test_the_right_partner_helps_where_the_prediction_reads_it(words: Tokenizer)
 
     task.network.fuse = seen  # type: ignore[method-assign]
     found = measure(task, pairs)
-    assert found["mlm_partner"] > 1 and found["mlm_partner_z"] > 10
+    assert found["mlm_partner"] > 1 and found["mlm_partner_z"] > 5
 
 
 def test_look_alikes_are_images_that_differ_in_little_or_texts_that_share_their_words() -> None:
