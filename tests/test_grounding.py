@@ -70,6 +70,7 @@ def make_task(words: Tokenizer, **changes: Any) -> GroundingTask:
         "eval_batch_size": 3,
         "precision": "fp32",
         "layer": 2,
+        "tokens": "words",
     }
     spec = GroundingSpec.model_validate(values | changes)
     net = network(words, fusion_layers=3)
@@ -160,8 +161,8 @@ def test_without_heat_nothing_is_chosen() -> None:
     assert choose_box(heat, boxes, present, 32, 0.5).tolist() == [-1, -1]
 
 
-def test_heat_is_the_mean_of_the_words_maps(words: Tokenizer) -> None:
-    """From the library's maps, one by one: sub-words count; [CLS], [SEP] and padding do not; an empty text has no heat."""
+def test_heat_is_the_mean_of_the_maps_of_words_or_of_all_tokens(words: Tokenizer) -> None:
+    """From the library's maps: padding never counts; [CLS] and [SEP] do in one reading; no words, no heat in the other."""
     task = make_task(words)
     net = task.network
     ids, mask = words.encode([*TEXTS[:3], ""], 16)
@@ -171,9 +172,11 @@ def test_heat_is_the_mean_of_the_words_maps(words: Tokenizer) -> None:
     heat = task.heat(visual, ids, mask)
     for sample in range(3):
         count = int(mask[sample].sum())
-        torch.testing.assert_close(heat[sample], maps[sample, 1 : count - 1].mean(0), rtol=1e-4, atol=1e-9)
-        assert heat[sample].max() > 0
-    assert not heat[3].any()
+        close = dict(rtol=1e-4, atol=1e-9)
+        torch.testing.assert_close(heat.words[sample], maps[sample, 1 : count - 1].mean(0), **close)
+        torch.testing.assert_close(heat.all[sample], maps[sample, :count].mean(0), **close)
+        assert heat.words[sample].max() > 0
+    assert not heat.words[3].any() and heat.all[3].any()
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
@@ -192,6 +195,9 @@ def test_evaluation_counts_every_expression_once(words: Tokenizer, data: Prepare
     assert found.metrics["val_accuracy"] == pytest.approx(100 * sum(found.items["correct"][:16]) / 16)
     # One of four proposals is right, for fifteen expressions of sixteen.
     assert found.metrics["chance/testA_accuracy"] == pytest.approx(100 * 15 / 16 / 4)
+    other = make_task(words, area_exponent=1.0, tokens="all").test(data).metrics
+    assert found.metrics["val_accuracy_all"] == other["val_accuracy"]
+    assert found.metrics["val_accuracy"] == other["val_accuracy_words"]
     one_by_one = make_task(words, area_exponent=1.0, eval_batch_size=1).test(data)
     assert one_by_one.items == found.items
     assert {True, False} == set(found.items["correct"][:14])
@@ -201,8 +207,9 @@ def test_choice_follows_the_records_not_the_groups(words: Tokenizer, data: Prepa
     """Each record alone gives what it gives among all: images shared by several records are not mixed up."""
     task = make_task(words, area_exponent=1.0)
     records = list(data.records("val"))
-    assert len(set(task.choose(data, records))) > 2
-    assert task.choose(data, records) == [task.choose(data, [record])[0] for record in records]
+    together = task.choose(data, records)["words"]
+    assert len(set(together)) > 2
+    assert together == [task.choose(data, [record])["words"][0] for record in records]
 
 
 def test_validation_uses_no_box(
@@ -250,7 +257,9 @@ def test_a_job_from_loader_to_metrics(words: Tokenizer, data: Prepared, precisio
     assert {name for name in idle if not name.endswith("attention.key.bias")} == {"network.fusion.mask_token"}
     metrics = task.test(data).metrics
     names = [f"{split}_accuracy" for split in ("val", "testA", "testB")]
-    assert list(metrics) == [prefix + name for name in names for prefix in ("", "chance/")]
+    assert set(metrics) == {prefix + name for name in names for prefix in ("", "chance/")} | {
+        f"{name}_all" for name in names
+    }
     assert all(0 <= value <= 100 for value in metrics.values())
 
 

@@ -72,12 +72,13 @@ def contributions(
         return _linear([(scores, chosen, _images(images_of, split, len(scores)), 1.0)])
     if "share" in items:
         return _localisation(metric, items)
-    found = re.fullmatch(r"(\w+)_accuracy", metric)
-    if "correct" in items and found:
+    found = re.fullmatch(r"(\w+?)_accuracy(_\w+)?", metric)
+    right = f"correct{found[2] or ''}" if found else ""
+    if found and right in items:
         mine = np.array(items["split"]) == found[1]
         if not mine.any():
             return None
-        scores = 100.0 * np.asarray(items["correct"], dtype=float)[mine]
+        scores = 100.0 * np.asarray(items[right], dtype=float)[mine]
         return _linear(
             [(scores, np.ones(len(scores), dtype=bool), _images(images_of, found[1], len(scores)), 1.0)]
         )

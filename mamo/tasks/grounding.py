@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,15 @@ from mamo.tasks.recall import shortlist
 from mamo.tasks.task import Evaluation
 
 SPLITS = ("val", "testA", "testB")
+
+
+class Heat(NamedTuple):
+    """Maps of a text on the image's patches, (B, g, g), not negative, by the text tokens whose maps are averaged."""
+
+    all: Tensor
+    """All but padding, [CLS] and [SEP] among them (ALBEF)."""
+    words: Tensor
+    """Sub-words alone."""
 
 
 class GroundingTask(AlignmentTask):
@@ -49,15 +58,8 @@ class GroundingTask(AlignmentTask):
                 f"there has no gradient; set layer to one of 1 to {spec.layer - 1}"
             )
 
-    def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Where a text's sub-words look for what makes the pair match: (B, g, g), not negative.
-
-        The maps of a text's tokens are averaged: all but padding, or sub-words alone, as the spec says.
-        """
-        if self.spec.tokens == "all":
-            words_BL = mask_BL.float()
-        else:
-            words_BL = (~self.tokenizer.special_mask(ids_BL)).float()
+    def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Heat:
+        """Where a text looks for what makes the pair match, under both readings of what is averaged."""
         with torch.no_grad(), self._autocast():
             text = self.network.encode_text(ids_BL, mask_BL)
         attention = fusion_attention(self.network, self.spec.layer)
@@ -66,12 +68,15 @@ class GroundingTask(AlignmentTask):
                 attention, lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1]
             )
         maps = split_relevance(relevance, self.network.vision.grid).words_on_patches
-        return torch.einsum("bl,blgh->bgh", words_BL / words_BL.sum(1, keepdim=True).clamp(min=1), maps)
+        words_BL = ~self.tokenizer.special_mask(ids_BL)
+        shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
+        return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
 
-    def choose(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
-        """The chosen proposal of every record, -1 for none; an image is encoded once for all its texts."""
+    def choose(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+        """The chosen proposal of every record, -1 for none, by the tokens whose maps are averaged; an image is encoded once for
+        all its texts."""
         device, size = device_of(self), self.spec.eval_batch_size
-        chosen = torch.full((len(records),), -1)
+        chosen = {tokens: torch.full((len(records),), -1) for tokens in Heat._fields}
         groups = list(by_image([record["image"] for record in records], size))
         rows = [row for group in groups for row in group.images]
         images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
@@ -85,11 +90,14 @@ class GroundingTask(AlignmentTask):
                         [records[i]["text"] for i in part], self.network.spec.max_words
                     )
                     places = group.places[start : start + size].to(device)
-                    heat = self.heat(visual[places], ids.to(device), mask.to(device)).cpu()
+                    heat = self.heat(visual[places], ids.to(device), mask.to(device))
                     boxes, present = _padded([records[i]["proposals"] for i in part])
                     side = self.network.spec.image_size
-                    chosen[part] = choose_box(heat, boxes, present, side, self.spec.area_exponent)
-        return chosen.tolist()
+                    for tokens, maps in heat._asdict().items():
+                        chosen[tokens][part] = choose_box(
+                            maps.cpu(), boxes, present, side, self.spec.area_exponent
+                        )
+        return {tokens: places.tolist() for tokens, places in chosen.items()}
 
     def validate(self, data: Prepared) -> float:
         """Mean reciprocal rank, in percent, of the right image for each text of val, by ITC.
@@ -117,6 +125,9 @@ class GroundingTask(AlignmentTask):
     def test(self, data: Prepared) -> Evaluation:
         """Accuracy on val, testA and testB; chance takes one of the proposals at random.
 
+        ``SPLIT_accuracy`` averages the maps of the tokens that the spec names, ``SPLIT_accuracy_all`` or ``..._words`` those of
+        the other reading.
+
         ``items`` holds, for every text, whether the chosen box is right and its IoU with the true one (0 where none was
         chosen).
 
@@ -131,12 +142,19 @@ class GroundingTask(AlignmentTask):
                 raise PreparedError(
                     f"{data.path}, split '{split}': there are no expressions; prepare it anew"
                 )
-            chosen = self.choose(data, records)
+            by_tokens = self.choose(data, records)
+            chosen = by_tokens.pop(self.spec.tokens)
             overlaps = [_overlaps(record) for record in records]
             ious = [float(row[i]) if i >= 0 else 0.0 for row, i in zip(overlaps, chosen, strict=True)]
             correct = [i >= 0 and iou >= self.spec.iou for i, iou in zip(chosen, ious, strict=True)]
             shares = [(row >= self.spec.iou).double().mean().item() if len(row) else 0.0 for row in overlaps]
             metrics[f"{split}_accuracy"] = 100.0 * sum(correct) / len(records)
+            for tokens, others in by_tokens.items():
+                right = [
+                    i >= 0 and bool(row[i] >= self.spec.iou) for row, i in zip(overlaps, others, strict=True)
+                ]
+                metrics[f"{split}_accuracy_{tokens}"] = 100.0 * sum(right) / len(records)
+                items.setdefault(f"correct_{tokens}", []).extend(right)
             metrics[f"chance/{split}_accuracy"] = 100.0 * sum(shares) / len(records)
             items["split"] += [split] * len(records)
             items["ref_id"] += [record["ref_id"] for record in records]
