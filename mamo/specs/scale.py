@@ -74,6 +74,23 @@ class Scale(Spec):
         return self
 
     @model_validator(mode="after")
+    def _cells_meet_patches(self) -> Scale:
+        """In the embedded world an object stands in a cell of the board. Patches that straddle two cells show parts of two."""
+        if self.data.world is None:
+            return self
+        grid, patch = self.data.world.grid, self.pretrain.model.patch_size
+        sizes = {"pretrain.transform.size": self.pretrain.transform.size}
+        sizes |= {f"jobs.{name}.transform.size": job.transform.size for name, job in self.jobs.items()}
+        sizes |= {f"weights.vision.image_sizes[{i}]": s for i, s in enumerate(self.weights.vision.image_sizes)}
+        for where, size in sizes.items():
+            if size % (grid * patch):
+                raise ValueError(
+                    f"{where} {size}: cells of the world's board of {grid} x {grid} do not meet patches of {patch} pixels; take a "
+                    f"multiple of {grid * patch}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _data_known(self) -> Scale:
         for owner, names in [
             ("pretrain", self.pretrain.data),

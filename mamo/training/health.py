@@ -38,7 +38,6 @@ ALIKE = 0.5  # share of the batches that hold a look-alike
 WORDS_SHARED = 0.75  # of their words that two texts share, to count as look-alikes
 THUMBNAIL = 12  # side in pixels to which images are reduced, to be compared
 CORRELATED = 0.85  # correlation of their thumbnails' pixels from which two images count as look-alikes
-CLIPPED = 0.9  # share of the steps whose gradient is clipped, from which clipping sets the step's length
 
 
 class Health:
