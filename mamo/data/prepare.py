@@ -288,7 +288,10 @@ def _check_missing(dataset: str, out: Path, intake: _Intake, limit: float | None
         )
     elif intake.lost():
         empty = " and ".join(f"'{split}' (of {count} examples)" for split, count in intake.lost().items())
-        reason = f"nothing would be left of the split {empty}: of {intake.images} images {counts}. Complete the download, or fetch them again."
+        reason = (
+            f"nothing would be left of the split {empty}: of {intake.images} images {counts}."
+            " Complete the download, or fetch them again."
+        )
     else:
         return
     listing = out / MISSING_FILE
