@@ -32,7 +32,11 @@ class Collate:
 
     def __call__(self, samples: object) -> dict[str, object]:
         numbers = torch.tensor([number for number, _ in samples])  # type: ignore[attr-defined]
-        return {"ids": numbers, "image": numbers.repeat(self._size // 16, 1), "text": [str(n) for n in numbers.tolist()]}
+        return {
+            "ids": numbers,
+            "image": numbers.repeat(self._size // 16, 1),
+            "text": [str(n) for n in numbers.tolist()],
+        }
 
 
 def main(size: int) -> None:

@@ -17,15 +17,12 @@ from multiprocessing import process, util
 from pathlib import Path
 from typing import Any
 
-import torch
-
 SHARED_MEMORY = Path("/dev/shm")
 # A socket's path has at most 107 bytes. Python makes a folder pymp-XXXXXXXX, and listener-XXXXXXXX in it.
 _SOCKET_PATH, _FOLDER_NAME, _SOCKET_NAME = 107, 14, 18
 LONGEST_FOLDER = _SOCKET_PATH - _FOLDER_NAME - _SOCKET_NAME
-_SHARE_FREE = (
-    4  # a part of what shared memory holds stays free: NCCL and the semaphores of the workers lie there too
-)
+# A quarter of shared memory stays free: NCCL and the semaphores of the workers lie there too.
+_SHARE_FREE = 4
 _OPEN_FILES = 65_536
 
 
@@ -41,6 +38,8 @@ class Shared:
         self._collate, self._sockets = collate, sockets
 
     def __call__(self, samples: Sequence[Any]) -> dict[str, Any] | Piped:
+        import torch
+
         batch = self._collate(samples)
         tensors = [value for value in batch.values() if isinstance(value, torch.Tensor)]
         if self._sockets and has_room(sum(tensor.nbytes for tensor in tensors)):
@@ -56,11 +55,15 @@ class Piped:
     """A batch without shared memory: its tensors are arrays, which are sent as bytes."""
 
     def __init__(self, batch: dict[str, Any]) -> None:
+        import torch
+
         self._tensors = [name for name, value in batch.items() if isinstance(value, torch.Tensor)]
         self._values = {name: batch[name].numpy() if name in self._tensors else batch[name] for name in batch}
 
     def batch(self) -> dict[str, Any]:
         """The batch as it was, in the order of its names."""
+        import torch
+
         return {
             name: torch.from_numpy(value) if name in self._tensors else value
             for name, value in self._values.items()
@@ -69,7 +72,7 @@ class Piped:
     def pin_memory(self) -> dict[str, Any]:
         """The batch in page-locked memory; called by PyTorch."""
         return {
-            name: value.pin_memory() if isinstance(value, torch.Tensor) else value
+            name: value.pin_memory() if name in self._tensors else value
             for name, value in self.batch().items()
         }
 
