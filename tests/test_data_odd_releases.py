@@ -184,12 +184,14 @@ def test_a_cut_off_archive_of_photos_is_refused_whatever_may_be_missing(odd: Pat
         prepare("coco", odd, tmp_path / "other", store_size=32, missing_limit=None)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_larger_than_it_says_takes_no_memory(tmp_path: Path, method: int) -> None:
-    """300 MB of zeros whose size is given as 1,000 bytes."""
+def test_a_member_larger_than_it_says_takes_no_memory(tmp_path: Path) -> None:
+    """100 MB of zeros whose size is given as 1,000 bytes."""
     archive = tmp_path / "photos.zip"
-    with zipfile.ZipFile(archive, "w", method) as packed, packed.open("1.jpg", "w") as member:
-        for _ in range(300):
+    with (
+        zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed,
+        packed.open("1.jpg", "w") as member,
+    ):
+        for _ in range(100):
             member.write(bytes(1 << 20))
     raw = bytearray(archive.read_bytes())
     entry = raw.rfind(b"PK\x01\x02")
@@ -197,7 +199,7 @@ def test_a_member_larger_than_it_says_takes_no_memory(tmp_path: Path, method: in
     archive.write_bytes(bytes(raw))
     found = archives.find(tmp_path / "1.jpg", tmp_path.parent)
     assert found is not None
-    assert peak_growth(found) < 150 << 20
+    assert peak_growth(found) < 30 << 20
 
 
 def peak_growth(member: archives.ZipMember) -> int:
