@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -350,6 +351,14 @@ def images() -> Iterator[Case]:
             path.unlink()
             path.mkdir()
 
+        def pipe(root: Path, pattern: str = pattern) -> None:
+            _pipe(sorted(root.glob(pattern))[0])
+
+        def endless(root: Path, pattern: str = pattern) -> None:
+            _endless(sorted(root.glob(pattern))[0])
+
+        yield Case(reader, "a photo is a pipe", pattern, pipe)
+        yield Case(reader, "a photo is a terabyte of nothing", pattern, endless)
         yield Case(reader, "a photo is missing", pattern, remove)
         yield Case(reader, "a photo is a folder", pattern, folder)
 
@@ -473,6 +482,42 @@ def _huge(path: Path) -> None:
     path.write_bytes(bytes(raw))
 
 
+def _says(size: int, kind: bytes = b"0") -> Callable[[Path], None]:
+    """The first member says that it has so many bytes, in the binary form for large numbers, and that it is of a kind."""
+
+    def wreck(path: Path) -> None:
+        raw = bytearray(path.read_bytes())
+        raw[124:136] = (b"\x80" if size >= 0 else b"\xff") + size.to_bytes(11, "big", signed=True)
+        raw[156:157] = kind
+        raw[148:156] = b" " * 8
+        raw[148:156] = b"%06o\0 " % sum(raw[:512])
+        path.write_bytes(bytes(raw))
+
+    return wreck
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _endless(path: Path) -> None:
+    """A terabyte that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def _by_kind(members: list[Any]) -> None:
+    """As `tar cf 00000.tar *.jpg *.json *.txt` writes them."""
+    members.sort(key=lambda member: member[0].name.rsplit(".", 1)[-1])
+
+
+def _dotted(members: list[Any]) -> None:
+    for info, _ in members:
+        key, suffix = info.name.rsplit(".", 1)
+        info.name = f"{key}.{suffix.upper()}"
+
+
 def _boundary(path: Path) -> None:
     """Cut off between two members, where a tar could as well end."""
     with tarfile.open(path) as tar:
@@ -501,6 +546,10 @@ TARS: dict[str, Callable[[list[Any]], None]] = {
     "no caption but a note of NaN": _rewritten("json", b'{"caption": NaN}', "txt"),
     "a sample twice": _duplicate,
     "a file twice": _double,
+    "files by kind": _by_kind,
+    "kinds in capitals": _dotted,
+    "a file of no kind": lambda members: members.append(_member("x.npy", b"1")),
+    "a caption in a photo's name": lambda members: members.append(_member("x.y.jpg", b"1")),
 }
 FILES: dict[str, Callable[[Path], None]] = {
     "empty": lambda p: p.write_bytes(b"") and None,
@@ -511,10 +560,30 @@ FILES: dict[str, Callable[[Path], None]] = {
     "compressed": lambda p: p.write_bytes(__import__("gzip").compress(p.read_bytes())) and None,
     "a bomb of 1 TiB": _sparse,
     "a member that says 8 GiB": _huge,
+    "a member that says 2^60 bytes": _says(1 << 60),
+    "a member that says less than nothing": _says(-1024),
+    "a long name of 2^60 bytes": _says(1 << 60, b"L"),
+    "an extended header of 2^60 bytes": _says(1 << 60, b"x"),
+    "a global header of less than nothing": _says(-512, b"g"),
+    "two tars": lambda p: p.write_bytes(p.read_bytes() * 2) and None,
+    "a pipe": _pipe,
+    "a terabyte of nothing": _endless,
     "a damaged checksum": lambda p: (
         p.write_bytes(p.read_bytes()[:150] + b"9" + p.read_bytes()[151:]) and None
     ),
     "a zip": lambda p: zipfile.ZipFile(p, "w").close(),
+}
+
+
+# What lies beside a shard, and would not be read.
+BESIDE: dict[str, Callable[[Path], Any]] = {
+    "a note on another shard": lambda p: p.with_name("00001_stats.json").write_text("{}"),
+    "another number": lambda p: (
+        p.rename(p.with_name("00001.tar"))
+        and p.with_name("00000_stats.json").rename(p.with_name("00001_stats.json"))
+    ),
+    "a shard in a folder": lambda p: shutil.copytree(p.parent, p.parent / "more"),
+    "a packed shard": lambda p: p.with_name("00001.tar.gz").write_bytes(b""),
 }
 
 
@@ -528,6 +597,8 @@ def shards() -> Iterator[Case]:
             yield Case(reader, name, tar, lambda root, c=change, t=tar: _repacked(root / t, c), kept=kept)  # type: ignore[misc]
         for name, wreck in FILES.items() if every else list(FILES.items())[:3]:
             yield Case(reader, name, tar, lambda root, w=wreck, t=tar: w(root / t))  # type: ignore[misc]
+        for name, add in BESIDE.items() if every else ():
+            yield Case(reader, name, reader, lambda root, a=add, t=tar: a(root / t))  # type: ignore[misc]
         yield from text_cases(reader, stats, JSON if every else {"empty": TEXT["empty"]})
         if every:
             yield from field_cases(
@@ -585,6 +656,14 @@ def zips() -> Iterator[Case]:
         raw[entry + 24 : entry + 28] = struct.pack("<I", 0xFFFFFFF0)
         path.write_bytes(bytes(raw))
 
+    def more(root: Path, members: dict[str, bytes]) -> None:
+        """50 MB of zeros, as which 1,000 bytes are given."""
+        path = _zip(root, name, members | {next(iter(members)): bytes(50 << 20)}, zipfile.ZIP_DEFLATED)
+        raw = bytearray(path.read_bytes())
+        entry = raw.find(b"PK\x01\x02")
+        raw[entry + 24 : entry + 28] = struct.pack("<I", 1000)
+        path.write_bytes(bytes(raw))
+
     def encrypted(root: Path, members: dict[str, bytes]) -> None:
         path = _zip(root, name, members)
         raw = bytearray(path.read_bytes())
@@ -608,6 +687,8 @@ def zips() -> Iterator[Case]:
         "packed, links": links,
         "packed, damaged": damaged,
         "packed, a size that is not true": lying,
+        "packed, more than its size says": more,
+        "packed, a pipe": lambda root, members: os.mkfifo(root / name),
         "packed, encrypted": encrypted,
         "packed, one missing": fewer,
         "packed, no archive": lambda root, members: (root / name).write_bytes(b""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,38 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch: pytes
     with pytest.raises(ImageError, match="100 x 100 pixels"):
         normalise(encoded(gradient(100, 100)), 64)
     assert normalise(encoded(gradient(99, 100)), 64)
+
+
+@pytest.mark.parametrize(
+    ("white", "kind"),
+    [(1, "float32"), (255, "float32"), (65535, "float32"), (255, "int32"), (65535, "int32")],
+)
+def test_grey_levels_of_32_bits_keep_their_look(white: int, kind: str) -> None:
+    grey = gradient(64, 64).convert("L")
+    levels = (np.asarray(grey, dtype=np.float64) / 255 * white).astype(kind)
+    stored = opened(normalise(encoded(Image.fromarray(levels), "TIFF"), 64).jpeg)
+    assert np.abs(np.asarray(stored.convert("L"), dtype=float) - np.asarray(grey, dtype=float)).mean() < 2
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 4), (0, 1e9), (0, np.nan), (0, np.inf)])
+def test_grey_levels_of_no_known_range_are_refused(low: float, high: float) -> None:
+    levels = np.full((8, 8), low, dtype=np.float32)
+    levels[0] = high
+    with pytest.raises(ImageError, match="white is known as 1, 255 or 65535"):
+        normalise(encoded(Image.fromarray(levels), "TIFF"), 64)
+
+
+def test_what_is_no_file_or_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    for name, reason in {
+        "pipe": "is a pipe, not a file",
+        "device": "is a device, not a file",
+        "folder": "is a folder, not a file",
+        "huge": "more than 104,857,600 are not read",
+    }.items():
+        with pytest.raises(ImageError, match=f"{name}.jpg: .*{reason}"):
+            normalise(tmp_path / f"{name}.jpg", 64)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -165,6 +168,59 @@ def test_damaged_archives_are_named(odd: Path) -> None:
     (odd / "coco/caption_datasets.zip").write_bytes(b"half a download")
     with pytest.raises(FormatError, match=r"caption_datasets.zip: is no whole zip file .*fetch it again"):
         list(coco.read(odd, Findings()))
+
+
+def test_a_cut_off_archive_of_photos_is_refused_whatever_may_be_missing(odd: Path, tmp_path: Path) -> None:
+    pack(odd / "coco/train2014", odd / "coco/train2014.zip", "train2014/")
+    archive = odd / "coco/train2014.zip"
+    archive.write_bytes(archive.read_bytes()[:-60])
+    with pytest.raises(
+        FormatError, match=r"train2014.zip: is no whole zip file .*fetch it again, or remove it"
+    ):
+        prepare("coco", odd, tmp_path / "out", store_size=32, missing_limit=None, workers=2)
+    archive.unlink()
+    os.mkfifo(archive)
+    with pytest.raises(FormatError, match="train2014.zip: cannot be read .*is a pipe"):
+        prepare("coco", odd, tmp_path / "other", store_size=32, missing_limit=None)
+
+
+def test_a_member_larger_than_it_says_takes_no_memory(tmp_path: Path) -> None:
+    """100 MB of zeros whose size is given as 1,000 bytes."""
+    archive = tmp_path / "photos.zip"
+    with (
+        zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed,
+        packed.open("1.jpg", "w") as member,
+    ):
+        for _ in range(100):
+            member.write(bytes(1 << 20))
+    raw = bytearray(archive.read_bytes())
+    entry = raw.rfind(b"PK\x01\x02")
+    raw[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
+    archive.write_bytes(bytes(raw))
+    found = archives.find(tmp_path / "1.jpg", tmp_path.parent)
+    assert found is not None
+    assert peak_growth(found) < 30 << 20
+
+
+def peak_growth(member: archives.ZipMember) -> int:
+    """Bytes that the refused reading of a member takes at its peak."""
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom mamo.data.archives import ZipMember\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    ZipMember(Path(sys.argv[1]), sys.argv[2]).read_bytes()\n    sys.exit('was read')\n"
+        "except OSError:\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    words = [sys.executable, "-c", code, str(member.archive), member.name]
+    return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout) << 10
+
+
+def test_an_endless_table_of_contents_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as packed:
+        for i in range(100):
+            packed.writestr(f"{i}.jpg", b"x")
+    monkeypatch.setattr(archives, "MAX_CONTENTS", 4000)
+    with pytest.raises(archives.ArchiveError, match=r"photos.zip: .* more than the 4,000 bytes"):
+        archives.find(tmp_path / "1.jpg", tmp_path.parent)
 
 
 def test_a_web_sample_with_a_damaged_note_loses_its_caption_only(tmp_path: Path) -> None:

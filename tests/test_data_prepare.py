@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mamo.data.parts import gather, write_part
 from mamo.data.prepare import MissingImages, prepare
 from mamo.data.records import Prepared, PreparedError
 from mamo.data.statistics import table
@@ -67,6 +68,32 @@ def test_too_many_missing_images_fail_with_the_full_list(tmp_path: Path) -> None
     # Unlimited, as for sets whose links have rotted; the list of the failed attempt is gone.
     manifest = prepare("flickr30k", tmp_path, out, store_size=16, missing_limit=None)
     assert manifest["images"] == 30 and not (out / "missing.json").exists()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_split_of_which_nothing_is_left_is_refused(tmp_path: Path, parts: int) -> None:
+    """Whatever share may be missing: an empty training split would pass for a data set."""
+    toy(tmp_path, 6)
+    listing = tmp_path / "flickr30k/dataset_flickr30k.json"
+    content = json.loads(listing.read_text())
+    for image in content["images"][4:]:
+        image["split"] = "val"
+    listing.write_text(json.dumps(content))
+    for i in range(4):
+        (tmp_path / f"flickr30k/flickr30k-images/p{i}.jpg").write_bytes(b"<html>")
+    out = tmp_path / "out"
+    with pytest.raises(MissingImages, match=r"nothing would be left of the split 'train' \(of 4 examples\)"):
+        if parts == 1:
+            prepare("flickr30k", tmp_path, out, store_size=16, missing_limit=None)
+        else:
+            for part in range(parts):
+                write_part("flickr30k", tmp_path, out, part, parts, store_size=16)
+            gather("flickr30k", tmp_path, out, parts, store_size=16, missing_limit=None)
+    assert len(json.loads((out / "missing.json").read_text())["unreadable"]) == 4
+    (tmp_path / "flickr30k/flickr30k-images/p0.jpg").unlink()
+    (tmp_path / "flickr30k/flickr30k-images/p5.jpg").rename(tmp_path / "flickr30k/flickr30k-images/p0.jpg")
+    manifest = prepare("flickr30k", tmp_path, tmp_path / "other", store_size=16, missing_limit=None)
+    assert manifest["splits"]["train"]["images"] == 1 and manifest["splits"]["test"]["images"] == 0
 
 
 def test_limits_take_the_first_images_of_a_split(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 
 import pytest
 
+from mamo.cli.doctor_passing import passing
 from mamo.cli.doctor_slurm import request
 from mamo.cli.main import main
 
@@ -51,6 +53,27 @@ def test_a_package_of_another_version_is_found(
     assert main(["doctor", "--node"]) == 1
     text = capsys.readouterr().out
     assert "is not <1" in text and "no-such-package is not installed" in text and "ruff" not in text
+
+
+def test_what_passes_batches_on_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def told() -> list[tuple[str, str]]:
+        return [(finding.state, finding.what + finding.mend) for finding in passing(argparse.Namespace())]
+
+    small = type("Usage", (), {"free": 60_000_000, "total": 64_000_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: small())
+    monkeypatch.setattr("tempfile.tempdir", "/long" * 20)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (256, 512))
+    monkeypatch.delenv("TMPDIR", raising=False)
+    memory, files, limit = told()
+    assert memory[0] == "note" and "0.06 of 0.064 GB" in memory[1] and "--shm-size" in memory[1]
+    assert files[0] == "note" and "more than 75 characters" in files[1] and "they lie in /tmp" in files[1]
+    assert limit[0] == "wrong" and "may open 512 files" in limit[1]
+    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    assert "cannot be written, so that /tmp" in told()[1][1]
+    monkeypatch.undo()
+    monkeypatch.setattr("mamo.data.passing.SHARED_MEMORY", tmp_path / "none")
+    assert told()[0][0] == "wrong"
 
 
 def test_a_request_is_the_plugins() -> None:

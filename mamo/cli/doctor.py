@@ -16,6 +16,8 @@ from mamo.cli import options
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
+PATIENCE = 120  # seconds for a program of the machine; torch alone may take some on a network's file system
+
 
 class Finding(NamedTuple):
     """One finding: ``ok``, ``note`` (nothing to do now) or ``wrong`` (with what to do)."""
@@ -30,7 +32,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check that this machine or cluster has what a scale needs",
-        description="Check packages, folders, locks, data, starting weights, GPUs, git and DVC, and with --slurm a cluster: "
+        description="Check packages, folders, locks, GPUs, shared memory, open files, data, starting weights, git and DVC, and "
+        "with --slurm a cluster: "
         "that it answers, and that it would take each kind of job as the profile asks for it. Status 1 if something is wrong.",
     )
     parser.add_argument("--slurm", action="store_true", help="check the cluster too")
@@ -46,7 +49,10 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
+    from mamo.cli.doctor_passing import passing
+
     checks: list[Callable[[argparse.Namespace], Iterator[Finding]]] = [_packages, _folders, _locks, _gpus]
+    checks.append(passing)
     if not args.node:
         checks += [_plan, _versions_of_data, _dvc]
     if args.slurm:
@@ -114,7 +120,12 @@ def _locks(args: argparse.Namespace) -> Iterator[Finding]:
     code = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(timeout=0)"
     try:
         with FileLock(path):
-            seen = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+            seen = _told(sys.executable, "-c", code, str(path))
+    except subprocess.TimeoutExpired:
+        yield Finding(
+            "wrong", f"a lock in {folder} is not answered for {PATIENCE} s", "put `results:` elsewhere"
+        )
+        return
     except OSError as error:
         yield Finding(
             "wrong", f"{folder} takes no locks ({error})", "put `results:` on a file system with flock"
@@ -138,9 +149,12 @@ def _locks(args: argparse.Namespace) -> Iterator[Finding]:
 def _gpus(args: argparse.Namespace) -> Iterator[Finding]:
     """The GPUs of this machine, and whether torch was built for them."""
     program = shutil.which("nvidia-smi")
-    listed = (
-        subprocess.run([program, "-L"], capture_output=True, text=True).stdout.splitlines() if program else []
-    )
+    try:
+        listed = _told(program, "-L").stdout.splitlines() if program else []
+    except subprocess.TimeoutExpired:
+        mend = "its driver hangs: restart the machine, or use another"
+        yield Finding("wrong", f"{program} does not answer within {PATIENCE} s", mend)
+        return
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     allotted = f"; CUDA_VISIBLE_DEVICES={given}" if given is not None else ""
     if not listed:
@@ -151,13 +165,22 @@ def _gpus(args: argparse.Namespace) -> Iterator[Finding]:
     for line in listed:
         yield Finding("ok", line.split(" (UUID")[0] + allotted)
     code = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    try:
+        done = _told(sys.executable, "-c", code)
+    except subprocess.TimeoutExpired:
+        yield Finding("wrong", f"torch does not find the GPUs within {PATIENCE} s", "restart the machine")
+        return
     if not done.stdout.startswith("True"):
         yield Finding(
             "wrong",
             f"torch sees none of them ({done.stdout.strip() or done.stderr.strip()[-200:]})",
             "update the driver",
         )
+
+
+def _told(*words: str) -> subprocess.CompletedProcess[str]:
+    """What a command says, waited for within bounds."""
+    return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def _plan(args: argparse.Namespace) -> Iterator[Finding]:

@@ -8,11 +8,21 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
+
+from mamo.data.files import MAX_FILE, Bounded, open_file, read_file
 
 # A member that is large and packed more tightly than text or pictures can be is taken for a decompression bomb.
-BOMB_BYTES = 100 << 20
+BOMB_BYTES = 16 << 20
 BOMB_RATIO = 200
+# Of a table of contents: some 200,000 photographs. That of COCO's largest archive has 9 MB.
+MAX_CONTENTS = 24 << 20
+# Deflate gives no more than it is asked for; of the other methods, that many packed bytes can become 100 MB.
+_PIECE, _PACKED_PIECE = 1 << 20, 4096
+
+
+class ArchiveError(OSError):
+    """An archive that is damaged as a whole, so that nobody knows what it holds."""
 
 
 class ZipMember(NamedTuple):
@@ -21,11 +31,14 @@ class ZipMember(NamedTuple):
     archive: Path
     name: str
 
-    def read_bytes(self) -> bytes:
+    def read_bytes(self, limit: int = MAX_FILE) -> bytes:
         """The file's content.
 
+        Args:
+            limit: the most bytes that it may have.
+
         Raises:
-            OSError: the archive is damaged there, or the file is a decompression bomb.
+            OSError: the archive is damaged there, or the file is a decompression bomb or larger than allowed.
         """
         try:
             archive = _open(self.archive)
@@ -35,7 +48,14 @@ class ZipMember(NamedTuple):
                     f"{self.archive}: {self.name} would become {info.file_size:,} bytes out of {info.compress_size:,}: "
                     "refused as a decompression bomb"
                 )
-            return archive.read(info)
+            if info.file_size > limit:
+                raise OSError(
+                    f"{self.archive}: {self.name} has {info.file_size:,} bytes; more than {limit:,} are not read"
+                )
+            # In pieces: read as a whole, a member that holds more than its size says is unpacked in full first.
+            plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            with archive.open(info) as member:
+                return b"".join(iter(lambda: member.read(_PIECE if plain else _PACKED_PIECE), b""))
         except (
             zipfile.BadZipFile,
             zlib.error,
@@ -56,7 +76,7 @@ def find(path: Path, root: Path) -> ZipMember | None:
     other releases, must name the file's folder as well.
 
     Raises:
-        OSError: an archive is no zip file.
+        ArchiveError: an archive is no whole zip file, or holds two files of one name.
     """
     if not path.is_relative_to(root):
         return None
@@ -79,7 +99,7 @@ def read_bytes(path: Path, root: Path | None = None) -> bytes:
         OSError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_file(path)
     except FileNotFoundError:
         member = find(path, path.parent.parent if root is None else root)
         if member is None:
@@ -117,7 +137,7 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
             name = info.filename
             base = name.rsplit("/", 1)[-1]
             if checksums.setdefault(name, info.CRC) != info.CRC:
-                raise OSError(f"{archive}: holds {name} twice, with different contents; fetch it again")
+                raise ArchiveError(f"{archive}: holds {name} twice, with different contents; fetch it again")
             # What macOS adds to archives bears the names of the real files.
             if base and not base.startswith("._") and not name.startswith("__MACOSX/"):
                 found.setdefault(base, []).append(ZipMember(archive, name))
@@ -127,7 +147,13 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
 @lru_cache(maxsize=64)
 def _open(archive: Path) -> zipfile.ZipFile:
     """Opened once per process; reading from several threads is safe."""
+    mend = "fetch it again, or remove it where its files lie unpacked beside it"
     try:
-        return zipfile.ZipFile(archive)
+        file = Bounded(open_file(archive), MAX_CONTENTS)
+        opened = zipfile.ZipFile(cast(IO[bytes], file))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise OSError(f"{archive}: is no whole zip file ({error}); fetch it again") from error
+        raise ArchiveError(f"{archive}: is no whole zip file ({error}); {mend}") from error
+    except OSError as error:
+        raise ArchiveError(f"{archive}: cannot be read ({error}); {mend}") from error
+    file.allow(None)
+    return opened

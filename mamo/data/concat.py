@@ -65,6 +65,13 @@ class ConcatRecords:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def empty(self) -> list[str]:
+        """The names of data sets that have no record of the split."""
+        return [
+            d.dataset for d, records in zip(self.datasets, self._records, strict=True) if not len(records)
+        ]
+
     def locate(self, index: int) -> tuple[int, int]:
         """Number of the data set and place within its split.
 

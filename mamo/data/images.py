@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mamo.data.files import MAX_IMAGE, read_file
+
 MAX_PIXELS = 100_000_000  # a larger image is taken for a decompression bomb; published sets stay far below
 # Formats of photographs. Pillow knows more, some of which start other programs (Ghostscript for EPS).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
@@ -48,11 +50,12 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
         store_size: largest length of the shorter side in pixels.
 
     Raises:
-        ImageError: the file is missing, cannot be decoded, or has more than ``MAX_PIXELS`` pixels.
+        ImageError: the file is missing, no regular file, larger than ``MAX_IMAGE`` bytes, cannot be decoded, or has more than
+            ``MAX_PIXELS`` pixels.
     """
     name = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     try:
-        data = source.read_bytes() if isinstance(source, Path) else source
+        data = read_file(source, MAX_IMAGE) if isinstance(source, Path) else source
     except ValueError as error:
         raise ImageError(f"{name!r}: {error}") from error
     except FileNotFoundError as error:
@@ -114,15 +117,35 @@ def formats() -> list[str]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB."""
+    """An image of any mode as RGB.
+
+    Raises:
+        ImageError: its grey levels are numbers of no range that is known.
+    """
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I"):  # 16-bit grey: keep the upper eight bits, where Pillow would clip
-        return Image.fromarray(
-            (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-        ).convert("RGB")
+    if image.mode.startswith("I;16"):  # keep the upper eight bits, where Pillow would clip
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode == "P":
         image = image.convert(
             "RGBA"
         )  # palettes may hold transparent entries, which a direct conversion warns about
     return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Grey levels of 32 bits, whole numbers or fractions, as eight bits; their file does not say which number is white.
+
+    It is taken to be 1, 255 or 65535, whichever the brightest pixel comes near; resampling may overshoot a little.
+    """
+    low, high = float(values.min()), float(values.max())
+    whites = [white for white in (1, 255, 65535) if white / 16 <= high <= 1.05 * white] or [1]
+    white = whites[0]
+    if not (-0.05 * white <= low and high <= 1.05 * white):  # false for what is no number, too
+        raise ImageError(f"grey levels from {low:g} to {high:g}: white is known as 1, 255 or 65535")
+    levels = values.clip(0, white)
+    if white == 65535:
+        return (levels.astype(np.uint16) >> 8).astype(np.uint8)
+    return np.rint(levels * np.float32(255 // white)).astype(np.uint8)

@@ -13,11 +13,15 @@ from torch.utils.data import DataLoader
 
 from mamo.data.collate import Batch, Sample
 from mamo.data.concat import ConcatRecords
-from mamo.data.records import ImageStore
+from mamo.data.passing import Piped, Shared, prepare_passing
+from mamo.data.records import ImageStore, PreparedError
 from mamo.data.sampler import batch_indices, example_generator
 from mamo.data.transforms import EvalTransform
 
 SECONDS_TO_HEAR = 1.0  # how a worker process ended
+# A batch that does not come in ten times so many seconds never comes. In turns, since a process that is stopped for hours (as
+# a scheduler does) finds one turn over when it goes on, and not all.
+SECONDS_A_TURN, TURNS = 30.0, 10
 _Request = tuple[int, int, int]  # step, position in the global batch, record
 
 
@@ -50,6 +54,9 @@ class TrainLoader:
         world: number of processes.
         workers: worker processes; 0 makes batches in this process.
         pin_memory: page-locked batches, for copies to a GPU.
+
+    Raises:
+        PreparedError: a data set has no record of the split.
     """
 
     def __init__(
@@ -67,8 +74,11 @@ class TrainLoader:
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        if len(source) == 0:
-            raise ValueError(f"no records in {', '.join(dataset.dataset for dataset in source.datasets)}")
+        if source.empty:
+            raise PreparedError(
+                f"no records in {', '.join(source.empty)}: there is nothing to train on; look for what was left out in its "
+                "manifest.json, or leave the data set out"
+            )
         if batch_size % world or not 0 <= rank < world:
             raise ValueError(
                 f"batch_size {batch_size} is no multiple of {world} processes, or rank {rank} is none of them"
@@ -88,18 +98,22 @@ class TrainLoader:
         return [(step, first + offset, record) for offset, record in enumerate(indices)]
 
     def __iter__(self) -> Iterator[Batch]:
+        collate = Shared(self.collate, prepare_passing()) if self.workers else self.collate
         loader = DataLoader(
             _Samples(self.source, self.seed),
             batch_sampler=_Steps(self),
-            collate_fn=self.collate,
+            collate_fn=collate,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             prefetch_factor=4 if self.workers else None,
+            timeout=SECONDS_A_TURN if self.workers else 0,
             # Its own, so that the global generator's state does not depend on when a run was resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
         try:
-            yield from loader
+            batches = iter(loader)
+            while (batch := self._next(batches)) is not None:
+                yield batch.batch() if isinstance(batch, Piped) else batch
         except (EOFError, ConnectionError) as error:
             if not self.workers or "DataLoader worker" in str(error):
                 raise  # of the data itself, here or in a worker
@@ -107,6 +121,16 @@ class TrainLoader:
             # worker ended, which may come after the end of the connection; it says more.
             time.sleep(SECONDS_TO_HEAR)
             raise RuntimeError("DataLoader worker ended while its batch was fetched") from error
+
+    @staticmethod
+    def _next(batches: Iterator[Any]) -> Any:
+        """The next batch; None at the end."""
+        for turn in range(1, TURNS + 1):
+            try:
+                return next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader timed out" not in str(error) or turn == TURNS:
+                    raise
 
 
 class _Steps(torch.utils.data.Sampler[list[_Request]]):

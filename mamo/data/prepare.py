@@ -12,6 +12,7 @@ from typing import Any
 from mamo.data import archives, candidates
 from mamo.data.datasets import DATASETS, Dataset
 from mamo.data.examples import LISTED, Example, Findings, FormatError, ImageSource
+from mamo.data.files import MAX_IMAGE
 from mamo.data.images import ImageError, StoredImage, normalise
 from mamo.data.writer import Writer, write_json
 
@@ -22,7 +23,7 @@ MISSING_FILE = "missing.json"
 
 
 class MissingImages(ValueError):
-    """More images are missing or unreadable than the limit allows."""
+    """More images are missing or unreadable than the limit allows, or all of a split are."""
 
 
 def prepare(
@@ -45,7 +46,7 @@ def prepare(
         out: directory of the prepared data set.
         store_size: shorter side of stored images in pixels; smaller images are never enlarged.
         missing_limit: largest share of missing or unreadable images, which are left out with their records;
-            ``None``: any.
+            ``None``: any, so long as something is left of each split.
         interleave: write the training captions of so many consecutive images in turns (first captions of all,
             second captions of all, ...), so that a sampler that shuffles blocks of this length brings these
             images together. Rounds that are not complete (an image is missing, or has fewer captions) stand
@@ -59,7 +60,8 @@ def prepare(
 
     Raises:
         FormatError: the release is not in its official layout.
-        MissingImages: too many images are missing; the full list is in ``missing.json`` in ``out``.
+        MissingImages: too many images are missing, or nothing is left of a split; the full list is in ``missing.json`` in
+            ``out``.
         PreparedError: ``out`` already holds a prepared data set.
     """
     info, findings = known(dataset), Findings()
@@ -158,10 +160,12 @@ def _normalise(source: ImageSource, root: Path, store_size: int) -> Outcome:
         content = source.content
         if isinstance(content, Path) and not content.exists():
             member = archives.find(content, root)
-            content = content if member is None else member.read_bytes()
+            content = content if member is None else member.read_bytes(MAX_IMAGE)
         return normalise(content, store_size)
     except ImageError as error:
         return error
+    except archives.ArchiveError as error:  # nobody knows which images it holds
+        raise FormatError(str(error)) from error
     except OSError as error:
         return ImageError(str(error))
 
@@ -210,6 +214,8 @@ class _Intake:
         self._bad: set[str] = set()
         self._group: list[list[dict[str, Any]]] = []  # records of the images of one interleaved group
         self._rest: list[dict[str, Any]] = []
+        self._given: dict[str, int] = {}  # examples of each split
+        self._kept: set[str] = set()  # splits of which an example is stored
         self.images = 0
         self.missing: list[str] = []
         self.unreadable: list[str] = []
@@ -222,6 +228,8 @@ class _Intake:
         if all(row is not None for row in rows):
             places = dict(zip(("image", "image2"), rows, strict=False))
             records = [{**places, **record} for record in example.records]
+            self._kept.add(example.split)
+        self._given[example.split] = self._given.get(example.split, 0) + 1
         if example.split == "train" and self._interleave > 1:
             self._group.append(records)
             if len(self._group) == self._interleave:
@@ -257,6 +265,10 @@ class _Intake:
             self._rest += records[complete:]
         self._group = []
 
+    def lost(self) -> dict[str, int]:
+        """Splits of which the release has examples and none could be stored, with how many it has."""
+        return {split: count for split, count in self._given.items() if split not in self._kept}
+
     def finish(self) -> None:
         """Write what is left of interleaving."""
         if self._group:
@@ -266,15 +278,23 @@ class _Intake:
 
 
 def _check_missing(dataset: str, out: Path, intake: _Intake, limit: float | None) -> None:
+    """Refuse a data set that lost more images than it may, or all of a split."""
     lost = [*intake.missing, *intake.unreadable]
-    if limit is None or len(lost) <= limit * intake.images:
+    counts = f"{len(intake.missing)} are missing and {len(intake.unreadable)} unreadable"
+    if limit is not None and len(lost) > limit * intake.images:
+        reason = (
+            f"of {intake.images} images {counts}; at most a share of {limit:g} may be."
+            " Complete the download, or raise missing_limit."
+        )
+    elif intake.lost():
+        empty = " and ".join(f"'{split}' (of {count} examples)" for split, count in intake.lost().items())
+        reason = (
+            f"nothing would be left of the split {empty}: of {intake.images} images {counts}."
+            " Complete the download, or fetch them again."
+        )
+    else:
         return
     listing = out / MISSING_FILE
     write_json(listing, {"missing": intake.missing, "unreadable": intake.unreadable})
     first = "\n  ".join(lost[:LISTED])
-    raise MissingImages(
-        f"{dataset}: of {intake.images} images {len(intake.missing)} are missing"
-        f" and {len(intake.unreadable)} unreadable; at most a share of {limit:g} may be."
-        f" Complete the download, or raise missing_limit.\n"
-        f"All are listed in {listing}; the first:\n  {first}"
-    )
+    raise MissingImages(f"{dataset}: {reason}\nAll are listed in {listing}; the first:\n  {first}")

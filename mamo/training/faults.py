@@ -22,6 +22,20 @@ def describe(error: BaseException) -> str | None:
         return f"no space is left on the disk, or its quota is used up{place}: free some, and {AGAIN}"
     if number in CLOSED:
         return f"a file or folder cannot be used{place}: {text}. Make it writable, or choose another by --results; {AGAIN}"
+    if isinstance(error, RuntimeError) and "DataLoader timed out" in text:
+        return (
+            "the processes that load data gave no batch for minutes: the disk that holds the prepared data does not answer, or "
+            f"batches cannot be passed on, for which `mamo doctor` looks at /dev/shm, TMPDIR and open files; then {AGAIN}"
+        )
+    if isinstance(error, RuntimeError) and (
+        "shared memory" in text or "Bus error" in text or "/torch_" in text
+    ):
+        return (
+            "shared memory (/dev/shm) is used up: make it larger (containers: --shm-size=8g or --ipc=host), or run less beside "
+            f"it; {AGAIN}"
+        )
+    if isinstance(error, RuntimeError) and "Too many open files" in text:
+        return f"too many files are open: raise the limit (ulimit -n 65536), and {AGAIN}"
     if "DataLoader worker" in text and isinstance(error, RuntimeError):
         how = re.search(r"killed by signal: ([\w ]+)", text)
         return (
