@@ -27,7 +27,9 @@ class DatasetSpec(Spec):
     interleave: int = Field(
         1, gt=0, description="images whose captions are written round-robin (twin scenes)"
     )
-    limits: dict[str, int] | None = Field(None, description="at most this many images of a split")
+    limits: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="at most this many images of a split"
+    )
 
 
 class DataSpec(Spec):
