@@ -93,7 +93,9 @@ def test_what_cannot_be_recorded_is_said_before_dvc_is_asked(
         record_runs(plan, [run.key], away / "smoke")
     damaged = finish(run, Path("results/smoke")) / "model.safetensors"
     damaged.write_text("others")
-    with pytest.raises(DvcError, match=r"model.safetensors: is damaged or was replaced .* It is not recorded"):
+    with pytest.raises(
+        DvcError, match=r"model.safetensors: is damaged or was replaced .* It is not recorded"
+    ):
         record_runs(plan, [run.key], Path("results/smoke"))
     assert not list(Path("artifacts").rglob("*.dvc"))
 

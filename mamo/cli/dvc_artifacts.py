@@ -76,7 +76,7 @@ def _inside(results: Path) -> None:
     here = Path.cwd()
     if not Path(os.path.abspath(results)).is_relative_to(here):
         raise DvcError(
-            f"DVC records what lies in the project's folder, and the results lie in {results}: `ln -s {results.parent} results` "
+            f"DVC records what lies in the project's folder, and the results lie elsewhere: `ln -s {results.parent} results` "
             "here, set `results: results` in params.yaml, and call this again"
         )
 
@@ -85,8 +85,8 @@ def _inside(results: Path) -> None:
 def _no_gitignore_behind(results: Path) -> Iterator[dict[str, str]]:
     """Variables under which DVC records runs in results that a symlink keeps on another disk; none where they lie here.
 
-    DVC would list a run in the ``.gitignore`` beside it, and refuses where that is outside of the repository. Told to do without
-    git, it does not; git itself does not look behind a symlink. Reading, pushing and checking out need no such thing.
+    DVC would list a run in the ``.gitignore`` beside it, and refuses where that is outside of the repository. Told to do
+    without git, it does not; git itself does not look behind a symlink. Pushing and checking out need no such thing.
     """
     if Path(os.path.realpath(results)).is_relative_to(os.path.realpath(Path.cwd())):
         yield {}

@@ -77,6 +77,12 @@ def _execute(
         for key in run.inputs.values():
             verify(plan.runs[key].directory(results))
         watch = Stopwatch(directory)
+        if leader and plan.scale.published and (watch.code.changed or watch.code.commit is None):
+            print(
+                f"warning: the code of {run.key} is {watch.code}, and pages of the published scale '{plan.scale.name}' refuse "
+                "runs of code that no commit holds: commit it first",
+                file=sys.stderr,
+            )
         from mamo.training.checks import tell
 
         with leaving_at_once():

@@ -25,8 +25,9 @@ def describe(error: BaseException) -> str | None:
         return f"a file or folder cannot be used{place}: {text}. Make it writable, or choose another by --results; {AGAIN}"
     if number in UNLOCKED:
         return (
-            f"this file system gives out no locks{place}, and without one two processes could make the same run: {text}. Choose "
-            f"a folder on another disk by --results, or have it mounted with locks (NFS: local_lock=flock, or a running lockd); {AGAIN}"
+            f"this file system gives out no locks{place}, and without one two processes could make the same run: {text}. "
+            "Choose a folder on another disk by --results, or have this one mounted with locks (NFS: local_lock=flock, or a "
+            f"running lockd); {AGAIN}"
         )
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")) or "torch._inductor" in text:
         return f"torch.compile cannot compile the layers here ({_compiler(error)}): call it without --compile; {AGAIN}"

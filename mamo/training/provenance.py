@@ -36,10 +36,11 @@ class Stopwatch:
         """Seconds, memory, machine, versions and code, as plain JSON values.
 
         ``code`` is the commit, with ``+changes`` where the package differs from it (by tracked files or by others) or was
-        edited while the run was made, and None outside of a repository; ``code_digest`` is of all files of the package.
+        edited while the run was made (then ``code_edited`` is true), and None outside of a repository; ``code_digest`` is of
+        all files of the package as they were when the run was begun.
         ``earlier_code`` is there for a run that was begun by other code than that which finished it.
         """
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        usage, edited = resource.getrusage(resource.RUSAGE_SELF), tree_digest(PACKAGE) != self.code.digest
         return {
             "started": self.began.isoformat(timespec="seconds"),
             "wall_seconds": round(time.monotonic() - self.clock, 2),
@@ -47,13 +48,13 @@ class Stopwatch:
             "peak_memory_mb": round(usage.ru_maxrss / 1024),
             "machine": machine(),
             "versions": versions(),
-            **_words(self.code, edited=tree_digest(PACKAGE) != self.code.digest),
+            **_words(self.code, edited),
         } | ({"earlier_code": self.earlier} if self.earlier else {})
 
 
-def _words(code: Code, edited: bool = False) -> dict[str, str | None]:
+def _words(code: Code, edited: bool = False) -> dict[str, Any]:
     name = f"{code.commit}{CHANGED if code.changed or edited else ''}" if code.commit else None
-    return {"code": name, "code_digest": code.digest}
+    return {"code": name, "code_digest": code.digest} | ({"code_edited": True} if edited else {})
 
 
 def _earlier_code(directory: Path, code: Code) -> list[dict[str, Any]]:

@@ -138,9 +138,9 @@ def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
         kinds = Counter(run.kind for run in lacking)
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         raise RunError(
-            f"{name} is not made yet at scale '{plan.scale.name}': {len(lacking)} runs that it needs have no record in {results} "
-            f"({counted}), the last of them {lacking[-1].key}. `mamo reproduce {name} --scale {plan.scale.name}` makes them. Cost "
-            f"of the whole scale, of {len(plan.whole)} runs: {' '.join(plan.scale.cost.split())}"
+            f"{name} is not made yet at scale '{plan.scale.name}': {len(lacking)} runs that it needs have no record in "
+            f"{results} ({counted}), the last of them {lacking[-1].key}. `mamo reproduce {name} --scale {plan.scale.name}` "
+            f"makes them. Cost of the whole scale, of {len(plan.whole)} runs: {' '.join(plan.scale.cost.split())}"
         )
 
 
@@ -179,7 +179,7 @@ def beside(path: Path) -> Iterator[Path]:
 def as_new(directory: Path) -> None:
     """Give the files below a run's directory at least the mode that a new file gets here, whichever library wrote them.
 
-    Some writers keep a file for their own user whatever the umask says, and a second user of a shared checkout could not read it.
+    Some writers keep a file for their own user whatever the umask says; a second user of a shared checkout could not read it.
     """
     probe = directory / f".mode-{os.getpid()}"
     probe.touch()
