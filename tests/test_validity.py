@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
 
+import mamo.specs
 from mamo.data.datasets import DATASETS
 from mamo.data.vqa_server import METRICS
+from mamo.specs.base import Spec
 from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.overrides import SpecError, merge
 from mamo.specs.plan import make_plan
@@ -191,3 +197,22 @@ def test_planning_knows_the_data_sets_and_tasks_that_there_are() -> None:
     assert set(TASKS) == set(kinds)
     vqa = next(task for kind, task in TASKS.items() if kind.__name__ == "VqaSpec")
     assert set(METRICS.values()) <= set(vqa.metrics)
+
+
+def _specs(parent: type[Spec] = Spec) -> Iterator[type[Spec]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _specs(child)
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """A field that nothing reads any more is a promise of its description that is not kept."""
+    for module in pkgutil.iter_modules(mamo.specs.__path__):
+        importlib.import_module(f"mamo.specs.{module.name}")
+    root = Path(mamo.__file__).parent
+    code = "\n".join(path.read_text(encoding="utf-8") for path in root.rglob("*.py"))
+    read = set(re.findall(r"\.([a-z]\w*)\b", code)) | set(
+        re.findall(r"[\[(, ][\"']([a-z]\w*)[\"'][\],) ]", code)
+    )
+    unread = {(spec.__name__, name) for spec in _specs() for name in spec.model_fields if name not in read}
+    assert not unread
