@@ -3,11 +3,13 @@ the run goes on to the same bits once the cause is gone."""
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,3 +214,38 @@ def test_what_is_not_the_machines_doing_keeps_its_traceback() -> None:
     assert "--micro-batch" in (describe(full) or "")
     assert "memory is used up" in (describe(RuntimeError("DefaultCPUAllocator: can't allocate memory")) or "")
     assert "(results/x)" in (describe(OSError(28, "No space left on device", "results/x")) or "")
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mamo.specs.plan import make_plan
+    from mamo.training.execute import execute
+    from mamo.training.run import RunError
+
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    plan = make_plan("smoke")
+    run = plan.find("data", "world")
+    with pytest.raises(RunError, match=f"{run.key}: this file system gives out no locks.*--results"):
+        execute(plan, run, tmp_path)
+    assert not run.record(tmp_path).exists()
+
+
+COMPILES = """
+import torch
+from mamo.training.faults import describe
+layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GELU())
+layers.compile()
+try:
+    layers(torch.zeros(2, 3))
+except Exception as error:
+    print(describe(error))
+"""
+
+
+def test_compiling_without_a_compiler_is_said_in_a_line(tmp_path: Path) -> None:
+    variables = os.environ | {"CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILES], env=variables, capture_output=True, text=True)
+    assert "no C++ compiler is found" in done.stdout and "without --compile" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1

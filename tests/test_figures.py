@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mamo.cli.main import main
 from mamo.data.images import StoredImage
 from mamo.data.records import Prepared
 from mamo.data.writer import Writer
@@ -230,3 +231,15 @@ def test_a_layer_that_does_not_exist_is_refused_when_the_figure_is_planned(tmp_p
         SpecError, match=r"figures/figure1.yaml: layer 7: the fusion encoder has layers 1 to 3"
     ):
         make_plan("demo", own, only=["figure1"])
+
+
+def test_a_figure_of_runs_that_are_not_made_names_the_command_and_its_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["figure", "figure1", "--scale", "smoke", "--results", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "figure1 is not made yet at scale 'smoke'" in said
+        and "`mamo reproduce figure1 --scale smoke`" in said
+    )
+    assert " ".join(make_plan("smoke", ABLATIONS).scale.cost.split()) in said

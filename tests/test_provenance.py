@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mamo.cli.main import main
-from mamo.reporting.provenance import facts, find_run, row_provenance
+from mamo.reporting.provenance import facts, find_run, row_provenance, unnamed_code
+from mamo.specs.code import Code
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
 
@@ -181,3 +182,67 @@ def test_a_second_edition_is_a_second_folder(
     (own / "paper" / "journal" / "table7.yaml").write_text(text.replace("80.0", "800.0"))
     assert main([*words, "table7", "--edition", "journal"]) == 2
     assert "coco_tr is 800.0, which is no percent" in capsys.readouterr().err
+
+
+NAMED = {"code": "abc123", "code_digest": "d1"}
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (NAMED, None),
+        ({"code": "abc123"}, None),  # a record of before there were digests
+        ({"code": None, "code_digest": "d0"}, None),  # committed since, as it ran
+        ({"code": "abc123+changes", "code_digest": "d0"}, None),
+        ({"code": "abc123+changes", "code_digest": "d2"}, "differed from the commit"),
+        (
+            {"code": "abc123+changes", "code_digest": "d0", "code_edited": True},
+            "was edited while it was made",
+        ),
+        ({"code": "abc123+changes"}, "differed from the commit"),
+        ({"code": None, "code_digest": "d2"}, "was in no repository"),
+        ({}, "was in no repository"),
+        ({"code": "other", "code_digest": "d2"}, "commit other is not in this repository"),
+        ({"code": "abc123", "code_digest": "d2"}, "d2, is not that of commit abc123, d1"),
+        (
+            NAMED | {"earlier_code": [{"code": "abc123+changes", "code_digest": "d2"}]},
+            "differed from the commit",
+        ),
+    ],
+)
+def test_what_the_repository_can_name(
+    found: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mamo.reporting.provenance.commit_digest", {"HEAD": "d0", "abc123": "d1"}.get)
+    problem = unnamed_code({"provenance": found})
+    assert problem is None if says is None else says in str(problem)
+
+
+def test_a_published_scale_refuses_pages_of_unnamed_code(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mamo.reporting.provenance.commit_digest", {"HEAD": "d0", "abc123": "d1"}.get)
+    clean = Code("abc123", False, "d0")
+    monkeypatch.setattr("mamo.reporting.provenance.running_code", lambda: clean)
+    own = Path(shutil.copytree(ABLATIONS, tmp_path / "own"))
+    monkeypatch.setattr("mamo.cli.options.ABLATIONS", own)
+    plan, results = make_plan("smoke", own, only=["table7"]), root / "smoke"
+    pretraining = plan.tables["table7"].pretrainings["full"][0]
+    write_record(plan, pretraining, results, provenance={"code": "abc123+changes", "code_digest": "d2"})
+    words = ["report", "table7", "--scale", "smoke", "--results", str(root), "--reports", str(tmp_path / "r")]
+    assert main(words) == 0, "nobody is shown its pages"
+    (tmp_path / "r/smoke/table7.md").unlink()
+    scale = own / "scales" / "smoke.yaml"
+    scale.write_text(scale.read_text() + "published: true\n")
+    assert main(words) == 2 and not (tmp_path / "r/smoke/table7.md").exists()
+    said = capsys.readouterr().err
+    assert f"{pretraining}: its code, abc123+changes, differed" in said and "--any-code" in said
+    assert main([*words, "--any-code"]) == 0
+    write_record(plan, pretraining, results)
+    assert main(words) == 0
+    monkeypatch.setattr("mamo.reporting.provenance.running_code", lambda: Code("abc123", True, "d3"))
+    assert main(words) == 2 and "this page itself" in capsys.readouterr().err
+    (own / "scales" / "mine.yaml").write_text("extends: smoke\ntitle: Mine\n")
+    assert not make_plan("mine", own, only=["table7"]).scale.published, (
+        "a user's scale is not published for its parent"
+    )

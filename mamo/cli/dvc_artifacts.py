@@ -11,13 +11,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mamo.specs.code import git_environment
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
-from mamo.specs.stored import read_record_file
+from mamo.specs.stored import StoredError, read_record_file, verify
 
 FOLDER = Path("artifacts")
 TEMPORARY = Path(".dvc/tmp/exps")
@@ -34,8 +37,10 @@ def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
         results: the scale's results.
 
     Raises:
-        DvcError: a run's record is not of the spec that its path bears, a run differs from its artifact, or DVC fails.
+        DvcError: a run's record is not of the spec that its path bears, a run differs from its artifact or from its own
+            checksums, the results lie where DVC cannot follow, or DVC fails.
     """
+    _inside(results)
     done = [
         plan.runs[key] for key in plan.runs if key in set(keys) and plan.runs[key].record(results).is_file()
     ]
@@ -53,13 +58,49 @@ def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
     try:
         _unchanged(known)
         if new:
-            dvc("commit", "--force", *map(str, new))
+            for run in done:
+                if artifact(run, plan.scale.name) in new:
+                    _whole(run, results)
+            with _no_gitignore_behind(results) as variables:
+                dvc("commit", "--force", *map(str, new), variables=variables)
     except BaseException:
         for path in new:
             if "md5" not in path.read_text(encoding="utf-8"):
                 path.unlink()
         raise
     return new
+
+
+def _inside(results: Path) -> None:
+    """Refuse results outside of the project's folder; a symlink in it that leads there is no such case."""
+    here = Path.cwd()
+    if not Path(os.path.abspath(results)).is_relative_to(here):
+        raise DvcError(
+            f"DVC records what lies in the project's folder, and the results lie elsewhere: `ln -s {results.parent} results` "
+            "here, set `results: results` in params.yaml, and call this again"
+        )
+
+
+@contextmanager
+def _no_gitignore_behind(results: Path) -> Iterator[dict[str, str]]:
+    """Variables under which DVC records runs in results that a symlink keeps on another disk; none where they lie here.
+
+    DVC would list a run in the ``.gitignore`` beside it, and refuses where that is outside of the repository. Told to do
+    without git, it does not; git itself does not look behind a symlink. Pushing and checking out need no such thing.
+    """
+    if Path(os.path.realpath(results)).is_relative_to(os.path.realpath(Path.cwd())):
+        yield {}
+        return
+    from configobj import ConfigObj
+    from dvc.config import Config
+
+    own = Path(Config.get_dir("global")) / "config"
+    config = ConfigObj(str(own) if own.is_file() else None)
+    config["core"] = {**config.get("core", {}), "no_scm": "true"}
+    with tempfile.TemporaryDirectory() as folder:
+        with (Path(folder) / "config").open("wb") as file:
+            config.write(file)
+        yield {"DVC_GLOBAL_CONFIG_DIR": folder}
 
 
 def artifact(run: Run, scale: str) -> Path:
@@ -80,6 +121,14 @@ def _verify(run: Run, results: Path) -> None:
         )
 
 
+def _whole(run: Run, results: Path) -> None:
+    """Refuse a run whose files are not those that its record was written for."""
+    try:
+        verify(run.directory(results))
+    except StoredError as error:
+        raise DvcError(f"{error}. It is not recorded") from error
+
+
 def _unchanged(artifacts: list[Path]) -> None:
     """Refuse runs that differ from their artifacts."""
     if not artifacts:
@@ -92,8 +141,11 @@ def _unchanged(artifacts: list[Path]) -> None:
         )
 
 
-def dvc(*words: str) -> str:
+def dvc(*words: str, variables: Mapping[str, str] | None = None) -> str:
     """The output of a DVC command.
+
+    Args:
+        variables: of the environment, beside this process's own.
 
     Raises:
         DvcError: it failed; the message is DVC's, with what to do.
@@ -102,7 +154,7 @@ def dvc(*words: str) -> str:
         [sys.executable, "-m", "dvc", *words],
         capture_output=True,
         text=True,
-        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+        env=git_environment() | {"DVC_NO_ANALYTICS": "1"} | dict(variables or {}),
     )
     if done.returncode:
         raise DvcError(f"dvc {words[0]}: {done.stderr.strip() or done.stdout.strip()}{_advice(done.stderr)}")
@@ -149,7 +201,10 @@ def _git_root(root: Path) -> Path | None:
     if shutil.which("git") is None:
         return None
     done = subprocess.run(
-        ["git", "-C", str(root), "rev-parse", "--show-toplevel"], capture_output=True, text=True
+        ["git", "-C", str(root), "rev-parse", "--show-toplevel"],
+        capture_output=True,
+        text=True,
+        env=git_environment(),
     )
     return Path(done.stdout.strip()) if done.returncode == 0 else None
 

@@ -40,6 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--values", type=Path, metavar="FILE", help="take the maps from FILE, not from models"
     )
+    options.add_any_code(parser)
     options.add_folders(parser)
     parser.set_defaults(command=_command)
 
@@ -56,6 +57,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.figures.draw import draw_figure
     from mamo.figures.publish import publish_figure
     from mamo.figures.store import read_maps, write_maps
+    from mamo.reporting.provenance import check_code
 
     if args.values:
         values = read_maps(args.values)
@@ -75,5 +77,8 @@ def _command(args: argparse.Namespace) -> int:
         draw_figure(values, figure_heading(plan.figures[args.name].figure), args.out)
         print("\n".join(map(str, args.out)))
         return 0
+    check_code(
+        plan, plan.figures[args.name].inputs, options.results_of(args), options.setting(args, "any_code")
+    )
     print(publish_figure(plan, args.name, values, options.reports_of(args), options.ABLATIONS))
     return 0

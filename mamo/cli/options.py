@@ -22,6 +22,7 @@ _DEFAULTS = {
     "profile": None,
     "seeds": None,
     "record": None,
+    "any_code": False,
     "micro_batch": None,
     "compile": False,
     "activation_checkpointing": False,
@@ -55,6 +56,16 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     add_scale(parser)
     add_results(parser)
     add_reports(parser)
+
+
+def add_any_code(parser: argparse.ArgumentParser) -> None:
+    """Add ``--any-code``, for commands that publish pages."""
+    parser.add_argument(
+        "--any-code",
+        action="store_true",
+        default=None,
+        help="publish pages of a published scale though no commit holds the code of some of their runs (default: params.yaml)",
+    )
 
 
 def add_releases(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="read values from these files, not from records",
     )
+    options.add_any_code(parser)
     options.add_folders(parser)
     parser.set_defaults(command=_command)
 
@@ -40,6 +41,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.ledger import write_ledger
     from mamo.reporting.overview import write_overview
     from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of, parts_of
+    from mamo.reporting.provenance import check_code
     from mamo.reporting.publish import publish
     from mamo.specs.overrides import SpecError
 
@@ -76,6 +78,10 @@ def _command(args: argparse.Namespace) -> int:
             values["made_from"] = parts_of(plan, tables[args.pages[0]], options.ABLATIONS)
         write_values(values, args.collect)
         return 0
+    shown = {
+        key for name in ([*wanted, *whole] if OVERVIEW in wanted else wanted) for key in pages[name].inputs
+    }
+    check_code(plan, shown, results, options.setting(args, "any_code"))
     given = {values["table"]: values for values in map(read_values, args.values or ())}
     names = [
         name

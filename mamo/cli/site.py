@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--maps", type=Path, nargs="*", metavar="FILE", help="maps of figures, from mamo figure"
     )
+    options.add_any_code(parser)
     options.add_folders(parser)
     parser.set_defaults(command=_command)
 
@@ -34,11 +35,13 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.claims import judge
     from mamo.reporting.collect import collect, read_values
     from mamo.reporting.pages import CLAIMS, INDEX, pages_of
+    from mamo.reporting.provenance import check_code
     from mamo.reporting.site.build import write_site
 
     plan = options.planned(args)
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)
+    check_code(plan, plan.whole, results, options.setting(args, "any_code"))
     given = {values["table"]: values for values in map(read_values, args.values or ())}
     values = {name: given.get(name) or collect(plan, table, results) for name, table in plan.tables.items()}
     if CLAIMS in pages:

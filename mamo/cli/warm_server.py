@@ -52,7 +52,9 @@ def _load() -> None:
     import mamo.training.make_finetuning
     import mamo.training.make_pretraining
     import mamo.training.make_weights  # noqa: F401
+    from mamo.specs.code import running_code
 
+    running_code()  # what is loaded now is what the jobs run, whatever is edited later
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     torch.optim.AdamW([parameter], fused=True).step()

@@ -26,7 +26,7 @@ from mamo.tasks.task import DownstreamTask
 from mamo.tasks.vqa import VqaTask
 from mamo.training.load import load_finetuned, load_pretrained
 from mamo.training.loop import pick_device
-from mamo.training.run import Context, read_record
+from mamo.training.run import Context, read_record, require
 
 GUESSES = 3  # of MLM's head for a masked word
 
@@ -80,11 +80,12 @@ def compute_figure(
         this model shows).
 
     Raises:
-        RunError: a model's run is not done.
+        RunError: a run that it needs is not done; the message has the command that makes it.
         SpecError: the data set has no such image.
     """
     bound = plan.figures[name]
     figure = bound.figure
+    require(plan, bound.inputs, results, name)
     data, truth = Prepared(plan.runs[bound.data].directory(results)), _truth(plan, bound, results)
     examples = choose_examples(
         data, figure.split, figure.examples, figure.seed, tuple(images) or figure.images, text

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mamo.model.mamo import Mamo
 from mamo.model.vision import VisionEncoder, interpolate_positions
-from mamo.specs.stored import StoredError
+from mamo.specs.stored import StoredError, verify
 
 # Theirs and ours; {} is a layer's number. What follows the prefix (weight, bias) stays.
 _VIT = [
@@ -139,7 +139,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: naming the files that would do.
-        StoredError: the file is damaged, or holds anything but tensors; nothing in it is executed.
+        PermissionError: the file may not be read.
+        StoredError: the file is damaged, differs from the record of the run that wrote it, or holds anything but tensors;
+            nothing in it is executed.
     """
     if path.is_dir():
         for name in ("model.safetensors", "pytorch_model.bin"):
@@ -150,6 +152,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(
                 f"{path}: holds neither model.safetensors nor pytorch_model.bin; put the weights there"
             )
+    with path.open("rb"):
+        pass  # of a file that it may not read, safetensors says that it is not there
+    verify(path.parent, path.name)
     mend = "take the original file anew, or delete the run that made it and make it again"
     try:
         if path.suffix == ".safetensors":

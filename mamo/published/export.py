@@ -11,7 +11,7 @@ from typing import Any
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
 from mamo.specs.stored import read_object
-from mamo.training.run import RunError, read_record
+from mamo.training.run import RunError, beside, read_record
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -40,7 +40,7 @@ def export(plan: Plan, run: Run, results: Path, out: Path) -> None:
     copy_tokenizer(plan.runs[run.inputs["text"]].directory(results), out)
     answers = answers_of(record, results)
     if answers is not None:
-        shutil.copy(answers, out)
+        shutil.copyfile(answers, out / answers.name)  # the bytes alone: modes are the umask's
     config = config_of(directory, record)
     (out / CARD).write_text(card(plan, run, record, config), encoding="utf-8")
     (out / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -52,7 +52,9 @@ def save_weights(directory: Path, out: Path) -> None:
 
     from mamo.model.pretrained import read_state
 
-    save_file(weights_of(read_state(directory / WEIGHTS)), out / WEIGHTS, metadata={"format": "pt"})
+    state = weights_of(read_state(directory / WEIGHTS))
+    with beside(out / WEIGHTS) as part:
+        save_file(state, part, metadata={"format": "pt"})
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def copy_tokenizer(source: Path, out: Path) -> None:
     """The tokenizer's files, as transformers reads them too."""
     for name in TOKENIZER:
         if (source / name).is_file():
-            shutil.copy(source / name, out)
+            shutil.copyfile(source / name, out / name)
 
 
 def answers_of(record: dict[str, Any], results: Path) -> Path | None:

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.specs.code import CHANGED, commit_digest, running_code
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.stored import read_record_file
 
 MANIFEST = "manifest.json"
+_LISTED = 5
 # What a record says of a run beside its spec, in the order in which it is shown: name, path into the record, unit.
 FACTS = (
     ("outcome", ("outcome", "status"), ""),
     ("reason", ("outcome", "reason"), ""),
     ("revision", ("revision",), ""),
     ("code", ("provenance", "code"), ""),
+    ("code digest", ("provenance", "code_digest"), ""),
+    ("earlier code", ("provenance", "earlier_code"), ""),
     ("machine", ("provenance", "machine"), ""),
     ("packages", ("provenance", "versions"), ""),
     ("started", ("provenance", "started"), ""),
@@ -124,6 +128,58 @@ def run_lines(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"  input {role}: {key}" + (f", content {content}" if content else "")
     for dotted, value in flatten(run["spec"]).items():
         yield f"  spec {dotted}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def check_code(plan: Plan, keys: Iterable[str], results: Path, any_code: bool = False) -> None:
+    """Refuse to publish, at a published scale, what was made by code that the repository cannot name.
+
+    Args:
+        keys: the runs that a page reads; whatever they were made from counts too.
+        any_code: publish nevertheless.
+
+    Raises:
+        SpecError: naming the runs, what is wrong with their code, and what to do.
+    """
+    if not plan.scale.published or any_code:
+        return
+    now = running_code()
+    lines = [f"this page itself: by {now}"] if now.changed or now.commit is None else []
+    for key in sorted(plan.closure(keys)):
+        record = read_run(results, key)
+        problem = unnamed_code(record) if record else None
+        if problem:
+            lines.append(f"{key}: {problem}")
+    if lines:
+        more = f"\n  and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
+        raise SpecError(
+            f"scale '{plan.scale.name}' is published, and the repository cannot name the code of what it would show:\n  "
+            + "\n  ".join(lines[:_LISTED])
+            + f"{more}\nCommit the code and make these runs again (delete their folders in {results}), or publish the pages as "
+            "they are by --any-code, or any_code: true in params.yaml"
+        )
+
+
+def unnamed_code(record: Mapping[str, Any]) -> str | None:
+    """Why the repository cannot name the code of a run; None where it can: a commit holds exactly what ran.
+
+    Code that was committed as it ran only after the run is named too, as long as it is that of the present commit.
+    """
+    found = record.get("provenance", {})
+    for code in (found, *found.get("earlier_code", ())):
+        name, digest = code.get("code"), code.get("code_digest")
+        if digest and not code.get("code_edited") and digest == commit_digest("HEAD"):
+            continue
+        if not name:
+            return "its code was in no repository"
+        if name.endswith(CHANGED):
+            edited = "was edited while it was made" if code.get("code_edited") else "differed from the commit"
+            return f"its code, {name}, {edited}"
+        held = commit_digest(name)
+        if held is None:
+            return f"commit {name} is not in this repository (of a shallow clone, fetch the rest)"
+        if digest and digest != held:
+            return f"its code, {digest}, is not that of commit {name}, {held}"
+    return None
 
 
 def check_lines(record: Mapping[str, Any]) -> list[str]:

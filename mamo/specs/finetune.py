@@ -15,7 +15,7 @@ from mamo.specs.transforms import TransformSpec
 class JobSpec(Spec):
     """What all downstream jobs share."""
 
-    data: tuple[str, ...] = Field(description="prepared data sets; the first one is evaluated")
+    data: tuple[str, ...] = Field(min_length=1, description="prepared data sets; the first one is evaluated")
     transform: TransformSpec = Field(description="training transform; its size is the raised resolution")
     optimiser: OptimiserSpec = Field(description="AdamW with a linear schedule (appendix A)")
     schedule: ScheduleSpec = Field(description="0 epochs: the pre-trained model is evaluated as it is")
@@ -75,8 +75,8 @@ class GroundingSpec(AlignmentSpec):
         "all",
         description="text tokens whose maps are averaged: all real ones with [CLS] and [SEP] (ALBEF), or sub-words alone",
     )
-    area_exponent: float = Field(0.5, description="box score: heat inside / area ** exponent (ALBEF)")
-    iou: float = Field(0.5, description="a box this close to the truth is right")
+    area_exponent: float = Field(0.5, ge=0, description="box score: heat inside / area ** exponent (ALBEF)")
+    iou: float = Field(0.5, gt=0, le=1, description="a box this close to the truth is right")
 
 
 class LocalisationSpec(JobSpec):

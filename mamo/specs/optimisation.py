@@ -10,14 +10,22 @@ from mamo.specs.base import Spec
 class OptimiserSpec(Spec):
     """AdamW; weight decay spares biases and norms (X-VLM)."""
 
-    lr: float = Field(1e-4, description="peak learning rate (section 4.2)")
-    final_lr: float = Field(1e-5, description="learning rate at the last step (section 4.2)")
-    weight_decay: float = Field(0.01, description="decoupled weight decay (section 4.2)")
+    lr: float = Field(1e-4, ge=0, description="peak learning rate (section 4.2)")
+    final_lr: float = Field(1e-5, ge=0, description="learning rate at the last step (section 4.2)")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay (section 4.2)")
     betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW betas (X-VLM)")
-    eps: float = Field(1e-8, description="AdamW epsilon (X-VLM)")
-    clip: float | None = Field(1.0, description="bound on the global gradient norm; null: none")
-    new_multiplier: float = Field(2.0, description="learning-rate factor of newly initialised parts (X-VLM)")
-    vision_multiplier: float = Field(1.0, description="learning-rate factor of the image encoder")
+    eps: float = Field(1e-8, ge=0, description="AdamW epsilon (X-VLM)")
+    clip: float | None = Field(1.0, gt=0, description="bound on the global gradient norm; null: none")
+    new_multiplier: float = Field(
+        2.0, ge=0, description="learning-rate factor of newly initialised parts (X-VLM)"
+    )
+    vision_multiplier: float = Field(1.0, ge=0, description="learning-rate factor of the image encoder")
+
+    @model_validator(mode="after")
+    def _betas(self) -> OptimiserSpec:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {list(self.betas)}: each must be at least 0 and below 1")
+        return self
 
 
 class ScheduleSpec(Spec):

@@ -21,6 +21,7 @@ class Params(Spec):
     profile: StrictStr | None = None
     seeds: StrictInt | StrictStr | dict[str, Any] | None = None
     record: StrictBool | None = None
+    any_code: StrictBool | None = None
     micro_batch: StrictInt | None = None
     compile: StrictBool | None = None
     activation_checkpointing: StrictBool | None = None

@@ -11,10 +11,12 @@ from mamo.specs.ablation import AblationSpec, RowSpec, read_ablation
 from mamo.specs.figure import FOLDER, FigureSpec, read_figure
 from mamo.specs.finetune import GroundingSpec
 from mamo.specs.identity import Run, changes, difference_name, digest
+from mamo.specs.model import ModelSpec
 from mamo.specs.overrides import SpecError, apply, build
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import Scale, read_scale
 from mamo.specs.seeds import Seeds, by_ablation
+from mamo.specs.validity import of_column, of_data, of_figure, of_job, of_pretraining, of_weights
 
 WORLD = "world"
 
@@ -143,6 +145,7 @@ class Planner:
         self.scale = scale
         self.plan = Plan(scale)
         self._digests: dict[tuple[str, str], str] = {}
+        refuse(f"scale '{scale.name}'", [*of_data(scale), *of_weights(scale)])
 
     def _add(self, run: Run) -> str:
         known = self._digests.setdefault((run.kind, run.digest), run.key)
@@ -188,6 +191,7 @@ class Planner:
         base = self.scale.pretrain.model_dump(mode="json")
         spec = build(PretrainSpec, apply(base, overrides, where), where)
         spec = spec.model_copy(update={"seed": spec.seed + seed})
+        refuse(where, of_pretraining(spec, self.scale))
         inputs = {f"data:{name}": self.dataset(name) for name in spec.data}
         inputs |= {"vision": self.weights("vision"), "text": self.weights("text")}
         if spec.needs_visual_tokens:
@@ -203,6 +207,8 @@ class Planner:
             )
         spec = self.scale.jobs[job]
         spec = spec.model_copy(update={"seed": spec.seed + seed})
+        model = ModelSpec.model_validate(self.plan.runs[pretraining].spec["model"])
+        refuse(f"{where}: scale '{self.scale.name}'", of_job(job, spec, model, self.scale))
         inputs = {"init": pretraining, "text": self.weights("text")}
         inputs |= {f"data:{name}": self.dataset(name) for name in spec.data}
         name = f"{job}-{self.plan.runs[pretraining].name}"
@@ -214,6 +220,9 @@ class Planner:
         if ablation.kind == "statistics":
             inputs = tuple(self.dataset(name) for name in ablation.datasets)
             return TablePlan(ablation, (), {}, inputs)
+        for column in ablation.columns:
+            if column.job in self.scale.jobs:
+                refuse(f"{where}: column '{column.key}'", of_column(column, self.scale.jobs[column.job]))
         cells: list[Cell] = []
         pretrainings: dict[str, tuple[str, ...]] = {}
         used: list[str] = []
@@ -234,9 +243,10 @@ class Planner:
     def figure(self, figure: FigureSpec) -> FigurePlan:
         """Enter the runs of a figure's models and bind the figure to them."""
         where = f"ablations/figures/{figure.name}.yaml"
-        models = {}
+        models, specs = {}, []
         for model in figure.models:
             key = self.pretraining(model.set, f"{where}: model '{model.key}'")
+            specs.append(PretrainSpec.model_validate(self.plan.runs[key].spec))
             models[model.key] = self.finetuning(figure.job, key, where) if figure.job else key
         layers, grounding = self.scale.pretrain.model.fusion_layers, self.scale.jobs.get("grounding")
         layer = figure.layer
@@ -247,8 +257,7 @@ class Planner:
                 )
             layer = grounding.layer
         layer = layers if layer == "last" else layer
-        if not 1 <= layer <= layers:
-            raise SpecError(f"{where}: layer {layer}: the fusion encoder has layers 1 to {layers}")
+        refuse(where, of_figure(figure, layer, self.scale, specs))
         return FigurePlan(figure, models, self.dataset(figure.data), layer)
 
     def _row(self, ablation: AblationSpec, row: RowSpec, where: str) -> tuple[str, ...]:
@@ -256,6 +265,17 @@ class Planner:
         return tuple(
             self.pretraining(overrides, f"{where}: row '{row.key}'", seed) for seed in range(ablation.seeds)
         )
+
+
+def refuse(where: str, problems: Iterable[str]) -> None:
+    """Raise what a check found wrong.
+
+    Raises:
+        SpecError: one line for each problem, each with the place.
+    """
+    lines = [f"{where}: {problem}" for problem in dict.fromkeys(problems)]
+    if lines:
+        raise SpecError("\n".join(lines))
 
 
 def make_plan(

@@ -27,7 +27,9 @@ class DatasetSpec(Spec):
     interleave: int = Field(
         1, gt=0, description="images whose captions are written round-robin (twin scenes)"
     )
-    limits: dict[str, int] | None = Field(None, description="at most this many images of a split")
+    limits: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="at most this many images of a split"
+    )
 
 
 class DataSpec(Spec):
@@ -55,6 +57,10 @@ class Scale(Spec):
         None, description="what every page says about data and model; null at paper scale"
     )
     cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
+    published: bool = Field(
+        False,
+        description="its pages are shown to others: they refuse runs of code that the repository cannot name; not inherited",
+    )
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
     seeds: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="ablation -> runs per row at this scale, in place of the file's own"
@@ -125,7 +131,7 @@ def _merged(name: str, ablations: Path, chain: tuple[str, ...]) -> dict[str, Any
     if parent is not None and not isinstance(parent, str):
         raise SpecError(f"{path}: extends: the name of one scale is expected, not {parent!r}")
     # The jobs and data sets of a scale that lists its own replace the parent's where the key says so (null removes).
-    merged = merge(_merged(parent, ablations, (*chain, name)), own) if parent else own
+    merged = merge(_merged(parent, ablations, (*chain, name)) | {"published": False}, own) if parent else own
     for section in ("jobs",):
         if isinstance(merged.get(section), dict):
             merged[section] = {key: value for key, value in merged[section].items() if value is not None}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+RECORD = "record.json"
+# Not part of a run's checksums: what is large and has checksums of its own, what is gone or goes on changing.
+_APART = ("checkpoints", "tensorboard", "release", "images", "records", "parts")
+_BY_HAND = "vqa_scores.json"
 
 STATUSES = ("converged", "diverged", "skipped")
 
@@ -61,3 +68,57 @@ def read_record_file(path: Path) -> dict[str, Any]:
     if record.get("run", path.parent.name) != path.parent.name:
         raise StoredError(f"{path}: is the record of another run, {str(record['run'])[:100]}; {mend}")
     return record
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """The checksum of each file that a run left for others, by its path in the run's directory, for the run's record.
+
+    A data set's images and records are left out: its manifest, which is here, has a checksum of each.
+    """
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if (
+            path.is_file()
+            and not hidden
+            and name.parts[0] not in _APART
+            and str(name) not in (RECORD, _BY_HAND)
+        ):
+            found[name.as_posix()] = _checksum(path, *_state(path))
+    return found
+
+
+def verify(directory: Path, name: str | None = None) -> None:
+    """Compare the files of a run's directory, or one of them, with the checksums in its record.
+
+    Nothing is compared where there is no record, or one of before there were checksums. Only once for a file in a process.
+
+    Raises:
+        StoredError: a file holds other bytes than when the run was recorded.
+    """
+    path = directory / RECORD
+    if not path.is_file():
+        return
+    files = read_record_file(path).get("files") or {}
+    for file, checksum in files.items() if name is None else ((name, files.get(name)),):
+        if checksum and (directory / file).is_file():
+            found = _checksum(directory / file, *_state(directory / file))
+            if found != checksum:
+                raise StoredError(
+                    f"{directory / file}: is damaged or was replaced (its checksum is {found}, in {RECORD} {checksum}): delete "
+                    f"{directory} and call the command again, which makes the run again. Under DVC, look at its cache too "
+                    "(docs/dvc.md, A damaged cache)"
+                )
+
+
+@cache
+def _checksum(path: Path, size: int, changed: int, inode: int) -> str:
+    """Of a file's bytes; what identifies its state beside its path keeps an answer from outliving it."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

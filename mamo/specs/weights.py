@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,10 +16,10 @@ class TrainingSpec(Spec):
     steps: int = Field(300, gt=0)
     batch_size: int = Field(64, gt=0)
     lr: float = Field(1e-3, gt=0)
-    weight_decay: float = 0.05
-    warmup_share: float = 0.1
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_share: float = Field(0.1, ge=0, le=1)
     precision: Precision = "bf16"
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**48)
 
 
 class VisionWeightsSpec(Spec):
@@ -33,7 +33,7 @@ class VisionWeightsSpec(Spec):
         "vit_base_patch16_224.augreg_in1k", description="timm's name (ImageNet-trained ViT-B/16)"
     )
     training: TrainingSpec | None = None
-    image_sizes: tuple[int, ...] = Field(
+    image_sizes: tuple[Annotated[int, Field(gt=0)], ...] = Field(
         (), description="naming: sides at which images are met in turn, in pixels; none: the model's own only"
     )
 

@@ -13,12 +13,21 @@ from typing import Any
 
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
-from mamo.specs.stored import StoredError, read_record_file
+from mamo.specs.stored import StoredError, checksums, read_record_file, verify
 from mamo.training.faults import describe
 from mamo.training.interruption import leaving_at_once
 from mamo.training.lock import run_lock
-from mamo.training.provenance import Stopwatch
-from mamo.training.run import CHECKPOINTS, Context, Options, Result, RunError, read_record, write_text
+from mamo.training.provenance import BEGUN, Stopwatch
+from mamo.training.run import (
+    CHECKPOINTS,
+    Context,
+    Options,
+    Result,
+    RunError,
+    as_new,
+    read_record,
+    write_text,
+)
 
 # A copy of the record that no workflow knows of.
 KEPT = ".record.json"
@@ -65,11 +74,21 @@ def _execute(
             return read_record(run, results)
         if _restored(run, results):
             return read_record(run, results)
-        watch = Stopwatch()
+        for key in run.inputs.values():
+            verify(plan.runs[key].directory(results))
+        watch = Stopwatch(directory)
+        if leader and plan.scale.published and (watch.code.changed or watch.code.commit is None):
+            print(
+                f"warning: the code of {run.key} is {watch.code}, and pages of the published scale '{plan.scale.name}' refuse "
+                "runs of code that no commit holds: commit it first",
+                file=sys.stderr,
+            )
         from mamo.training.checks import tell
 
         with leaving_at_once():
             result = _executor(run)(Context(plan, run, results, releases, options))
+        if leader:
+            as_new(directory)
         record = {
             "run": run.id,
             "kind": run.kind,
@@ -82,6 +101,7 @@ def _execute(
             "metrics": result.metrics,
             "details": result.details,
             "checks": result.checks,
+            "files": checksums(directory),
             "provenance": watch.provenance(),
         }
         if leader:
@@ -91,6 +111,7 @@ def _execute(
             write_text(path, text)
             # Only now: until the record stands, nothing that a resumed run could use is thrown away.
             shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+            (directory / BEGUN).unlink(missing_ok=True)
         return record
 
 
@@ -148,7 +169,8 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
         raise RunError(f"{run.key} has no weights: it ended as {record['outcome']['status']}")
     from mamo.training.make_finetuning import evaluate_weights
 
-    return evaluate_weights(Context(plan, run, results, None))
+    with _naming(run):
+        return evaluate_weights(Context(plan, run, results, None))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import re
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+UNLOCKED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 AGAIN = "the same command goes on from what is whole"
 
 
@@ -36,6 +37,14 @@ def describe(error: BaseException) -> str | None:
         )
     if isinstance(error, RuntimeError) and "Too many open files" in text:
         return f"too many files are open: raise the limit (ulimit -n 65536), and {AGAIN}"
+    if number in UNLOCKED:
+        return (
+            f"this file system gives out no locks{place}, and without one two processes could make the same run: {text}. "
+            "Choose a folder on another disk by --results, or have this one mounted with locks (NFS: local_lock=flock, or a "
+            f"running lockd); {AGAIN}"
+        )
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")) or "torch._inductor" in text:
+        return f"torch.compile cannot compile the layers here ({_compiler(error)}): call it without --compile; {AGAIN}"
     if "DataLoader worker" in text and isinstance(error, RuntimeError):
         how = re.search(r"killed by signal: ([\w ]+)", text)
         return (
@@ -52,6 +61,14 @@ def describe(error: BaseException) -> str | None:
             f"the machine's memory is used up: run less beside it, or call it with --micro-batch N; {AGAIN}"
         )
     return None
+
+
+def _compiler(error: BaseException) -> str:
+    """What stands in the way of compiling, in one line."""
+    text = " ".join(str(error).split())
+    if re.search(r"(No working C\+\+|find working C|Failed to find C|InvalidCxxCompiler)", text):
+        return "no C++ compiler is found: install one, such as g++, or name it in the variable CXX"
+    return f"{type(error).__name__}: {text[:200]}"
 
 
 def _number(error: BaseException) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,11 +114,34 @@ def read_record(run: Run, results: Path) -> dict[str, Any]:
     path = run.record(results)
     if not path.is_file():
         command = "prepare" if run.kind == "data" else run.kind
-        raise RunError(f"{path} is missing: first run `mamo {command} --scale {results.name} {run.id}`")
+        raise RunError(
+            f"{path} is missing: first run `mamo {command} --scale {results.name} --needs {run.id}`"
+        )
     try:
         return read_record_file(path)
     except StoredError as error:
         raise RunError(f"{path} is damaged ({error})") from error
+
+
+def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
+    """Refuse to go on without the runs that a figure or page needs.
+
+    Args:
+        name: of what needs them, as ``mamo reproduce`` knows it.
+
+    Raises:
+        RunError: some are not made yet; the message has the command that makes them, how many there are, and what they cost.
+    """
+    lacking = [plan.runs[key] for key in plan.runs if key in plan.closure(keys)]
+    lacking = [run for run in lacking if not run.record(results).is_file()]
+    if lacking:
+        kinds = Counter(run.kind for run in lacking)
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        raise RunError(
+            f"{name} is not made yet at scale '{plan.scale.name}': {len(lacking)} runs that it needs have no record in "
+            f"{results} ({counted}), the last of them {lacking[-1].key}. `mamo reproduce {name} --scale {plan.scale.name}` "
+            f"makes them. Cost of the whole scale, of {len(plan.whole)} runs: {' '.join(plan.scale.cost.split())}"
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,7 +154,8 @@ def write_text(path: Path, text: str) -> None:
 def beside(path: Path) -> Iterator[Path]:
     """A place beside a file's own, to write to; what was written is renamed at the end, once the disk has it.
 
-    After an error the file is as it was before. What killed processes of this machine left beside it is removed.
+    After an error the file is as it was before. What killed processes of this machine left beside it is removed. The file gets
+    the mode that the user's umask (or the folder's default ACL) gives to a new file, whatever its writer makes of it.
     """
     stem = f".{path.name}.{socket.gethostname()}-"
     for left in path.parent.glob(f"{glob.escape(stem)}*"):
@@ -138,10 +163,28 @@ def beside(path: Path) -> Iterator[Path]:
             left.unlink(missing_ok=True)
     part = path.with_name(f"{stem}{os.getpid()}")
     try:
+        part.touch()
+        mode = part.stat().st_mode
         yield part
+        if part.stat().st_mode != mode:  # safetensors writes for its own user alone
+            part.chmod(mode & 0o7777)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def as_new(directory: Path) -> None:
+    """Give the files below a run's directory at least the mode that a new file gets here, whichever library wrote them.
+
+    Some writers keep a file for their own user whatever the umask says; a second user of a shared checkout could not read it.
+    """
+    probe = directory / f".mode-{os.getpid()}"
+    probe.touch()
+    wanted = probe.stat().st_mode & 0o7777
+    probe.unlink()
+    for path in directory.rglob("*"):
+        if path.is_file() and not path.is_symlink() and wanted & ~path.stat().st_mode:
+            path.chmod(wanted | path.stat().st_mode & 0o7777)

@@ -1,0 +1,217 @@
+"""What a plan must keep so that none of its runs fails after others were made for it: checks across specs.
+
+What one section alone can get wrong is refused there. Each function here gives lines that name the setting, what is wrong and
+what to do; none where all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from mamo.specs.ablation import ColumnSpec
+from mamo.specs.figure import RECORDS, FigureSpec
+from mamo.specs.finetune import (
+    AlignmentSpec,
+    GroundingSpec,
+    JobSpec,
+    LocalisationSpec,
+    Nlvr2Spec,
+    RetrievalSpec,
+    VqaSpec,
+)
+from mamo.specs.model import ModelSpec
+from mamo.specs.overrides import nearest
+from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.scale import Scale
+
+SEEDS = 2**48  # what the order of examples can tell apart
+STAND_INS = ("naming", "mlm", "scratch")
+
+
+class Release(NamedTuple):
+    """What planning knows of a data set; the same stands, for its preparation, in :mod:`mamo.data.datasets`."""
+
+    kind: str
+    splits: tuple[str, ...]
+
+
+_GALLERY = ("train", "val", "test")
+RELEASES = {
+    "coco": Release("captions", _GALLERY),
+    "visual_genome": Release("captions", ("train",)),
+    "sbu": Release("captions", ("train",)),
+    "cc3m": Release("captions", ("train",)),
+    "flickr30k": Release("captions", _GALLERY),
+    "flickr8k": Release("captions", _GALLERY),
+    "vqa2": Release("vqa", _GALLERY),
+    "visual_genome_qa": Release("vqa", ("train",)),
+    "nlvr2": Release("nlvr2", ("train", "dev", "test")),
+    "refcoco_plus": Release("refs", ("train", "val", "testA", "testB")),
+}
+
+_RECALLS = tuple(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10))
+_NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing", "words"))
+
+
+class _Task(NamedTuple):
+    """What a kind of job reads and records."""
+
+    kind: str
+    splits: tuple[str, ...]
+    """Of the first data set: what it validates and tests on."""
+    metrics: tuple[str, ...]
+    open: tuple[str, ...] = ()
+    """Starts of metrics whose ends the data decide."""
+
+
+TASKS: Mapping[type[JobSpec], _Task] = {
+    RetrievalSpec: _Task("captions", ("val", "test"), (*_RECALLS, "mean_recall")),
+    VqaSpec: _Task(
+        "vqa",
+        ("val",),
+        ("accuracy", "evaluated_on_val", "test_dev_accuracy", "test_std_accuracy"),
+        ("accuracy/",),
+    ),
+    Nlvr2Spec: _Task("nlvr2", ("dev", "test"), ("dev_accuracy", "test_accuracy")),
+    GroundingSpec: _Task(
+        "refs", ("val", "testA", "testB"), ("val_accuracy", "testA_accuracy", "testB_accuracy")
+    ),
+    LocalisationSpec: _Task("captions", ("test",), _NAMED),
+}
+
+
+def of_data(scale: Scale) -> Iterator[str]:
+    """Names, splits and interleaving of the scale's data sets."""
+    for name, spec in scale.data.datasets.items():
+        release = RELEASES.get(name)
+        if release is None:
+            yield f"data.datasets.{name}: no such data set{nearest(name, RELEASES)}"
+            continue
+        for split in spec.limits or {}:
+            if split not in release.splits:
+                yield f"data.datasets.{name}.limits.{split}: its splits are {', '.join(release.splits)}"
+        if spec.interleave > 1 and release.kind != "captions":
+            yield f"data.datasets.{name}.interleave: is for captions, and {name} has {release.kind}"
+
+
+def of_weights(scale: Scale) -> Iterator[str]:
+    """Sizes that the stand-ins for published weights are trained at."""
+    vision, patch = scale.weights.vision, scale.pretrain.model.patch_size
+    for size in vision.image_sizes:
+        if size % patch:
+            yield f"weights.vision.image_sizes: {size} is no multiple of pretrain.model.patch_size {patch}"
+
+
+def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
+    """A pre-training beside its data and starting weights."""
+    yield from _of_kind("data", spec.data, "captions", "pre-training reads")
+    yield from _seed("seed", spec.seed)
+    yield from _heads(spec)
+    ours, theirs = spec.model, scale.pretrain.model
+    if scale.weights.vision.source in STAND_INS:
+        yield from _differ(ours, theirs, ("width", "vision_layers", "patch_size", "mlp_ratio"), "vision")
+    if scale.weights.text.source in STAND_INS:
+        yield from _differ(ours, theirs, ("width", "mlp_ratio"), "text")
+        layers = [model.text_layers + model.fusion_layers for model in (ours, theirs)]
+        if layers[0] != layers[1]:
+            yield (
+                f"model.text_layers and model.fusion_layers: {layers[0]} together, and the text weights are trained with "
+                f"{layers[1]}: change one against the other"
+            )
+
+
+def _heads(spec: PretrainSpec) -> Iterator[str]:
+    """Heads whose ratios leave them without a single unit."""
+    wanted, width = spec.objectives, spec.model.width
+    ratios = {}
+    if wanted.mim:
+        ratios["objectives.mim.hidden_ratio"] = wanted.mim.hidden_ratio
+    if wanted.mrm:
+        ratios["objectives.mrm.hidden_ratio"] = wanted.mrm.hidden_ratio
+        ratios["objectives.mrm.projection_ratio"] = wanted.mrm.projection_ratio
+    for name, ratio in ratios.items():
+        if round(width * ratio) < 1:
+            yield f"{name}: {ratio} of model.width {width} leaves no unit"
+
+
+def _differ(ours: ModelSpec, theirs: ModelSpec, names: Iterable[str], role: str) -> Iterator[str]:
+    """Shapes in which a row departs from the model that the starting weights are trained for."""
+    for name in names:
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        if mine != other:
+            yield (
+                f"model.{name}: {mine}, and the {role} weights are trained with {other}: only the scale's own pretrain.model "
+                "can set it"
+            )
+
+
+def of_job(name: str, spec: JobSpec, model: ModelSpec, scale: Scale) -> Iterator[str]:
+    """A downstream job beside its data and the model that it starts from."""
+    where, task = f"jobs.{name}", TASKS[type(spec)]
+    yield from _of_kind(f"{where}.data", spec.data, task.kind, f"{spec.task} reads")  # type: ignore[attr-defined]
+    first = RELEASES.get(spec.data[0]) if spec.data else None
+    if first is not None:
+        for split in (split for split in task.splits if split not in first.splits):
+            yield f"{where}.data: {spec.data[0]} has no split '{split}' to evaluate on; put another data set first"
+    yield from _seed(f"{where}.seed", spec.seed)
+    if spec.transform.size % model.patch_size:
+        yield f"{where}.transform.size: {spec.transform.size} is no multiple of the model's patch_size {model.patch_size}"
+    if isinstance(spec, AlignmentSpec) and spec.schedule.epochs and spec.batch_size < 2:
+        yield f"{where}.batch_size: ITM draws its negatives from the batch, so it needs two pairs or more"
+    if isinstance(spec, GroundingSpec | LocalisationSpec):
+        yield from _read_layer(f"{where}.layer", spec.layer, model)
+    if isinstance(spec, LocalisationSpec) and scale.data.world is None:
+        yield f"{where}: localisation needs the true boxes of the embedded world, and data.source is {scale.data.source}"
+
+
+def _read_layer(where: str, layer: int, model: ModelSpec) -> Iterator[str]:
+    """A fusion layer whose attention from words to patches the [CLS] score must depend on."""
+    last = model.fusion_layers
+    if last < 2:
+        yield f"{where}: the model has one fusion layer, of which ITM's score reads [CLS] alone: it needs two or more"
+    elif not 1 <= layer < last:
+        what = (
+            "is the last one, of which ITM's score reads [CLS] alone" if layer == last else "does not exist"
+        )
+        yield f"{where}: fusion layer {layer} {what}: set it to one of 1 to {last - 1}"
+
+
+def of_column(column: ColumnSpec, spec: JobSpec) -> Iterator[str]:
+    """A column's metric, which its job must record."""
+    task = TASKS[type(spec)]
+    metric = column.metric.removeprefix("chance/")
+    for name in (metric, *([column.submitted] if column.submitted else [])):
+        if name not in task.metrics and not name.startswith(("train/", *task.open)):
+            yield f"job '{column.job}' records no metric '{name}'{nearest(name, task.metrics)}"
+
+
+def of_figure(figure: FigureSpec, layer: int, scale: Scale, models: Iterable[PretrainSpec]) -> Iterator[str]:
+    """A figure beside its examples' data, its job and its models."""
+    kind, release = RECORDS[figure.method], RELEASES.get(figure.data)
+    yield from _of_kind("data", (figure.data,), kind, f"method {figure.method} shows")
+    if release is not None and figure.split not in release.splits:
+        yield f"split: {figure.data} has no '{figure.split}' ({', '.join(release.splits)})"
+    job = scale.jobs.get(figure.job or "")
+    for method, needed in (("grounding", GroundingSpec), ("answers", VqaSpec)):
+        if figure.method == method and job is not None and not isinstance(job, needed):
+            yield f"job: method {method} explains a job of another task than '{figure.job}'"
+    for spec in models:
+        if figure.method in ("words", "grounding"):
+            yield from _read_layer("layer", layer, spec.model)
+        elif not 1 <= layer <= spec.model.fusion_layers:
+            yield f"layer {layer}: a model's fusion encoder has layers 1 to {spec.model.fusion_layers}"
+        if figure.method.startswith("masked") and spec.objectives.mrm is None:
+            yield f"method {figure.method} explains the MRM loss, and objectives.mrm is switched off"
+
+
+def _of_kind(where: str, names: Iterable[str], kind: str, reader: str) -> Iterator[str]:
+    for name in names:
+        found = RELEASES.get(name)
+        if found is not None and found.kind != kind:
+            yield f"{where}: {reader} {kind}, and {name} has {found.kind}"
+
+
+def _seed(where: str, seed: int) -> Iterator[str]:
+    if not 0 <= seed < SEEDS:
+        yield f"{where}: {seed} is not between 0 and {SEEDS - 1}"
