@@ -91,8 +91,8 @@ class Scale(Spec):
         for where, size in sizes.items():
             if size % (grid * patch):
                 raise ValueError(
-                    f"{where} {size}: cells of the world's board of {grid} x {grid} do not meet patches of {patch} pixels; take a "
-                    f"multiple of {grid * patch}"
+                    f"{where} {size}: cells of the world's board of {grid} x {grid} do not meet patches of {patch} pixels; "
+                    f"take a multiple of {grid * patch}"
                 )
         return self
 
