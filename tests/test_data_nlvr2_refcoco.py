@@ -130,7 +130,8 @@ def expressions(tmp_path: Path) -> Path:
         for i in (7, 8, 9)
     ]
     boxes = {100: [20, 10, 100, 50], 101: [0, 0, 200, 100], 200: [150, 50, 80, 80], 300: [1, 1, 2, 2]}
-    annotations = [{"id": a, "image_id": 7, "category_id": 1, "bbox": box} for a, box in boxes.items()]
+    shown = {100: 7, 101: 7, 200: 8, 300: 9}
+    annotations = [{"id": a, "image_id": shown[a], "category_id": 1, "bbox": b} for a, b in boxes.items()]
     (folder / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     dets = [
         {
