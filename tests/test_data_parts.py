@@ -17,6 +17,7 @@ import test_data_vqa2 as questions
 from workflow_bench import Bench
 
 from mamo.cli.main import main
+from mamo.data import archives
 from mamo.data import parts as module
 from mamo.data.datasets import DATASETS, parts_of
 from mamo.data.parts import FOLDER, gather, part_name, write_part
@@ -93,6 +94,32 @@ def test_questions_and_their_candidates(root: Path, tmp_path: Path) -> None:
     scattered("vqa2", root, tmp_path / "many", 3, store_size=384)
     same_files(tmp_path / "one", tmp_path / "many")
     assert (tmp_path / "many/candidates.json").is_file()
+
+
+@pytest.mark.parametrize("dataset", ["vqa2", "nlvr2"])
+def test_a_release_is_read_once_for_all_parts(
+    dataset: str, root: Path, two_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_bytes = archives.read_bytes
+
+    def watched(path: Path, *rest: Path) -> bytes:
+        read.append(path.name)
+        return read_bytes(path, *rest)
+
+    monkeypatch.setattr(archives, "read_bytes", watched)
+    scattered(dataset, root, tmp_path / "many", 3, store_size=384)
+    assert read and len(read) == len(set(read))
+
+
+def test_a_damaged_share_is_refused(root: Path, tmp_path: Path) -> None:
+    write_part("vqa2", root, tmp_path / "out", 0, 2, store_size=16)
+    share = tmp_path / "out" / FOLDER / "shared/00001-of-00002.jsonl"
+    share.write_bytes(share.read_bytes()[:-20])
+    with pytest.raises(
+        PreparedError, match="00001-of-00002.jsonl: is not the share that of-00002.json describes"
+    ):
+        write_part("vqa2", root, tmp_path / "out", 1, 2, store_size=16)
 
 
 def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,9 @@ def _kind(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, list | tuple | dict | set):
         return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:  # Python refuses to write very long numbers out
+    if (
+        isinstance(value, int) and value.bit_length() > _SHOWN_BITS
+    ):  # Python refuses to write very long numbers out
         return f"int of {value.bit_length():,} bits"
     if isinstance(value, str | bytes):
         value = value[: _SHOWN + 1]

@@ -23,7 +23,9 @@ _PLAIN = (
     "GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE"
 ).split()
 _KEYED = ("DICT", "SETITEM", "SETITEMS")
-_OPCODES = [n for n in pickle.__all__ if isinstance(getattr(pickle, n), bytes) and len(getattr(pickle, n)) == 1]
+_OPCODES = [
+    n for n in pickle.__all__ if isinstance(getattr(pickle, n), bytes) and len(getattr(pickle, n)) == 1
+]
 
 
 def _code(name: str) -> int:
@@ -108,7 +110,9 @@ def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
         return 1
     if id(value) not in known:
         if depth > MAX_DEPTH:
-            raise ValueError(f"lists and dicts are nested more than {MAX_DEPTH} deep, or one stands in itself")
+            raise ValueError(
+                f"lists and dicts are nested more than {MAX_DEPTH} deep, or one stands in itself"
+            )
         inner = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_unfolded(part, known, depth + 1) for part in inner)
     return known[id(value)]

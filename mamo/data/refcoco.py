@@ -64,7 +64,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 def _box(
     annotation: Entry, image: Entry, name: str, findings: Findings, expressions: int
 ) -> list[float] | None:
-    """The box of a ref as shares of its image's sides; None where it shows nothing of the image, which ``findings`` then say."""
+    """The box of a ref as shares of its image's sides; None where it shows nothing of it, which ``findings`` say."""
     size, box = _size(image), annotation.box("bbox")
     corners, reason = relative_xyxy(box, *size), ""
     if "image_id" in annotation and annotation.integer("image_id") != image.integer("id"):

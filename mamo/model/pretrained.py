@@ -15,7 +15,7 @@ from mamo.model.vision import VisionEncoder, interpolate_positions
 from mamo.specs.model import ModelSpec
 from mamo.specs.stored import StoredError
 
-ALIKE = 0.999  # least cosine of features that are the same but for rounding
+ALIKE = 0.9999  # least cosine of features that are the same but for rounding
 
 # Theirs and ours; {} is a layer's number. What follows the prefix (weight, bias) stays.
 _VIT = [
@@ -46,7 +46,9 @@ _BERT = [
 
 
 # Heads and poolers, which stand behind the features that are taken over.
-_VIT_HEADS = re.compile(r"(head|pre_logits)\.|mask_token$")  # the mask token stands for patches in pre-training alone
+_VIT_HEADS = re.compile(
+    r"(head|pre_logits)\.|mask_token$"
+)  # the mask token stands for patches in pre-training alone
 _BERT_HEADS = re.compile(r"(pooler|cls|classifier|qa_outputs)\.|embeddings\.position_ids$")
 
 
@@ -112,7 +114,9 @@ def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for part in ("weight", "bias"):
                 scaled = rest.get(f"{projection}.{part}")
                 if scaled is None or len(scaled) != len(gamma):
-                    raise StoredError(f"the ViT weights do not fit the model: {name} scales no {projection}.{part}")
+                    raise StoredError(
+                        f"the ViT weights do not fit the model: {name} scales no {projection}.{part}"
+                    )
                 rest[f"{projection}.{part}"] = scaled * gamma.reshape(-1, *[1] * (scaled.ndim - 1))
     positions = rest.get("pos_embed")
     if positions is not None and positions.ndim == 3 and _square(positions.shape[1]):
@@ -176,11 +180,19 @@ def check_vit(model: Any) -> int:
     try:
         heads, (side, other) = int(model.blocks[0].attn.num_heads), model.patch_embed.img_size
         layers, width = len(model.blocks), known["class_token"].shape[-1]
-        patch, hidden = known["patch_embedding.weight"].shape[-1], known["layers.0.mlp.expand.weight"].shape[0]
+        patch, hidden = (
+            known["patch_embedding.weight"].shape[-1],
+            known["layers.0.mlp.expand.weight"].shape[0],
+        )
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise StoredError(f"it is no plain ViT with a class token: {error} is missing") from error
     spec = ModelSpec(
-        image_size=side, patch_size=patch, width=width, heads=heads, vision_layers=layers, mlp_ratio=hidden / width
+        image_size=side,
+        patch_size=patch,
+        width=width,
+        heads=heads,
+        vision_layers=layers,
+        mlp_ratio=hidden / width,
     )
     encoder = VisionEncoder(spec).eval()
     load_vit(encoder, state)
@@ -211,7 +223,9 @@ def check_bert(config: Mapping[str, Any]) -> None:
     }
     for name, values in ours.items():
         if name in config and config[name] not in values:
-            raise StoredError(f"its config.json has {name} {config[name]!r}, and our text encoder {values[0]!r}")
+            raise StoredError(
+                f"its config.json has {name} {config[name]!r}, and our text encoder {values[0]!r}"
+            )
 
 
 def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:

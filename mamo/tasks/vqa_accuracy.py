@@ -17,8 +17,7 @@ def question_scores(predictions: Sequence[str], records: Sequence[Mapping[str, A
         records: prepared ones, see :func:`mamo.data.vqa_normalise.accuracy`.
     """
     return [
-        100 * accuracy(prediction, record)
-        for prediction, record in zip(predictions, records, strict=True)
+        100 * accuracy(prediction, record) for prediction, record in zip(predictions, records, strict=True)
     ]
 
 

@@ -208,7 +208,9 @@ def _published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[s
     lacking = sorted(loading["missing_keys"])
     if lacking:
         more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-        raise StoredError(f"lacks {', '.join(lacking[:5])}{more}; take the weights of a whole {model_class.__name__}")
+        raise StoredError(
+            f"lacks {', '.join(lacking[:5])}{more}; take the weights of a whole {model_class.__name__}"
+        )
     return model, sorted(loading["unexpected_keys"])
 
 

@@ -79,6 +79,6 @@ def new_network(spec: ModelSpec, tokenizer: Tokenizer, vision: Path, text: Path)
         config = read_object(directory / CONFIG) if (directory / CONFIG).is_file() else {}
         if config.get(name, spec.heads) != spec.heads:  # no tensor's shape shows it
             raise StoredError(
-                f"{directory / CONFIG}: the weights have {config[name]} attention heads, the model {spec.heads}: set model.heads"
+                f"{directory / CONFIG}: the weights have {config[name]} heads, the model {spec.heads}: set model.heads"
             )
     return network
