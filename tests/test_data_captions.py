@@ -226,6 +226,9 @@ def genome(tmp_path: Path) -> Path:
         {"id": 4, "regions": [region("held out too", 2, 2)]},
         {"id": 99, "regions": [region("unknown", 2, 2)]},
     ]
+    for entry in regions:
+        for one in entry["regions"]:
+            one["image_id"] = entry["id"]
     (folder / "region_descriptions.json").write_text(json.dumps(regions))
     qas: list[dict[str, Any]] = [
         {"id": i, "qas": [{"qa_id": 10 + i, "question": "What is it?", "answer": "The  Dog.", "image_id": i}]}

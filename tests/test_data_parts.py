@@ -233,6 +233,21 @@ def test_the_command_prepares_parts_and_puts_them_together(
     assert (directory / "manifest.json").read_bytes() == (tmp_path / "one/manifest.json").read_bytes()
 
 
+def test_several_data_sets_in_one_call(
+    two_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, results = make_plan("paper"), tmp_path / "r"
+    words = ["prepare", "--scale", "paper", "--results", str(results), "--releases", str(two_photos)]
+    assert main([*words, "nlvr2", "nosuch"]) == 2  # before anything is made
+    assert "'nosuch' is no data run of scale 'paper'" in capsys.readouterr().err
+    assert not results.exists()
+    assert main([*words, "--part", "1/4", "nlvr2", "coco"]) == 2
+    assert "--part 1/4: name one data set, not 2" in capsys.readouterr().err
+    assert main([*words, "coco", "nlvr2"]) == 1  # there is no COCO here, and NLVR2 is prepared all the same
+    assert "dataset_coco.json: no such file" in capsys.readouterr().err
+    assert plan.find("data", "nlvr2").record(results / "paper").is_file()
+
+
 @pytest.mark.slow
 def test_a_workflow_prepares_the_parts_and_puts_them_together(two_photos: Path, tmp_path: Path) -> None:
     """Through Snakemake, where a first call fails: the next one goes on, and nothing is left to do in the end."""

@@ -88,9 +88,8 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
     runs = {run.key: run for run in (plan.find(kind, name) for name in names)}
     if len(runs) > 1 and getattr(args, "part", None):
         raise SpecError(f"--part {args.part}: name one data set, not {len(runs)}")
-    return max(
-        [_one(plan, run, kind, args) for run in runs.values()]
-    )  # one that fails does not stop the others
+    # One that fails does not stop the others.
+    return max([_one(plan, run, kind, args) for run in runs.values()])
 
 
 def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
