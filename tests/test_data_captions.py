@@ -219,7 +219,7 @@ def genome(tmp_path: Path) -> Path:
         for i, c in [(1, None), (2, 73), (3, 42), (4, 44)]
     ]
     (folder / "image_data.json").write_text(json.dumps(data))
-    regions = [
+    regions: list[dict[str, Any]] = [
         {"id": 1, "regions": [region("small dog", 2, 2), region("A tree", 9, 9), region(" a tree ", 8, 8)]},
         {"id": 2, "regions": [region(f"thing {n}", n, 1) for n in range(1, 12)]},
         {"id": 3, "regions": [region("held out", 2, 2)]},
