@@ -51,6 +51,7 @@ include: "workflow/rules/recording.smk"
 
 
 onsuccess:
+    check_all_is_made()
     record_for_dvc()
 
 
@@ -65,5 +66,6 @@ rule reproduce_all:
         [maps_of(name) for name in PLAN.figures],
         [file for name, page in PAGES.items() if page.listed for file in published(name)],
         [REPORTS / f"notebooks/{name}.html" for name in NOTEBOOKS],
+        behind(READ),
     message:
         f"Scale {SCALE} is reproduced: {REPORTS}/index.html"

@@ -3,14 +3,12 @@
 import os
 import re
 import shlex
-import signal
 import time
-from contextlib import suppress
 from itertools import chain
 
-import psutil
-
+from mamo.cli.snakemakes import clear_stale_markers
 from mamo.cli.warm import MALLOC
+from mamo.cli.workflow_signals import Signals, environment
 from mamo.specs.seeds import write_seeds
 
 
@@ -28,7 +26,18 @@ def settle():
             os.utime(path, (now, now))
 
 
-settle()
+def mark(name):
+    """A file that is newer than everything: as an input it has what reads it made again."""
+    path = RESULTS / f"tables/{name}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Never the same twice: Snakemake compares the checksums of small files too.
+    path.write_text(f"{time.time_ns()}\n")
+    return [path]
+
+
+def is_made(key):
+    """Whether a run has its record."""
+    return PLAN.runs[key].record(RESULTS).is_file()
 
 
 def records(keys):
@@ -36,9 +45,30 @@ def records(keys):
     return [ancient(str(PLAN.runs[key].record(RESULTS))) for key in keys]
 
 
+def read_by(name, keys):
+    """The records that values are collected from. Standing values keep no missing run from being made."""
+    return records(keys) + ([] if all(map(is_made, keys)) else mark(f"{name}.lacking"))
+
+
+def behind(keys):
+    """The records of runs and of all that these need, so that a missing one is made whatever else stands."""
+    needed = PLAN.closure(keys)
+    return records(key for key in PLAN.runs if key in needed)
+
+
 def inputs_of(kind):
-    """An input function: the records of the runs that a run of a kind needs."""
-    return lambda wildcards: records(PLAN.runs[f"{kind}/{wildcards.run}"].inputs.values())
+    """An input function: the records of the runs that a run of a kind needs; once it is made, of those that are there."""
+
+    def needed(wildcards):
+        run = PLAN.runs[f"{kind}/{wildcards.run}"]
+        return records(key for key in run.inputs.values() if is_made(key) or not is_made(run.key))
+
+    return needed
+
+
+settle()
+if workflow.is_main_process:
+    clear_stale_markers()
 
 
 def any_of(names):
@@ -61,7 +91,7 @@ def quoted(value):
     return shlex.quote(str(value)).replace("{", "{{").replace("}", "}}")
 
 
-ENVIRONMENT = (
+ENVIRONMENT = environment() + (
     "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
 ) + " ".join(f"{name}={value}" for name, value in MALLOC.items())
 FOLDERS = f"--scale {quoted(SCALE)} --results {quoted(config['results'])}"
@@ -91,26 +121,12 @@ def execute(command):
     return f"{ENVIRONMENT} exec mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run:q}} >> {{log:q}} 2>&1"
 
 
-def pass_on(number, frame):
-    """Handle a signal as Snakemake does, and tell the run of it."""
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            if "mamo" in [Path(word).name for word in child.cmdline()[:2]]:
-                child.send_signal(number)
-    pass_on.before(number, frame)
+SIGNALS = Signals(workflow.is_main_process)
 
 
 def pass_on_signals(wildcards):
-    """A parameter that is no word: as it is looked up, a job's Snakemake learns to pass on to the run that it shall stop.
-
-    A cluster that tracks processes by cgroups signals none but the first of a job's step. That is a Snakemake, which by itself
-    waits for the run until both are killed, with nothing saved. Snakemake sets its own handler when it has read this file, so it
-    is replaced here, before the job's command starts.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    if not workflow.is_main_process and callable(before) and before is not pass_on:
-        pass_on.before = before
-        signal.signal(signal.SIGTERM, pass_on)
+    """A parameter that is no word: as it is looked up, Snakemake learns to pass on to its runs that they shall stop."""
+    SIGNALS.pass_on()
     return ""
 
 
