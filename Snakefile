@@ -15,6 +15,7 @@ from snakemake.utils import min_version, validate
 
 from mamo.reporting.pages import pages_of
 from mamo.specs.overrides import SpecError
+from mamo.specs.params import read_config
 from mamo.specs.plan import make_plan
 from mamo.specs.seeds import read_seeds
 
@@ -24,6 +25,10 @@ min_version("9.0")
 configfile: "params.yaml"
 
 
+try:
+    config.update(read_config(config))
+except SpecError as error:
+    raise WorkflowError(str(error)) from None
 validate(config, "workflow/schemas/config.schema.yaml")
 
 SCALE = config["scale"]

@@ -129,7 +129,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
                 *_profile(),
                 "--no-hooks",
                 "--config",
-                f"scale={plan.scale.name}",
+                f'scale="{plan.scale.name}"',  # in quotes, or a scale named 2024 is a number
                 "--",
                 str(wanted),
             )

@@ -257,4 +257,7 @@ def _locked() -> str:
     """What to do about Snakemake's lock, which one that is killed leaves behind."""
     if others := working(Path.cwd()):
         return f"Another Snakemake works in this folder (process {', '.join(map(str, others))}): wait until it ends."
-    return "A Snakemake that was killed has left its lock. If none works in this folder on another machine: `snakemake --unlock`."
+    return (
+        "A Snakemake that was killed has left its lock. If none works in this folder on another machine: "
+        "`snakemake --unlock`."
+    )

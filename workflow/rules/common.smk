@@ -4,11 +4,15 @@ import os
 import re
 import shlex
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
 
+from mamo.cli.slurm_watchdog import guard
 from mamo.cli.snakemakes import clear_stale_markers
 from mamo.cli.warm import MALLOC
 from mamo.cli.workflow_signals import Signals, environment
+from mamo.specs.cluster import DIVIDED, asks, is_large, processes, undivided
 from mamo.specs.seeds import write_seeds
 
 
@@ -61,6 +65,8 @@ def inputs_of(kind):
 
     def needed(wildcards):
         run = PLAN.runs[f"{kind}/{wildcards.run}"]
+        if kind in DIVIDED:
+            check_division(run)
         return records(key for key in run.inputs.values() if is_made(key) or not is_made(run.key))
 
     return needed
@@ -91,9 +97,13 @@ def quoted(value):
     return shlex.quote(str(value)).replace("{", "{{").replace("}", "}}")
 
 
-ENVIRONMENT = environment() + (
-    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
-) + " ".join(f"{name}={value}" for name, value in MALLOC.items())
+ENVIRONMENT = (
+    environment()
+    + (
+        "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
+    )
+    + " ".join(f"{name}={value}" for name, value in MALLOC.items())
+)
 FOLDERS = f"--scale {quoted(SCALE)} --results {quoted(config['results'])}"
 if SEEDS is not None:
     FOLDERS += f" --seeds {quoted(write_seeds(SEEDS))}"
@@ -131,11 +141,9 @@ def pass_on_signals(wildcards):
 
 
 def ranks(wildcards, resources):
-    """The options that start a process for each GPU of a job: `gpu` counts them all, `gres: gpu:N` those of each node."""
-    nodes = resources.get("nodes", 1)
-    gres = re.search(r"gpu(?::\w+)?:(\d+)", str(resources.get("gres", "")))
-    each = int(gres[1]) if gres else resources.get("gpu", 0) // nodes
-    if each * nodes <= 1:
+    """The options that start a process for each GPU of a job."""
+    each, nodes = processes(resources)
+    if each * nodes == 1:
         return ""
     cpus = f" --cpus {resources.cpus_per_task}" if resources.get("cpus_per_task") else ""
     return f"--processes {each} --nodes {nodes}{cpus}"
@@ -146,5 +154,34 @@ GPUS = min(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
 if GPUS and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPUS)
 
-# Rough sizes for schedulers that ask for them: full-size models on one side, everything smaller on the other.
-LARGE = PLAN.scale.pretrain.model.width >= 512
+# Rough sizes for whoever limits memory on this machine: full-size models on one side, everything smaller on the other.
+LARGE = is_large(PLAN)
+# What the profile or the call sets for one rule goes before.
+SET = workflow.resource_settings.overwrite_resources
+# A cluster's profile names a partition.
+CLUSTER = "slurm_partition" in (workflow.resource_settings.default_resources or {})
+
+
+if CLUSTER and workflow.is_main_process and find_spec("snakemake_executor_plugin_slurm"):
+    guard(import_module("snakemake_executor_plugin_slurm").Executor)
+
+
+def sized(kind, **here):
+    """What a kind of job asks for: of a cluster what the scale needs and the site sets, else what is given."""
+    if not CLUSTER:
+        return here
+    try:
+        return asks(PLAN, kind)
+    except SpecError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def check_division(run):
+    """Fail now where a job's processes could not share the batch of its run, and not in the job, again and again."""
+    given = {name: getattr(value, "raw", value) for name, value in SET.get(run.kind, {}).items()}
+    each, nodes = processes(sized(run.kind) | given)
+    problem = undivided(run, each * nodes)
+    if problem and CLUSTER and workflow.is_main_process and not is_made(run.key):
+        raise WorkflowError(
+            f"{problem}: set MAMO_{run.kind.upper()}_GPUS and MAMO_{run.kind.upper()}_NODES, or the profile's resources, so that it is"
+        )

@@ -27,9 +27,7 @@ rule maps:
         digest=any_of(Path(maps_of(name)).stem.rsplit("-", 1)[1] for name in PLAN.figures),
     threads: 1
     resources:
-        gpu=GPUS,
-        mem_mb=16000 if LARGE else 2000,
-        runtime=60,
+        **sized("maps", gpu=GPUS, mem_mb=16000 if LARGE else 2000, runtime=60),
     params:
         signals=pass_on_signals,
     message:

@@ -18,7 +18,9 @@ COLLECTED = [
 ]  # pages with values of their own
 WHOLE = [name for name in COLLECTED if PAGES[name].listed]
 # All runs that the scale as a whole reads.
-READ = [key for name in WHOLE for key in PAGES[name].inputs] + [key for bound in PLAN.figures.values() for key in bound.inputs]
+READ = [key for name in WHOLE for key in PAGES[name].inputs] + [
+    key for bound in PLAN.figures.values() for key in bound.inputs
+]
 NOTEBOOKS = list(notebooks_of(PLAN))
 
 
