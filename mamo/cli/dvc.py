@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
+from mamo.cli.children import call
 from mamo.cli.dvc_artifacts import (
     DvcError,
     artifact,
@@ -256,8 +257,7 @@ def _call(program: str, *words: str, quiet: bool = False) -> None:
     """Call a command of this environment; its output is shown as it comes, with ``quiet`` only its errors."""
     module = {"mamo": "mamo.cli"}.get(program, program)
     shown = subprocess.DEVNULL if quiet else None
-    done = subprocess.run([sys.executable, "-m", module, *words], stdout=shown)
-    if done.returncode:
+    if call([sys.executable, "-m", module, *words], shown):
         raise DvcError(
             f"`{program} {' '.join(words)}` failed; what is done stays, and the same command goes on from there"
         )
