@@ -1,4 +1,4 @@
-"""SLURM's controller is silent for more than a minute while jobs are in flight: the head keeps them, and ends with everything."""
+"""SLURM's controller is silent for more than a minute while jobs are in flight: the head keeps them, and makes everything."""
 
 from __future__ import annotations
 

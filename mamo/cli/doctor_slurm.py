@@ -97,7 +97,7 @@ def _profile(name: str) -> dict[str, Any] | None:
 
 
 def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Any]:
-    """What a kind of job asks for: the profile's defaults, the scale's and the site's sizes, and what the profile sets for it."""
+    """What a kind of job asks for: the profile's defaults, the scale's or the site's sizes, what the profile sets for it."""
     set_for_it = profile.get("set-resources", {}).get(kind, {})
     return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
 

@@ -29,6 +29,7 @@ from mamo.cli.dvc_artifacts import (
     write_json,
 )
 from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, metrics_file
+from mamo.cli.snakemakes import config_word
 from mamo.figures.pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.overrides import SpecError
@@ -130,7 +131,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
                 *_profile(),
                 "--no-hooks",
                 "--config",
-                f'scale="{plan.scale.name}"',  # in quotes, or a scale named 2024 is a number
+                config_word("scale", plan.scale.name),
                 "--",
                 str(wanted),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -21,7 +20,7 @@ from mamo.cli import options, warm
 from mamo.cli.children import Asked, passing_on, start
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress
-from mamo.cli.snakemakes import working
+from mamo.cli.snakemakes import config_word, working
 from mamo.cli.status import fresh, last_step, log_of, state_of
 from mamo.cli.wanted import Lacking, Wanted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
@@ -211,7 +210,7 @@ def _environment() -> dict[str, str]:
 
 def _snakemake(args: argparse.Namespace) -> list[str]:
     config = [
-        f"{name}={json.dumps(value, ensure_ascii=False)}"  # or Snakemake takes a folder named 2024 for a number
+        config_word(name, value)
         for name in ("scale", "results", "reports", "releases")
         if (value := options.setting(args, name)) is not None
     ]

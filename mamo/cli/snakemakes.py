@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +26,8 @@ _HARMLESS = {
     "--version",
 }
 
+_WORDS = {"true", "false", "null", "nan", "inf", "infinity"}
+
 
 def working(folder: Path) -> list[int]:
     """The Snakemakes of this machine that work in a folder, by their process ids.
@@ -39,6 +43,14 @@ def working(folder: Path) -> list[int]:
             if Path(process.cwd()).resolve() == folder.resolve() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return sorted(found)
+
+
+def config_word(name: str, value: str) -> str:
+    """A text as a word after Snakemake's ``--config``, which takes ``2024``, ``1e3`` and ``True`` for something else."""
+    if re.fullmatch(r"(\.{0,2}/|[A-Za-z])[\w./-]*", value) and value.lower() not in _WORDS:
+        return f"{name}={value}"
+    # The space keeps the last quote, since Snakemake takes off those at a word's ends before it reads YAML.
+    return f"{name}=!!str {json.dumps(value, ensure_ascii=False)} "
 
 
 def _is_snakemake(words: list[str]) -> bool:
@@ -64,6 +76,15 @@ def clear_stale_markers(markers: Path = MARKERS) -> list[str]:
             marker.unlink(missing_ok=True)
             found.append(name)
     return found
+
+
+def left_out(files: Iterable[Path]) -> str | None:
+    """What to say of files that a Snakemake should have made before it ended well; None where all are there."""
+    lacking = sorted({str(path) for path in files if not path.exists()})
+    if not lacking:
+        return None
+    listed = "".join(f"\n  {name}" for name in lacking[:10])
+    return f"{len(lacking)} files are not made: call the same command again{listed}"
 
 
 def _marker_files(markers: Path) -> Iterator[Path]:

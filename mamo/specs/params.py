@@ -84,6 +84,4 @@ def read_config(config: dict[str, Any]) -> dict[str, Any]:
         read = config | {name: text(config[name]) for name in TEXTS if name in config}
         return read | {name: folder(read[name]) for name in FOLDERS if name in read}
     except ValueError as error:
-        raise SpecError(
-            f"--config or params.yaml: {error} (on a command line: --config 'results=\"2024\"')"
-        ) from None
+        raise SpecError(f"--config or params.yaml: {error} (after --config: 'results=!!str 2024')") from None

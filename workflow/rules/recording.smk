@@ -1,17 +1,15 @@
 # What DVC keeps (docs/dvc.md): its stages call this workflow, and what the workflow made without them is recorded at its end.
 
 from mamo.cli.dvc_artifacts import FOLDER
+from mamo.cli.snakemakes import left_out
 from mamo.specs.overrides import load_yaml
 from mamo.specs.params import read_config
 
 
 def check_all_is_made():
     """Fail where Snakemake has ended well without some of what was asked for: it may leave out what it should have made."""
-    lacking = sorted(
-        {str(file) for job in workflow.dag.jobs for file in job.output if not Path(file).exists()}
-    )
-    if lacking:
-        raise WorkflowError(f"{len(lacking)} files are not made: call the same command again", *lacking[:10])
+    if problem := left_out(Path(str(file)) for job in workflow.dag.jobs for file in job.output):
+        raise WorkflowError(problem)
 
 
 def record_for_dvc():
