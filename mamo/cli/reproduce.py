@@ -186,7 +186,7 @@ def _follow(
 
 def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
     """Say what was made: all of it is there."""
-    print(f"\nDone in {took}: {first}. See {_landing(wanted.pages, wanted.reports)}")
+    print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(wanted.pages, wanted.reports)}")
     for run in first.runs:
         if state_of(run, wanted.results, logs) == "diverged":
             print(f"  diverged (a result, shown as ×): {run.key}")
