@@ -47,7 +47,7 @@ def test_the_papers_models_get_eight_gpus_and_the_default_scale_one() -> None:
         for kind in ("pretrain", "finetune"):
             assert not list(cannot_run(plan, kind, asks(plan, kind, {}))), (
                 "what is asked for by itself can run"
-            )  # type: ignore[arg-type]
+            )
 
 
 def test_a_site_names_types_and_nodes() -> None:

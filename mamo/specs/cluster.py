@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from mamo.specs.identity import Kind, Run
+from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError, nearest
 from mamo.specs.plan import Plan
 
 JobKind = Literal["prepare_part", "prepare", "weights", "pretrain", "finetune", "maps"]
+Divided = Literal["pretrain", "finetune"]
 WHAT = ("partition", "gpus", "nodes", "cpus", "mem_mb", "runtime")
 
 
@@ -42,7 +43,7 @@ SMALL: dict[JobKind, Size] = {
     "maps": Size(1, 4, 8000, 60),
 }
 # What several processes can make together.
-DIVIDED: tuple[Kind, ...] = ("pretrain", "finetune")
+DIVIDED: tuple[Divided, ...] = ("pretrain", "finetune")
 
 
 def is_large(plan: Plan) -> bool:
@@ -113,11 +114,10 @@ def undivided(run: Run, ranks: int) -> str | None:
     return None
 
 
-def cannot_run(plan: Plan, kind: Kind, resources: Mapping[str, Any]) -> Iterator[str]:
+def cannot_run(plan: Plan, kind: Divided, resources: Mapping[str, Any]) -> Iterator[str]:
     """Why runs of a kind cannot be made with the GPUs that their jobs ask for."""
     each, nodes = processes(resources)
-    if kind in DIVIDED:
-        yield from filter(None, (undivided(run, each * nodes) for run in plan.by_kind(kind)))
+    yield from filter(None, (undivided(run, each * nodes) for run in plan.by_kind(kind)))
 
 
 def _fitting(plan: Plan, kind: JobKind, most: int, nodes: int) -> int:
