@@ -30,7 +30,7 @@ def test_a_silent_controller_costs_no_job(tmp_path: Path) -> None:
         project.slow(run)
         head = project.start("silent")
         try:
-            project.reaches(run, 0)
+            project.reaches(run, 0, seconds=400)
             slurm.stop_controller()
             time.sleep(OUTAGE_SECONDS)
             assert head.poll() is None
