@@ -119,11 +119,12 @@ def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking)
                 file=sys.stderr,
             )
             return 1
-        if others := working(Path.cwd()):
+        usual = options.setting(argparse.Namespace(), "scale")
+        if others := working(Path.cwd(), plan.scale.name, usual):
             print(
-                f"mamo: another Snakemake works in this folder (process {', '.join(map(str, others))}; called by itself, by "
-                "`dvc repro`, by `mamo reproduce` at another scale, or left by one that was killed and now saves what its runs "
-                "have done): wait until it ends; then the same command goes on with what is left",
+                f"mamo: another Snakemake works in this folder at scale {plan.scale.name} (process "
+                f"{', '.join(map(str, others))}; called by itself or by `dvc repro`, or left by a killed `mamo reproduce` and "
+                "now saving what its runs have done): wait until it ends; then the same command goes on with what is left",
                 file=sys.stderr,
             )
             return 1

@@ -29,10 +29,14 @@ _HARMLESS = {
 _WORDS = {"true", "false", "null", "nan", "inf", "infinity"}
 
 
-def working(folder: Path) -> list[int]:
+def working(folder: Path, scale: str | None = None, usual: str | None = None) -> list[int]:
     """The Snakemakes of this machine that work in a folder, by their process ids.
 
     Those of other machines, and those whose owner hides them, are not found.
+
+    Args:
+        scale: only those that work at this one; others lock other files.
+        usual: the scale of one that names none.
     """
     found = []
     for process in psutil.process_iter():
@@ -40,9 +44,17 @@ def working(folder: Path) -> list[int]:
             words = process.cmdline()
             if not _is_snakemake(words) or _HARMLESS & set(words):
                 continue
+            if scale is not None and _scale(words, usual) != scale:
+                continue
             if Path(process.cwd()).resolve() == folder.resolve() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return sorted(found)
+
+
+def _scale(words: list[str], usual: str | None) -> str | None:
+    """The scale that a Snakemake's command line names (see :func:`config_word`)."""
+    named = [word.removeprefix("scale=") for word in words if word.startswith("scale=")]
+    return named[-1].removeprefix("!!str ").strip(" \"'") if named else usual
 
 
 def config_word(name: str, value: str) -> str:
