@@ -94,16 +94,17 @@ def _examples(path: Path, root: Path) -> Iterator[tuple[int, Example]]:
 
 
 def _read_account(account: Path, dataset: str, parts: int) -> dict[str, Any]:
-    mend = "remove it, and the release is read once more"
+    fix = "remove it, and the release is read once more"
     try:
-        shared = read_object(account, mend)
+        shared = read_object(account, fix)
     except StoredError as error:
         raise PreparedError(str(error)) from error
     files, said = shared.get("files"), (shared.get(name) for name in ("counts", "named", "tallies"))
     sound = shared.get("dataset") == dataset and all(isinstance(value, dict) for value in said)
-    sound = sound and isinstance(files, list) and len(files) == parts
-    if not sound or not all(isinstance(entry, dict) and "file" in entry for entry in files):
-        raise PreparedError(f"{account}: is no account of the shares of {dataset}; {mend}")
+    if not sound or not isinstance(files, list) or len(files) != parts:
+        raise PreparedError(f"{account}: is no account of the shares of {dataset}; {fix}")
+    if not all(isinstance(entry, dict) and "file" in entry for entry in files):
+        raise PreparedError(f"{account}: is no account of the shares of {dataset}; {fix}")
     return shared
 
 
