@@ -82,7 +82,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
         _list(plan, kind, args)
         return 0
     run = plan.find(kind, args.run)
-    from mamo.training.execute import execute, execute_part
+    from mamo.training.execute import complete_inputs, execute, execute_part
     from mamo.training.run import Options, RunError
 
     results, releases = options.results_of(args), options.releases_of(args)
@@ -103,6 +103,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
 
             if not run.record(results).is_file():
                 _divide(run, args.processes * args.nodes)
+                complete_inputs(plan, run, results, releases, how)
             return launch(args.argv, run.directory(results), args.processes, args.nodes, args.cpus, args.wait)
         record = execute(plan, run, results, releases, how, wait=args.wait)
         if int(os.environ.get("RANK", 0)) == 0:

@@ -24,6 +24,7 @@ from mamo.cli import (
     plan,
     report,
     reproduce,
+    results,
     schema,
     site,
     status,
@@ -34,7 +35,7 @@ from mamo.specs.stored import StoredError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
+    *(execute, evaluate, export, report, figure, site, results, schema, deviations, licences, dvc, doctor, bench),
 )
 
 

@@ -27,6 +27,7 @@ from mamo.tasks.vqa import VqaTask
 from mamo.training.load import load_finetuned, load_pretrained
 from mamo.training.loop import pick_device
 from mamo.training.run import Context, read_record
+from mamo.training.unpacked import require_files
 
 GUESSES = 3  # of MLM's head for a masked word
 
@@ -85,6 +86,7 @@ def compute_figure(
     """
     bound = plan.figures[name]
     figure = bound.figure
+    require_files(plan.runs[bound.data], results)
     data, truth = Prepared(plan.runs[bound.data].directory(results)), _truth(plan, bound, results)
     examples = choose_examples(
         data, figure.split, figure.examples, figure.seed, tuple(images) or figure.images, text

@@ -10,13 +10,14 @@ from typing import Any
 
 from mamo.data.vqa_server import SCORES
 from mamo.packs.archive import CONTENTS, write_archive
-from mamo.packs.sites import SITES, record_paths, site_of, unpacked
+from mamo.packs.sites import SITES, record_paths, site_of
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.images import images_text
 from mamo.reporting.items import ITEMS
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import resolve
 from mamo.specs.stored import StoredError, read_record_file
+from mamo.training.unpacked import unpacked
 
 FORMAT = 1
 RECORD = "record.json"
@@ -91,7 +92,9 @@ def _files(
     """The files of a pack: files of one name side by side, since they resemble each other."""
     yield CONTENTS, (json.dumps(contents, indent=1) + "\n").encode()
     names = {run: _names(run, directory) for run, directory in directories.items()}
-    for file in sorted({name for those in names.values() for name in those}, key=lambda name: (name != RECORD, name)):
+    for file in sorted(
+        {name for those in names.values() for name in those}, key=lambda name: (name != RECORD, name)
+    ):
         for run in sorted(directories, key=lambda name: name.split("/", 1)[1]):
             if file in names[run]:
                 content = _content(directories[run], file)

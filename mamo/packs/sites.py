@@ -6,7 +6,6 @@ A scale's results hold one result of each run, which the pages show. What other 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,12 +15,10 @@ from mamo.specs.base import check_names
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import KINDS
-from mamo.specs.stored import StoredError, read_object
-from mamo.training.run import write_text
+from mamo.specs.stored import read_record_file
+from mamo.training.unpacked import marked_site
 
 SITES = "sites"
-# In a run's directory: it was taken from a pack, so that it has a record and no weights; says which site made it.
-MARK = ".unpacked.json"
 
 
 def machine_site(record: Mapping[str, Any]) -> str:
@@ -50,20 +47,7 @@ def site_of(directory: Path, record: Mapping[str, Any]) -> str:
     """Which site made the run of a directory."""
     if directory.parent.parent.parent.name == SITES:
         return directory.parent.parent.name
-    try:
-        return str(read_object(directory / MARK)["site"])
-    except (FileNotFoundError, KeyError, StoredError):
-        return machine_site(record)
-
-
-def unpacked(directory: Path) -> bool:
-    """Whether a run has been taken from a pack, so that it has a record and no weights or data."""
-    return (directory / MARK).is_file()
-
-
-def mark(directory: Path, site: str) -> None:
-    """Note that a run is taken from a pack."""
-    write_text(directory / MARK, json.dumps({"site": site}) + "\n")
+    return marked_site(directory) or machine_site(record)
 
 
 def record_paths(results: Path) -> Iterator[Path]:
@@ -76,8 +60,6 @@ def record_paths(results: Path) -> Iterator[Path]:
 
 def sites_of(run: Run, results: Path) -> dict[str, Path]:
     """Site -> directory, for every site that has finished a run; the one that pages show comes first."""
-    from mamo.specs.stored import read_record_file
-
     places = [run.directory(results)]
     places += [run.directory(tree) for tree in sorted((results / SITES).glob("*/"))]
     return {
