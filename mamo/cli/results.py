@@ -19,8 +19,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "results",
         help="pack finished runs into one small file, and take such files in",
-        description="Results travel: a pack holds the records of all finished runs of a scale, their results per item and their "
-        "curves, without weights and data. Every page can be made from it.",
+        description="Results travel: a pack holds the records of all finished runs of a scale, their results per item and "
+        "their curves, without weights and data. Every page can be made from it.",
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     pack = inner.add_parser("pack", help="write a scale's finished runs into one file")

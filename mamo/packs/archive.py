@@ -1,7 +1,7 @@
 """The file format of a pack: a tar with xz compression that any system can open, the same bytes for the same content.
 
-What is read was written by others: names are checked against a list of known ones, sizes and memory are bounded, and nothing but
-plain files is taken.
+What is read was written by others: names are checked against a list of known ones, sizes and memory are bounded, and nothing
+but plain files is taken.
 """
 
 from __future__ import annotations

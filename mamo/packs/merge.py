@@ -1,7 +1,8 @@
 """Taking packs into results: what still resolves to its digest goes in, the rest is refused by name.
 
-The pages show one result of each run. A run that the results lack fills its gap; one that they have from another site goes below
-``sites/``. A fine-tuning stays with its own pre-training: it fills a gap only where the pre-training beside it is of the same site.
+The pages show one result of each run. A run that the results lack fills its gap; one that they have from another site goes
+below ``sites/``. A fine-tuning stays with its own pre-training: it fills a gap only where the pre-training beside it is of the
+same site.
 """
 
 from __future__ import annotations

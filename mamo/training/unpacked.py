@@ -1,7 +1,7 @@
 """Runs that were taken from a pack: their records are there, and their weights or data are not.
 
-A note in the run's directory says so. Data and starting weights are made again where a new run needs them; a pre-training, which
-may have taken days, only when it is asked for.
+A note in the run's directory says so. Data and starting weights are made again where a new run needs them; a pre-training,
+which may have taken days, only when it is asked for.
 """
 
 from __future__ import annotations
