@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.data.vqa_server import METRICS, read_scores
+from mamo.reporting.tables import sensible
 from mamo.specs.plan import Cell, Plan, TablePlan
 from mamo.specs.stored import read_object, read_record_file
 from mamo.training.run import beside, write_text
@@ -78,7 +79,7 @@ def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the cells of several tables to one CSV file, a line per value."""
     import pandas as pd
 
-    lines = [cell for table in values for cell in table["cells"]]
+    lines = [_sensible(cell) for table in values for cell in table["cells"]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as part:
         pd.DataFrame(lines, columns=list(TIDY)).to_csv(part, index=False)
@@ -93,10 +94,19 @@ def write_statistics(values: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the intervals and comparisons of several tables to one CSV file, a line per cell."""
     import pandas as pd
 
-    lines = [{"table": table["table"]} | line for table in values for line in table.get("statistics", ())]
+    lines = [
+        {"table": table["table"]} | _sensible(line)
+        for table in values
+        for line in table.get("statistics", ())
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as part:
         pd.DataFrame(lines, columns=list(STATISTICS)).to_csv(part, index=False)
+
+
+def _sensible(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line whose numbers have the digits that they can have."""
+    return {key: sensible(value) if isinstance(value, float) else value for key, value in line.items()}
 
 
 def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.figures.pages import figure_heading
-from mamo.reporting.claims import VERDICTS
+from mamo.reporting.findings import VERDICTS
 from mamo.reporting.ledger import HOW, counted
 from mamo.reporting.pages import CLAIMS, Page
 from mamo.reporting.publish import heading
