@@ -32,7 +32,8 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
     Returns:
         plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``statistics`` (intervals and
         comparisons, see :func:`mamo.reporting.comparisons.statistics`), ``pretrainings`` (row -> a list of ``{run, outcome,
-        reason}``, one per seed) and ``missing`` (keys of runs without a record).
+        reason}``, one per seed), ``missing`` (keys of runs without a record) and, for readings, ``curve`` (see
+        :func:`mamo.reporting.specification_curve.curve`).
 
     Raises:
         KeyError: a run recorded no such metric; the message names both.
@@ -52,11 +53,17 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
         # A server's score comes without results per item: what these say belongs to another value.
         scored = {(cell["row"], cell["column"]) for cell in cells if cell["metric"] in METRICS.values()}
         lines = [line for line in lines if (line["row"], line["column"]) not in scored]
+    more: dict[str, Any] = {}
+    if table.ablation.kind == "readings":
+        from mamo.reporting.specification_curve import curve
+
+        more["curve"] = curve(plan, table, results)
     return {
         "table": name,
         "scale": plan.scale.name,
         "cells": cells,
         "statistics": lines,
+        **more,
         "pretrainings": {
             row: [_ending(key, records[key]) for key in keys] for row, keys in table.pretrainings.items()
         },

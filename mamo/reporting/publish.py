@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.curve_figure import draw_curve
 from mamo.reporting.differences import base_label, differences, make_differences
 from mamo.reporting.figure import draw
 from mamo.reporting.latex import NEEDS, latex_table
 from mamo.reporting.markdown import bullet, escape, markdown_table, wrapped
 from mamo.reporting.pages import Page
 from mamo.reporting.paper import PaperTable, load_paper
+from mamo.reporting.specification_curve import curve_section
 from mamo.reporting.table_csv import write_csv
 from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
 from mamo.specs.ablation import AblationSpec
@@ -39,7 +41,9 @@ def publish(
     write_csv(ablation, values, paper, reports / f"{page.name}.csv")
     write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
-    if drawings:
+    if drawings and ablation.kind == "readings":
+        draw_curve(ablation.readings, values["curve"], title, drawings)
+    elif drawings:
         draw(ablation, values, title, drawings)
     write_text(reports / page.files[0], _page(plan, ablation, values, shown, gaps, paper, page))
 
@@ -113,6 +117,9 @@ def _page(
         f"## Ours (scale `{plan.scale.name}`)",
     ]
     parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
+    if ablation.kind == "readings":
+        parts += [curve_section(values["curve"]), "## Every model under every reading"]
+        gaps = None  # the differences that count are those within a reading
     parts.append(own_table(shown))
     if gaps:
         parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
