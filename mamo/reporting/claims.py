@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mamo.reporting.claim_tables import TableResults
-from mamo.reporting.findings import Finding, Number, Verdict, open_claim
+from mamo.reporting.findings import APART, Finding, Number, Verdict, open_claim
 from mamo.reporting.names import column_names, row_names, table_name
 from mamo.reporting.resampling import LEVEL, Estimate, Noise
 from mamo.specs.claims import (
@@ -112,7 +112,7 @@ class Judge:
         test, names = claim.test, row_names(table.ablation)
         if isinstance(test, ReportedTest) and self.plan.scale.caveat is not None:
             why = "the other model's number comes from other data; comparable at scale paper only"
-            return open_claim(claim, "reported", why)
+            return Finding(claim, APART, why, (), "reported")
         columns = table.columns(test)
         if not columns:
             return open_claim(claim, "columns", "its rows share no column")

@@ -23,16 +23,20 @@ STATISTICS = (
 )
 
 
-def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
+def collect(
+    plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
+) -> dict[str, Any]:
     """The values of a table from the records that exist.
 
     Args:
         results: the scale's results.
+        ablations: the folder of the ablation files and the paper's numbers.
 
     Returns:
         plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``statistics`` (intervals and
         comparisons, see :func:`mamo.reporting.comparisons.statistics`), ``pretrainings`` (row -> a list of ``{run, outcome,
-        reason}``, one per seed), ``missing`` (keys of runs without a record) and, for readings, ``curve`` (see
+        reason}``, one per seed), ``missing`` (keys of runs without a record), ``agreement`` (see
+        :func:`mamo.reporting.agreement.agreement`) and, for readings, ``curve`` (see
         :func:`mamo.reporting.specification_curve.curve`).
 
     Raises:
@@ -46,10 +50,16 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
     if table.ablation.kind == "statistics":
         cells = [line for key in table.inputs for line in _counts(name, plan, key, records[key], results)]
     lines: list[dict[str, Any]] = []
+    order: list[dict[str, Any]] = []
     if table.cells:
+        from mamo.reporting.agreement import agreement
         from mamo.reporting.comparisons import make_grid, statistics
+        from mamo.reporting.paper import find_paper
 
-        lines = statistics(table, make_grid(plan, table, records, results))
+        grid = make_grid(plan, table, records, results)
+        lines = statistics(table, grid)
+        paper = find_paper(table.ablation.paper, ablations)
+        order = agreement(grid, paper) if paper else []
         # A server's score comes without results per item: what these say belongs to another value.
         scored = {(cell["row"], cell["column"]) for cell in cells if cell["metric"] in METRICS.values()}
         lines = [line for line in lines if (line["row"], line["column"]) not in scored]
@@ -57,12 +67,13 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
     if table.ablation.kind == "readings":
         from mamo.reporting.specification_curve import curve
 
-        more["curve"] = curve(plan, table, results)
+        more["curve"] = curve(plan, table, results, ablations)
     return {
         "table": name,
         "scale": plan.scale.name,
         "cells": cells,
         "statistics": lines,
+        "agreement": order,
         **more,
         "pretrainings": {
             row: [_ending(key, records[key]) for key in keys] for row, keys in table.pretrainings.items()

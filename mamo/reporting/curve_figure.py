@@ -10,7 +10,11 @@ from mamo.reporting.specification_curve import ordered
 from mamo.specs.readings import ReadingSpec
 from mamo.training.run import beside
 
-COLOURS = {"supported": 2, "refuted": 3, "undecided": 7}  # of seaborn's colour-blind palette: green, red, grey
+COLOURS = {
+    "supported": 2,
+    "refuted": 3,
+    "undecided": 7,
+}  # of seaborn's colour-blind palette: green, red, grey
 MARKERS = {"supported": "^", "refuted": "v", "undecided": "o"}
 
 
@@ -100,6 +104,8 @@ def grid_lines(readings: Sequence[ReadingSpec]) -> dict[str, set[str]]:
     return dict(
         sorted(
             lines.items(),
-            key=lambda line: next((place for start, place in order.items() if line[0].startswith(start)), len(order)),
+            key=lambda line: next(
+                (place for start, place in order.items() if line[0].startswith(start)), len(order)
+            ),
         )
     )

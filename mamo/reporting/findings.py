@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from mamo.reporting.differences import signed
 from mamo.reporting.names import table_name
+from mamo.reporting.power import visible
 from mamo.specs.claims import ClaimSpec
 
-Verdict = Literal["supported", "refuted", "cannot tell"]
-VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "cannot tell")
+Verdict = Literal["supported", "refuted", "cannot tell", "not testable here"]
+APART: Verdict = "not testable here"  # no result of this scale could decide it, however large
+VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "cannot tell", APART)
 # Why a claim stays open: key -> a heading, those that more results would settle first.
 REASONS = {
     "small": "The difference is smaller than the interval",
@@ -19,7 +21,7 @@ REASONS = {
     "mixed": "Some trainings ended so, and others did not",
     "chance": "No compared model is better than chance",
     "diverged": "Every training diverged, so there is nothing to compare",
-    "reported": "Compares with other people's numbers",
+    "reported": "Compares with other people's numbers, from other data",
     "missing": "Results are missing",
     "unplanned": "The table is not part of this scale",
     "columns": "The rows share no column",
@@ -60,7 +62,7 @@ class Finding:
     Attributes:
         why: what decided, in words.
         numbers: the estimates that the verdict rests on.
-        reason: a key of ``REASONS`` where these results cannot tell; '' for a verdict.
+        reason: a key of ``REASONS`` where these results cannot tell, or none of this scale could; '' for a verdict.
     """
 
     claim: ClaimSpec
@@ -79,6 +81,7 @@ class Finding:
             "reason": self.reason,
             "shown_in": table_name(self.claim.test.table),
             "numbers": numbers,
+            "sees": visible([(number.upper - number.lower) / 2 for number in self.numbers]),
         }
 
 

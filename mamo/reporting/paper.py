@@ -86,6 +86,12 @@ class PaperTable(Spec):
         raise KeyError(f"{self.table} has no row '{key}'; it has {', '.join(row.key for row in self.rows)}")
 
 
+def find_paper(name: str | None, ablations: Path) -> PaperTable | None:
+    """The reported numbers of an ablation's counterpart; None where it has none, or no edition is at hand."""
+    known = name is not None and (ablations / "paper" / "arxiv").is_dir()
+    return load_paper(name, ablations) if name is not None and known else None
+
+
 def load_paper(name: str, ablations: Path = Path("ablations"), edition: str = "arxiv") -> PaperTable | None:
     """The reported numbers of one table.
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.agreement import agreement_text
+from mamo.reporting.claims import plumbing_only
 from mamo.reporting.curve_figure import draw_curve
 from mamo.reporting.differences import base_label, differences, make_differences
 from mamo.reporting.figure import draw
 from mamo.reporting.latex import NEEDS, latex_table
 from mamo.reporting.markdown import bullet, escape, markdown_table, wrapped
+from mamo.reporting.names import column_names
 from mamo.reporting.pages import Page
 from mamo.reporting.paper import PaperTable, load_paper
 from mamo.reporting.specification_curve import curve_section
@@ -126,6 +129,8 @@ def _page(
     if shown.reported:
         parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
         parts.append(wrapped(" ".join(paper.notes)) if paper else "")
+        if not plumbing_only(plan):
+            parts.append(wrapped(agreement_text(values.get("agreement", ()), column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
     notes += [
         f"{row.label}: also changes `{name}`: {why}"

@@ -20,7 +20,7 @@ from mamo.specs.claims import ClaimSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.readings import ContrastSpec, ReadingSpec, row_of
 
-ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}
+ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}  # a verdict, as a word
 
 
 def curve(
