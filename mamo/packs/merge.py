@@ -28,6 +28,8 @@ from mamo.training.lock import run_lock
 from mamo.training.run import CHECKPOINTS, RunError, beside, write_text
 from mamo.training.unpacked import mark
 
+_KINDS: tuple[str, ...] = KINDS
+
 
 @dataclass
 class PackedRun:
@@ -119,7 +121,11 @@ def read_pack(path: Path) -> Pack:
     if not contents:
         raise PackError(f"{path}: has no {CONTENTS}, so it is no pack")
     shown = set(contents["shown"])
-    order = sorted(runs, key=lambda name: (name not in shown, KINDS.index(name.split("/")[1])))  # type: ignore[arg-type]
+    # Inputs first: the kinds stand in that order, and of data the world, which needs nothing, comes before the others.
+    order = sorted(
+        runs,
+        key=lambda n: (n not in shown, _KINDS.index(n.split("/")[1]), bool(runs[n].record.get("inputs"))),
+    )
     for run in runs.values():
         if RECORD not in run.files and not run.problem:
             run.problem = f"has no {RECORD}"

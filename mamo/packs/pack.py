@@ -14,6 +14,7 @@ from mamo.packs.sites import SITES, record_paths, site_of
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.images import images_text
 from mamo.reporting.items import ITEMS
+from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import resolve
 from mamo.specs.stored import StoredError, read_record_file
@@ -56,16 +57,13 @@ def write_pack(
     Raises:
         SpecError: nothing has finished.
     """
-    found, directories, pages = Packed(), {}, []
+    found, directories, runs = Packed(), dict[str, Path](), dict[str, Run]()
     for path in record_paths(results):
         directory = path.parent
         key = f"{directory.parent.name}/{directory.name}"
         try:
             record = read_record_file(path)
             run = resolve(record)
-            gone = [known for known in run.inputs.values() if known in found.left_out]
-            if gone:
-                raise SpecError(f"{key}: its input {gone[0]} was left out")
         except (SpecError, StoredError) as error:
             found.left_out[key] = str(error)
             continue
@@ -75,8 +73,9 @@ def write_pack(
         if name in directories:  # of the same site, beside the one that pages show
             found.left_out[name] = f"{name}: stands in these results twice"
             continue
-        directories[name] = directory
-        pages += [name] if here else []
+        directories[name], runs[name] = directory, run
+    _leave_out_without_inputs(directories, runs, found)
+    pages = [name for name, path in directories.items() if path.parent.parent.parent.name != SITES]
     if not directories:
         raise SpecError(f"{results}: no run has finished that could be packed")
     found.runs = list(directories)
@@ -84,6 +83,25 @@ def write_pack(
     contents = {"format": FORMAT, "scale": scale, "runs": found.runs, "shown": pages}
     write_archive(out, _files(contents, directories, figures or []))
     return found
+
+
+def _leave_out_without_inputs(directories: dict[str, Path], runs: dict[str, Run], found: Packed) -> None:
+    """Leave out what needs a run that is left out, or that has no record, and what needs that in turn."""
+    while True:
+        known = {name.split("/", 1)[1] for name in directories}
+        lacking = {
+            name: gone[0]
+            for name in directories
+            if (gone := [key for key in runs[name].inputs.values() if key not in known])
+        }
+        if not lacking:
+            return
+        for name, key in lacking.items():
+            del directories[name]
+            mine = name.split("/", 1)[1]
+            found.left_out[mine] = f"{mine}: its input {key} " + (
+                "is left out" if key in found.left_out else "has no record"
+            )
 
 
 def _files(
