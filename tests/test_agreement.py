@@ -95,7 +95,7 @@ def test_the_smallest_difference_that_can_be_seen() -> None:
     assert visible([1.96, 0.5]) == pytest.approx(2.80, abs=0.005)
     assert visible([]) is None
     rng = np.random.default_rng(0)
-    seen = (np.abs(rng.normal(visible([1.96]), 1, 20_000)) > 1.96).mean()
+    seen = (np.abs(rng.normal(2.80, 1, 20_000)) > 1.96).mean()
     assert seen == pytest.approx(0.8, abs=0.01)
     claims = [
         {"sees": sees, "test": {"kind": "greater"}, "numbers": [{"paper": gap}]}

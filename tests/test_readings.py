@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,15 @@ def test_the_grid_has_a_line_for_each_choice_or_each_reading() -> None:
     }
     bare = [reading.model_copy(update={"choices": {}}) for reading in readings]
     assert list(grid_lines(bare)) == [reading.label for reading in readings]
+
+
+def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+    text = (ABLATIONS.parent / "docs" / "ablations.md").read_text(encoding="utf-8")
+    _, block = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    folder = Path(shutil.copytree(ABLATIONS, tmp_path / "ablations"))
+    (folder / "open_points.yaml").write_text(block)
+    table = make_plan("smoke", folder, only=["open_points"]).tables["open_points"]
+    assert len(table.ablation.rows) == 6 and len({run for runs in table.pretrainings.values() for run in runs}) == 12
 
 
 def test_without_results_every_reading_is_undecided(tmp_path: Path) -> None:

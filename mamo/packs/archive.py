@@ -67,7 +67,7 @@ def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
     """
     seen: set[str] = set()
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=_Unpacked(file, path), mode="r|") as archive:  # type: ignore[call-overload]
+        with path.open("rb") as file, tarfile.open(fileobj=_Unpacked(file, path), mode="r|") as archive:
             for entry in archive:
                 if not entry.isreg() or not MEMBER.fullmatch(entry.name):
                     raise PackError(f"{path}: holds '{entry.name[:200]}', which is no file of a pack")
