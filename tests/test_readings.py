@@ -188,7 +188,10 @@ def test_the_documented_example_is_valid(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ABLATIONS, tmp_path / "ablations"))
     (folder / "open_points.yaml").write_text(block)
     table = make_plan("smoke", folder, only=["open_points"]).tables["open_points"]
-    assert len(table.ablation.rows) == 6 and len({run for runs in table.pretrainings.values() for run in runs}) == 12
+    assert (
+        len(table.ablation.rows) == 6
+        and len({run for runs in table.pretrainings.values() for run in runs}) == 12
+    )
 
 
 def test_without_results_every_reading_is_undecided(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def table_findings(plan: Plan, table: TablePlan) -> Iterator[str]:
     base = plan.runs[table.pretrainings[ablation.base_row][0]]
     seen: dict[tuple[str, str | None], str] = {}
     rows = ablation.rows
-    if ablation.kind == "readings":  # what a reading sets is its own; what a model changes is compared under the first one
+    if (
+        ablation.kind == "readings"
+    ):  # what a reading sets is its own; what a model changes is compared under the first one
         rows = rows[: len(ablation.models)]
     for row in rows:
         where = f"ablations/{ablation.name}.yaml: row '{row.key}' ('{row.label}')"
