@@ -377,9 +377,9 @@ def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
         ("table1", "Flickr30K"),
         ("table4", "RefCOCO+"),
     ]
-    assert lines[0]["labels"] == ["TR R@1", "IR R@1"] and lines[0]["chance"] == ["0.5", "0.5"]
+    assert lines[0]["labels"] == ["TR", "IR R@1"] and lines[0]["chance"] == ["0.5", "0.5"]
     assert lines[0]["models"] == {"mamo": ["44.0", "44.0"], "albef_style": ["51.0", "51.0"]}
-    assert "[Fine-tuned image-text retrieval](table1.md): MSCOCO, TR R@1 / IR R@1" in headline_table(lines)
+    assert "[Fine-tuned image-text retrieval](table1.md): MSCOCO, TR / IR R@1" in headline_table(lines)
     assert headline(plan, {"table5": values["table5"]}, ABLATIONS) == [] and headline_table([]) == ""
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mamo.reporting.markdown import markdown_table
 from mamo.reporting.publish import reported
-from mamo.reporting.tables import NONE, Heading, Line, make_table, primary
+from mamo.reporting.tables import NONE, Heading, Line, headings_of, number, primary, show
 from mamo.specs.plan import Plan
 
 MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
@@ -33,16 +34,15 @@ def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Pat
         if name not in plan.tables or name not in values:
             continue
         ablation = plan.tables[name].ablation
-        shown = make_table(ablation, values[name], reported(ablation, ablations))
-        ours = {line.key: line.texts for line in shown.ours if line.key in MODELS}
-        if set(ours) != set(MODELS):
+        if not set(MODELS) <= {row.key for row in ablation.rows}:
             continue
-        chance = shown.chance.texts if shown.chance else (NONE,) * len(shown.headings)
-        first = primary(shown.headings)
-        for group in dict.fromkeys(heading.group for heading in shown.headings):
+        headings = headings_of(ablation, reported(ablation, ablations))
+        ours, chance = _texts(values[name], headings)
+        first = primary(headings)
+        for group in dict.fromkeys(heading.group for heading in headings):
             places = [
                 i
-                for i, heading in enumerate(shown.headings)
+                for i, heading in enumerate(headings)
                 if heading.group == group and first[i] and any(texts[i] != NONE for texts in ours.values())
             ]
             if places:
@@ -51,13 +51,43 @@ def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Pat
                         "table": name,
                         "title": ablation.title.partition(" on ")[0],
                         "group": group,
-                        "labels": [shown.headings[i].label for i in places],
+                        "labels": _short([headings[i].label for i in places]),
                         "seeds": ablation.seeds,
                         "models": {key: [texts[i] for i in places] for key, texts in ours.items()},
                         "chance": [chance[i] for i in places],
                     }
                 )
     return lines
+
+
+def _texts(values: Mapping[str, Any], headings: Sequence[Heading]) -> tuple[dict[str, list[str]], list[str]]:
+    """Each model's and chance's texts in all columns, with one decimal."""
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in values["cells"]:
+        cells.setdefault((cell["row"], cell["column"]), []).append(cell)
+    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
+    ours = {
+        key: [show(cells.get((key, h.key), ()), 1, intervals.get((key, h.key))) for h in headings]
+        for key in MODELS
+    }
+    chance = []
+    for heading in headings:
+        levels = [
+            c["chance"]
+            for key in MODELS
+            for c in cells.get((key, heading.key), ())
+            if c["chance"] is not None
+        ]
+        chance.append(number(fmean(levels), 1) if levels else NONE)
+    return ours, chance
+
+
+def _short(labels: list[str]) -> list[str]:
+    """Labels that end in the same word say it once: ``TR``, ``IR R@1``."""
+    ends = {label.rpartition(" ")[2] for label in labels}
+    if len(labels) > 1 and len(ends) == 1 and all(" " in label for label in labels):
+        return [label.rpartition(" ")[0] for label in labels[:-1]] + labels[-1:]
+    return labels
 
 
 def headline_table(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -73,6 +73,11 @@ def escape(text: str) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("|", r"\|").replace("\n", " ")
 
 
+def escape_alt(text: str) -> str:
+    """Text in place of a picture, which nothing in it ends early."""
+    return re.sub(r"([\\\[\]`<])", r"\\\1", " ".join(text.split()))
+
+
 def code_span(text: str) -> str:
     """A name that comes from data, shown as it is: nothing in it is markup, not even backticks."""
     line = " ".join(text.split())

@@ -10,6 +10,11 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from mamo.specs.base import Spec
 from mamo.specs.overrides import SpecError, build, load_yaml
 
+# What is reproduced, as its first edition calls itself.
+TITLE = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
+AUTHORS = "Zhao et al."
+ARXIV = "https://arxiv.org/abs/2210.04183"
+
 
 class PaperColumn(Spec):
     """One column; the same quantity has the same key in every table."""

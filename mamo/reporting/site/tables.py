@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.reporting.publish import heading, reported
-from mamo.reporting.tables import DIVERGED, NONE, SPREAD, make_table
+from mamo.reporting.tables import DIVERGED, NONE, SPREAD, make_table, primary, sensible
 from mamo.specs.plan import Plan, TablePlan
 
 
@@ -40,7 +40,10 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
                     "interval": _interval(statistics),
                     "against": _against(statistics, labels),
                     "behind": [
-                        {key: cell[key] for key in ("metric", "seed", "value", "chance", "run", "outcome")}
+                        {
+                            key: sensible(cell[key]) if isinstance(cell[key], float) else cell[key]
+                            for key in ("metric", "seed", "value", "chance", "run", "outcome")
+                        }
                         for cell in found
                     ],
                 }
@@ -49,6 +52,7 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
     others = [
         {"label": line.label, "texts": line.texts} for line in shown.reported if line.key not in ours_keys
     ]
+    first = primary(shown.headings)
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
     return {
         "name": ablation.name,
@@ -56,8 +60,12 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
         "title": heading(ablation),
         "question": " ".join(ablation.question.split()),
         "hypothesis": " ".join(ablation.hypothesis.split()),
+        "first": first,
+        "folded": not all(first),
         "groups": _groups([head.group for head in shown.headings]),
+        "first_groups": _groups([h.group for h, kept in zip(shown.headings, first, strict=True) if kept]),
         "headings": [head.label for head in shown.headings],
+        "columns": [head.text for head in shown.headings],
         "lines": lines,
         "chance": shown.chance.texts if shown.chance else None,
         "others": others,
