@@ -34,8 +34,8 @@ from mamo.specs.overrides import SpecError
 from mamo.specs.stored import StoredError
 
 COMMANDS = (
-    *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, results, schema, deviations, licences, dvc, doctor, bench),
+    *(reproduce, plan, status, explain, diff, compare, lint, results),
+    *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
 )
 
 

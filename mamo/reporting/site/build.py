@@ -11,7 +11,7 @@ from typing import Any
 from mamo.figures.pages import alt_text, figure_heading
 from mamo.reporting.findings import REASONS
 from mamo.reporting.headline import MODELS, headline
-from mamo.reporting.ledger import HOW, by_reason, by_verdict, counted
+from mamo.reporting.ledger import HOW, by_reason, by_verdict, counted, set_apart
 from mamo.reporting.pages import CLAIMS, Page
 from mamo.reporting.paper import ARXIV, AUTHORS, TITLE
 from mamo.reporting.publish import heading
@@ -136,6 +136,7 @@ def _claims(found: Mapping[str, Any], plan: Plan) -> dict[str, Any] | None:
     return {
         "decided": [claim for those in by_verdict(claims).values() for claim in those],
         "open": [(REASONS[reason], those) for reason, those in by_reason(claims).items()],
+        "apart": set_apart(claims),
         "plumbing": found["plumbing"],
         "counted": counted(claims, plan.scale).replace("`", ""),
         "how": HOW.replace("**", "").replace("\n", " "),
@@ -151,7 +152,7 @@ def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -
         title = figure_heading(bound.figure)
         found.append((name, title, caption, alt_text(maps[name]) if name in maps else f"{title}. {caption}"))
     for name, table in plan.tables.items():
-        if table.ablation.kind == "figure":
+        if table.ablation.drawn:
             title = heading(table.ablation)
             found.append((name, title, " ".join(table.ablation.question.split()), f"{title}, as curves"))
     found.sort(key=lambda entry: (int("".join(filter(str.isdigit, entry[0])) or 0), entry[0]))

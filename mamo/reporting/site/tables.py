@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.agreement import agreement_text
+from mamo.reporting.claims import plumbing_only
+from mamo.reporting.names import column_names
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import DIVERGED, NONE, SPREAD, make_table, primary, sensible
 from mamo.specs.plan import Plan, TablePlan
@@ -54,6 +57,7 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
     ]
     first = primary(shown.headings)
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
+    order = "" if plumbing_only(plan) else agreement_text(values.get("agreement", ()), column_names(ablation))
     return {
         "name": ablation.name,
         "kind": ablation.kind,
@@ -69,7 +73,8 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
         "lines": lines,
         "chance": shown.chance.texts if shown.chance else None,
         "others": others,
-        "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))],
+        "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))]
+        + ([order.replace("**", "")] if order else []),
         "legend": {sign: meaning for sign, meaning in shown.legend.items() if sign != SPREAD},
         "none": NONE,
     }
