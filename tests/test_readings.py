@@ -171,6 +171,24 @@ def test_a_claim_is_supported_in_a_share_of_the_distinct_readings(tmp_path: Path
     assert all((tmp_path / "reports" / file).stat().st_size > 100 for file in page.files)
 
 
+def test_one_seed_borrows_the_noise_of_another_table_and_waits_for_it(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ABLATIONS, tmp_path / "ablations"))
+    columns = [
+        {"key": f"{d}_{n}", "label": n, "job": f"retrieval_{n}", "metric": f"{d}_r1"}
+        for n in ("coco",)
+        for d in ("tr", "ir")
+    ]
+    (folder / "open_points.yaml").write_text(yaml.safe_dump(FILE | {"columns": columns, "seeds": 1}))
+    plan = make_plan(
+        "smoke", folder, only=["open_points", "table6", "table7"], seeds={"table6": 3, "table7": 1}
+    )
+    table = plan.tables["open_points"]
+    assert [other.ablation.name for other in plan.lenders(table)] == ["table6"]
+    page = pages_of(plan, folder)["open_points"]
+    assert set(page.inputs) == set(table.inputs) | set(plan.tables["table6"].inputs)
+    assert not plan.lenders(plan.tables["table7"]), "only readings decide on their own page"
+
+
 def test_the_grid_has_a_line_for_each_choice_or_each_reading() -> None:
     readings = AblationSpec.model_validate(FILE | {"name": "x"}).readings
     assert grid_lines(readings) == {

@@ -128,8 +128,12 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
         "scale": _scale_words(plan),
         "code": _code_digest(),
     }
+    lenders = plan.lenders(table)
+    if lenders:
+        value["lenders"] = [other.digest for other in lenders]
+    inputs = tuple(dict.fromkeys([*table.inputs, *(key for other in lenders for key in other.inputs)]))
     files = tuple(f"{name}.{suffix}" for suffix in table.ablation.suffixes)
-    return Page(name, digest(value), files, table.inputs)
+    return Page(name, digest(value), files, inputs)
 
 
 def _claims(plan: Plan, ablations: Path, pages: dict[str, Page]) -> dict[str, Page]:

@@ -39,12 +39,8 @@ def curve(
     """
     ablation = table.ablation
     tables = {ablation.name: TableResults(plan, table, results, ablations)}
-    if ablation.seeds == 1:  # another table of the same metrics can say how far seeds lie apart
-        wanted = {(column.job, column.metric) for column in ablation.columns}
-        for name, other in plan.tables.items():
-            known = {(column.job, column.metric) for column in other.ablation.columns}
-            if other.ablation.seeds > 1 and wanted <= known:
-                tables[name] = TableResults(plan, other, results, ablations)
+    for other in plan.lenders(table):
+        tables[other.ablation.name] = TableResults(plan, other, results, ablations)
     judge = Judge(plan, tables)
     return [_contrast(judge, table, contrast) for contrast in ablation.contrasts]
 
