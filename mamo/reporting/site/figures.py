@@ -21,7 +21,7 @@ _INKS = {"#000000": "currentColor", "#666666": "var(--soft)"}
 
 
 def drawing(reports: Path, name: str, alt: str) -> dict[str, Any] | None:
-    """A published drawing for the template: ``svg`` (markup, or None), else ``url`` of a picture, ``width`` and ``height`` in pixels.
+    """A published drawing for the template: ``svg`` (markup, or None), else ``url``; ``width`` and ``height`` in pixels.
 
     Args:
         reports: the scale's reports.
