@@ -225,7 +225,7 @@ def _strips(
         for place, (i, title) in enumerate(zip(row, titles, strict=True)):
             x = _MARGIN + place * (strip + apart)
             # On the panels, not under what stands above them.
-            sheet.text(x, y + deep - 0.04, title, style.font, va="bottom", weight="medium")
+            sheet.text(x, y + deep - 0.04, title, style.font, va="bottom")
             for image, label, boxes in shown[i]:
                 if image is None:
                     sheet.text(x + size / 2, y + deep + high / 2, "diverged", style.font, ha="center")

@@ -1,4 +1,4 @@
-"""Tables in LaTeX, for the packages booktabs and multirow (and graphicx, where one is wider than a page)."""
+"""Tables in LaTeX, for the packages booktabs, multirow and graphicx."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from mamo.reporting.tables import ALIKE, DIVERGED, MISSING, NONE, SPREAD, Line, 
 _SIGNS = {DIVERGED: r"$\times$", MISSING: r"\ldots{}", NONE: "--", SPREAD: r"$\pm$", ALIKE: r"$\approx$"}
 _SIGNS |= {"−": "$-$", "→": r"$\rightarrow$"}
 NEEDS = "% Needs \\usepackage{booktabs}, \\usepackage{multirow} and \\usepackage{graphicx}.\n"
-# Characters that a column of a two-column page holds, and a page of it.
-_COLUMN, _PAGE = 62, 125
+_COLUMN = 62  # characters of a table that a column of a two-column page holds, a little reduced
 
 
 def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> str:
     """A ``table`` environment: our rows and chance, then the paper's, under headings that span their groups.
 
-    A table that is wider than a column is a ``table*``, and one that is wider than the page is scaled to it.
+    A table that is wider than a column is a ``table*``; what is still too wide is scaled down.
 
     Args:
         caption: without a number, which LaTeX gives.
@@ -38,13 +37,12 @@ def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> s
     )
     index = pd.MultiIndex.from_tuples([(section, label) for section, (label, _) in sections])
     frame = pd.DataFrame([texts for _, (_, texts) in sections], index=index, columns=columns)
-    width = _width(table)
     text = str(
         frame.style.to_latex(
             hrules=True,
             multicol_align="c",
             multirow_align="t",
-            environment="table*" if width > _COLUMN else "table",
+            environment="table*" if _width(table) > _COLUMN else "table",
             caption=escape(caption),
             label=label,
             position="t",
@@ -56,9 +54,9 @@ def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> s
     text = re.sub(
         r"(?<=\\\\\n)(?=\\multirow(?:\[t\])?\{\d+\}\{\*\}\{reported\}|reported &)", r"\\midrule\n", text
     )
-    if width > _PAGE:
-        text = text.replace("\\begin{tabular}", "\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}")
-        text = text.replace("\\end{tabular}", "\\end{tabular}}")
+    # Never wider than the column or page that it stands in.
+    fitted = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}"
+    text = text.replace("\\begin{tabular}", fitted).replace("\\end{tabular}", "\\end{tabular}}")
     return text
 
 

@@ -46,6 +46,8 @@ function explorer(root, { examples, models, grid }) {
   const views = root.querySelector(".views"), said = root.querySelector(".said");
   const strength = root.querySelector("#strength"), boxes = root.querySelector("#boxes");
   const state = { example: 0, word: null, kept: null, image: null };
+  const plain = make("img", { alt: "The image without heat" });
+  views.append(make("figure", {}, plain, make("figcaption", {}, make("strong", {}, "Image"))));
   const figures = models.map((model) => {
     const canvas = make("canvas", { role: "img" }), fit = make("span", { class: "fit" });
     const figure = make("figure", {}, canvas, make("figcaption", {}, make("strong", {}, model.label), fit));
@@ -79,7 +81,7 @@ function explorer(root, { examples, models, grid }) {
     if (buttons.length) buttons[0].tabIndex = 0;
     const image = new Image();
     image.onload = () => { state.image = image; paint(); };
-    image.src = example.picture;
+    image.src = plain.src = example.picture;
     const first = example.named.find((name) => name.what === "object") ?? example.named[0];
     keep(first ? first.words[0] : Number(buttons[0]?.dataset.word ?? 0));
   }

@@ -21,7 +21,7 @@ _INKS = {"#000000": "currentColor", "#666666": "var(--soft)"}
 
 
 def drawing(reports: Path, name: str, alt: str) -> dict[str, Any] | None:
-    """A published drawing for the template: ``svg`` (markup) or ``url`` of a picture, ``width`` and ``height`` in pixels.
+    """A published drawing for the template: ``svg`` (markup, or None), else ``url``; ``width`` and ``height`` in pixels.
 
     Args:
         reports: the scale's reports.
@@ -120,7 +120,7 @@ def _picture(png: Path) -> dict[str, Any]:
     with Image.open(png) as image:
         image.convert("RGB").save(buffer, "WEBP", quality=_QUALITY, method=6)
         width, height = image.size
-    return {"url": _url(buffer), "width": width, "height": height}
+    return {"svg": None, "url": _url(buffer), "width": width, "height": height}
 
 
 def _url(buffer: io.BytesIO) -> str:
