@@ -202,7 +202,7 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str
         elif not run.record:
             raise ContentError(f"'{file}' stands before its record")
         else:
-            check_file(file, content, run.record["metrics"])
+            check_file(file, content, run.record.get("metrics", {}))
     except (ContentError, SpecError, StoredError) as error:
         run.problem = str(error)
     except (ValueError, RecursionError) as error:
@@ -214,7 +214,7 @@ def _missing_input(
 ) -> str:
     """Which of a run's inputs is neither there nor comes with the pack; '' where all are."""
     coming = {name.split("/", 1)[1] for name in (*places, *found.there)}
-    for key in run.record["inputs"].values():
+    for key in run.record.get("inputs", {}).values():
         there = [results / key / RECORD, results / SITES / site / key / RECORD]
         if key in coming or any(path.is_file() for path in there):
             continue
@@ -244,7 +244,7 @@ def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path)
         taken = taken or directory == main
     if taken:
         return (None, "") if own in places.values() else (own, "")
-    key = run.record["inputs"].get("init")
+    key = run.record.get("inputs", {}).get("init")
     if key is not None:  # stays with the pre-training that it was made from
         beside_it = places.get(f"{run.site}/{key}")
         init = results / key
@@ -273,7 +273,7 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged)
         busy: set[str] = set()
         for name, directory in list(places.items()):  # inputs come before what needs them
             run = pack.runs[name]
-            gone = [key for key in run.record["inputs"].values() if key in busy]
+            gone = [key for key in run.record.get("inputs", {}).values() if key in busy]
             try:
                 if gone:
                     raise RunError(f"its input {gone[0]} is refused")

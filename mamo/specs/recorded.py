@@ -68,9 +68,10 @@ def _today(kind: Kind, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
     elif kind == "finetune":
         schema = FinetuneSpec
     elif kind == "weights":
-        if besides.get("role") not in _WEIGHTS:
-            raise SpecError(f"{where}: no starting weights have the role {besides.get('role')!r}")
-        schema = _WEIGHTS[besides["role"]]
+        role = str(besides.get("role"))[:60]
+        if role not in _WEIGHTS:
+            raise SpecError(f"{where}: no starting weights have the role {role!r}")
+        schema = _WEIGHTS[role]
     elif "dataset" in besides:
         schema, besides["source"] = DatasetSpec, own.pop("source", None)
     else:
