@@ -94,7 +94,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
 
 
 def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
-    from mamo.training.execute import execute, execute_part
+    from mamo.training.execute import complete_inputs, execute, execute_part
     from mamo.training.run import Options, RunError
 
     results, releases = options.results_of(args), options.releases_of(args)
@@ -117,6 +117,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
                 problem = undivided(run, args.processes * args.nodes)
                 if problem:  # every rank would refuse once it has started
                     raise SpecError(problem)
+                complete_inputs(plan, run, results, releases, how)
             return launch(args.argv, run.directory(results), args.processes, args.nodes, args.cpus, args.wait)
         record = execute(plan, run, results, releases, how, wait=args.wait)
         if int(os.environ.get("RANK", 0)) == 0:

@@ -130,6 +130,18 @@ class Plan:
         which = f"the nearest of {len(candidates)} runs are" if len(candidates) > _LISTED else "the runs are"
         raise SpecError(f"'{name}' {problem}; {which}\n  {listed}")
 
+    def lenders(self, table: TablePlan) -> list[TablePlan]:
+        """For readings with one seed: the tables of several seeds whose metrics tell how far seeds lie apart."""
+        ablation = table.ablation
+        if ablation.kind != "readings" or ablation.seeds > 1:
+            return []
+        wanted = {(column.job, column.metric) for column in ablation.columns}
+        return [
+            other
+            for other in self.tables.values()
+            if other.ablation.seeds > 1 and wanted <= {(c.job, c.metric) for c in other.ablation.columns}
+        ]
+
     @property
     def whole(self) -> set[str]:
         """Keys of the runs that the tables and figures need; those that only ``others`` need stay out."""
