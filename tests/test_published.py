@@ -186,7 +186,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
     asked: list[str] = []
 
-    def offline(name: str) -> str:
+    def offline(name: str, **_: Any) -> str:
         asked.append(name)
         raise OSError("no network")
 
