@@ -161,15 +161,16 @@ def _grounding(values: Values) -> Any:
     """Per example the image with the true box, and one map per model with the box that it chooses."""
 
     def panels(example: Values, image: np.ndarray) -> list[tuple[np.ndarray | None, str, list[Any], Any]]:
-        found: list[tuple[np.ndarray | None, str, list[Any], Any]] = [(image, "", [example["box"]], None)]
+        truths = [example["box"]] if example["box"] else []  # an own photo has none
+        found: list[tuple[np.ndarray | None, str, list[Any], Any]] = [(image, "", truths, None)]
         for model in values["models"]:
             own = example["models"].get(model["key"])
             shown = overlay(image, own["map"], values["grid"]) if own else None
-            verdict = (
-                "" if own is None else ("right" if own["right"] else "wrong") + f", IoU {own['iou']:.2f}"
-            )
+            verdict = ""
+            if own is not None and own["right"] is not None:
+                verdict = ("right" if own["right"] else "wrong") + f", IoU {own['iou']:.2f}"
             label = model["label"].partition(" (")[0]
-            found.append((shown, f"{label}\n{verdict}", [example["box"]], own["box"] if own else None))
+            found.append((shown, f"{label}\n{verdict}", truths, own["box"] if own else None))
         return found
 
     return _strips(values, panels, lambda example: f"“{example['text']}”")
