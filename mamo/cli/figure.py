@@ -60,6 +60,8 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.figures.pages import figure_heading
     from mamo.specs.overrides import SpecError
 
+    if args.image and args.out and not options.ABLATIONS.is_dir():
+        return _without_a_project(args)
     plan = options.planned(args)
     if args.name not in plan.figures:
         raise SpecError(f"scale '{plan.scale.name}' has no figure '{args.name}' ({', '.join(plan.figures)})")
@@ -102,4 +104,20 @@ def _command(args: argparse.Namespace) -> int:
         print("\n".join(map(str, args.out)))
         return 0
     print(publish_figure(plan, args.name, values, options.reports_of(args), options.ABLATIONS))
+    return 0
+
+
+def _without_a_project(args: argparse.Namespace) -> int:
+    """Own photos with a model of the package, where only the package is installed."""
+    from mamo.figures.draw import draw_figure
+    from mamo.figures.own import without_a_project
+    from mamo.published.load import LoadError
+
+    try:
+        values = without_a_project(args.name, args.image, args.text, args.weights)
+    except LoadError as error:
+        print(f"mamo: {error}", file=sys.stderr)
+        return 1
+    draw_figure(values, values["title"], args.out)
+    print("\n".join(map(str, args.out)))
     return 0

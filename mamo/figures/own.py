@@ -74,6 +74,40 @@ def choose(
     return data, truth, examples
 
 
+def without_a_project(
+    name: str, images: Sequence[str], texts: Sequence[str], weights: str | None
+) -> dict[str, Any]:
+    """A map for each word of own photos where no figure's file is at hand: in the form of ``compute_figure``'s values.
+
+    Raises:
+        SpecError: a file cannot be read, nothing is said of it, or the model explains no words.
+        LoadError: there are no such weights.
+    """
+    from mamo.data.images import ImageError
+    from mamo.published.load import load
+    from mamo.published.pretrained import TaskError
+
+    if not images or not texts or len(texts) not in (1, len(images)):
+        raise SpecError(
+            f"{name}: there is no folder 'ablations' here, so the figure itself is not known; for photos of your own, give "
+            "--image FILE and --text, one for all or one for each"
+        )
+    model = load(weights or BUNDLED)
+    try:
+        found = [
+            model.explain(image, text).values()
+            for image, text in zip(
+                images, texts if len(texts) > 1 else list(texts) * len(images), strict=True
+            )
+        ]
+    except (ImageError, TaskError) as error:
+        raise SpecError(str(error)) from error
+    examples = [
+        {**values["examples"][0], "image": image} for values, image in zip(found, images, strict=True)
+    ]
+    return {**found[0], "figure": name, "title": "Where each word looks", "examples": examples}
+
+
 def figure_models(
     plan: Plan, bound: FigurePlan, results: Path, weights: str | None, own: bool
 ) -> Iterator[Chosen]:
