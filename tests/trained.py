@@ -95,10 +95,12 @@ def photo(folder: Path, name: str, shade: int, turned: bool = False) -> Path:
 
 
 def noise(folder: Path, count: int) -> list[Path]:
-    """Images of noise, each another."""
+    """Images of 56 x 40 pixels with random fields of 8, each another."""
     found = []
     for i in range(count):
-        pixels = np.random.default_rng(i).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+        pixels = (
+            np.random.default_rng(i).integers(0, 256, (5, 7, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        )
         Image.fromarray(pixels).save(folder / f"noise{i}.png")
         found.append(folder / f"noise{i}.png")
     return found

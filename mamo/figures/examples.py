@@ -63,7 +63,7 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
         except ImageError as error:
             raise SpecError(str(error)) from error
         # What the data sets' own records say, where there is anything to say.
-        record = {"proposals": [], "box": None, "answers": [], "weights": []}
+        record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
         found.append(Example(place, str(path), -1, text, record, stored.jpeg))
     return found
 
