@@ -29,9 +29,7 @@ class MamoProcessor(ProcessorMixin):
         self.max_words, self.answers = max_words, answers
         super().__init__(image_processor, tokenizer, **kwargs)
 
-    def __call__(  # type: ignore[override]
-        self, images: Pictures | None = None, text: Texts | None = None, **_: Any
-    ) -> BatchFeature:
+    def __call__(self, images: Pictures | None = None, text: Texts | None = None, **_: Any) -> BatchFeature:
         """Images -> ``pixel_values`` (N, 3, S, S); texts -> ``input_ids`` and ``attention_mask`` (M, L)."""
         found: dict[str, Any] = {}
         if images is not None:
