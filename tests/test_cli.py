@@ -51,6 +51,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "finetune",
         "evaluate",
         "report",
+        "results",
         "figure",
         "site",
         "schema",
@@ -63,7 +64,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([name, "--help"])
         assert end.value.code == 0
         assert f"mamo {name}" in capsys.readouterr().out
-    assert len(COMMANDS) == 19 and parser().prog == "mamo"
+    assert len(COMMANDS) == 20 and parser().prog == "mamo"
 
 
 def test_plan_counts_what_sharing_saves(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +156,7 @@ def test_status_tells_done_diverged_running_and_failed_apart(
 def test_a_run_that_is_not_done_is_not_evaluated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["evaluate", "--scale", "smoke", "--results", str(tmp_path), "vqa-mamo-epochs_10"]
     assert main(words) == 1
-    assert "first run `mamo finetune --scale smoke vqa-mamo-epochs_10-" in capsys.readouterr().err
+    assert "first run `mamo finetune --scale smoke --needs vqa-mamo-epochs_10-" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
