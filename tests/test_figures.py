@@ -301,7 +301,8 @@ def test_a_layer_that_does_not_exist_is_refused_when_the_figure_is_planned(tmp_p
     path = own / "figures" / "figure1.yaml"
     path.write_text(path.read_text() + "layer: 7\n")
     with pytest.raises(
-        SpecError, match=r"figures/figure1.yaml: layer 7: the fusion encoder has layers 1 to 3"
+        SpecError,
+        match=r"figures/figure1.yaml: layer: fusion layer 7 does not exist: set it to one of 1 to 2",
     ):
         make_plan("demo", own, only=["figure1"])
 

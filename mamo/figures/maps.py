@@ -27,7 +27,7 @@ from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.task import DownstreamTask
 from mamo.tasks.vqa import VqaTask
 from mamo.training.load import load_finetuned, load_pretrained
-from mamo.training.run import Context
+from mamo.training.run import Context, require
 
 GUESSES = 3  # of MLM's head for a masked word
 
@@ -97,7 +97,7 @@ def compute_figure(
         this model shows).
 
     Raises:
-        RunError: a model's run is not done.
+        RunError: a model's run is not done; the message has the command that makes it.
         PreparedError: the figure's data set is not prepared.
         SpecError: an image is neither a file nor one of the data set, or nothing is said of a file.
         LoadError: there are no such weights.
@@ -106,6 +106,8 @@ def compute_figure(
 
     bound = plan.figures[name]
     figure = bound.figure
+    if weights is None and not images:
+        require(plan, bound.inputs, results, name)
     data, truth, examples = choose(plan, bound, results, images, texts)
     shown: list[dict[str, Any]] = []
     for example in examples:

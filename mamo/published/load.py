@@ -31,7 +31,7 @@ HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "README.md"]
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # A job's settings for training, which no exported model holds or needs.
 _UNUSED: dict[str, Any] = {
-    "data": [],
+    "data": ["none"],
     "optimiser": {},
     "schedule": {"epochs": 0},
     "batch_size": 1,
