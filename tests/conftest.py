@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from killable import Project
 
 torch.set_num_threads(1)
-# Whatever called pytest may ignore signals (nohup, a shell's `&`), and children inherit that. Tests of signals need the defaults.
+# Whatever called pytest may ignore signals (nohup, a shell's `&`), and children inherit that: tests of signals need defaults.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)
