@@ -46,7 +46,7 @@ def _pretrain(context: Context) -> Result:
     task = PretrainTask(network, spec, tokenizer, _visual_tokenizer(context, spec), total).to(device)
     collate = CaptionCollate(TrainTransform(spec.transform), tokenizer, spec.model.max_words)
     evaluated = EvalTransform(spec.transform)
-    size = max(1, spec.batch_size // world_size())
+    size = context.options.micro_batch or max(1, spec.batch_size // world_size())
     pairs = validation_pairs(source.datasets[0], tokenizer, evaluated, spec.model.max_words, size, device)
     health = Health(task, pairs, total)
     course = Course(

@@ -11,6 +11,7 @@ FIGURE = f"mamo figure {FOLDERS} --reports {quoted(config['reports'])}"
 
 localrules:
     drawing,
+    drawing_with_excerpt,
 
 
 rule maps:
@@ -55,7 +56,7 @@ rule drawing:
     benchmark:
         LOGS / "benchmarks/figures/{name}.tsv"
     wildcard_constraints:
-        name=any_of(DRAWN),
+        name=any_of(name for name in DRAWN if not PLAN.figures[name].figure.small),
     threads: 1
     resources:
         mem_mb=1000,
@@ -67,6 +68,23 @@ rule drawing:
         "Drawing {wildcards.name}"
     shell:
         f"{FIGURE} {{wildcards.name:q}} --values {{input.values:q}} > {{log:q}} 2>&1"
+
+
+# Some figures have an excerpt in large letters beside them, for the top of a page.
+use rule drawing as drawing_with_excerpt with:
+    output:
+        REPORTS / "{name}.md",
+        report(
+            REPORTS / "{name}.png",
+            category="Figures",
+            subcategory="Grad-CAM",
+            labels={"figure": "{name}"},
+            caption="../report/drawing.rst",
+        ),
+        REPORTS / "{name}.svg",
+        REPORTS / "{name}-small.png",
+    wildcard_constraints:
+        name=any_of(name for name in DRAWN if PLAN.figures[name].figure.small),
 
 
 # One target per figure, by its name: snakemake figure1
