@@ -281,8 +281,8 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
     """Norm of each loss's gradient in the fusion encoder, weighted as in the sum, over the largest of them.
 
     Args:
-        batch: as for :meth:`PretrainTask.forward`. What exceeds whole groups of ITM's negatives is left out; nothing is measured
-            where the pairs do not fill one.
+        batch: as for :meth:`PretrainTask.forward`. What exceeds whole groups of ITM's negatives is left out; nothing is
+            measured where the pairs do not fill one.
     """
     wanted = task.spec.objectives
     count = len(batch["ids"])
