@@ -15,6 +15,7 @@ from snakemake.utils import min_version, validate
 
 from mamo.reporting.pages import pages_of
 from mamo.specs.overrides import SpecError
+from mamo.specs.params import read_config
 from mamo.specs.plan import make_plan
 from mamo.specs.seeds import read_seeds
 
@@ -24,6 +25,10 @@ min_version("9.0")
 configfile: "params.yaml"
 
 
+try:
+    config.update(read_config(config))
+except SpecError as error:
+    raise WorkflowError(str(error)) from None
 validate(config, "workflow/schemas/config.schema.yaml")
 
 SCALE = config["scale"]
@@ -51,6 +56,7 @@ include: "workflow/rules/recording.smk"
 
 
 onsuccess:
+    check_all_is_made()
     record_for_dvc()
 
 
@@ -65,5 +71,6 @@ rule reproduce_all:
         [maps_of(name) for name in PLAN.figures],
         [file for name, page in PAGES.items() if page.listed for file in published(name)],
         [REPORTS / f"notebooks/{name}.html" for name in NOTEBOOKS],
+        behind(READ),
     message:
         f"Scale {SCALE} is reproduced: {REPORTS}/index.html"

@@ -174,7 +174,7 @@ class ClusterProject:
         notes = map(json.loads, path.read_text().splitlines()) if path.is_file() else ()
         return [note for note in notes if note["rank"] == rank]
 
-    def reaches(self, run: Run, step: int, job: str | None = None) -> str:
+    def reaches(self, run: Run, step: int, job: str | None = None, seconds: float = 240) -> str:
         """Wait until a training (of a job) has made a step; its job."""
         made: list[str] = []
 
@@ -182,7 +182,7 @@ class ClusterProject:
             made[:] = [note["job"] for note in self.steps(run) if note["step"] >= step]
             return bool(made) and job in (None, made[-1])
 
-        until(reached, f"step {step} of {run.id} {job or ''}")
+        until(reached, f"step {step} of {run.id} {job or ''}", seconds)
         return made[-1]
 
     def log(self, run: Run) -> str:

@@ -144,6 +144,15 @@ class Cluster:
         """End the daemons, all jobs, and whatever else was started with the cluster's environment."""
         self._warden.communicate()  # closes its input
 
+    def stop_controller(self) -> None:
+        """Have the controller fall silent; nodes and their jobs go on."""
+        pid = int((self.folder / "slurmctld.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+
+    def start_controller(self) -> None:
+        """Start it, with what it knew."""
+        self._daemon("slurmctld", "-f", self.environment["SLURM_CONF"])
+
     def call(self, *words: str) -> str:
         """The output of one of SLURM's commands."""
         done = subprocess.run(

@@ -58,7 +58,10 @@ def test_a_second_driver_is_refused(project: Bench, first: subprocess.Popen[str]
         assert f"process {first.pid}, since" in reproduce.stdout
         assert log.read_bytes().startswith(before), "its log is left alone"
     else:
-        assert "Another Snakemake works in this folder" in reproduce.stdout
+        assert (
+            f"another Snakemake works in this folder at scale small (process {first.pid};" in reproduce.stdout
+        )
+        assert "--unlock" not in reproduce.stdout
     project.release()
     output, _ = first.communicate(timeout=240)
     assert first.returncode == 0, output

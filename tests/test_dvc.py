@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from stand_in import metric
@@ -337,8 +338,13 @@ def _kill_in_the_middle(project: Project, *words: str) -> None:
     while "finetune" not in " ".join(project.executed):
         assert begun.poll() is None
         time.sleep(0.2)
-    os.killpg(begun.pid, signal.SIGKILL)
+    started = psutil.Process(begun.pid).children(recursive=True)
+    begun.kill()
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     begun.wait()
+    psutil.wait_procs(started)
 
 
 def test_a_walk_through_changes_faults_and_drivers_records_nothing_wrong(

@@ -56,32 +56,48 @@ def submitted(project: Bench, lacking: str, *profiles: str) -> list[str]:
 PRETRAIN = "--parsable --export=ALL --comment rule_pretrain_wildcards_mamo-no_mrm-epochs_10"
 
 
-def test_one_gpu(project: Bench) -> None:
-    project.variables = {"MAMO_PRETRAIN_GPUS": "1", "MAMO_ACCOUNT": "vision", "MAMO_GPU_PARTITION": "a100"}
-    assert submitted(project, "*/*no_mrm*") == [
-        f"{PRETRAIN} -A vision -p a100 -t 4320 --mem 500000 --nodes=1 --requeue --cpus-per-task=8 --gpus=1"
-    ]
+SMALL = "-t 600 --mem 16000 --nodes=1 --requeue --cpus-per-task=4"
 
 
-def test_eight_gpus_are_the_profiles_own(project: Bench) -> None:
-    assert submitted(project, "*/*no_mrm*") == [
-        f"{PRETRAIN} -p gpu -t 4320 --mem 500000 --nodes=1 --requeue --cpus-per-task=64 --gpus=8"
-    ]
+def test_sizes_follow_the_scale(project: Bench) -> None:
+    assert submitted(project, "*/*no_mrm*") == [f"{PRETRAIN} -p gpu {SMALL} --gpus=1"]
+
+
+def test_a_site_names_account_partition_and_type_of_gpu(project: Bench) -> None:
+    project.variables = {
+        "MAMO_PRETRAIN_GPUS": "3g.20gb:1",
+        "MAMO_ACCOUNT": "vision",
+        "MAMO_GPU_PARTITION": "a100",
+    }
+    assert submitted(project, "*/*no_mrm*") == [f"{PRETRAIN} -A vision -p a100 {SMALL} --gpus=3g.20gb:1"]
+
+
+def test_what_cannot_run_is_refused_before_anything_is_submitted(project: Bench) -> None:
+    """Two nodes would have 4 pairs of a batch of 8 each, and groups of 8 do not fit into them."""
+    project.variables = {"MAMO_PRETRAIN_NODES": "2"}
+    for path in (project.folder / "results" / "small").glob("*/*no_mrm*"):
+        shutil.rmtree(path)
+    done = project.call("snakemake", "--profile", "slurm", "--", "first")
+    assert done.returncode == 1 and not (project.folder / "sbatch").exists()
+    assert "each of 2 processes has 4 pairs, no multiple of objectives.itm_group 8" in done.stdout
+    assert "MAMO_PRETRAIN_NODES" in done.stdout and "Traceback (most" not in done.stdout
 
 
 def test_two_nodes(project: Bench) -> None:
+    scale = project.folder / "ablations" / "scales" / "small.yaml"
+    scale.write_text(scale.read_text() + "pretrain: {objectives: {itm_group: 4}}\n")
     project.variables = {"MAMO_PRETRAIN_NODES": "2", "MAMO_PRETRAIN_RUNTIME": "60"}
-    assert submitted(project, "*/*no_mrm*") == [
-        f"{PRETRAIN} -p gpu -t 60 --mem 500000 --nodes=2 --requeue --ntasks=2 --cpus-per-task=64 --gres=gpu:8"
-    ]
+    lines = submitted(project, "*/*no_mrm*")
+    asked = "-p gpu -t 60 --mem 16000 --nodes=2 --requeue --ntasks=2 --cpus-per-task=4 --gres=gpu:1"
+    assert len(lines) == 3 and all(line.endswith(asked) for line in lines), lines
 
 
 def test_data_go_to_the_cpu_partition(project: Bench) -> None:
     project.variables = {"MAMO_CPU_PARTITION": "cpus"}
     (line,) = submitted(project, "[!t]*/*")
     assert line == (
-        "--parsable --export=ALL --comment rule_prepare_wildcards_world -p cpus -t 2880 --mem 32000 --nodes=1 --requeue "
-        "--ntasks=1 --cpus-per-task=16"
+        "--parsable --export=ALL --comment rule_prepare_wildcards_world -p cpus -t 120 --mem 8000 --nodes=1 --requeue "
+        "--ntasks=1 --cpus-per-task=4"
     )
 
 
@@ -93,8 +109,8 @@ def test_fine_tunings_of_one_pre_training_are_one_job(project: Bench) -> None:
     lines = submitted(project, "finetune/*")
     assert len(lines) == 3, "three pre-trainings have three fine-tunings each"
     for line in lines:
-        assert "-t 4320 " in line and "--gpus=1" in line and "--mem 64000" in line, (
-            "three times 1440 minutes on one GPU"
+        assert "-t 720 " in line and "--gpus=1" in line and "--mem 16000" in line, (
+            "three times 240 minutes on one GPU"
         )
 
 
@@ -102,10 +118,10 @@ def test_a_users_own_profile_goes_before(project: Bench) -> None:
     own = project.folder / "own"
     own.mkdir()
     (own / "config.yaml").write_text(
-        "set-resources:\n  pretrain: {slurm_partition: mine, gpu: 2, runtime: 5}\n"
+        "set-resources:\n  pretrain: {slurm_partition: mine, gpu_model: a100, runtime: 5}\n"
     )
     (line,) = submitted(project, "*/*no_mrm*", "slurm", "own")
-    assert "-p mine -t 5 " in line and line.endswith("--gpus=2") and "--requeue" in line
+    assert "-p mine -t 5 --mem 16000 " in line and line.endswith("--gpus=a100:1") and "--requeue" in line
 
 
 def test_a_packed_job_goes_on_past_a_fine_tuning_that_fails(project: Bench) -> None:

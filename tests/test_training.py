@@ -111,7 +111,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, ki
     assert resumed.curve == curve and resumed.steps == 8
 
 
-@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_leaves_with_the_requeue_code(tmp_path: Path, asked_by: signal.Signals) -> None:
     words = tiny.tokenizer(tmp_path / "words")
     asked: list[int] = []

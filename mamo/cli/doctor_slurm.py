@@ -7,11 +7,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.cli import options
 from mamo.cli.doctor import Finding
+from mamo.specs.cluster import DIVIDED, LARGE, JobKind, asks, cannot_run
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan
 
 # Snakemake asks for the states of jobs at intervals that grow to three minutes.
 LONGEST_INTERVAL = 180
@@ -46,9 +50,16 @@ def cluster(args: argparse.Namespace) -> Iterator[Finding]:
             "call this in the project's root, or name one by --profile",
         )
         return
-    yield from _kinds(profile)
+    try:
+        plan = options.planned(args, others=True)
+        resources = {kind: asked_for(plan, kind, profile) for kind in LARGE}
+    except SpecError as error:
+        yield Finding("wrong", str(error), SITE)
+        return
+    yield from _kinds(resources)
+    yield from _divisions(plan, resources)
     if args.job:
-        yield _job(profile)
+        yield _job(resources["finetune"])
 
 
 def _configuration() -> Iterator[Finding]:
@@ -85,10 +96,26 @@ def _profile(name: str) -> dict[str, Any] | None:
     return None
 
 
-def _kinds(profile: dict[str, Any]) -> Iterator[Finding]:
+def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Any]:
+    """What a kind of job asks for: the profile's defaults, the scale's or the site's sizes, what the profile sets for it."""
+    set_for_it = profile.get("set-resources", {}).get(kind, {})
+    return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
+
+
+def _divisions(plan: Plan, resources: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Whether the processes of each training can share its batch."""
+    for kind in DIVIDED:
+        problems = list(cannot_run(plan, kind, resources[kind]))
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+            mend = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"
+            yield Finding("wrong", f"{problems[0]}{more}", mend)
+
+
+def _kinds(asked_of: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
     """Whether SLURM would take a job of each kind (`sbatch --test-only` submits nothing)."""
-    for kind, resources in profile.get("set-resources", {}).items():
-        words = request(profile.get("default-resources", {}) | resources)
+    for kind, resources in asked_of.items():
+        words = request(resources)
         done = _call("sbatch", "--test-only", *words, "--wrap", "true")
         asked = f"{kind}: {' '.join(words)}"
         if done.returncode:
@@ -99,7 +126,7 @@ def _kinds(profile: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("ok", asked)
 
 
-def request(resources: dict[str, Any]) -> list[str]:
+def request(resources: Mapping[str, Any]) -> list[str]:
     """The words that ask sbatch for a job's resources, as Snakemake's plugin does."""
     words = []
     for key, option in (
@@ -110,13 +137,15 @@ def request(resources: dict[str, Any]) -> list[str]:
         ("nodes", "--nodes"),
         ("tasks", "--ntasks"),
         ("cpus_per_task", "--cpus-per-task"),
-        ("gpu", "--gpus"),
         ("gres", "--gres"),
         ("qos", "--qos"),
         ("constraint", "--constraint"),
     ):
         if resources.get(key):
             words.append(f"{option}={resources[key]}")
+    if resources.get("gpu"):
+        model = resources.get("gpu_model")
+        words.append(f"--gpus={f'{model}:' if model else ''}{resources['gpu']}")
     return words
 
 
@@ -128,10 +157,9 @@ def _partitions(error: str) -> str:
     return ". There are " + ", ".join(filter(None, listed))
 
 
-def _job(profile: dict[str, Any]) -> Finding:
+def _job(resources: Mapping[str, Any]) -> Finding:
     """Run ``mamo doctor --node`` on a node that a fine-tuning would get."""
-    resources = profile.get("default-resources", {}) | profile.get("set-resources", {}).get("finetune", {})
-    words = [*request(resources | {"runtime": 2}), "--immediate=120", "mamo", "doctor", "--node"]
+    words = [*request({**resources, "runtime": 2}), "--immediate=120", "mamo", "doctor", "--node"]
     try:
         done = _call("srun", *words, seconds=240)
     except subprocess.TimeoutExpired:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
+from mamo.cli.children import call
 from mamo.cli.dvc_artifacts import (
     DvcError,
     artifact,
@@ -28,6 +29,7 @@ from mamo.cli.dvc_artifacts import (
     write_json,
 )
 from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, metrics_file
+from mamo.cli.snakemakes import config_word
 from mamo.figures.pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.specs.overrides import SpecError
@@ -129,7 +131,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
                 *_profile(),
                 "--no-hooks",
                 "--config",
-                f"scale={plan.scale.name}",
+                config_word("scale", plan.scale.name),
                 "--",
                 str(wanted),
             )
@@ -256,8 +258,7 @@ def _call(program: str, *words: str, quiet: bool = False) -> None:
     """Call a command of this environment; its output is shown as it comes, with ``quiet`` only its errors."""
     module = {"mamo": "mamo.cli"}.get(program, program)
     shown = subprocess.DEVNULL if quiet else None
-    done = subprocess.run([sys.executable, "-m", module, *words], stdout=shown)
-    if done.returncode:
+    if call([sys.executable, "-m", module, *words], shown):
         raise DvcError(
             f"`{program} {' '.join(words)}` failed; what is done stays, and the same command goes on from there"
         )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from mamo.cli import options
+from mamo.specs.cluster import undivided
 from mamo.specs.identity import Kind, Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
@@ -102,7 +103,9 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
             from mamo.training.launch import launch
 
             if not run.record(results).is_file():
-                _divide(run, args.processes * args.nodes)
+                problem = undivided(run, args.processes * args.nodes)
+                if problem:  # every rank would refuse once it has started
+                    raise SpecError(problem)
             return launch(args.argv, run.directory(results), args.processes, args.nodes, args.cpus, args.wait)
         record = execute(plan, run, results, releases, how, wait=args.wait)
         if int(os.environ.get("RANK", 0)) == 0:
@@ -111,22 +114,6 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _divide(run: Run, ranks: int) -> None:
-    """Refuse what every rank would refuse once it has started.
-
-    Raises:
-        SpecError: a batch that cannot be divided among the ranks.
-    """
-    batch, objectives = run.spec["batch_size"], run.spec.get("objectives", {})
-    if batch % ranks:
-        raise SpecError(f"{run.key}: batch_size {batch} is no multiple of {ranks} processes")
-    group = objectives.get("itm_group")
-    if objectives.get("itc") and objectives.get("itm") and batch // ranks % group:
-        raise SpecError(
-            f"{run.key}: each of {ranks} processes has {batch // ranks} pairs, no multiple of objectives.itm_group {group}"
-        )
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from mamo.cli import (
 )
 from mamo.specs.overrides import SpecError
 from mamo.specs.stored import StoredError
+from mamo.training.interruption import Interrupted, end_with_the_workflow
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
@@ -55,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        the exit status: 0, 1 for a failure that was reported, 2 for a wrong name or setting.
+        the exit status: 0, 1 for a failure that was reported, 2 for a wrong name or setting, 75 for a run that was asked to
+        stop, 128 and the signal's number for any other command.
     """
     argv = sys.argv[1:] if argv is None else argv
+    end_with_the_workflow()
     handed = warm.hand_over(argv)
     if handed is not None:
         return handed
@@ -82,6 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"mamo: {cause}", file=sys.stderr)
         return 1
+    except Interrupted:
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(
+                "mamo: asked to stop; what is done is saved, and the same command goes on from it",
+                file=sys.stderr,
+            )
+        raise
     except KeyboardInterrupt:
         print("mamo: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

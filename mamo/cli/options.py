@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.specs.overrides import SpecError
-from mamo.specs.params import read_params
+from mamo.specs.params import FOLDERS, folder, read_params
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.seeds import Seeds, read_seeds
 
@@ -113,6 +113,11 @@ def profile_of(args: argparse.Namespace | None) -> str | None:
 def setting(args: argparse.Namespace, name: str) -> Any:
     """An option's value: from the command line, else ``params.yaml``, else the built-in default."""
     given = getattr(args, name, None)
+    if given is not None and name in FOLDERS:
+        try:
+            return folder(given)
+        except ValueError as error:
+            raise SpecError(f"--{name} {error}") from None
     if given is not None:
         return given
     value = getattr(read_params(PARAMS), name)

@@ -6,20 +6,23 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from mamo.cli import options, warm
+from mamo.cli.children import Asked, passing_on, start
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress
+from mamo.cli.snakemakes import config_word, working
 from mamo.cli.status import fresh, last_step, log_of, state_of
-from mamo.figures.pages import FOLDER as FIGURES
-from mamo.reporting.notebooks import unexecuted
+from mamo.cli.wanted import Lacking, Wanted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.provenance import read_run
 from mamo.specs.identity import Run
@@ -66,33 +69,19 @@ def _command(args: argparse.Namespace) -> int:
     if not Path("Snakefile").is_file():
         raise SpecError("there is no Snakefile here: call mamo reproduce in the project's root folder")
     plan = options.planned(args, others=True)
-    results, reports = options.results_of(args), options.reports_of(args)
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
         if name not in pages:
             raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(pages)})")
-    whole = [page for page in pages.values() if page.listed]
-    wanted = [pages[name] for name in args.tables] or whole
-    read = [*whole, *wanted] if {OVERVIEW, INDEX} & set(args.tables) else wanted
-    needed = plan.closure(key for page in read for key in page.inputs)
-    runs = [run for key, run in plan.runs.items() if key in needed]
-    open_runs = [run for run in runs if not run.record(results).is_file()]
-    open_pages = [page for page in wanted if not _published(page, results, reports)]
-    waiting = [] if args.tables else unexecuted(plan, reports)
-    _announce(plan, runs, open_runs, open_pages, waiting)
-    if not (open_runs or open_pages or waiting):
-        print(f"Nothing to do: everything is made. See {_landing(wanted, reports)}")
+    wanted = Wanted(args, plan, pages)
+    lacking = wanted.lacking()
+    _announce(plan, wanted, lacking)
+    if not lacking:
+        print(f"Nothing to do: everything is made. See {_landing(wanted.pages, wanted.reports)}")
         return 0
     if args.dry_run:
         return 0
-    return _run(args, plan, open_runs, wanted)
-
-
-def _published(page: Page, results: Path, reports: Path) -> bool:
-    """Whether a page is there as planned, with the values that it shows."""
-    stored = [results / folder / f"{page.id}.json" for folder in ("tables", FIGURES)]
-    values = page.name in (OVERVIEW, INDEX) or any(path.is_file() for path in stored)
-    return values and not page.stale(reports) and all((reports / file).is_file() for file in page.files)
+    return _run(args, plan, wanted, lacking)
 
 
 def _landing(wanted: list[Page], reports: Path) -> str:
@@ -101,24 +90,22 @@ def _landing(wanted: list[Page], reports: Path) -> str:
     return " ".join(str(reports / page.files[0]) for page in whole or wanted)
 
 
-def _announce(
-    plan: Plan, runs: list[Run], open_runs: list[Run], open_pages: list[Page], notebooks: list[str]
-) -> None:
+def _announce(plan: Plan, wanted: Wanted, lacking: Lacking) -> None:
     print(f"Scale {plan.scale.name}: {plan.scale.title}")
     if plan.scale.caveat:
         print(" ".join(plan.scale.caveat.split()))
     print(f"Cost of the whole scale: {' '.join(plan.scale.cost.split())}\n")
-    total, counts_left = Counter(run.kind for run in runs), Counter(run.kind for run in open_runs)
+    total, left = Counter(run.kind for run in wanted.runs), Counter(run.kind for run in lacking.runs)
     for kind in KINDS:
         if total[kind]:
-            print(f"  {kind:9} {counts_left[kind]:4} to do, {total[kind] - counts_left[kind]:4} done")
-    print(f"  {'pages':9} {len(open_pages):4} to do")
-    if notebooks:
-        print(f"  {'notebooks':9} {len(notebooks):4} to do")
+            print(f"  {kind:9} {left[kind]:4} to do, {total[kind] - left[kind]:4} done")
+    print(f"  {'pages':9} {len(lacking.pages):4} to do")
+    if lacking.notebooks:
+        print(f"  {'notebooks':9} {len(lacking.notebooks):4} to do")
     print()
 
 
-def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: list[Page]) -> int:
+def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking) -> int:
     """Work under a lock of the scale: a second call would write over the first one's log, and wait for its jobs in vain."""
     logs = options.logs_of(args)
     logs.mkdir(parents=True, exist_ok=True)
@@ -132,47 +119,82 @@ def _run(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: lis
                 file=sys.stderr,
             )
             return 1
-        return _work(args, plan, open_runs, wanted)
+        usual = options.setting(argparse.Namespace(), "scale")
+        if others := working(Path.cwd(), plan.scale.name, usual):
+            print(
+                f"mamo: another Snakemake works in this folder at scale {plan.scale.name} (process "
+                f"{', '.join(map(str, others))}; called by itself or by `dvc repro`, or left by a killed `mamo reproduce` and "
+                "now saving what its runs have done): wait until it ends; then the same command goes on with what is left",
+                file=sys.stderr,
+            )
+            return 1
+        return _work(args, wanted, lacking)
 
 
-def _work(args: argparse.Namespace, plan: Plan, open_runs: list[Run], wanted: list[Page]) -> int:
-    results, reports, logs = options.results_of(args), options.reports_of(args), options.logs_of(args)
-    log, command, began = logs / "snakemake.log", _snakemake(args), time.time()
-    print(f"{shlex.join(command)}\n  its own messages: {log}\n")
-    with log.open("w", encoding="utf-8") as file, _warm(args) as warmed:
-        environment = _environment() | warmed
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
-        try:
-            with Progress(len(open_runs)) as progress:
-                waiting = list(open_runs)
-                while True:
-                    ended = process.poll() is not None
-                    for run in [run for run in waiting if run.record(results).is_file()]:
-                        waiting.remove(run)
-                        progress.done(run, state_of(run, results, logs))
-                    if ended:
-                        break
-                    found = {
-                        run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)
-                    }
-                    progress.running({key: step for key, step in found.items() if step is not None})
-                    time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            process.wait()  # Snakemake had the same interrupt and ends its jobs
-            raise
+def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
+    """Call Snakemake until all is made; it may end well without, where another Snakemake was killed before it."""
+    logs, began, first, asked = options.logs_of(args), time.time(), lacking, Asked(signal.SIGINT)
+    log, command = logs / "snakemake.log", _snakemake(args)
+    print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
+    with suppress(FileNotFoundError):  # one that is killed may write to it for a while
+        log.replace(log.with_suffix(".previous.log"))
+    status = 0
+    with passing_on(asked), _warm(args) as warmed, Progress(len(first.runs)) as progress:
+        while not asked.by:
+            before = lacking
+            with log.open("ab") as file:
+                process = start(command, _environment() | warmed, file, subprocess.STDOUT)
+                asked.passes_to(process)
+                _follow(process, wanted, lacking.runs, logs, began, progress)
+            lacking, status = wanted.lacking(), process.returncode
+            if not lacking or status or len(lacking.names()) == len(before.names()):
+                break
     took = duration(time.time() - began)
-    if process.returncode:
-        _failed(waiting, log, logs, began, took)
+    if asked.by:
+        print(
+            f"\nStopped by {asked.by.name} after {took}. Not made yet: {lacking}. The same command goes on with what is left.",
+            file=sys.stderr,
+        )
+        return asked.status
+    if status or lacking:
+        _failed(lacking, wanted, log, logs, began, took, status)
         return 1
-    diverged = [run.key for run in open_runs if state_of(run, results, logs) == "diverged"]
-    print(f"\nDone in {took}: {len(open_runs)} runs. See {_landing(wanted, reports)}")
-    for key in diverged:
-        print(f"  diverged (a result, shown as ×): {key}")
-    for run in open_runs:
-        for check in (read_run(results, run.key) or {}).get("checks", ()):
+    _done(first, wanted, logs, took)
+    return 0
+
+
+def _follow(
+    process: subprocess.Popen[bytes],
+    wanted: Wanted,
+    waiting: Sequence[Run],
+    logs: Path,
+    began: float,
+    progress: Progress,
+) -> None:
+    """Show how runs come to their end, until Snakemake does."""
+    results, waiting = wanted.results, list(waiting)
+    while True:
+        ended = process.poll() is not None
+        for run in [run for run in waiting if run.record(results).is_file()]:
+            waiting.remove(run)
+            progress.done(run, state_of(run, results, logs))
+        if ended:
+            return
+        found = {run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)}
+        progress.running({key: step for key, step in found.items() if step is not None})
+        time.sleep(POLL_SECONDS)
+
+
+def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
+    """Say what was made: all of it is there."""
+    print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(wanted.pages, wanted.reports)}")
+    for run in first.runs:
+        if state_of(run, wanted.results, logs) == "diverged":
+            print(f"  diverged (a result, shown as ×): {run.key}")
+    for run in first.runs:
+        for check in (read_run(wanted.results, run.key) or {}).get("checks", ()):
             if not check["passed"]:
                 print(f"  WARNING: {run.key}: {check['check']}: {check['says']}")
-    return 0
 
 
 def _warm(args: argparse.Namespace) -> AbstractContextManager[dict[str, str]]:
@@ -188,13 +210,15 @@ def _environment() -> dict[str, str]:
 
 
 def _snakemake(args: argparse.Namespace) -> list[str]:
-    config = [f"{name}={options.setting(args, name)}" for name in ("scale", "results", "reports")]
+    config = [
+        config_word(name, value)
+        for name in ("scale", "results", "reports", "releases")
+        if (value := options.setting(args, name)) is not None
+    ]
     if seeds := write_seeds(options.seeds_of(args)):
         config.append(f"seeds={seeds}")
     if args.record:
         config.append("record=True")
-    if options.releases_of(args):
-        config.append(f"releases={options.releases_of(args)}")
     program = shutil.which("snakemake", path=_environment()["PATH"])
     if program is None:
         raise SpecError("snakemake is not installed: install the project with its dependencies")
@@ -205,20 +229,35 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
     return [program, *profile, *cores, *hooks, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
 
 
-def _failed(waiting: list[Run], log: Path, logs: Path, began: float, took: str) -> None:
+def _failed(
+    lacking: Lacking, wanted: Wanted, log: Path, logs: Path, began: float, took: str, status: int
+) -> None:
     """Say which jobs failed, and show the end of the first one's log."""
-    begun = [run for run in waiting if fresh(run, logs, began)]
-    print(f"\nFailed after {took}; {len(waiting)} runs are not done.", file=sys.stderr)
+    print(f"\nFailed after {took}. Not made: {lacking}.", file=sys.stderr)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    refused = "LockException" in text
+    begun = [] if refused else [run for run in lacking.runs if fresh(run, logs, began)]
+    states = {run.key: state_of(run, wanted.results, logs) for run in begun}
     for run in begun:
-        print(f"  failed: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)
-    shown = log_of(begun[0], logs) if begun else log
+        print(f"  {states[run.key]}: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)
+    if not status:
+        listed = "".join(f"\n  {name}" for name in lacking.names())
+        print(f"Snakemake has ended without an error, but left out:{listed}", file=sys.stderr)
+    failed = [run for run in begun if states[run.key] == "failed"]
+    shown = log_of(failed[0], logs) if failed else log
     print(f"\nThe end of {shown}:", file=sys.stderr)
     lines = shown.read_text(encoding="utf-8", errors="replace").splitlines()
     print("\n".join(f"  {line}" for line in lines[-TAIL:]), file=sys.stderr)
-    if "LockException" in log.read_text(encoding="utf-8", errors="replace"):
-        print(
-            "\nAnother Snakemake works in this folder (called by itself, by `dvc repro` or by `mamo reproduce`): wait until it "
-            "ends. If none does, one was killed: `snakemake --unlock`.",
-            file=sys.stderr,
-        )
+    if refused:
+        print(f"\n{_locked()}", file=sys.stderr)
     print("\nThe same command goes on with what is left.", file=sys.stderr)
+
+
+def _locked() -> str:
+    """What to do about Snakemake's lock, which one that is killed leaves behind."""
+    if others := working(Path.cwd()):
+        return f"Another Snakemake works in this folder (process {', '.join(map(str, others))}): wait until it ends."
+    return (
+        "A Snakemake that was killed has left its lock. If none works in this folder on another machine: "
+        "`snakemake --unlock`."
+    )

@@ -97,7 +97,9 @@ def state_of(run: Run, results: Path, logs: Path) -> str:
         return str(read_record_file(record)["outcome"]["status"])
     if _locked(run.directory(results) / ".lock"):
         return "running"
-    return "failed" if log_of(run, logs).is_file() else "to do"
+    # Logs are of a scale, whatever the results: a run was tried here if it has a directory here, too.
+    tried = log_of(run, logs).is_file() and run.directory(results).is_dir()
+    return "failed" if tried else "to do"
 
 
 def _locked(path: Path) -> bool:

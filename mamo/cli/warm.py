@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from mamo.training.interruption import heeded
 
 VARIABLE = "MAMO_WARM"
 COMMANDS = ("prepare", "weights", "pretrain", "finetune", "figure")
@@ -50,26 +52,39 @@ def hand_over(argv: Sequence[str]) -> int | None:
             socket.send_fds(connection, [request], [0, 1, 2])
         except OSError:
             return None
+
         # A signal to this process is passed on as the end of what it has to say: the job saves its state and stops.
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            signal.signal(number, lambda *_: connection.shutdown(socket.SHUT_WR))
+        def ask(*_: object) -> None:
+            with suppress(OSError):  # it has ended meanwhile
+                connection.shutdown(socket.SHUT_WR)
+
+        for number in heeded():
+            signal.signal(number, ask)
         answer = connection.recv(16)
     return int(answer) if answer else 1
 
 
 @contextmanager
 def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
-    """Start a warm process; yields the environment in which commands find it. It ends with the block, or with this process."""
+    """Start a warm process; yields the environment in which commands find it. It ends with the block, or with this process.
+
+    The block's end does not wait for what the process still loads. Jobs are processes of their own, which end with their
+    clients.
+    """
     with tempfile.TemporaryDirectory(prefix="mamo-") as folder:
         address = str(Path(folder) / "socket")
         environment = os.environ | MALLOC
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "mamo.cli.warm_server", address], stdin=subprocess.PIPE, env=environment
+            [sys.executable, "-m", "mamo.cli.warm_server", address],
+            stdin=subprocess.PIPE,
+            env=environment,
+            process_group=0,  # a terminal's signals are for the clients, which tell their jobs
         )
         try:
             yield {VARIABLE: address}
         finally:
             if process.stdin is not None:
                 process.stdin.close()
+            process.kill()
             process.wait()

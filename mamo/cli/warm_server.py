@@ -9,10 +9,12 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mamo.cli.main import main
 from mamo.cli.warm import LIMIT, VARIABLE
+from mamo.training.interruption import end_with
 
 
 def serve(address: str) -> None:
@@ -28,6 +30,11 @@ def serve(address: str) -> None:
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if sys.stdin in ready:
+                    with suppress(
+                        OSError
+                    ):  # whoever started this process may have been killed, and cannot do it
+                        Path(address).unlink()
+                        Path(address).parent.rmdir()
                     return
                 connection, _ = listener.accept()
                 with connection:
@@ -64,8 +71,10 @@ def _handle(connection: socket.socket) -> int:
     """One request: fork the job, pass on the client's going away, answer with the job's exit status."""
     data, files, _, _ = socket.recv_fds(connection, LIMIT, 3)
     request = json.loads(data)
+    me = os.getpid()
     job = os.fork()
     if job == 0:
+        end_with(me)
         os._exit(_job(request, files))
     for file in files:
         os.close(file)

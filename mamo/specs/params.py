@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictInt, StrictStr
 
 from mamo.specs.base import Spec
-from mamo.specs.overrides import build, load_yaml
+from mamo.specs.overrides import SpecError, build, load_yaml
+
+FOLDERS = ("releases", "results", "reports")
+TEXTS = ("scale", "profile", *FOLDERS)
+
+
+def text(value: Any) -> Any:
+    """Refuse what YAML takes for a number or a truth value, such as a folder named ``2024``.
+
+    Raises:
+        ValueError: how to write it.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    shown, what = (str(value).lower(), "a truth value") if isinstance(value, bool) else (value, "a number")
+    if not isinstance(value, int | float):
+        what = f"a {type(value).__name__}"
+    raise ValueError(f'YAML takes {shown} for {what}: put a name or path in quotes, e.g. "2024"')
+
+
+def folder(value: str | None) -> str | None:
+    """A folder's path with ``~`` replaced by a home, as shells do: one that reads it by itself finds the same place.
+
+    Raises:
+        ValueError: ``~NAME`` of nobody.
+    """
+    if value is None:
+        return None
+    path = os.path.expanduser(value)
+    if path.startswith("~"):
+        raise ValueError(
+            f"{value}: nobody here is named {value[1:].split('/')[0]}; write ./{value} for a folder of that name"
+        )
+    return path
+
+
+Text = Annotated[StrictStr | None, BeforeValidator(text)]
+Folder = Annotated[StrictStr | None, BeforeValidator(text), AfterValidator(folder)]
 
 
 class Params(Spec):
     """The content of ``params.yaml``; ``workflow/schemas/config.schema.yaml`` says the same to Snakemake."""
 
-    scale: StrictStr | None = None
-    releases: StrictStr | None = None
-    results: StrictStr | None = None
-    reports: StrictStr | None = None
-    profile: StrictStr | None = None
+    scale: Text = None
+    releases: Folder = None
+    results: Folder = None
+    reports: Folder = None
+    profile: Text = None
     seeds: StrictInt | StrictStr | dict[str, Any] | None = None
     record: StrictBool | None = None
     any_code: StrictBool | None = None
@@ -35,3 +73,16 @@ def read_params(path: Path) -> Params:
     """
     params: Params = build(Params, load_yaml(path) if path.exists() else {}, str(path))
     return params
+
+
+def read_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a Snakemake call, read as those of ``params.yaml`` are.
+
+    Raises:
+        SpecError: a text that YAML takes for something else, or a folder of nobody.
+    """
+    try:
+        read = config | {name: text(config[name]) for name in TEXTS if name in config}
+        return read | {name: folder(read[name]) for name in FOLDERS if name in read}
+    except ValueError as error:
+        raise SpecError(f"--config or params.yaml: {error} (after --config: 'results=!!str 2024')") from None

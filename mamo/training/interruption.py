@@ -1,14 +1,20 @@
-"""Being asked to stop: SIGTERM and SIGUSR1, which schedulers send before they take a machine away."""
+"""Being asked to stop: by a scheduler that takes a machine away, by Ctrl-C, or by a terminal that is closed."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal with its state saved; run it again
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+# Names the process with which a command ends: set by a workflow for the runs that it starts.
+PARENT = "MAMO_PARENT"
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 class Interrupted(SystemExit):
@@ -18,16 +24,25 @@ class Interrupted(SystemExit):
         super().__init__(REQUEUE)
 
 
+def heeded() -> list[signal.Signals]:
+    """The signals that ask this process to stop: all of ``SIGNALS`` but those that its caller ignores (``nohup``, ``&``)."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
     """Outside of the training loop a signal ends the run where it stands: what is whole is on disk, the rest is made again."""
+    asked = False
 
     def leave(*_: object) -> None:
-        raise Interrupted
+        nonlocal asked
+        if not asked:  # one that is asked again while it leaves goes on leaving
+            asked = True
+            raise Interrupted
 
     before: dict[int, Any] = {}
     try:
-        for number in SIGNALS:
+        for number in heeded():
             before[number] = signal.signal(number, leave)
     except ValueError:  # not in the main thread: signals stay with whoever owns them
         pass
@@ -45,12 +60,12 @@ class StopSignals:
         self.asked = False
         self._before: dict[int, Any] = {}
 
-    def _ask(self, *_: object) -> None:
+    def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
 
     def __enter__(self) -> StopSignals:
         try:
-            for number in SIGNALS:
+            for number in heeded():
                 self._before[number] = signal.signal(number, self._ask)
         except ValueError:  # not in the main thread
             self._before.clear()
@@ -59,3 +74,24 @@ class StopSignals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def end_with(parent: int, number: int = signal.SIGTERM) -> None:
+    """Have the system send this process a signal when its parent is gone, however it went (Linux only; else nothing).
+
+    Args:
+        parent: the process that must still be its parent, or else the signal comes now.
+    """
+    try:
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(number), 0, 0, 0)
+    except (OSError, AttributeError):  # no such call on this system
+        return
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def end_with_the_workflow() -> None:
+    """Have a run stop when the workflow that started it is killed; a run that a person started goes on by itself."""
+    parent = os.environ.get(PARENT)
+    if parent and parent == str(os.getppid()):
+        end_with(int(parent))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mamo.training.interruption import REQUEUE, SIGNALS
+from mamo.training.interruption import REQUEUE, end_with, heeded
 from mamo.training.lock import HELD, run_lock
 
 
@@ -36,18 +36,24 @@ def launch(
         if (directory / "record.json").is_file():
             return 0
         words = [*torchrun(processes, nodes, cpus), "-m", "mamo.cli", *command]
-        # A session of its own would keep signals of a terminal or a scheduler from the ranks: they share ours.
         asked: list[int] = []
         # srun takes SIGTERM as the order to kill all ranks at once, and passes SIGUSR1 on to them.
         stop = signal.SIGTERM if nodes == 1 else signal.SIGUSR1
-        ranks = subprocess.Popen(words, env=os.environ | {HELD: str(directory.resolve())})
+        me = os.getpid()
+        # In a group of its own it hears a terminal's signals through this process alone, once.
+        ranks = subprocess.Popen(
+            words,
+            env=os.environ | {HELD: str(directory.resolve())},
+            process_group=0,
+            preexec_fn=lambda: end_with(me, stop),
+        )
 
         def pass_on(number: int, frame: Any) -> None:
             if not asked:  # torchrun waits for its ranks only so long as it is not told again and again
                 ranks.send_signal(stop)
             asked.append(number)
 
-        before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+        before = {number: signal.signal(number, pass_on) for number in heeded()}
         try:
             status = ranks.wait()
         finally:
@@ -59,7 +65,12 @@ def launch(
 def torchrun(processes: int, nodes: int, cpus: int | None) -> list[str]:
     """The words that start ``processes`` ranks on each of ``nodes`` nodes, up to the program's own."""
     run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-    run += ["--signals-to-handle=SIGTERM,SIGUSR1,SIGINT,SIGHUP,SIGQUIT"]
+    # It would heed a signal that the caller ignores.
+    handled = [
+        *heeded(),
+        *([signal.SIGQUIT] if signal.getsignal(signal.SIGQUIT) is not signal.SIG_IGN else []),
+    ]
+    run += [f"--signals-to-handle={','.join(number.name for number in handled)}"]
     if nodes == 1:
         return [*run, "--standalone"]
     job = os.environ.get("SLURM_JOB_ID", "0")

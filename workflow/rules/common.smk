@@ -3,14 +3,16 @@
 import os
 import re
 import shlex
-import signal
 import time
-from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
 
-import psutil
-
+from mamo.cli.slurm_watchdog import guard
+from mamo.cli.snakemakes import clear_stale_markers
 from mamo.cli.warm import MALLOC
+from mamo.cli.workflow_signals import Signals, environment
+from mamo.specs.cluster import DIVIDED, asks, is_large, processes, undivided
 from mamo.specs.seeds import write_seeds
 
 
@@ -28,7 +30,18 @@ def settle():
             os.utime(path, (now, now))
 
 
-settle()
+def mark(name):
+    """A file that is newer than everything: as an input it has what reads it made again."""
+    path = RESULTS / f"tables/{name}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Never the same twice: Snakemake compares the checksums of small files too.
+    path.write_text(f"{time.time_ns()}\n")
+    return [path]
+
+
+def is_made(key):
+    """Whether a run has its record."""
+    return PLAN.runs[key].record(RESULTS).is_file()
 
 
 def records(keys):
@@ -36,9 +49,32 @@ def records(keys):
     return [ancient(str(PLAN.runs[key].record(RESULTS))) for key in keys]
 
 
+def read_by(name, keys):
+    """The records that values are collected from. Standing values keep no missing run from being made."""
+    return records(keys) + ([] if all(map(is_made, keys)) else mark(f"{name}.lacking"))
+
+
+def behind(keys):
+    """The records of runs and of all that these need, so that a missing one is made whatever else stands."""
+    needed = PLAN.closure(keys)
+    return records(key for key in PLAN.runs if key in needed)
+
+
 def inputs_of(kind):
-    """An input function: the records of the runs that a run of a kind needs."""
-    return lambda wildcards: records(PLAN.runs[f"{kind}/{wildcards.run}"].inputs.values())
+    """An input function: the records of the runs that a run of a kind needs; once it is made, of those that are there."""
+
+    def needed(wildcards):
+        run = PLAN.runs[f"{kind}/{wildcards.run}"]
+        if kind in DIVIDED:
+            check_division(run)
+        return records(key for key in run.inputs.values() if is_made(key) or not is_made(run.key))
+
+    return needed
+
+
+settle()
+if workflow.is_main_process:
+    clear_stale_markers()
 
 
 def any_of(names):
@@ -62,8 +98,12 @@ def quoted(value):
 
 
 ENVIRONMENT = (
-    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
-) + " ".join(f"{name}={value}" for name, value in MALLOC.items())
+    environment()
+    + (
+        "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false "
+    )
+    + " ".join(f"{name}={value}" for name, value in MALLOC.items())
+)
 FOLDERS = f"--scale {quoted(SCALE)} --results {quoted(config['results'])}"
 if SEEDS is not None:
     FOLDERS += f" --seeds {quoted(write_seeds(SEEDS))}"
@@ -91,35 +131,19 @@ def execute(command):
     return f"{ENVIRONMENT} exec mamo {command} {FOLDERS}{RELEASES}{how} --wait {{wildcards.run:q}} >> {{log:q}} 2>&1"
 
 
-def pass_on(number, frame):
-    """Handle a signal as Snakemake does, and tell the run of it."""
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            if "mamo" in [Path(word).name for word in child.cmdline()[:2]]:
-                child.send_signal(number)
-    pass_on.before(number, frame)
+SIGNALS = Signals(workflow.is_main_process)
 
 
 def pass_on_signals(wildcards):
-    """A parameter that is no word: as it is looked up, a job's Snakemake learns to pass on to the run that it shall stop.
-
-    A cluster that tracks processes by cgroups signals none but the first of a job's step. That is a Snakemake, which by itself
-    waits for the run until both are killed, with nothing saved. Snakemake sets its own handler when it has read this file, so it
-    is replaced here, before the job's command starts.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    if not workflow.is_main_process and callable(before) and before is not pass_on:
-        pass_on.before = before
-        signal.signal(signal.SIGTERM, pass_on)
+    """A parameter that is no word: as it is looked up, Snakemake learns to pass on to its runs that they shall stop."""
+    SIGNALS.pass_on()
     return ""
 
 
 def ranks(wildcards, resources):
-    """The options that start a process for each GPU of a job: `gpu` counts them all, `gres: gpu:N` those of each node."""
-    nodes = resources.get("nodes", 1)
-    gres = re.search(r"gpu(?::\w+)?:(\d+)", str(resources.get("gres", "")))
-    each = int(gres[1]) if gres else resources.get("gpu", 0) // nodes
-    if each * nodes <= 1:
+    """The options that start a process for each GPU of a job."""
+    each, nodes = processes(resources)
+    if each * nodes == 1:
         return ""
     cpus = f" --cpus {resources.cpus_per_task}" if resources.get("cpus_per_task") else ""
     return f"--processes {each} --nodes {nodes}{cpus}"
@@ -130,5 +154,34 @@ GPUS = min(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
 if GPUS and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPUS)
 
-# Rough sizes for schedulers that ask for them: full-size models on one side, everything smaller on the other.
-LARGE = PLAN.scale.pretrain.model.width >= 512
+# Rough sizes for whoever limits memory on this machine: full-size models on one side, everything smaller on the other.
+LARGE = is_large(PLAN)
+# What the profile or the call sets for one rule goes before.
+SET = workflow.resource_settings.overwrite_resources
+# A cluster's profile names a partition.
+CLUSTER = "slurm_partition" in (workflow.resource_settings.default_resources or {})
+
+
+if CLUSTER and workflow.is_main_process and find_spec("snakemake_executor_plugin_slurm"):
+    guard(import_module("snakemake_executor_plugin_slurm").Executor)
+
+
+def sized(kind, **here):
+    """What a kind of job asks for: of a cluster what the scale needs and the site sets, else what is given."""
+    if not CLUSTER:
+        return here
+    try:
+        return asks(PLAN, kind)
+    except SpecError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def check_division(run):
+    """Fail now where a job's processes could not share the batch of its run, and not in the job, again and again."""
+    given = {name: getattr(value, "raw", value) for name, value in SET.get(run.kind, {}).items()}
+    each, nodes = processes(sized(run.kind) | given)
+    problem = undivided(run, each * nodes)
+    if problem and CLUSTER and workflow.is_main_process and not is_made(run.key):
+        raise WorkflowError(
+            f"{problem}: set MAMO_{run.kind.upper()}_GPUS and MAMO_{run.kind.upper()}_NODES, or the profile's resources, so that it is"
+        )

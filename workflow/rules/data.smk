@@ -30,8 +30,7 @@ rule prepare_part:
     priority: 100
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        **sized("prepare_part", mem_mb=8000, runtime=240),
     params:
         number=lambda wildcards: f"{int(wildcards.part) + 1}/{int(wildcards.pieces)}",
         # A cluster's job decodes with all cores that it asked for.
@@ -58,8 +57,7 @@ rule prepare:
     priority: 100
     threads: 1
     resources:
-        mem_mb=16000 if LARGE else 2000,
-        runtime=2880 if LARGE else 120,
+        **sized("prepare", mem_mb=16000 if LARGE else 2000, runtime=2880 if LARGE else 120),
     params:
         signals=pass_on_signals,
     message:

@@ -15,7 +15,7 @@ localrules:
 
 rule maps:
     input:
-        lambda wildcards: records(PLAN.figures[wildcards.name].inputs),
+        lambda wildcards: read_by(wildcards.name, PLAN.figures[wildcards.name].inputs),
     output:
         RESULTS / "figures/{name}-{digest}.json",
     log:
@@ -27,13 +27,13 @@ rule maps:
         digest=any_of(Path(maps_of(name)).stem.rsplit("-", 1)[1] for name in PLAN.figures),
     threads: 1
     resources:
-        gpu=GPUS,
-        mem_mb=16000 if LARGE else 2000,
-        runtime=60,
+        **sized("maps", gpu=GPUS, mem_mb=16000 if LARGE else 2000, runtime=60),
+    params:
+        signals=pass_on_signals,
     message:
         "Grad-CAM of {wildcards.name}"
     shell:
-        f"{ENVIRONMENT} {FIGURE} {{wildcards.name:q}} --collect {{output:q}} > {{log:q}} 2>&1"
+        f"{ENVIRONMENT} exec {FIGURE} {{wildcards.name:q}} --collect {{output:q}} > {{log:q}} 2>&1"
 
 
 rule drawing:
@@ -78,6 +78,7 @@ for name in DRAWN:
         input:
             maps_of(name),
             published(name),
+            behind(PLAN.figures[name].inputs),
         localrule: True
         message:
             f"{name} is drawn"

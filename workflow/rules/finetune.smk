@@ -37,10 +37,8 @@ rule finetune:
         lambda wildcards: packed(PLAN.runs[f"finetune/{wildcards.run}"])
     threads: 1
     resources:
-        gpu=GPUS,
+        **sized("finetune", gpu=GPUS, mem_mb=64000 if LARGE else 4000, runtime=2880 if LARGE else 240),
         packed=1,
-        mem_mb=64000 if LARGE else 4000,
-        runtime=2880 if LARGE else 240,
     params:
         ranks=ranks,
         signals=pass_on_signals,

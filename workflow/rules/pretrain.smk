@@ -16,9 +16,7 @@ rule pretrain:
     priority: lambda wildcards: 20 + spec_of("pretrain", wildcards)["schedule"]["epochs"]
     threads: 1
     resources:
-        gpu=GPUS,
-        mem_mb=64000 if LARGE else 4000,
-        runtime=10080 if LARGE else 600,
+        **sized("pretrain", gpu=GPUS, mem_mb=64000 if LARGE else 4000, runtime=10080 if LARGE else 600),
     params:
         ranks=ranks,
         signals=pass_on_signals,

@@ -1,12 +1,20 @@
 # What DVC keeps (docs/dvc.md): its stages call this workflow, and what the workflow made without them is recorded at its end.
 
 from mamo.cli.dvc_artifacts import FOLDER
+from mamo.cli.snakemakes import left_out
 from mamo.specs.overrides import load_yaml
+from mamo.specs.params import read_config
+
+
+def check_all_is_made():
+    """Fail where Snakemake has ended well without some of what was asked for: it may leave out what it should have made."""
+    if problem := left_out(Path(str(file)) for job in workflow.dag.jobs for file in job.output):
+        raise WorkflowError(problem)
 
 
 def record_for_dvc():
     """Record what is made, so that `dvc repro` agrees, where DVC is in use; if that fails, the workflow has not."""
-    given = load_yaml(Path("params.yaml"))
+    given = read_config(load_yaml(Path("params.yaml")))
     # DVC goes by params.yaml alone.
     if any(config.get(name) != given.get(name) for name in ("scale", "results", "reports", "seeds")):
         return

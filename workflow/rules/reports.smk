@@ -5,8 +5,6 @@
 # going back to an earlier spec the newer page stands beside older values. A stale page gets one more input, a file
 # written now, so that Snakemake makes the page again.
 
-import time
-
 from mamo.data.vqa_server import SCORES, read_scores
 from mamo.figures.pages import maps_path
 from mamo.reporting.notebooks import notebooks_of
@@ -19,6 +17,10 @@ COLLECTED = [
     name for name, page in PAGES.items() if page.inputs and name not in DRAWN
 ]  # pages with values of their own
 WHOLE = [name for name in COLLECTED if PAGES[name].listed]
+# All runs that the scale as a whole reads.
+READ = [key for name in WHOLE for key in PAGES[name].inputs] + [
+    key for bound in PLAN.figures.values() for key in bound.inputs
+]
 NOTEBOOKS = list(notebooks_of(PLAN))
 
 
@@ -45,14 +47,13 @@ def published(name):
 
 
 def staleness(name):
-    """What a page needs beyond its values: nothing, or a file newer than the page where the published one is stale."""
-    if not PAGES[name].stale(REPORTS):
+    """What a page needs beyond its values: nothing, or a file newer than the page where that is of other values, or of none."""
+    page = PAGES[name]
+    stored = maps_path(PLAN, name, RESULTS) if name in PLAN.figures else values_of(name)
+    shown = (REPORTS / page.files[0]).is_file()
+    if not shown or not page.stale(REPORTS) and (stored.is_file() or not page.inputs):
         return []
-    mark = RESULTS / f"tables/{name}.stale"
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    # Never the same twice: Snakemake compares the checksums of small files too.
-    mark.write_text(f"{time.time_ns()}\n")
-    return [mark]
+    return mark(f"{name}.stale")
 
 
 REPORT = f"mamo report {FOLDERS} --reports {quoted(config['reports'])}"
@@ -75,7 +76,7 @@ def scores(keys):
 
 rule values:
     input:
-        lambda wildcards: records(PAGES[wildcards.name].inputs),
+        lambda wildcards: read_by(wildcards.name, PAGES[wildcards.name].inputs),
         lambda wildcards: scores(PAGES[wildcards.name].inputs),
     output:
         RESULTS / "tables/{name}-{digest}.json",
@@ -146,6 +147,7 @@ rule overview:
         values=[values_of(name) for name in WHOLE],
         pages=[file for name in [*WHOLE, *DRAWN] for file in published(name)],
         stale=staleness("overview"),
+        runs=behind(READ),
     output:
         REPORTS / "README.md",
         REPORTS / "results.csv",
@@ -199,7 +201,9 @@ rule notebook:
         "(papermill {input.notebook:q} {log.notebook:q} -p scale {params.scale:q} -p reports {params.reports:q}"
         " -p results {params.results:q} --no-progress-bar"
         " && jupyter nbconvert --to html --no-input --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
-        " --output-dir {params.folder:q} {log.notebook:q}) > {log.text:q} 2>&1"
+        # Beside its place first: what is there counts as whole.
+        " --output-dir {params.folder:q} --output .{wildcards.notebook:q} {log.notebook:q}"
+        " && mv {params.folder:q}/.{wildcards.notebook:q}.html {output:q}) > {log.text:q} 2>&1"
 
 
 # One target per table and figure, and one for the claims, by their names: snakemake table5
@@ -211,6 +215,7 @@ for name in COLLECTED:
         input:
             values_of(name),
             published(name),
+            behind(PAGES[name].inputs),
         localrule: True
         message:
             f"{name} is published"

@@ -11,6 +11,7 @@ rule index:
         maps=[maps_of(name) for name in PLAN.figures],
         pages=[file for name in [*WHOLE, *DRAWN] for file in published(name)],
         stale=staleness("index"),
+        runs=behind(READ),
     output:
         report(
             REPORTS / "index.html",

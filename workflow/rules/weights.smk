@@ -15,9 +15,7 @@ rule weights:
     priority: 90
     threads: 1
     resources:
-        gpu=GPUS,
-        mem_mb=16000 if LARGE else 4000,
-        runtime=120,
+        **sized("weights", gpu=GPUS, mem_mb=16000 if LARGE else 4000, runtime=120),
     params:
         signals=pass_on_signals,
     message:

@@ -1,0 +1,100 @@
+"""What keeps a workflow on a cluster from losing its jobs while SLURM's controller does not answer.
+
+Snakemake's SLURM executor (2.8.0) forgets its jobs, and waits for ever, if it cannot ask for their states five times in a
+row; and it takes a submission that reaches no controller for a failed job, of which there are only so many. Here the jobs stay
+known, and submissions wait. docs/slurm-executor-report.md is the report to its authors; without that fault, this does nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+POLL_SECONDS = 10.0
+
+
+def guard(executor: type[Any], answers: Callable[[], bool] | None = None) -> None:
+    """Watch over an executor's class: every job that was handed to a check comes out of it, as active or as ended.
+
+    Args:
+        executor: the class, changed in place, once.
+        answers: whether the controller does.
+    """
+    if getattr(executor, "guarded", False):
+        return
+    executor.guarded = True
+    asked = answers or controller_answers
+    check = executor.check_active_jobs
+
+    async def check_active_jobs(self: Any, active_jobs: list[Any]) -> AsyncIterator[Any]:
+        self.ended_jobs = set()
+        seen = set()
+        async for job in check(self, active_jobs):
+            seen.add(id(job))
+            yield job
+        lost = [job for job in active_jobs if id(job) not in seen | self.ended_jobs]
+        if lost:
+            self.logger.warning(
+                f"SLURM does not say how {len(lost)} jobs are: they stay known, and it is asked again."
+            )
+        for job in lost:
+            yield job
+
+    executor.check_active_jobs = check_active_jobs
+    for name in ("report_job_success", "report_job_error"):
+        setattr(executor, name, _noting(getattr(executor, name)))
+    executor.cancel = _ending(executor.cancel)
+    for name in ("run_job", "run_array_jobs"):
+        if hasattr(executor, name):
+            setattr(executor, name, _waiting(getattr(executor, name), asked))
+
+
+def _ending(cancel: Callable[..., Any]) -> Callable[..., Any]:
+    """The end of the workflow, which waits for its submissions, and so for none that waits."""
+
+    def ended(self: Any) -> Any:
+        self.ending = True
+        return cancel(self)
+
+    return ended
+
+
+def controller_answers() -> bool:
+    """Whether SLURM's controller, or one that stands in for it, is up; also where there is nothing to ask with."""
+    try:
+        told = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        return True
+    except subprocess.TimeoutExpired:
+        return False
+    return "DOWN" not in told.stdout or "UP" in told.stdout
+
+
+def _noting(report: Callable[..., Any]) -> Callable[..., Any]:
+    """A report of a job's end that the check knows of."""
+
+    def noted(self: Any, job: Any, *given: Any, **named: Any) -> Any:
+        if hasattr(self, "ended_jobs"):
+            self.ended_jobs.add(id(job))
+        return report(self, job, *given, **named)
+
+    return noted
+
+
+def _waiting(submit: Callable[..., Any], answers: Callable[[], bool]) -> Callable[..., Any]:
+    """A submission that waits for the controller."""
+
+    def waited(self: Any, *given: Any) -> Any:
+        said = False
+        while not answers():
+            if not said:
+                self.logger.warning("SLURM's controller does not answer: jobs are submitted when it does.")
+                said = True
+            if getattr(self, "ending", False):
+                break
+            time.sleep(POLL_SECONDS)
+        return submit(self, *given)
+
+    return waited

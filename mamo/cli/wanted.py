@@ -1,0 +1,72 @@
+"""What a call of the workflow is asked to make, and what of it is not there: counted from the files, whoever made them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from mamo.cli import options
+from mamo.figures.pages import FOLDER as FIGURES
+from mamo.reporting.notebooks import unexecuted
+from mamo.reporting.pages import INDEX, OVERVIEW, Page
+from mamo.specs.identity import Run
+from mamo.specs.plan import Plan
+
+
+class Lacking(NamedTuple):
+    """What is not made of what was asked for."""
+
+    runs: list[Run]
+    pages: list[str]
+    notebooks: list[str]
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    def __str__(self) -> str:
+        counts = [f"{len(part)} {what}" for what, part in self._asdict().items() if part]
+        return " and ".join([", ".join(counts[:-1]), counts[-1]] if counts[1:] else counts) or "nothing"
+
+    def names(self) -> list[str]:
+        """Every one of them."""
+        return [
+            *(run.key for run in self.runs),
+            *self.pages,
+            *(f"notebook {name}" for name in self.notebooks),
+        ]
+
+
+class Wanted:
+    """What a call asks for: pages, and all runs behind them.
+
+    Attributes:
+        whole: whether it is the whole scale, with its notebooks and the maps that they draw.
+    """
+
+    def __init__(self, args: argparse.Namespace, plan: Plan, pages: dict[str, Page]) -> None:
+        self.plan, self.whole = plan, not args.tables
+        self.results, self.reports = options.results_of(args), options.reports_of(args)
+        listed = [page for page in pages.values() if page.listed]
+        self.pages = [pages[name] for name in args.tables] or listed
+        everything = self.whole or bool({OVERVIEW, INDEX} & set(args.tables))
+        read = [key for page in ([*listed, *self.pages] if everything else self.pages) for key in page.inputs]
+        if everything:
+            read += [key for figure in plan.figures.values() for key in figure.inputs]
+        needed = plan.closure(read)
+        self.runs = [run for key, run in plan.runs.items() if key in needed]
+
+    def lacking(self) -> Lacking:
+        """What of it is not there now."""
+        return Lacking(
+            [run for run in self.runs if not run.record(self.results).is_file()],
+            [page.name for page in self.pages if not published(page, self.results, self.reports)],
+            unexecuted(self.plan, self.reports) if self.whole else [],
+        )
+
+
+def published(page: Page, results: Path, reports: Path) -> bool:
+    """Whether a page is there as planned, with the values that it shows."""
+    stored = [results / folder / f"{page.id}.json" for folder in ("tables", FIGURES)]
+    values = page.name in (OVERVIEW, INDEX) or any(path.is_file() for path in stored)
+    return values and not page.stale(reports) and all((reports / file).is_file() for file in page.files)

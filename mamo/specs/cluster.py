@@ -1,0 +1,169 @@
+"""What each kind of job asks of a cluster: sizes by the scale, and whatever a site sets by ``MAMO_<KIND>_<WHAT>``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from mamo.specs.identity import Run
+from mamo.specs.overrides import SpecError, nearest
+from mamo.specs.plan import Plan
+
+JobKind = Literal["prepare_part", "prepare", "weights", "pretrain", "finetune", "maps"]
+Divided = Literal["pretrain", "finetune"]
+WHAT = ("partition", "gpus", "nodes", "cpus", "mem_mb", "runtime")
+
+
+class Size(NamedTuple):
+    """Of one job: GPUs, cores and memory of a node, minutes. Cores and memory are for each GPU where there are several."""
+
+    gpus: int
+    cores: int
+    mem_mb: int
+    runtime: int
+
+
+# Of a job with the paper's models on a cluster's GPUs, and of one with smaller models.
+LARGE: dict[JobKind, Size] = {
+    "prepare_part": Size(0, 8, 16000, 480),
+    "prepare": Size(0, 16, 32000, 2880),
+    "weights": Size(1, 8, 32000, 240),
+    "pretrain": Size(8, 8, 62500, 4320),
+    "finetune": Size(1, 8, 64000, 1440),
+    "maps": Size(1, 8, 32000, 60),
+}
+SMALL: dict[JobKind, Size] = {
+    "prepare_part": Size(0, 4, 8000, 240),
+    "prepare": Size(0, 4, 8000, 120),
+    "weights": Size(1, 4, 8000, 120),
+    "pretrain": Size(1, 4, 16000, 600),
+    "finetune": Size(1, 4, 16000, 240),
+    "maps": Size(1, 4, 8000, 60),
+}
+# What several processes can make together.
+DIVIDED: tuple[Divided, ...] = ("pretrain", "finetune")
+
+
+def is_large(plan: Plan) -> bool:
+    """Whether a scale's models are of the paper's size."""
+    return plan.scale.pretrain.model.width >= 512
+
+
+def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The resources of Snakemake's SLURM executor that a kind of job asks for; memory is that of a node, time is in minutes.
+
+    Raises:
+        SpecError: a variable of the environment that is not one of ours, or does not say what it should.
+    """
+    site = _site(kind, environment)
+    size = (LARGE if is_large(plan) else SMALL)[kind]
+    nodes = _whole(site, kind, "nodes", 1)
+    model, gpus = None, 0
+    if size.gpus:
+        model, gpus = (
+            _gpus(site["gpus"], kind) if "gpus" in site else (None, _fitting(plan, kind, size.gpus, nodes))
+        )
+    share = max(1, gpus)
+    asked: dict[str, Any] = {
+        "nodes": nodes,
+        "cpus_per_task": _whole(site, kind, "cpus", size.cores * share),
+        "slurm_partition": site.get("partition") or _partition(bool(size.gpus), environment),
+        "mem_mb": _whole(site, kind, "mem_mb", size.mem_mb * share),
+        "runtime": _whole(site, kind, "runtime", size.runtime),
+    }
+    if nodes > 1:  # reached through srun by one torchrun on each
+        named = f"{model}:{gpus}" if model else str(gpus)
+        asked |= {"gres": f"gpu:{named}"} if gpus else {}
+        return asked | {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}  # one a node, not one a GPU
+    if gpus:
+        asked |= {"gpu": gpus} | ({"gpu_model": model} if model else {})
+    return asked
+
+
+def processes(resources: Mapping[str, Any]) -> tuple[int, int]:
+    """How many processes a job starts on each of how many nodes: one for each GPU.
+
+    ``gpu`` counts those of all nodes, ``gres`` (``gpu``, ``gpu:2``, ``gpu:a100:2``, ``gpu:3g.20gb:1``) those of each.
+    """
+    nodes = int(resources.get("nodes") or 1)
+    gres = resources.get("gres")
+    each = gres_gpus(str(gres)) if gres else int(resources.get("gpu") or 0) // nodes
+    return max(1, each), nodes
+
+
+def gres_gpus(gres: str) -> int:
+    """The GPUs of each node that ``gres`` names. A count is the last field if that is a number; without one it is 1."""
+    count = 0
+    for one in gres.split(","):
+        name, *fields = one.split("(")[0].split(":")  # (S:0-1) names sockets
+        if name == "gpu":
+            count += int(fields[-1]) if fields and fields[-1].isdigit() else 1
+    return count
+
+
+def undivided(run: Run, ranks: int) -> str | None:
+    """Why a run cannot be made by so many processes together; None where it can."""
+    batch, objectives = run.spec["batch_size"], run.spec.get("objectives", {})
+    if batch % ranks:
+        return f"{run.key}: batch_size {batch} is no multiple of {ranks} processes"
+    group = objectives.get("itm_group")
+    if objectives.get("itc") and objectives.get("itm") and batch // ranks % group:
+        return f"{run.key}: each of {ranks} processes has {batch // ranks} pairs, no multiple of objectives.itm_group {group}"
+    return None
+
+
+def cannot_run(plan: Plan, kind: Divided, resources: Mapping[str, Any]) -> Iterator[str]:
+    """Why runs of a kind cannot be made with the GPUs that their jobs ask for."""
+    each, nodes = processes(resources)
+    yield from filter(None, (undivided(run, each * nodes) for run in plan.by_kind(kind)))
+
+
+def _fitting(plan: Plan, kind: JobKind, most: int, nodes: int) -> int:
+    """As many GPUs of a node as all runs of a kind can share, up to ``most``."""
+    runs = plan.by_kind(kind) if kind == "pretrain" else []
+    counts = range(most, 0, -1)
+    return next((each for each in counts if not any(undivided(run, each * nodes) for run in runs)), 1)
+
+
+def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
+    """What the environment sets for a kind of job."""
+    kinds = sorted(LARGE, key=len, reverse=True)
+    found = {}
+    for name, value in environment.items():
+        of = next((other for other in kinds if name.startswith(f"MAMO_{other}_".upper())), None)
+        if of != kind or not value:
+            continue
+        what = name.removeprefix(f"MAMO_{kind}_".upper()).lower()
+        if what not in WHAT:
+            known = {f"MAMO_{kind}_{each}".upper(): None for each in WHAT}
+            raise SpecError(f"{name}: no such variable{nearest(name, known)} ({', '.join(known)})")
+        found[what] = value
+    return found
+
+
+def _whole(site: Mapping[str, str], kind: JobKind, what: str, default: int) -> int:
+    value = site.get(what, str(default))
+    if not (value.isdecimal() and int(value) > 0):
+        raise SpecError(f"MAMO_{kind}_{what}".upper() + f"={value}: give a whole number above 0")
+    return int(value)
+
+
+def _gpus(value: str, kind: JobKind) -> tuple[str | None, int]:
+    """``4`` -> (None, 4), ``a100:2`` -> ("a100", 2), ``a100`` -> ("a100", 1)."""
+    model, _, count = value.rpartition(":")
+    if not count.isdecimal():
+        model, count = value, "1"
+    if model and not re.fullmatch(r"[A-Za-z0-9_.]+", model):
+        raise SpecError(
+            f"MAMO_{kind}_gpus".upper()
+            + f"={value}: give a number, or a type and a number such as a100:2; a type has letters, "
+            "digits, dots and underscores"
+        )
+    return model or None, int(count)
+
+
+def _partition(gpu: bool, environment: Mapping[str, str]) -> str:
+    name, default = ("MAMO_GPU_PARTITION", "gpu") if gpu else ("MAMO_CPU_PARTITION", "cpu")
+    return environment.get(name) or default
