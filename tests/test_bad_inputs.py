@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import bad_releases
 import bad_results
 import bad_specs
+import bad_twins
 import pytest
 from bad_inputs import OUTCOMES, REFUSED, Case, bounded_memory, refusal
 
 LEAST = 300
-CASES = [*bad_releases.cases(), *bad_specs.cases(), *bad_results.cases()]
+CASES = [*bad_releases.cases(), *bad_twins.cases(), *bad_specs.cases(), *bad_results.cases()]
 
 
 def refusals() -> tuple[type[Exception], ...]:

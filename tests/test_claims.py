@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mamo.reporting.claims import judge
+from mamo.reporting.claims import judge, plumbing_only
 from mamo.reporting.ledger import write_ledger
 from mamo.reporting.pages import CLAIMS, OVERVIEW, pages_of
 from mamo.reporting.paper import load_paper
@@ -88,7 +88,7 @@ def verdicts(
     tables: dict[str, int],
     value: Callable[[str, str, int], float | str],
     chance: float = 1.0,
-    scale: str = "smoke",
+    scale: str = "demo",
 ) -> list[dict[str, Any]]:
     folder = own(tmp_path, claims, tables)
     plan = make_plan(scale, folder, only=list(tables))
@@ -126,7 +126,7 @@ def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
     # The paper's Table 6: (93.6 - 94.0) + (84.4 - 83.5) + (75.2 - 74.7) + (58.8 - 58.2) + (74.7 - 74.4), over five.
     assert found[0]["numbers"][0]["paper"] == pytest.approx(0.38)
     assert (
-        found[0]["numbers"][0]["text"].startswith("image − none: +5.0 [+")
+        found[0]["numbers"][0]["text"].startswith("MRM on image patches − no MRM: +5.0 [+")
         and "paper +0.4" in found[0]["numbers"][0]["text"]
     )
     assert len(found[3]["numbers"]) == 3
@@ -145,7 +145,7 @@ def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
     )
     assert [claim["verdict"] for claim in found] == ["supported", "refuted", "refuted"]
     assert found[0]["numbers"][0]["value"] == pytest.approx(0.6) and len(found[1]["numbers"]) == 5
-    assert "in vqa lies below 0" in found[1]["why"]
+    assert "in VQA test-dev lies below 0" in found[1]["why"]
 
 
 def test_steps_are_compared(tmp_path: Path) -> None:
@@ -265,10 +265,56 @@ def test_numbers_of_other_work_are_compared_at_the_papers_scale_only(tmp_path: P
         return 78.1 + wobble(seed)
 
     small = verdicts(tmp_path / "a", [test], {"table2": 3}, value)
-    assert small[0]["verdict"] == "cannot tell" and "comparable at scale paper only" in small[0]["why"]
+    assert small[0]["verdict"] == "not testable here" and "comparable at scale paper only" in small[0]["why"]
     large = verdicts(tmp_path / "b", [test], {"table2": 3}, value, scale="paper")
     # The paper's 78.1 against CLIP's 68.7.
     assert large[0]["verdict"] == "supported" and large[0]["numbers"][0]["value"] == pytest.approx(9.4)
+
+
+def test_a_scale_that_checks_the_plumbing_gives_no_verdict(tmp_path: Path) -> None:
+    tests = [
+        {"kind": "greater", "table": "table6", "row": "both", "than": "none"},
+        {"kind": "outcome", "table": "table6", "row": "both", "status": "converged"},
+    ]
+
+    def value(row: str, column: str, seed: int) -> float:
+        return 20 + 5 * (row == "both") + wobble(seed)
+
+    assert [c["verdict"] for c in verdicts(tmp_path / "a", tests, {"table6": 3}, value)] == ["supported"] * 2
+    found = verdicts(tmp_path / "b", tests, {"table6": 3}, value, scale="smoke")
+    assert [(c["verdict"], c["reason"], c["numbers"]) for c in found] == [("cannot tell", "plumbing", [])] * 2
+    folder = tmp_path / "b" / "ablations"
+    plan = make_plan("smoke", folder, only=["table6"])
+    values = judge(plan, tmp_path / "b" / "results", folder)
+    write_ledger(plan.scale, values, pages_of(plan, folder)[CLAIMS], tmp_path)
+    text = (tmp_path / "claims.md").read_text()
+    assert "gives no verdict" in text and "## No verdict" in text
+    for word in ("supported,", "refuted,", "## Supported", "## Refuted", "## Cannot tell"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("scale", ["demo", "flickr8k", "paper"])
+def test_other_scales_give_verdicts(scale: str) -> None:
+    assert not plumbing_only(make_plan(scale, ABLATIONS))
+
+
+def test_no_key_stands_in_a_sentence(tmp_path: Path) -> None:
+    """Every claim of the ledger over results that decide nothing: rows and columns are called by their labels."""
+    claims = [claim.model_dump(mode="json") for claim in read_claims(ABLATIONS)]
+    plan = make_plan("demo", ABLATIONS)
+    fill(plan, tmp_path / "results", lambda row, column, seed: 20.0 + len(row + column) % 5)
+    found = judge(plan, tmp_path / "results", ABLATIONS)["claims"]
+    assert len(found) == len(claims) and any(claim["numbers"] for claim in found)
+    for claim in found:
+        said = " ".join([claim["why"], *(number["text"] for number in claim["numbers"])])
+        assert "_" not in said, said
+        assert claim["shown_in"] in (
+            "Localisation",
+            "Table 8 search",
+            *(f"Table {n}" for n in range(1, 10)),
+            "Figure 6",
+        )
+        assert bool(claim["reason"]) == (claim["verdict"] in ("cannot tell", "not testable here"))
 
 
 def test_missing_results_and_tables_are_said(tmp_path: Path) -> None:
@@ -277,16 +323,16 @@ def test_missing_results_and_tables_are_said(tmp_path: Path) -> None:
         for table, row, than in (("table7", "full", "no_predictor"), ("table9", "depth0", "depth2"))
     ]
     folder = own(tmp_path, tests, {})
-    values = judge(make_plan("smoke", folder, only=["table7"]), tmp_path / "results", folder)
-    assert values["claims"][0]["why"] == "results are missing: full, no_predictor"
-    assert values["claims"][1]["why"] == "table9 is not made at scale smoke"
+    values = judge(make_plan("demo", folder, only=["table7"]), tmp_path / "results", folder)
+    assert values["claims"][0]["why"] == "results are missing: MAMO, w/o predictor"
+    assert values["claims"][1]["why"] == "Table 9 is not made at scale demo"
     assert len(values["missing"]) > 0
 
 
 def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
     test = {"kind": "greater", "table": "table6", "row": "image", "than": "none"}
     folder = own(tmp_path, [test], {"table6": 3})
-    plan = make_plan("smoke", folder, only=["table6"])
+    plan = make_plan("demo", folder, only=["table6"])
     fill(
         plan,
         tmp_path / "results",
@@ -296,9 +342,9 @@ def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
     assert set(page.inputs) == set(plan.tables["table6"].inputs)
     write_ledger(plan.scale, judge(plan, tmp_path / "results", folder), page, tmp_path)
     text = (tmp_path / "claims.md").read_text()
-    assert not page.stale(tmp_path) and "claims, 1 of them, at scale `smoke`: 1 supported" in text
+    assert not page.stale(tmp_path) and "claims, 1 of them, at scale `demo`: 1 supported" in text
     assert text.index("## Supported") < text.index("so it is") < text.index("## Refuted")
-    assert "image − none: +5.0" in (tmp_path / "claims.csv").read_text()
+    assert "MRM on image patches − no MRM: +5.0" in (tmp_path / "claims.csv").read_text()
     (folder / FILE).write_text((folder / FILE).read_text().replace("so it is", "so it was"))
     after = pages_of(plan, folder)
     assert (

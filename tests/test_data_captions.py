@@ -63,6 +63,20 @@ def test_coco_restval_is_training_and_folders_come_from_filepath(tmp_path: Path)
     assert findings.counts == {"empty captions": 3, "images without a caption": 1}
 
 
+def test_one_file_name_in_two_folders_is_two_images(tmp_path: Path) -> None:
+    (tmp_path / "coco").mkdir()
+    entries = [("1.jpg", "train", ["a dog"]), ("1.jpg", "val", ["a cat"]), ("1.jpg", "val", ["a cat"])]
+    content = karpathy(entries, filepath=["train2014", "val2014", "val2014"], cocoid=[1, 2, 3])
+    (tmp_path / "coco/dataset_coco.json").write_text(json.dumps(content))
+    findings = Findings()
+    found = [(e.images[0].key, e.images[0].content, texts(e)) for e in coco.read(tmp_path, findings)]
+    assert found == [
+        ("1.jpg", tmp_path / "coco/train2014/1.jpg", ["a dog"]),
+        ("val2014/1.jpg", tmp_path / "coco/val2014/1.jpg", ["a cat"]),
+    ]
+    assert findings.counts == {"images listed twice": 1}
+
+
 def test_karpathy_files_that_are_not_are_named(tmp_path: Path) -> None:
     (tmp_path / "coco").mkdir()
     path = tmp_path / "coco" / "dataset_coco.json"
@@ -119,6 +133,14 @@ def test_flickr8k_with_its_quirks(tmp_path: Path) -> None:
         "photos without a caption": {"count": 2, "named": ["mute.jpg", "gone.jpg"]},
         "photos listed twice": {"count": 1, "named": ["a.jpg"]},
     }
+
+
+@pytest.mark.parametrize("mark", ["\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_caption_is_not_split_at_what_ends_no_line(tmp_path: Path, mark: str) -> None:
+    tokens = f"a.jpg#0\tA dog{mark}and a cat .\r\na.jpg#1\tTwo .\n"
+    write_flickr8k(tmp_path, tokens, train=["a.jpg"], dev=[], test=[])
+    (example,) = flickr8k.read(tmp_path, Findings())
+    assert texts(example) == ["A dog and a cat .", "Two ."]  # white space of any kind becomes a space
 
 
 def test_flickr8k_broken_token_file(tmp_path: Path) -> None:
@@ -197,13 +219,16 @@ def genome(tmp_path: Path) -> Path:
         for i, c in [(1, None), (2, 73), (3, 42), (4, 44)]
     ]
     (folder / "image_data.json").write_text(json.dumps(data))
-    regions = [
+    regions: list[dict[str, Any]] = [
         {"id": 1, "regions": [region("small dog", 2, 2), region("A tree", 9, 9), region(" a tree ", 8, 8)]},
         {"id": 2, "regions": [region(f"thing {n}", n, 1) for n in range(1, 12)]},
         {"id": 3, "regions": [region("held out", 2, 2)]},
         {"id": 4, "regions": [region("held out too", 2, 2)]},
         {"id": 99, "regions": [region("unknown", 2, 2)]},
     ]
+    for entry in regions:
+        for one in entry["regions"]:
+            one["image_id"] = entry["id"]
     (folder / "region_descriptions.json").write_text(json.dumps(regions))
     qas: list[dict[str, Any]] = [
         {"id": i, "qas": [{"qa_id": 10 + i, "question": "What is it?", "answer": "The  Dog.", "image_id": i}]}

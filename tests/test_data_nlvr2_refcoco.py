@@ -76,6 +76,21 @@ def test_nlvr2_prepared(two_photos: Path, tmp_path: Path) -> None:
     assert prepared.images.size(first["image2"]) == (31, 20)
 
 
+def test_nlvr2_one_pair_name_in_two_directories_is_two_pairs(two_photos: Path, tmp_path: Path) -> None:
+    folder, listed = two_photos / "nlvr2/images/train", two_photos / "nlvr2/data/train.json"
+    entry = json.loads(listed.read_text().split("\n")[0])
+    more = entry | {"identifier": "train-10171-0-9", "directory": 4}
+    listed.write_text(listed.read_text().strip() + "\n" + json.dumps(more) + "\n")
+    for side in (0, 1):
+        (folder / f"4/train-10171-0-img{side}.png").write_bytes(picture("PNG", (50 + side, 20)))
+    prepare("nlvr2", two_photos, tmp_path / "out", store_size=16)
+    prepared = Prepared(tmp_path / "out")
+    first, *_, last = prepared.records("train")
+    assert [prepared.images.size(first[name])[0] for name in ("image", "image2")] == [30, 31]
+    assert [prepared.images.size(last[name])[0] for name in ("image", "image2")] == [50, 51]
+    assert prepared.images.key(last["image"]) == "4/train-10171-0-img0.png"
+
+
 def test_nlvr2_a_pair_without_one_photo_loses_all_its_sentences(two_photos: Path, tmp_path: Path) -> None:
     (two_photos / "nlvr2/images/train/39/train-10171-0-img1.png").unlink()
     manifest = prepare("nlvr2", two_photos, tmp_path / "out", store_size=16, missing_limit=0.2)
@@ -130,7 +145,8 @@ def expressions(tmp_path: Path) -> Path:
         for i in (7, 8, 9)
     ]
     boxes = {100: [20, 10, 100, 50], 101: [0, 0, 200, 100], 200: [150, 50, 80, 80], 300: [1, 1, 2, 2]}
-    annotations = [{"id": a, "image_id": 7, "category_id": 1, "bbox": box} for a, box in boxes.items()]
+    shown = {100: 7, 101: 7, 200: 8, 300: 9}
+    annotations = [{"id": a, "image_id": shown[a], "category_id": 1, "bbox": b} for a, b in boxes.items()]
     (folder / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     dets = [
         {

@@ -17,6 +17,7 @@ import test_data_vqa2 as questions
 from workflow_bench import Bench
 
 from mamo.cli.main import main
+from mamo.data import archives
 from mamo.data import parts as module
 from mamo.data.datasets import DATASETS, parts_of
 from mamo.data.parts import FOLDER, gather, part_name, write_part
@@ -93,6 +94,32 @@ def test_questions_and_their_candidates(root: Path, tmp_path: Path) -> None:
     scattered("vqa2", root, tmp_path / "many", 3, store_size=384)
     same_files(tmp_path / "one", tmp_path / "many")
     assert (tmp_path / "many/candidates.json").is_file()
+
+
+@pytest.mark.parametrize("dataset", ["vqa2", "nlvr2"])
+def test_a_release_is_read_once_for_all_parts(
+    dataset: str, root: Path, two_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_bytes = archives.read_bytes
+
+    def watched(path: Path, *rest: Path) -> bytes:
+        read.append(path.name)
+        return read_bytes(path, *rest)
+
+    monkeypatch.setattr(archives, "read_bytes", watched)
+    scattered(dataset, root, tmp_path / "many", 3, store_size=384)
+    assert read and len(read) == len(set(read))
+
+
+def test_a_damaged_share_is_refused(root: Path, tmp_path: Path) -> None:
+    write_part("vqa2", root, tmp_path / "out", 0, 2, store_size=16)
+    share = tmp_path / "out" / FOLDER / "shared/00001-of-00002.jsonl"
+    share.write_bytes(share.read_bytes()[:-20])
+    with pytest.raises(
+        PreparedError, match="00001-of-00002.jsonl: is not the share that of-00002.json describes"
+    ):
+        write_part("vqa2", root, tmp_path / "out", 1, 2, store_size=16)
 
 
 def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +231,21 @@ def test_the_command_prepares_parts_and_puts_them_together(
     assert not (directory / "parts").exists()
     prepare("nlvr2", two_photos, tmp_path / "one", store_size=384)
     assert (directory / "manifest.json").read_bytes() == (tmp_path / "one/manifest.json").read_bytes()
+
+
+def test_several_data_sets_in_one_call(
+    two_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, results = make_plan("paper"), tmp_path / "r"
+    words = ["prepare", "--scale", "paper", "--results", str(results), "--releases", str(two_photos)]
+    assert main([*words, "nlvr2", "nosuch"]) == 2  # before anything is made
+    assert "'nosuch' is no data run of scale 'paper'" in capsys.readouterr().err
+    assert not results.exists()
+    assert main([*words, "--part", "1/4", "nlvr2", "coco"]) == 2
+    assert "--part 1/4: name one data set, not 2" in capsys.readouterr().err
+    assert main([*words, "coco", "nlvr2"]) == 1  # there is no COCO here, and NLVR2 is prepared all the same
+    assert "dataset_coco.json: no such file" in capsys.readouterr().err
+    assert plan.find("data", "nlvr2").record(results / "paper").is_file()
 
 
 @pytest.mark.slow

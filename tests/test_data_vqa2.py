@@ -115,6 +115,39 @@ def test_prepared_with_candidates(root: Path, tmp_path: Path) -> None:
     assert candidates.read(tmp_path / "out", 5) == ["2 dogs"]
 
 
+def test_a_question_of_both_parts_is_kept_once(root: Path) -> None:
+    for kind, name in (
+        ("v2_OpenEnded_mscoco_{}_questions", "questions"),
+        ("v2_mscoco_{}_annotations", "annotations"),
+    ):
+        first, second = (root / f"vqa/{kind.format(part)}.json" for part in ("train2014", "val2014"))
+        content = json.loads(second.read_text())
+        content[name].append(json.loads(first.read_text())[name][0])
+        second.write_text(json.dumps(content))
+    findings = Findings()
+    numbers = [r["question_id"] for e in vqa2.read(root, findings) for r in e.records]
+    assert numbers == [10, 11, 20, 30, 40, 50]
+    assert findings.counts == {"questions listed twice": 1}
+
+
+def test_what_the_official_evaluation_needs_is_kept(root: Path, tmp_path: Path) -> None:
+    path = root / "vqa/v2_mscoco_val2014_annotations.json"
+    answers = {20: ["a"] * 9 + ["an"], 30: ["the cat"] * 7, 40: ["a"] * 10}
+    rows = [annotation(q, i, answers[q]) for q, i in ((20, 2), (30, 3), (40, 4))]
+    path.write_text(json.dumps({"annotations": rows}))
+    manifest = prepare("vqa2", root, tmp_path / "out", store_size=16)
+    prepared = Prepared(tmp_path / "out")
+    (held_out,) = prepared.records("val")
+    assert (held_out["answers"], held_out["annotators"], held_out["unanimous"]) == ([], 10, "")
+    cat = next(r for r in prepared.records("train") if r["question_id"] == 30)
+    assert (cat["answers"], cat["annotators"], cat["unanimous"]) == (["cat"], 7, "the cat")
+    counted = {reason: entry["count"] for reason, entry in manifest["left_out"].items()}
+    assert counted == {
+        "evaluation questions that no normalised answer is right for, kept": 1,
+        "questions whose answers are empty": 1,  # of training
+    }
+
+
 def test_missing_parts_are_named(root: Path) -> None:
     (root / "vqa/v2_mscoco_val2014_annotations.json").unlink()
     with pytest.raises(FormatError, match="v2_mscoco_val2014_annotations.json: no such file"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
-from mamo.data.vqa_normalise import CONTRACTIONS, accuracy, normalise_answer, soft_answers
+from mamo.data.vqa_normalise import CONTRACTIONS, accuracy, normalise_answer, soft_answers, unanimous_answer
 
 
 @pytest.mark.parametrize(
@@ -71,10 +72,34 @@ def test_soft_answers_are_shares_of_annotators() -> None:
 
 def test_accuracy_is_the_mean_over_left_out_annotators() -> None:
     people = ["red"] * 3 + ["blue"] * 2 + ["green"] * 5
-    answers, weights = soft_answers(people)
     for prediction in ("red", "blue", "green", "pink"):
         subsets = itertools.combinations(people, 9)
         wanted = [min(1.0, subset.count(prediction) / 3) for subset in subsets]
-        assert accuracy(prediction, answers, weights) == pytest.approx(sum(wanted) / len(wanted))
-    assert accuracy("The RED!", answers, weights) == accuracy("red", answers, weights) == pytest.approx(0.9)
-    assert accuracy("x", [], []) == 0
+        assert accuracy(prediction, record(people)) == pytest.approx(sum(wanted) / len(wanted))
+    assert accuracy("The RED!", record(people)) == accuracy("red", record(people)) == pytest.approx(0.9)
+    assert accuracy("x", {"answers": [], "weights": []}) == 0
+
+
+def record(people: list[str]) -> dict[str, Any]:
+    answers, weights = soft_answers(people)
+    counted = {"annotators": len(people), "unanimous": unanimous_answer(people)}
+    return {"answers": answers, "weights": weights, **counted}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "people", "official"),
+    [
+        ("cat", ["the cat"] * 10, 0.0),  # all agree: nothing is normalised
+        ("the cat", ["the cat"] * 10, 1.0),
+        ("wi fi", ["wi-fi"] * 10, 0.0),
+        ("Cat", ["cat"] * 10, 0.0),
+        ("cat", [" cat\n"] * 10, 1.0),  # white space at the ends goes before they are compared
+        ("cat", ["the cat"] * 9 + ["cat"], 1.0),  # they differ: everything is normalised
+        ("wi fi", ["wi-fi"] * 9 + ["internet"], 1.0),
+        ("red", ["red"] * 2 + ["blue"] * 3, (2 * 1 / 3 + 3 * 2 / 3) / 5),  # five annotators
+        ("red", ["red"], 0.0),  # nobody is left to agree with
+        ("red", ["red"] * 4 + ["blue"] * 16, 1.0),
+    ],
+)
+def test_official_scores_by_hand(prediction: str, people: list[str], official: float) -> None:
+    assert accuracy(prediction, record(people)) == pytest.approx(official)

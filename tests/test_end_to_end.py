@@ -103,7 +103,7 @@ def test_the_documented_way_to_an_ablation_leads_to_its_section(checkout: Path) 
     """docs/ablations.md to the letter: its file under its name, then its commands in their order."""
     text = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
     fences = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (content,) = [block for language, block in fences if language == "yaml"]
+    content = next(block for language, block in fences if language == "yaml")
     (name,) = re.findall(r"Save this as `(ablations/\w+\.yaml)`", text)
     (checkout / name).write_text(content, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

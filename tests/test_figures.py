@@ -15,10 +15,12 @@ from mamo.cli.main import main
 from mamo.data.images import StoredImage
 from mamo.data.records import Prepared
 from mamo.data.writer import Writer
-from mamo.figures.draw import draw_figure
+from mamo.figures.draw import draw_figure, draw_small, drawing
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
-from mamo.figures.overlay import overlay, scaled
-from mamo.figures.pages import figure_digest, figure_page
+from mamo.figures.layouts import _columns, excerpt
+from mamo.figures.maps import hidden_things
+from mamo.figures.overlay import overlay, scaled, tops
+from mamo.figures.pages import alt_text, figure_digest, figure_page
 from mamo.figures.store import read_maps, write_maps
 from mamo.reporting.pages import pages_of
 from mamo.specs.figure import FigureSpec, read_figure
@@ -100,10 +102,75 @@ def test_heat_keeps_its_zero_and_its_place() -> None:
     assert (row // 10, column // 20) == (1, 2) and fine.max() == pytest.approx(1.0, abs=0.02)
     assert fine[30:, :10].max() == 0.0 and fine.min() == 0.0
     np.testing.assert_allclose(scaled([0.3] * 16, 4, 80, 40), 1.0, atol=1e-6)
+    np.testing.assert_allclose(scaled([0.1] * 16, 4, 80, 40, top=0.4), 0.5, atol=1e-6)
     picture = np.full((40, 80, 3), 0.5, dtype=np.float32)
     hot, cold = overlay(picture, heat, 4)[15, 50].astype(int), overlay(picture, heat, 4)[35, 5].astype(int)
     assert hot.sum() > cold.sum() + 200, "hotter is lighter"
     assert np.ptp(overlay(picture, [0.0] * 16, 4)[..., 0]) == 0
+
+
+def test_maps_that_are_compared_have_one_scale() -> None:
+    """A word without signal is faint beside one with it, in whichever model; full stops do not count."""
+
+    def shown(method: str, *maps: dict[str, Any]) -> dict[str, Any]:
+        examples = [{"words": ["red", "cat", "."], "models": models} for models in maps]
+        return {"method": method, "examples": examples}
+
+    first = {"a": {"maps": [[0.1], [0.4], [9.0]]}, "b": {"maps": [[0.2], [0.1], [0.0]]}}
+    second = {"a": {"maps": [[0.01], [0.02], [0.0]]}, "b": {"maps": [[0.03], [0.0], [0.0]]}}
+    assert tops(shown("words", first, second, {})) == [0.4, 0.03, 0.0]
+    alone = [{"a": {"map": [0.1, 0.5]}}, {"a": {"map": [0.0, 0.05]}}]
+    assert tops(shown("masked_words", *alone)) == [0.5, 0.5], "one map per image: the images are compared"
+    picture = np.full((40, 40, 3), 0.5, dtype=np.float32)
+    light = [int(overlay(picture, [value], 1, 0.4).max()) for value in (0.0, 0.02, 0.1, 0.4)]
+    assert light == sorted(light) and len(set(light)) == 4
+
+
+def test_what_masked_patches_hide_is_named() -> None:
+    things = [
+        {"kind": "turtle", "tint": "pink", "box": (0.5, 0.25, 0.75, 0.5)},
+        {"kind": "key", "tint": "red", "box": (0.7, 0.2, 1.0, 0.5)},
+    ]
+    assert hidden_things(things, [6], 4) == ["pink turtle"], "of the key, a fifth is covered"
+    assert hidden_things(things, [6, 7], 4) == ["pink turtle", "red key"]
+    assert hidden_things(things, [], 4) == [] and hidden_things([], [6], 4) == []
+
+
+def test_titles_stand_nearer_to_their_own_images_than_to_the_row_above() -> None:
+    found = CASES["grounding"]
+    figure = drawing(found | {"examples": found["examples"] * 4}, "Title")
+    height = figure.get_size_inches()[1]
+    figure.canvas.draw()
+    edges = sorted({(1 - axes.get_position().y1, 1 - axes.get_position().y0) for axes in figure.axes})
+    dots = height * figure.dpi
+    titles = [text for text in figure.texts if text.get_text().startswith("“")]
+    labels = [text for text in figure.texts if "IoU" in text.get_text()]
+    assert len(edges) == 2 and len(titles) == 4
+    box = titles[-1].get_window_extent()
+    own = dots * (1 - edges[1][0]) - 0  # upper edge of the second row's images, from below
+    above = min(label.get_window_extent().y0 for label in labels[:4])
+    assert 0 <= box.y0 - own < above - box.y1
+
+
+def test_words_leave_no_third_of_the_sheet_empty() -> None:
+    assert _columns([8], 7) == 4 and _columns([5], 7) == 5
+    assert _columns([8, 9], 7) in (4, 5) and _columns([14], 7) == 7
+    figure = drawing(CASES["words"], "Title")
+    assert max(axes.get_position().x1 for axes in figure.axes) > 0.97
+
+
+def test_an_excerpt_shows_three_words_that_name_something() -> None:
+    found = CASES["words"]
+    more = {**found, "examples": found["examples"] * 2}
+    short = excerpt(more)
+    (shown,) = short["examples"]
+    assert len(shown["shown"]) == 3 and 2 in shown["shown"], "the word with a box is among them"
+    assert 5 not in shown["shown"], "no punctuation"
+    assert len(excerpt(CASES["grounding"] | {"examples": [{}] * 5})["examples"]) == 2
+
+
+def test_a_drawing_is_described_in_words() -> None:
+    assert alt_text(CASES["grounding"]).startswith("t, ALBEF-style and MAMO: “A $red$ cat")
 
 
 def example(words: list[str], **more: Any) -> dict[str, Any]:
@@ -170,6 +237,11 @@ def test_every_method_is_drawn_the_same_each_time_and_without_diverged_models(
     first = [file.read_bytes() for file in files]
     draw_figure(found, "Title", files)
     assert [file.read_bytes() for file in files] == first
+    with Image.open(files[0]) as image:
+        assert image.info["dpi"][0] == pytest.approx(200, abs=1)
+    draw_small(found, [tmp_path / "small.png"])
+    with Image.open(tmp_path / "small.png") as image, Image.open(files[0]) as whole:
+        assert image.size != whole.size
     with Image.open(files[0]) as image:
         assert len(set(image.convert("RGB").resize((80, 80)).get_flattened_data())) > 20, "something is drawn"
     assert b"image/jpeg" in first[1] and b"image/png" not in first[1]

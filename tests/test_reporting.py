@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,16 @@ import pytest
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect, read_values, write_results, write_values
 from mamo.reporting.differences import differences, make_differences
+from mamo.reporting.headline import headline, headline_table
 from mamo.reporting.latex import escape as escape_latex
 from mamo.reporting.latex import latex_table
 from mamo.reporting.ledger import write_ledger
-from mamo.reporting.markdown import markdown_table
+from mamo.reporting.markdown import bullet, markdown_table, wrapped
 from mamo.reporting.overview import write_overview
 from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, publish, reported
-from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, show
+from mamo.reporting.tables import Heading, Line, Table, alike_rows, chosen, make_table, primary, show
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
 
@@ -86,12 +90,12 @@ def test_differences_stand_beside_the_papers(plan: Plan) -> None:
     }
     assert {line.key: line.texts for line in gaps.reported} == {"no_predictor": ("−1.0",), "no_ema": ("–",)}
     assert alike_rows(values) == {"no_ema"}
-    text = differences(ablation, values, gaps, paper)
+    text = " ".join(differences(ablation, values, gaps, paper).split())
     assert "test images and training seeds (3 per row)" in text and "on the same test images" in text
     # The paper's one difference, 1.0, is smaller than our 3.0.
     assert "1 of the paper's 1 differences here are smaller" in text and "(3.0 to 3.0 points)" in text
     one = {"statistics": [entry | {"seeds": 1} for entry in values["statistics"]]}
-    assert "**One seed:**" in differences(ablation, one, gaps, paper)
+    assert "**One seed:**" in " ".join(differences(ablation, one, gaps, paper).split())
     assert make_differences(ablation, {"cells": []}, paper) is None, (
         "values of an earlier version have no statistics"
     )
@@ -242,7 +246,16 @@ def test_a_page_keeps_ours_and_the_papers_apart(plan: Plan, results: Path, tmp_p
     assert "(diverged: NaN)" in text and table.pretrainings["full"][0] in text
     with (reports / "table7.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["source"] for row in rows] == ["ours"] * 3 + ["chance"] + ["paper"] * 3
+    assert [row["source"] for row in rows] == ["ours"] * 15 + ["chance"] * 3 + ["paper"] * 15
+    found = {(row["source"], row["key"], row["column"]): row for row in rows}
+    assert found["ours", "full", "coco_tr"]["value"] == "61.25", "a number, not a text with its interval"
+    assert found["ours", "full", "coco_tr"]["heading"] == "MSCOCO TR"
+    assert (
+        found["ours", "no_ema", "vqa"]["value"] == ""
+        and found["ours", "no_ema", "vqa"]["outcome"] == "skipped"
+    )
+    for row in rows:
+        assert all(row[name] == "" or float(row[name]) >= 0 for name in ("value", "low", "high", "seeds"))
     (reports / "table7.md").write_text(text.replace(page.digest, "0123456789"))
     assert page.stale(reports)
 
@@ -268,6 +281,107 @@ def test_texts_are_escaped_in_every_format() -> None:
         escape_latex(r"\c {d} #1 $ ~^")
         == r"\textbackslash{}c \{d\} \#1 \$ \textasciitilde{}\textasciicircum{}"
     )
+
+
+RETRIEVAL = Table(
+    tuple(Heading(f"c{k}", f"TR R@{k}", "MSCOCO") for k in (1, 5, 10)),
+    (
+        Line("a", "A", ("57.8 ± 4.3", "80.0 ± 1.0", "×")),
+        Line("b", "B", ("9.9 ± 1.0", "80.0 ± 2.0", "90.0")),
+    ),
+    Line("chance", "Chance", ("99.0", "99.0", "99.0")),
+    (Line("b", "B", ("71.9", "90.0", "95.0")),),
+)
+
+
+def test_latex_leaves_the_number_to_latex_and_prints_the_best_value_bold(tmp_path: Path) -> None:
+    text = latex_table(RETRIEVAL, "Ablation.", "tab:x", bold=True)
+    assert r"\textbf{57.8} $\pm$ 4.3" in text, "57.8 is more than 9.9, and chance is no competitor"
+    assert text.count(r"\textbf") == 1, "neither a tie nor a column with one value has a best"
+    assert r"\cline" not in text and text.count(r"\midrule") == 2
+    assert text.index(r"\midrule", text.index("Chance")) < text.index(
+        "{reported}" if "{reported}" in text else "reported"
+    )
+    assert r"\begin{table}" in text
+    wide = replace(
+        RETRIEVAL,
+        headings=RETRIEVAL.headings * 5,
+        ours=tuple(replace(line, texts=line.texts * 5) for line in RETRIEVAL.ours),
+        chance=None,
+        reported=(),
+    )
+    text = latex_table(wide, "Ablation.", "tab:x")
+    assert r"\begin{table*}" in text
+
+
+def test_the_columns_that_count_come_first() -> None:
+    first = primary(RETRIEVAL.headings)
+    assert first == [True, False, False]
+    assert [line.texts for line in chosen(RETRIEVAL, first).ours] == [("57.8 ± 4.3",), ("9.9 ± 1.0",)]
+    alone = (Heading("a", "R@5", ""), Heading("b", "val", "RefCOCO+"))
+    assert primary(alone) == [True, True], "without an R@1, R@5 is all there is"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
+def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
+    table, page = plan.tables["table7"], pages_of(plan, ABLATIONS)["table7"]
+    publish(plan, table, collect(plan, table, results), page, tmp_path / "reports", ABLATIONS)
+    text = (tmp_path / "reports" / "table7.tex").read_text()
+    assert "Table 7" not in text
+    packages = "".join(rf"\usepackage{{{name}}}" for name in ("booktabs", "multirow", "graphicx"))
+    wide = latex_table(replace(RETRIEVAL, headings=RETRIEVAL.headings * 1), "Wide.", "tab:wide", bold=True)
+    (tmp_path / "a.tex").write_text(
+        rf"\documentclass[twocolumn]{{article}}{packages}\begin{{document}}{text}{wide}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout, "nothing sticks out of its column"
+
+
+def test_results_have_the_digits_that_they_can_have(tmp_path: Path) -> None:
+    cells = [
+        {"table": "t", "row": "r", "column": "c", "value": 79.60000000000001, "chance": 0.2000000000006552}
+    ]
+    write_results([{"cells": cells}], tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    assert (line["value"], line["chance"]) == ("79.6", "0.2")
+
+
+def test_wrapped_lines_never_become_markup() -> None:
+    text = "word " * 23 + "- not a list 1. nor this # nor a heading " + "more " * 30
+    lines = wrapped(text).splitlines()
+    assert max(map(len, lines)) < 140 and len(lines) > 1 and " ".join(lines).split() == text.split()
+    for width in range(60, 120):
+        shifted = "x" * width + " " + "y" * (118 - width) + " - a 2. b > c"
+        assert not any(re.match(r"([-+*>#]|\d+\.)\s", line) for line in wrapped(shifted).splitlines())
+    assert bullet("a " * 100).splitlines()[1].startswith("  a"), "a list's entry goes on below its text"
+
+
+def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
+    plan = make_plan("demo", ABLATIONS, only=["table1", "table4", "table5"])
+    for table in plan.tables.values():
+        for c in table.cells:
+            for key in c.runs:
+                path = plan.runs[key].record(tmp_path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found = json.loads(path.read_text())["metrics"] if path.is_file() else {}
+                found |= {c.metric: 40.0 + len(c.row), f"chance/{c.metric}": 0.5}
+                path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": found}))
+    values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
+    lines = headline(plan, values, ABLATIONS)
+    assert [(line["table"], line["group"]) for line in lines] == [
+        ("table1", "MSCOCO"),
+        ("table1", "Flickr30K"),
+        ("table4", "RefCOCO+"),
+    ]
+    assert lines[0]["labels"] == ["TR", "IR R@1"] and lines[0]["chance"] == ["0.5", "0.5"]
+    assert lines[0]["models"] == {"mamo": ["44.0", "44.0"], "albef_style": ["51.0", "51.0"]}
+    assert "[Fine-tuned image-text retrieval](table1.md): MSCOCO, TR / IR R@1" in headline_table(lines)
+    assert headline(plan, {"table5": values["table5"]}, ABLATIONS) == [] and headline_table([]) == ""
 
 
 def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +18,22 @@ from PIL import Image
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect
 from mamo.reporting.pages import CLAIMS, INDEX, pages_of
+from mamo.reporting.paper import ARXIV, TITLE
 from mamo.reporting.site.build import write_site
 from mamo.specs.plan import Plan, make_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 ABLATIONS = ROOT / "ablations"
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><b>cat</b> & "dog"'
+
+
+# As matplotlib writes it: paper, a text in black, a box on a picture; and what it never writes.
+DRAWING = f"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="90pt" height="60pt"
+ viewBox="0 0 90 60" onload="window.hacked=2"><script>window.hacked=3</script><g id="figure_1"><g id="patch_1"><path d="M 0 60"
+ style="fill: #ffffff"/></g><g clip-path="url(#clip0)"><rect id="ground" width="90" height="60"/></g>
+<text style="font: 9px 'DejaVu Sans', sans-serif">{html.escape(HOSTILE)}</text>
+<path d="M 1.2345 2" style="fill: none; stroke: #000000"/><path d="M 1 2" style="stroke: #010101"/>
+<defs><clipPath id="clip0"><rect width="5" height="5"/></clipPath></defs></g></svg>"""
 
 
 def write_records(plan: Plan, results: Path) -> None:
@@ -33,6 +45,7 @@ def write_records(plan: Plan, results: Path) -> None:
         metrics |= {f"chance/{name}": 20.0 for name in list(metrics)}
         for what in ("object", "colour"):
             metrics |= {f"{what}_share": 10.0 + number, f"{what}_pointing": 20.0 + number}
+        metrics |= {f"{way}_r{k}": 30.0 + k + number for way in ("tr", "ir") for k in (1, 5, 10)}
         record = {
             "outcome": {"status": "converged", "reason": None},
             "metrics": metrics,
@@ -85,13 +98,16 @@ def maps() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    plan = make_plan("smoke", ABLATIONS, only=["table4", "localisation", "figure1", "explorer"])
+    plan = make_plan(
+        "smoke", ABLATIONS, only=["table1", "table4", "localisation", "figure1", "figure4", "explorer"]
+    )
     results, reports = folder / "results", folder / "reports"
     write_records(plan, results)
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
     values[CLAIMS] = judge(plan, results, ABLATIONS)
     reports.mkdir()
     Image.new("RGB", (300, 200), "teal").save(reports / "figure1.png")
+    (reports / "figure4.svg").write_text(DRAWING)
     page = pages_of(plan, ABLATIONS)[INDEX]
     written = write_site(plan, values, {"explorer": maps()}, page, results, reports, ABLATIONS, ROOT / "docs")
     assert not page.stale(reports)
@@ -101,12 +117,39 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_is_one_file_that_names_no_other_host(site: Path) -> None:
     text = site.read_text(encoding="utf-8")
     assert "default-src 'none'" in text
+    shown = text.partition('id="deviations"')[0].replace(f'href="{ARXIV}"', "", 1)  # a link, not a request
     for attribute in ('src="http', 'href="http', "url(http", "@import", "<link"):
-        assert attribute not in text.partition('id="deviations"')[0]
+        assert attribute not in shown
     assert HOSTILE not in text and "<b>cat</b>" not in text
     assert len(text) < 1_000_000
+    assert text.index("<h1>") < text.index(TITLE) < text.index('id="claims"')
     for said in ("61.9", "Runs", "MAMO w/o mask", "p = ", "abc123", "jobs.grounding", "Grad-CAM of ITM"):
         assert said in text
+
+
+def test_its_links_lead_somewhere(site: Path) -> None:
+    from test_links import broken
+
+    assert list(broken(site, site.read_text(encoding="utf-8"))) == []
+
+
+def test_drawings_take_the_pages_ink_and_bring_nothing_else(site: Path) -> None:
+    text = site.read_text(encoding="utf-8")
+    drawing = text[text.index('<figure id="figure4"') :].partition("</figure>")[0]
+    assert "<script" not in drawing and "onload" not in drawing and "DejaVu" not in drawing
+    assert "stroke: currentColor" in drawing and "stroke: #010101" in drawing, "a box's rim stays dark"
+    assert "#ffffff" not in drawing, "the paper is the page's"
+    assert "url(#figure4-clip0)" in drawing and 'id="figure4-clip0"' in drawing, (
+        "no other drawing has these names"
+    )
+
+
+def test_nothing_is_called_by_its_key(site: Path) -> None:
+    shown = site.read_text(encoding="utf-8").partition('id="deviations"')[0]
+    visible = re.sub(r"<(script|style|code|svg)\b.*?</\1>", "", shown, flags=re.DOTALL)
+    visible = re.sub(r'<td class="changed">.*?</td>', "", visible)  # settings are called by their names
+    words = re.sub(r"<[^>]*>", " ", visible)
+    assert re.findall(r"\b[a-z0-9]+_[a-z0-9_]+\b", words) == []
 
 
 def chrome() -> Any:
@@ -287,7 +330,7 @@ def test_a_value_leads_to_its_run_and_the_run_to_its_inputs(page: Any) -> None:
     value = page.find_element("css selector", "#table4 .value")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", value)
     value.click()
-    assert "val_accuracy" in text() and "finetune/grounding-mamo-" in text()
+    assert "val_accuracy" in text() and "Grounding: Table 4, MAMO" in text()
     page.find_element("css selector", "#dialog .run").click()
     assert (
         "abc123" in text()
@@ -295,36 +338,150 @@ def test_a_value_leads_to_its_run_and_the_run_to_its_inputs(page: Any) -> None:
         and HOSTILE in text()
     )
     assert "No checks are recorded: the run is older than they are." in text()
-    page.find_element("xpath", "//dialog//button[starts-with(text(), 'pretrain/')]").click()
-    assert page.find_element("id", "dialog-title").text.startswith("pretrain/mamo-")
+    page.find_element("xpath", "//dialog//dd//button[starts-with(text(), 'Table 1, MAMO')]").click()
+    assert "pretrain/mamo-" in text()
     assert "Checks: 1 of 2 warn" in text() and "target: warning" in text()
     assert f"it has not moved {HOSTILE}" in text(), "open, and as text"
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not page.execute_script("return document.getElementById('dialog').open")
 
 
-def test_runs_are_sorted_curves_drawn_and_claims_hidden(page: Any) -> None:
+def test_runs_are_sorted_and_searched(page: Any) -> None:
     def sort(label: str) -> list[float]:
         page.find_element("xpath", f"//table[contains(@class, 'sortable')]//button[text()='{label}']").click()
         script = "return [...document.querySelectorAll('.sortable tbody td:nth-child(4)')].map((c) => Number(c.dataset.sort))"
+        return list(page.execute_script(script))
+
+    def visible() -> list[str]:
+        script = "return [...document.querySelectorAll('.sortable tbody tr')].filter((r) => !r.hidden).map((r) => r.innerText)"
         return list(page.execute_script(script))
 
     page.execute_script("document.getElementById('runs').scrollIntoView()")
     rising = sort("Wall clock")
     assert rising == sorted(rising) and len(set(rising)) > 5
     assert sort("Wall clock") == rising[::-1]
+    everything = visible()
+    page.find_element("id", "find").send_keys("w/o mask grounding")
+    found = visible()
+    assert 0 < len(found) < len(everything) and all("w/o mask" in line for line in found)
+    assert page.find_element("id", "find-count").text == f"{len(found)} of {len(everything)}"
+    page.execute_script(
+        "const k = document.getElementById('find-kind'); k.value = 'data'; k.dispatchEvent(new Event('change'))"
+    )
+    assert visible() == []
+
+
+def test_two_runs_are_compared_with_a_legend_and_values_under_the_pointer(page: Any) -> None:
+    from selenium.webdriver import ActionChains
+
     lines = page.execute_script(
         "return [...document.querySelectorAll('.curves path')].map((path) => path.getAttribute('d').split('L').length)"
     )
-    assert lines == [60, 60], "two runs' loss; a part that was never finite has no line"
-    boxes = page.find_elements("css selector", "input[data-verdict]")
-    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", boxes[0])
-    for box in boxes:
-        box.click()
-    visible = page.execute_script(
-        "return [...document.querySelectorAll('.claims > li')].filter((li) => li.offsetParent).length"
+    assert lines == [60, 60], "two runs' loss; a part that was never finite has no panel"
+    legend = page.find_element("css selector", ".curve-legend").text
+    assert "MAMO" in legend and len(page.find_elements("css selector", ".curve-legend .key")) == 2
+    table = page.find_element("css selector", ".compared").text
+    assert "Settings that differ" in table and "objectives." in table and "Metrics that both have" in table
+    svg = page.find_element("css selector", ".curves svg")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    ActionChains(page).move_to_element(svg).perform()
+    read = page.find_element("css selector", ".curves .read").text
+    assert re.match(r"step \d+: [\d.]+\s*[\d.]+$", read), read
+    second = page.execute_script(
+        "const s = document.getElementById('compare-second'); s.value = ''; s.dispatchEvent(new Event('change'));"
+        "return document.querySelectorAll('.curves path').length"
     )
-    assert visible == 0 and len(page.find_elements("css selector", ".claims > li")) > 20
+    assert second == 1
+
+
+def test_open_claims_are_folded_and_the_columns_that_count_come_first(page: Any) -> None:
+    assert len(page.find_elements("css selector", ".claims > li")) > 20
+    assert not any(
+        entry.is_displayed() for entry in page.find_elements("css selector", ".reason .claims > li")
+    )
+    assert "gives no verdict" in page.find_element("css selector", ".lead").text
+    assert page.find_elements("css selector", ".verdict.supported") == []
+
+    def heads() -> list[str]:
+        found = page.find_elements("css selector", "#table1 thead tr:last-child th")
+        return [head.text for head in found if head.is_displayed()]
+
+    assert heads() == ["TR R@1", "IR R@1"] * 2
+    box = page.find_element("css selector", "#table1 [data-all]")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+    box.click()
+    assert len(heads()) == 12
+
+
+def test_a_tables_headings_stay_and_a_hint_says_that_it_goes_on(page: Any) -> None:
+    size(page, 390, 700, touch=True)
+    wait(page, "return innerWidth === 390")
+    found = page.execute_script("""
+        const article = document.getElementById("table1");
+        article.querySelector("[data-all]").click();
+        const scroll = article.querySelector(".scroll"), hint = () => scroll.parentElement.classList.contains("goes-on");
+        scroll.scrollLeft = 0;
+        dispatchEvent(new Event("resize"));
+        const before = hint();
+        scroll.scrollLeft = 300;
+        const box = scroll.getBoundingClientRect();
+        const seen = [...article.querySelectorAll("tr.full th span")].some((span) => {
+          const b = span.getBoundingClientRect();
+          return span.textContent === "MSCOCO" && b.left >= box.left && b.right <= box.right;
+        });
+        const row = article.querySelector("tbody th").getBoundingClientRect();
+        const stays = Math.abs(row.left - box.left) < 3;
+        scroll.scrollLeft = scroll.scrollWidth;
+        dispatchEvent(new Event("resize"));
+        return [before, seen, stays, hint()];
+    """)
+    assert found == [True, True, True, False]
+
+
+def test_what_is_open_has_an_address(page: Any, site: Path) -> None:
+    def title() -> str:
+        return str(page.find_element("id", "dialog-title").text)
+
+    value = page.find_element("css selector", "#table4 .value")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", value)
+    value.click()
+    address, shown = page.current_url, title()
+    assert "#value=table4/0/0" in address
+    page.get("about:blank")
+    page.get(address)
+    assert title() == shown and "RefCOCO+" not in address
+    page.find_element("css selector", "#dialog .run").click()
+    assert "#run=finetune/" in page.current_url
+    page.find_element("css selector", "#dialog .close").click()
+    assert "#" not in page.current_url
+
+
+def test_the_chosen_theme_is_kept(page: Any, site: Path) -> None:
+    page.find_element("id", "theme").click()
+    chosen = page.execute_script("return document.documentElement.dataset.theme")
+    page.get("about:blank")
+    page.get(site.as_uri())
+    assert chosen == "dark" and page.execute_script("return document.documentElement.dataset.theme") == "dark"
+    page.execute_script("localStorage.clear()")
+
+
+def test_tab_stops_stay_few(page: Any) -> None:
+    """Values of a table, runs and images are one stop each; arrows lead on."""
+    stops = page.execute_script(
+        "return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]"
+        ".filter((e) => e.tabIndex >= 0 && e.checkVisibility()).length"
+    )
+    assert stops < 90
+    first, second = page.find_elements("css selector", "#table4 .value")[:2]
+    from selenium.webdriver.common.keys import Keys
+
+    first.send_keys(Keys.ARROW_RIGHT)
+    assert page.switch_to.active_element == second
+    second.send_keys(Keys.ARROW_DOWN)
+    row = page.execute_script(
+        "return document.activeElement.closest('tr').rowIndex - arguments[0].closest('tr').rowIndex", second
+    )
+    assert row == 1
 
 
 def test_a_figure_is_enlarged(page: Any) -> None:
@@ -332,3 +489,18 @@ def test_a_figure_is_enlarged(page: Any) -> None:
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", zoom)
     zoom.click()
     assert page.execute_script("return document.querySelector('#dialog img').naturalWidth") == 300
+    page.find_element("css selector", "#dialog .close").click()
+    size(page, 390, 700, touch=True)
+    wait(page, "return innerWidth === 390")
+    page.execute_script("location.hash = '#zoom=figure1'")
+    wait(page, "return document.getElementById('dialog').open")
+    width = "return document.querySelector('.pan > img').getBoundingClientRect().width"
+    before = page.execute_script(width)
+    larger = page.find_element("css selector", "#dialog [aria-label='Larger']")
+    for _ in range(3):
+        larger.click()
+    assert page.execute_script(width) > 2 * before, "it grows beyond the window"
+    moved = page.execute_script(
+        "const p = document.querySelector('.pan'); p.scrollLeft = 50; return p.scrollLeft"
+    )
+    assert moved == 50, "and can be moved about"

@@ -29,11 +29,13 @@ def add(commands: Any) -> None:
     """Add the four commands."""
     for command, (kind, words) in KINDS.items():
         parser = commands.add_parser(command, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        several = kind not in LAUNCHED
         parser.add_argument(
             "run",
-            nargs="?",
+            nargs="*" if several else "?",
             metavar="RUN",
-            help="a run's name, its identity or the start of it; none: list them",
+            help=f"a run's name, its identity or the start of it{' (several: one after another)' if several else ''}; none: "
+            "list them",
         )
         parser.add_argument(
             "--needs", action="store_true", help="execute whatever the run needs first, where it is missing"
@@ -78,12 +80,21 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(kind: Kind, args: argparse.Namespace) -> int:
-    plan = options.planned(args, others=args.run is not None)
-    if args.run is None:
+    names = args.run if isinstance(args.run, list) else [args.run] if args.run is not None else []
+    plan = options.planned(args, others=bool(names))
+    if not names:
         _list(plan, kind, args)
         return 0
-    run = plan.find(kind, args.run)
-    from mamo.training.execute import execute, execute_part
+    # All names are looked up before anything is made, so that a wrong one does not end hours of work.
+    runs = {run.key: run for run in (plan.find(kind, name) for name in names)}
+    if len(runs) > 1 and getattr(args, "part", None):
+        raise SpecError(f"--part {args.part}: name one data set, not {len(runs)}")
+    # One that fails does not stop the others.
+    return max([_one(plan, run, kind, args) for run in runs.values()])
+
+
+def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
+    from mamo.training.execute import complete_inputs, execute, execute_part
     from mamo.training.run import Options, RunError
 
     results, releases = options.results_of(args), options.releases_of(args)
@@ -106,6 +117,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
                 problem = undivided(run, args.processes * args.nodes)
                 if problem:  # every rank would refuse once it has started
                     raise SpecError(problem)
+                complete_inputs(plan, run, results, releases, how)
             return launch(args.argv, run.directory(results), args.processes, args.nodes, args.cpus, args.wait)
         record = execute(plan, run, results, releases, how, wait=args.wait)
         if int(os.environ.get("RANK", 0)) == 0:

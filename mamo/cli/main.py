@@ -24,6 +24,7 @@ from mamo.cli import (
     plan,
     report,
     reproduce,
+    results,
     schema,
     site,
     status,
@@ -34,7 +35,7 @@ from mamo.specs.stored import StoredError
 from mamo.training.interruption import Interrupted, end_with_the_workflow
 
 COMMANDS = (
-    *(reproduce, plan, status, explain, diff, compare, lint),
+    *(reproduce, plan, status, explain, diff, compare, lint, results),
     *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
 )
 

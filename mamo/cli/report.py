@@ -63,7 +63,7 @@ def _command(args: argparse.Namespace) -> int:
 
     def gather(name: str) -> dict[str, Any]:
         if name != CLAIMS:
-            return collect(plan, tables[name], results)
+            return collect(plan, tables[name], results, options.ABLATIONS)
         from mamo.reporting.claims import judge
 
         return judge(plan, results, options.ABLATIONS)

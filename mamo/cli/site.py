@@ -43,7 +43,10 @@ def _command(args: argparse.Namespace) -> int:
     results, reports = options.results_of(args), options.reports_of(args)
     check_code(plan, plan.whole, results, options.setting(args, "any_code"))
     given = {values["table"]: values for values in map(read_values, args.values or ())}
-    values = {name: given.get(name) or collect(plan, table, results) for name, table in plan.tables.items()}
+    values = {
+        name: given.get(name) or collect(plan, table, results, options.ABLATIONS)
+        for name, table in plan.tables.items()
+    }
     if CLAIMS in pages:
         values[CLAIMS] = given.get(CLAIMS) or judge(plan, results, options.ABLATIONS)
     paths = args.maps or [path for name in plan.figures if (path := maps_path(plan, name, results)).is_file()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,23 +42,17 @@ class Dataset:
         """The release's examples."""
         return self._reader(root, findings)
 
-    def read_part(
+    def read_tars(
         self, root: Path, findings: Findings, part: int, parts: int
     ) -> Iterator[tuple[int, Example]]:
-        """One part's examples with their places; all parts' examples in the order of their places are the release's.
+        """The examples of one part's tars with their places; all parts' in the order of their places are the release's.
 
         Args:
-            findings: takes up what this part leaves out; what all parts leave out is noted by part 0 alone.
+            findings: takes up what this part leaves out.
             part: counted from 0.
         """
-        if self.tars:
-            examples = self._reader(root, findings, part, parts)
-            yield from ((part << 40 | number, example) for number, example in enumerate(examples))
-            return
-        for place, example in enumerate(self._reader(root, findings if part == 0 else Findings())):
-            # By the image, so that examples that share one fall into the same part.
-            if zlib.crc32(example.images[0].key.encode()) % parts == part:
-                yield place, example
+        for number, example in enumerate(self._reader(root, findings, part, parts)):
+            yield part << 40 | number, example
 
     @property
     def _reader(self) -> Any:

@@ -23,10 +23,36 @@ class FormatError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """An image of a release: a key unique in the data set, and its file or its encoded bytes."""
+    """An image of a release.
+
+    Attributes:
+        key: unique in the data set.
+        content: its file or its encoded bytes.
+        size: width and height in pixels that its records speak of, where they do; an image of another size is none of them.
+    """
 
     key: str
     content: Path | bytes
+    size: tuple[int, int] | None = None
+
+
+class Keys:
+    """Keys of a data set's images: the file's name, with its folders where another file has that name already."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Path] = {}
+
+    def of(self, name: str, file: Path) -> str:
+        """The key of a file: the same one whenever it is asked for, and that of no other file.
+
+        Args:
+            name: what the release calls the file.
+        """
+        key, depth = name, 1
+        while self._files.setdefault(key, file) != file:
+            depth += 1
+            key = "/".join(file.parts[-depth:])
+        return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +69,14 @@ class Example:
 
 @dataclass
 class Findings:
-    """What a reader left out of a release, by reason; counted in full, named up to ``LISTED``."""
+    """What a reader left out of a release, by reason; counted in full, named up to ``LISTED``.
+
+    ``tallies`` are what it counted on its way, by the part of the release: for VQA v2, how often each answer was chosen.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     named: dict[str, list[str]] = field(default_factory=dict)
+    tallies: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def note(self, reason: str, what: str | None = None, count: int = 1) -> None:
         """Count something under ``reason``; ``what`` names it."""

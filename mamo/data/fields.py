@@ -14,6 +14,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,19}")
 _INT64 = 1 << 63
 _NAME = 4096  # characters of a path, at most
 _SHOWN = 60  # characters of a wrong value that a message shows
+_SHOWN_BITS = 200
 
 
 class Entry:
@@ -216,5 +217,11 @@ def _kind(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, list | tuple | dict | set):
         return f"{type(value).__name__} of {len(value)}"
+    if (
+        isinstance(value, int) and value.bit_length() > _SHOWN_BITS
+    ):  # Python refuses to write very long numbers out
+        return f"int of {value.bit_length():,} bits"
+    if isinstance(value, str | bytes):
+        value = value[: _SHOWN + 1]
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'}"

@@ -20,8 +20,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``flickr8k/Flickr8k_text`` and ``flickr8k/Flicker8k_Dataset``; one example per listed photo with
     captions.
 
-    The release is not tidy: photos in no list, photos without captions and captions of files that do not
-        exist are left
+    The release is not tidy: photos in no list, photos without captions and captions of files that do not exist are left
     out and noted.
     """
     text, photos = root / "flickr8k" / "Flickr8k_text", root / "flickr8k" / "Flicker8k_Dataset"
@@ -49,7 +48,8 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 
 
 def _lines(path: Path) -> list[str]:
-    lines = [line.strip() for line in read_text(path, _MEND).splitlines()]
+    # Not splitlines(), which also splits at the vertical tabs and line separators of people's texts.
+    lines = [line.strip() for line in read_text(path, _MEND).split("\n")]
     for number, line in enumerate(lines, 1):
         if not stays_inside(line.partition("#")[0]):
             raise FormatError(f"{path}:{number}: '{line[:60]}' leads out of the folder of photos; {_MEND}")

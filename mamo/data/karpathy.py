@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, said
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, Keys, said
 from mamo.data.fields import Entry, document
 
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
@@ -32,7 +32,7 @@ def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings)
         locate: the file of an entry's image.
         findings: takes up captions and images that are left out.
     """
-    seen: set[str] = set()
+    keys, seen = Keys(), set[str]()
     numbers: set[int] = set()
     for entry in entries(path):
         name, split = entry.word("filename"), entry.word("split")
@@ -41,12 +41,14 @@ def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings)
         captions = [
             said(sentence.text("raw"), name, findings, "empty captions")
             for sentence in entry.entries("sentences")
+            if not _of_another(sentence, entry, name, findings)
         ]
         image = locate(entry)
-        if name in seen:
+        key = keys.of(name, image)
+        if key in seen:
             findings.note("images listed twice", name)
             continue
-        seen.add(name)
+        seen.add(key)
         if "cocoid" in entry:
             number = entry.integer("cocoid")
             if number in numbers:
@@ -56,7 +58,15 @@ def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings)
         if not records:
             findings.note("images without a caption", name)
             continue
-        yield Example(SPLITS[split], (ImageSource(name, image),), records)
+        yield Example(SPLITS[split], (ImageSource(key, image),), records)
+
+
+def _of_another(sentence: Entry, entry: Entry, name: str, findings: Findings) -> bool:
+    """Whether a caption says by its number that it belongs to another image."""
+    other = "imgid" in sentence and "imgid" in entry and sentence.value("imgid") != entry.value("imgid")
+    if other:
+        findings.note("captions of another image", name)
+    return other
 
 
 def coco_ids(path: Path, splits: tuple[str, ...]) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, parse_json, read_text, said
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, Keys, parse_json, read_text, said
 from mamo.data.fields import Entry, stays_inside
 
 FILES = {"train": "train", "dev": "dev", "test": "test1"}
@@ -19,6 +19,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     An identifier ``dev-850-0-1`` is sentence 1 of the pair ``dev-850-0-img0.png``, ``dev-850-0-img1.png``;
     training photos lie in numbered directories.
     """
+    keys = Keys()
     for split, name in FILES.items():
         seen: set[str] = set()
         for entry in _lines(root / f"nlvr2/data/{name}.json"):
@@ -42,7 +43,8 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
                 findings.note("sentences listed twice", identifier)
                 continue
             seen.add(identifier)
-            photos = tuple(ImageSource(f"{pair}-img{i}", folder / f"{pair}-img{i}.png") for i in (0, 1))
+            files = {name: folder / f"{name}.png" for name in (f"{pair}-img0", f"{pair}-img1")}
+            photos = tuple(ImageSource(keys.of(name, file), file) for name, file in files.items())
             yield Example(
                 split, photos, ({"text": sentence, "label": LABELS[label], "identifier": identifier},)
             )

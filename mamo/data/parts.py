@@ -20,6 +20,7 @@ import pyarrow as pa
 from mamo.data.examples import LISTED, Example, Findings, ImageSource
 from mamo.data.images import ImageError, StoredImage
 from mamo.data.prepare import Outcome, assemble, known, load_images
+from mamo.data.shares import read_share
 from mamo.data.writer import ArrowFile, PreparedError, write_json
 from mamo.specs.stored import StoredError, read_object
 
@@ -78,7 +79,7 @@ def write_part(
     file = ArrowFile(folder / f"{part_name(part, parts)}.arrow", _EXAMPLES, _ROWS)
 
     def examples() -> Iterator[Example]:
-        for place, example in info.read_part(root, findings, part, parts):
+        for place, example in read_share(dataset, info, root, folder, part, parts, findings):
             places.append(place)
             yield example
 
@@ -101,7 +102,7 @@ def write_part(
         file.abandon()
         raise
     value = {"dataset": dataset, "store_size": store_size, "examples": file.rows, "images": images}
-    value |= {"counts": findings.counts, "named": findings.named, "file": entry}
+    value |= {"counts": findings.counts, "named": findings.named, "tallies": findings.tallies, "file": entry}
     write_json(account, value)
     return value
 
@@ -133,6 +134,7 @@ def gather(
             findings.counts[reason] = findings.counts.get(reason, 0) + count
         for reason, names in account["named"].items():
             findings.named[reason] = (findings.named.get(reason, []) + names)[:LISTED]
+        findings.tallies |= account.get("tallies", {})
     files = [_verified(account, out / FOLDER) for account in accounts]
     merged = heapq.merge(*map(_read, files), key=lambda row: row["place"])
     manifest = assemble(
@@ -163,6 +165,7 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     counts, named, entry = account.get("counts"), account.get("named"), account.get("file")
     sound = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
     sound = sound and isinstance(named, dict) and all(isinstance(names, list) for names in named.values())
+    sound = sound and isinstance(account.get("tallies", {}), dict)
     sound = sound and type(account.get("images")) is int and type(account.get("examples")) is int
     if not sound or not isinstance(entry, dict):
         raise PreparedError(f"{path}: is no account of a part, as of {file}; {mend}")

@@ -137,7 +137,7 @@ def assemble(
         if dataset == "vqa2":
             from mamo.data.vqa2 import answer_counts
 
-            candidates.write(out, answer_counts(root))
+            candidates.write(out, answer_counts(root, findings))
         manifest = writer.close(
             missing=intake.missing,
             unreadable=intake.unreadable,
@@ -161,7 +161,13 @@ def _normalise(source: ImageSource, root: Path, store_size: int) -> Outcome:
         if isinstance(content, Path) and not content.exists():
             member = archives.find(content, root)
             content = content if member is None else member.read_bytes(MAX_IMAGE)
-        return normalise(content, store_size)
+        image = normalise(content, store_size)
+        if source.size is not None and (image.width, image.height) != source.size:
+            width, height = source.size
+            raise ImageError(
+                f"has {image.width} x {image.height} pixels as displayed, and its boxes are given on {width} x {height}"
+            )
+        return image
     except ImageError as error:
         return error
     except archives.ArchiveError as error:  # nobody knows which images it holds

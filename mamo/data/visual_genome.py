@@ -34,6 +34,9 @@ def read(root: Path, findings: Findings, regions: int | None = REGIONS) -> Itera
         distinct: dict[str, dict[str, Any]] = {}
         for region in sorted(entry.entries("regions"), key=lambda r: -_area(r)):
             name = f"region {region.values.get('region_id')}"
+            if "image_id" in region and region.integer("image_id") != image_id:
+                findings.note("regions of another image", name)
+                continue
             phrase = said(region.text("phrase"), name, findings, "empty captions")
             if not phrase:
                 continue
@@ -59,6 +62,9 @@ def read_qa(root: Path, findings: Findings) -> Iterator[Example]:
         for qa in entry.entries("qas"):
             number = qa.integer("qa_id")
             name, empty = f"question {number}", "questions without text or answer"
+            if "image_id" in qa and qa.integer("image_id") != image_id:
+                findings.note("questions of another image", name)
+                continue
             given = qa.text("answer")
             question = said(qa.text("question"), name, findings, empty)
             if not question or not said(given, name, findings, empty):

@@ -1,16 +1,16 @@
-"""The official VQA evaluation's answer processing and accuracy (Antol et al., 2015; VQA v2's evaluation
-code).
+"""The official VQA evaluation's answer processing and accuracy (Antol et al., 2015; VQA v2's evaluation code).
 
-Rules: https://visualqa.org/evaluation.html: lower case, number words to digits, articles removed, apostrophes
-    added to
-contractions, punctuation removed except in numbers. Oddities of the released code are kept where they change
-answers.
+Rules: https://visualqa.org/evaluation.html: lower case, number words to digits, articles removed, apostrophes added to
+contractions, punctuation removed except in numbers. Oddities of the released code are kept where they change answers or
+scores.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
@@ -52,9 +52,10 @@ def _contractions() -> dict[str, str]:
 CONTRACTIONS = _contractions()
 
 
+@lru_cache(maxsize=1 << 16)  # people give the same few thousand answers again and again
 def normalise_answer(answer: str) -> str:
     """Bring an answer into the official form, e.g. ``"Two  dogs."`` -> ``"2 dogs"``."""
-    text = str(answer).replace("\n", " ").replace("\t", " ").strip()
+    text = _stripped(answer)
     in_number = _COMMA_IN_NUMBER.search(text) is not None
     stripped = text
     for mark in _PUNCTUATION:
@@ -63,6 +64,10 @@ def normalise_answer(answer: str) -> str:
     stripped = _POINT.sub("", stripped, count=_POINTS_REMOVED)
     words = (_NUMBERS.get(word, word) for word in stripped.lower().split())
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
+
+
+def _stripped(answer: str) -> str:
+    return str(answer).replace("\n", " ").replace("\t", " ").strip()
 
 
 def soft_answers(answers: Sequence[str]) -> tuple[list[str], list[float]]:
@@ -78,20 +83,35 @@ def soft_answers(answers: Sequence[str]) -> tuple[list[str], list[float]]:
     return [answer for answer, _ in ranked], [count / len(answers) for _, count in ranked]
 
 
-def accuracy(
-    prediction: str, answers: Sequence[str], weights: Sequence[float], annotators: int = 10
-) -> float:
-    """Official VQA accuracy of a prediction in [0, 1]: min(matches / 3, 1), averaged over leaving one
-    annotator out.
+ANNOTATORS = 10  # people asked per question in VQA v2
+
+
+def unanimous_answer(answers: Sequence[str]) -> str:
+    """The answer that all annotators gave in the very same words; '' where they differ.
+
+    The released code normalises answers and predictions only where the annotators' answers are not all the same. So a question
+    that all answered with "the cat" is answered rightly by "the cat" alone, and by no normalised answer.
+    """
+    given = {_stripped(answer) for answer in answers}
+    return given.pop() if len(given) == 1 else ""
+
+
+def accuracy(prediction: str, record: Mapping[str, Any]) -> float:
+    """Official VQA accuracy of a prediction in [0, 1]: min(matches / 3, 1), averaged over leaving one annotator out.
 
     Args:
-        prediction: any text; it is normalised here.
-        answers: distinct normalised answers of a prepared record.
-        weights: share of annotators of each answer.
-        annotators: people asked per question (10 in VQA v2).
+        prediction: any text; it is normalised where the evaluation does so.
+        record: a prepared one: ``answers`` (distinct, normalised) and ``weights`` (the share of annotators of each);
+            ``annotators``, how many answered, and ``unanimous``, see :func:`unanimous_answer`. A record of a data set that
+            was prepared before these were kept has ten annotators, who differ.
     """
-    shares = dict(zip(answers, weights, strict=True))
-    matches = round(shares.get(normalise_answer(prediction), 0.0) * annotators)
+    annotators = record.get("annotators") or ANNOTATORS
+    if record.get("unanimous"):
+        share = float(_stripped(prediction) == record["unanimous"])
+    else:
+        shares = dict(zip(record["answers"], record["weights"], strict=True))
+        share = shares.get(normalise_answer(prediction), 0.0)
+    matches = round(share * annotators)
     without_a_match = min(1.0, (matches - 1) / 3) * matches
     without_another = min(1.0, matches / 3) * (annotators - matches)
     return (without_a_match + without_another) / annotators

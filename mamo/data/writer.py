@@ -34,6 +34,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("weights", pa.list_(pa.float32())),
             ("type", pa.string()),
             ("answer_type", pa.string()),
+            ("annotators", pa.int32()),
+            ("unanimous", pa.string()),
         ]
     ),
     "nlvr2": pa.schema(
@@ -55,7 +57,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
-OPTIONAL = {"answer_type": ""}  # columns that a record may leave out, and what then stands there
+# Columns that a record may leave out, and what then stands there.
+OPTIONAL: dict[str, Any] = {"answer_type": "", "annotators": 0, "unanimous": ""}
 IMAGES = pa.schema(
     [("key", pa.string()), ("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32())]
 )

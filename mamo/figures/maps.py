@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from mamo.tasks.vqa import VqaTask
 from mamo.training.load import load_finetuned, load_pretrained
 from mamo.training.loop import pick_device
 from mamo.training.run import Context, read_record, require
+from mamo.training.unpacked import require_files
 
 GUESSES = 3  # of MLM's head for a masked word
 
@@ -86,6 +87,7 @@ def compute_figure(
     bound = plan.figures[name]
     figure = bound.figure
     require(plan, bound.inputs, results, name)
+    require_files(plan.runs[bound.data], results)
     data, truth = Prepared(plan.runs[bound.data].directory(results)), _truth(plan, bound, results)
     examples = choose_examples(
         data, figure.split, figure.examples, figure.seed, tuple(images) or figure.images, text
@@ -210,9 +212,8 @@ def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: Scen
     def explain(example: Example) -> Explained:
         image, ids, mask = model.encode(data, example)
         words = model.words(example.text)
-        known = truth is not None and example.key in truth
-        boxes = [thing["box"] for thing in truth.objects(example.key)] if truth is not None and known else []
-        patches = draw_patches(grid, boxes, bound.figure.seed, example.place)
+        things = truth.objects(example.key) if truth is not None and example.key in truth else []
+        patches = draw_patches(grid, [thing["box"] for thing in things], bound.figure.seed, example.place)
         hidden = torch.zeros(1, grid * grid, dtype=torch.bool, device=image.device)
         hidden[0, patches] = True
         keep = (~hidden[0]).nonzero()[:, 0][None]
@@ -222,9 +223,26 @@ def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: Scen
         values = cam(visual, written, mask, mrm_score(task, target, patches_BN=hidden)).patches_on_words[0]
         on_tokens = values[patches].mean(0)
         own = {"values": _rounded(torch.stack([on_tokens[places].mean() for _, places in words]))}
-        return {"words": [word for word, _ in words], "patches": patches}, own
+        common = {"words": [word for word, _ in words], "patches": patches}
+        return common | {"hidden": hidden_things(things, patches, grid)}, own
 
     return explain
+
+
+def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], grid: int) -> list[str]:
+    """What masked patches hide: the objects of which they cover at least half, by tint and kind."""
+    found = []
+    for thing in things:
+        x0, y0, x1, y1 = thing["box"]
+        covered = 0.0
+        for patch in patches:
+            row, column = divmod(patch, grid)
+            wide = min(x1, (column + 1) / grid) - max(x0, column / grid)
+            high = min(y1, (row + 1) / grid) - max(y0, row / grid)
+            covered += max(0.0, wide) * max(0.0, high)
+        if 2 * covered >= (x1 - x0) * (y1 - y0):
+            found.append(f"{thing['tint']} {thing['kind']}")
+    return found
 
 
 def _grounding(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:

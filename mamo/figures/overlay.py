@@ -1,4 +1,9 @@
-"""Heat maps over images, through pytorch-grad-cam's overlay, in colours that stay apart with colour-blindness and in print."""
+"""Heat maps over images, through pytorch-grad-cam's overlay, in colours that stay apart with colour-blindness and in print.
+
+Maps that are compared have one scale, so that a map without signal looks like one: the words and models of an image, and where
+an image has a single map, all images of the figure. (From image to image the gradient of a match differs by a factor of fifty,
+because it vanishes where the model is sure.) Grad-CAM's values span orders of magnitude; colours follow their square root.
+"""
 
 from __future__ import annotations
 
@@ -25,35 +30,60 @@ def picture(example: Mapping[str, Any], side: int) -> np.ndarray:
     return np.asarray(image, dtype=np.float32) / 255
 
 
-def scaled(heat: Sequence[float], grid: int, width: int, height: int) -> np.ndarray:
-    """A map of ``grid`` x ``grid`` patches as (H, W) in [0, 1]: bicubic, 0 stays 0 and the hottest patch is 1.
+def tops(values: Mapping[str, Any]) -> list[float]:
+    """For each example of a figure the value that is shown hottest: of its own maps where it has several, else of all."""
+    own = [
+        max((max(heat, default=0.0) for heat in maps), default=0.0) for maps in map(_maps, values["examples"])
+    ]
+    if values["method"] in ("words", "grounding"):
+        return own
+    return [max(own, default=0.0)] * len(own)
+
+
+def _maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
+    """The maps of an example that are shown; those of punctuation are not."""
+    found: list[Sequence[float]] = []
+    for own in example["models"].values():
+        found += [own["map"]] if "map" in own else []
+        found += [
+            heat
+            for word, heat in zip(example["words"], own.get("maps", ()), strict=False)
+            if any(letter.isalnum() for letter in word)
+        ]
+    return found
+
+
+def scaled(heat: Sequence[float], grid: int, width: int, height: int, top: float | None = None) -> np.ndarray:
+    """A map of ``grid`` x ``grid`` patches as (H, W) in [0, 1]: bicubic, 0 stays 0, ``top`` is 1, by square root between.
 
     The library's own scaling would subtract the least value and so make an even map look uneven.
+
+    Args:
+        top: the value that is shown as 1; None: the map's own greatest.
     """
     import cv2
 
     patches = np.asarray(heat, dtype=np.float32).reshape(grid, grid)
-    top = float(patches.max())
+    top = float(patches.max()) if top is None else top
     if top <= 0:
         return np.zeros((height, width), dtype=np.float32)
-    fine = cv2.resize(patches / top, (width, height), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(np.sqrt(np.clip(patches / top, 0, 1)), (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(fine, 0, 1)
 
 
-def overlay(image_HW3: np.ndarray, heat: Sequence[float], grid: int) -> np.ndarray:
+def overlay(image_HW3: np.ndarray, heat: Sequence[float], grid: int, top: float | None = None) -> np.ndarray:
     """A map over the image in grey, uint8 (H, W, 3): only the heat has colour, so an object's own cannot be taken for it.
 
     The colours are inferno's, whose lightness rises with the heat all the way: they also read in grey.
+
+    Args:
+        top: see :func:`scaled`.
     """
     import cv2
-    from pytorch_grad_cam.utils.image import show_cam_on_image
 
     height, width = image_HW3.shape[:2]
-    grey = np.repeat(image_HW3 @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32), 3, axis=2)
-    mask = scaled(heat, grid, width, height)
-    if not mask.any():  # the library would stretch what is left to full brightness
-        return (255 * _IMAGE_SHARE * grey).astype(np.uint8)
-    shown: np.ndarray = show_cam_on_image(
-        np.clip(grey, 0, 1), mask, use_rgb=True, colormap=cv2.COLORMAP_INFERNO, image_weight=_IMAGE_SHARE
-    )
-    return shown
+    grey = np.clip(image_HW3 @ np.array([0.299, 0.587, 0.114], dtype=np.float32), 0, 1)
+    mask = scaled(heat, grid, width, height, top)
+    colours = cv2.applyColorMap((255 * mask).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    mixed = 255 * _IMAGE_SHARE * grey[..., None] + (1 - _IMAGE_SHARE) * colours
+    return np.clip(mixed, 0, 255).astype(np.uint8)

@@ -8,13 +8,21 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mamo.reporting.markdown import code_span
+from mamo.reporting.markdown import bullet, code_span, escape_alt, wrapped
 from mamo.specs.figure import FigureSpec
 from mamo.specs.identity import digest
 
 if TYPE_CHECKING:
     from mamo.specs.plan import Plan
 
+_ONE = "Colours follow the square root of Grad-CAM's values, on one scale for"
+_SCALES = {
+    "words": f"{_ONE} all words and models of an image, whose greatest value stands under it.",
+    "grounding": f"{_ONE} all models of an image.",
+    "masked_words": f"{_ONE} all images.",
+    "answers": f"{_ONE} all images.",
+    "masked_patches": "Every bar is a share of its image's greatest value, which stands under the axis.",
+}
 FOLDER = "figures"  # of maps, below a scale's results
 
 
@@ -46,15 +54,16 @@ def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, cav
     """
     figure = plan.figures[name].figure
     heading = figure_heading(figure)
-    parts = [mark, f"# {heading}", caveat.rstrip(), f"![{heading}]({name}.png)", values["caption"]]
+    parts = [mark, f"# {heading}", caveat.rstrip(), f"![{escape_alt(alt_text(values))}]({name}.png)"]
+    parts.append(wrapped(values["caption"]))
     if figure.images:
         chosen = "The images are named in the figure's file."
     else:
         chosen = f"Drawn by seed {figure.seed} from all records of the split, one for each image; not chosen by looks."
     lines = [
-        f"- Examples: `{figure.data}`, split `{figure.split}`. {chosen} Others: `mamo figure {name} --scale "
-        f"{plan.scale.name} --image KEY`.",
-        f"- Fusion layer {values['layer']}, counted from 1; every map is scaled to its own maximum.",
+        bullet(f"Examples: `{figure.data}`, split `{figure.split}`. {chosen}"),
+        f"- Others: `mamo figure {name} --scale {plan.scale.name} --image KEY --out FILE.png`.",
+        bullet(f"Fusion layer {values['layer']}, counted from 1. {_SCALES[values['method']]}"),
         *_legend(values),
     ]
     parts += ["## Notes", "\n".join(lines)]
@@ -65,11 +74,20 @@ def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, cav
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def alt_text(values: Mapping[str, Any]) -> str:
+    """What a figure shows, in words, for those who do not see it."""
+    texts = "; ".join(f"“{example['text']}”" for example in values["examples"])
+    models = " and ".join(model["label"].partition(" (")[0] for model in values["models"])
+    return f"{values['title']}, {models}: {texts}"
+
+
 def _legend(values: Mapping[str, Any]) -> list[str]:
     if any(example.get("named") for example in values["examples"]):
         return [
-            "- Blue boxes: the objects that words name beyond doubt. Under such a word stand ● where the hottest point lies in "
-            "the box, ○ where it does not, and the share of the heat inside the box."
+            bullet(
+                "Blue boxes: the objects that words name beyond doubt. Under such a word stand ● where the hottest point lies "
+                "in the box, ○ where it does not, and the share of the heat inside the box."
+            )
         ]
     return []
 

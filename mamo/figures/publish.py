@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.draw import draw_figure
+from mamo.figures.draw import draw_figure, draw_small
 from mamo.figures.pages import figure_heading, figure_page
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import caveat
@@ -15,7 +15,7 @@ from mamo.training.run import write_text
 
 
 def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Path, ablations: Path) -> Path:
-    """Write a figure's PNG, SVG and page below one scale's reports, the page last.
+    """Write a figure's drawings and page below one scale's reports, the page last.
 
     Args:
         values: from ``compute_figure``.
@@ -25,7 +25,10 @@ def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Pa
     """
     page = pages_of(plan, ablations)[name]
     title = f"{figure_heading(plan.figures[name].figure)} ({plan.scale.name})"
-    draw_figure(values, title, [reports / file for file in page.files[1:]])
+    small = [file for file in page.files[1:] if file.endswith("-small.png")]
+    draw_figure(values, title, [reports / file for file in page.files[1:] if file not in small])
+    if small:
+        draw_small(values, [reports / file for file in small])
     path = reports / page.files[0]
     write_text(path, figure_page(plan, name, values, page.mark, caveat(plan.scale)))
     return path

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mamo.model.mamo import Mamo
 from mamo.model.vision import VisionEncoder, interpolate_positions
+from mamo.specs.model import ModelSpec
 from mamo.specs.stored import StoredError, verify
+
+ALIKE = 0.9999  # least cosine of features that are the same but for rounding
 
 # Theirs and ours; {} is a layer's number. What follows the prefix (weight, bias) stays.
 _VIT = [
@@ -41,70 +45,200 @@ _BERT = [
 ]
 
 
-def _rename(state: Mapping[str, Tensor], pairs: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
-    """The tensors whose names begin like the first of a pair, under the second; others (classifiers, poolers) are left out."""
+# Heads and poolers, which stand behind the features that are taken over.
+_VIT_HEADS = re.compile(
+    r"(head|pre_logits)\.|mask_token$"
+)  # the mask token stands for patches in pre-training alone
+_BERT_HEADS = re.compile(r"(pooler|cls|classifier|qa_outputs)\.|embeddings\.position_ids$")
+
+
+def _rename(
+    state: Mapping[str, Tensor], pairs: Iterable[tuple[str, str]], left_out: re.Pattern[str], what: str
+) -> dict[str, Tensor]:
+    """The tensors whose names begin like the first of a pair, under the second.
+
+    Args:
+        left_out: names of tensors that nothing here needs.
+
+    Raises:
+        StoredError: a tensor is neither known nor left out, so that the model would compute something else without it.
+    """
     rules = [
         (re.compile(re.escape(old).replace(r"\{\}", r"(\d+)") + r"(?=\.|$)"), new.replace("{}", r"\1"))
         for old, new in pairs
     ]
-    renamed = {}
+    renamed, unknown = {}, []
     for name, tensor in state.items():
         for pattern, replacement in rules:
             if pattern.match(name):
                 renamed[pattern.sub(replacement, name, count=1)] = tensor
                 break
+        else:
+            if not left_out.match(name):
+                unknown.append(name)
+    if unknown:
+        raise StoredError(_unplaced(unknown, what))
     return renamed
 
 
+def _unplaced(names: Sequence[str], what: str) -> str:
+    """Why tensors without a place are no small matter."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"the {what} weights do not fit the model: it has no place for {', '.join(names[:5])}{more}, and without them its "
+        "features would be others; take weights of a model without them (docs/own-data.md says which)"
+    )
+
+
 def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """timm's ViT weights under :class:`VisionEncoder`'s names; the fused qkv is cut in three."""
-    split: dict[str, Tensor] = {}
-    for name, tensor in timm_state.items():
-        found = re.match(r"^blocks\.(\d+)\.attn\.qkv\.(weight|bias)$", name)
+    """timm's ViT weights under :class:`VisionEncoder`'s names.
+
+    The fused qkv is cut in three. LayerScale is folded into the projection that it scales: gamma * (W x + b) is
+    (gamma W) x + gamma b. Where the class token has no position (DeiT III), it gets one of zeros.
+
+    Raises:
+        StoredError: a tensor that the encoder has no place for, such as register tokens or norms of queries and keys.
+    """
+    rest, split = dict(timm_state), dict[str, Tensor]()
+    for name in list(rest):
+        found = re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name)
         if found:
             layer, part = found.groups()
-            for role, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+            for role, piece in zip(("query", "key", "value"), rest.pop(name).chunk(3), strict=True):
                 split[f"layers.{layer}.attention.{role}.{part}"] = piece.contiguous()
-    return _rename(timm_state, _VIT) | split
+            continue
+        found = re.fullmatch(r"(blocks\.\d+)\.ls([12])\.gamma", name)
+        if found:
+            projection = f"{found[1]}.{'attn.proj' if found[2] == '1' else 'mlp.fc2'}"
+            gamma = rest.pop(name)
+            for part in ("weight", "bias"):
+                scaled = rest.get(f"{projection}.{part}")
+                if scaled is None or len(scaled) != len(gamma):
+                    raise StoredError(
+                        f"the ViT weights do not fit the model: {name} scales no {projection}.{part}"
+                    )
+                rest[f"{projection}.{part}"] = scaled * gamma.reshape(-1, *[1] * (scaled.ndim - 1))
+    positions = rest.get("pos_embed")
+    if positions is not None and positions.ndim == 3 and _square(positions.shape[1]):
+        rest["pos_embed"] = torch.cat([torch.zeros_like(positions[:, :1]), positions], 1)
+    return _rename(rest, _VIT, _VIT_HEADS, "ViT") | split
+
+
+def _square(number: int) -> bool:
+    return round(number**0.5) ** 2 == number
 
 
 def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ..., whichever head it was saved with."""
+    """BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ..., whichever head it was saved with.
+
+    Raises:
+        StoredError: a tensor that neither the encoders nor a head of BERT's have a place for.
+    """
     plain = {re.sub(r"^bert\.", "", name): tensor for name, tensor in state.items()}
     plain = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): t
              for name, t in plain.items()}  # fmt: skip
-    return _rename(plain, _BERT)
+    return _rename(plain, _BERT, _BERT_HEADS, "BERT")
 
 
 def to_bert(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of :func:`bert_state`: names that transformers' ``BertModel`` reads."""
-    return _rename(flat, [(ours, theirs) for theirs, ours in _BERT])
+    return _rename(flat, [(ours, theirs) for theirs, ours in _BERT], re.compile("$^"), "BERT")
 
 
 def load_vit(encoder: VisionEncoder, timm_state: Mapping[str, Tensor]) -> None:
     """Put timm's weights into the encoder; positions of another resolution are interpolated.
 
     Raises:
-        ValueError: a weight is missing or of another shape.
+        StoredError: a weight is missing, of another shape, or one that the encoder has no place for.
     """
     # Weights that the workbench trained itself already bear our names.
     state = dict(timm_state) if "class_token" in timm_state else vit_state(timm_state)
-    if "positions" in state:
-        state["positions"] = interpolate_positions(state["positions"], encoder.grid)
+    positions = state.get("positions")
+    if positions is not None:
+        if positions.ndim != 3 or not _square(positions.shape[1] - 1):
+            raise StoredError(
+                f"the ViT weights do not fit the model: positions of shape {tuple(positions.shape)} are no square of patches "
+                "and a class token"
+            )
+        state["positions"] = interpolate_positions(positions, encoder.grid)
     _load(encoder, state, "ViT")
+
+
+def check_vit(model: Any) -> int:
+    """Whether our encoder gives the very features of a timm model once it has its weights.
+
+    Tensors alone do not say it: the activation, an epsilon or the number of heads can be another one.
+
+    Returns:
+        the number of its attention heads.
+
+    Raises:
+        StoredError: naming what our encoder has no place for, or that the features differ.
+    """
+    state = model.state_dict()
+    known = vit_state(state)
+    try:
+        heads, (side, other) = int(model.blocks[0].attn.num_heads), model.patch_embed.img_size
+        layers, width = len(model.blocks), known["class_token"].shape[-1]
+        patch, hidden = (
+            known["patch_embedding.weight"].shape[-1],
+            known["layers.0.mlp.expand.weight"].shape[0],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise StoredError(f"it is no plain ViT with a class token: {error} is missing") from error
+    spec = ModelSpec(
+        image_size=side,
+        patch_size=patch,
+        width=width,
+        heads=heads,
+        vision_layers=layers,
+        mlp_ratio=hidden / width,
+    )
+    encoder = VisionEncoder(spec).eval()
+    load_vit(encoder, state)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        image = torch.randn(1, 3, side, other)
+        theirs, ours = model.eval().forward_features(image), encoder(image)
+    if theirs.shape != ours.shape:
+        raise StoredError(f"its features have the shape {tuple(theirs.shape)}, ours {tuple(ours.shape)}")
+    cosine = float(torch.nn.functional.cosine_similarity(theirs, ours, dim=-1).min())
+    if not cosine > ALIKE:
+        raise StoredError(f"with its weights our ViT gives other features than its own (cosine {cosine:.3f})")
+    return heads
+
+
+def check_bert(config: Mapping[str, Any]) -> None:
+    """Whether our layers compute what a published BERT's configuration says.
+
+    Raises:
+        StoredError: naming the setting that is another one.
+    """
+    ours = {
+        "model_type": ("bert",),
+        "hidden_act": ("gelu",),
+        "layer_norm_eps": (1e-12,),
+        "position_embedding_type": ("absolute",),
+        "is_decoder": (False,),
+    }
+    for name, values in ours.items():
+        if name in config and config[name] not in values:
+            raise StoredError(
+                f"its config.json has {name} {config[name]!r}, and our text encoder {values[0]!r}"
+            )
 
 
 def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:
     """Split BERT: embeddings and first layers to the text encoder, the last layers to the fusion encoder (section 3.1).
 
     Raises:
-        ValueError: a weight is missing, of another shape, or the numbers of layers do not add up.
+        StoredError: a weight is missing, of another shape, or the numbers of layers do not add up.
     """
     flat = bert_state(state)
     spec = network.spec
     layers = 1 + max((int(name.split(".")[1]) for name in flat if name.startswith("layers.")), default=-1)
     if layers != spec.text_layers + spec.fusion_layers:
-        raise ValueError(
+        raise StoredError(
             f"BERT has {layers} layers, the model {spec.text_layers} + {spec.fusion_layers}: "
             "change model.text_layers or model.fusion_layers, or take other text weights"
         )
@@ -125,13 +259,16 @@ def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:
 
 def _load(module: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     expected = module.state_dict()
+    unknown = sorted(set(state) - set(expected))
+    if unknown:
+        raise StoredError(_unplaced(unknown, what))
     missing = sorted(set(expected) - set(state))
     wrong = [f"{name}: {tuple(state[name].shape)} where {tuple(expected[name].shape)} is needed"
              for name in expected if name in state and state[name].shape != expected[name].shape]  # fmt: skip
     if missing or wrong:
         listed = "; ".join([*(f"{name} is missing" for name in missing[:5]), *wrong[:5]])
-        raise ValueError(f"the {what} weights do not fit the model: {listed}")
-    module.load_state_dict({name: state[name] for name in expected})
+        raise StoredError(f"the {what} weights do not fit the model: {listed}")
+    module.load_state_dict(state)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
 from mamo.specs.stored import read_object
 from mamo.training.run import RunError, beside, read_record
+from mamo.training.unpacked import require_files
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -29,6 +30,8 @@ def export(plan: Plan, run: Run, results: Path, out: Path) -> None:
     """
     record = read_record(run, results)
     directory = run.directory(results)
+    for needed in (run, plan.runs[run.inputs["text"]]):
+        require_files(needed, results)
     if record["outcome"]["status"] != "converged" or not (directory / WEIGHTS).is_file():
         raise RunError(
             f"{run.key} has no weights of its own (it ended as {record['outcome']['status']}); export the run that trained them"

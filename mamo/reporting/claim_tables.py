@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from mamo.reporting.collect import read_records
@@ -19,8 +20,13 @@ class TableResults:
         self.plan, self.table, self.ablation = plan, table, table.ablation
         self.records = read_records(plan, table.inputs, results)
         self.grid = make_grid(plan, table, self.records, results)
+        self.ablations = ablations
+
+    @cached_property
+    def paper(self) -> PaperTable | None:
+        """The paper's numbers of the table; None where it has none."""
         paper = self.ablation.paper
-        self.paper: PaperTable | None = load_paper(paper, ablations) if paper else None
+        return load_paper(paper, self.ablations) if paper else None
 
     def columns(self, test: Test) -> list[str]:
         """The columns of a test: those that all its rows show."""

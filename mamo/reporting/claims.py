@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mamo.reporting.claim_tables import TableResults
-from mamo.reporting.differences import signed
+from mamo.reporting.findings import APART, Finding, Number, Verdict, open_claim
+from mamo.reporting.names import column_names, row_names, table_name
 from mamo.reporting.resampling import LEVEL, Estimate, Noise
 from mamo.specs.claims import (
     BestTest,
@@ -28,56 +28,20 @@ from mamo.specs.claims import (
 )
 from mamo.specs.plan import Plan
 
-Verdict = Literal["supported", "refuted", "cannot tell"]
-VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "cannot tell")
 PER_STEP = 0.1  # slopes are given for ten more percent of masking
+# A pre-training of fewer steps shows that it runs, and nothing else: its numbers must not be taken for an answer.
+PLUMBING_STEPS = 100
 
 
-@dataclass(frozen=True)
-class Number:
-    """One estimate behind a verdict, in percentage points.
-
-    Attributes:
-        label: what it is.
-        borrowed: whether the noise between seeds was taken from other tables, since this one has one seed.
-        paper: the same of the paper's numbers, where it gives them.
-    """
-
-    label: str
-    value: float
-    lower: float
-    upper: float
-    seeds: int
-    images: int
-    borrowed: bool
-    paper: float | None
-
-    @property
-    def text(self) -> str:
-        """For example ``full − itc_itm: +1.2 [−0.4, +2.8]; paper +3.1``."""
-        ours = f"{self.label}: {signed(self.value, 1)} [{signed(self.lower, 1)}, {signed(self.upper, 1)}]"
-        return ours + (f"; paper {signed(self.paper, 1)}" if self.paper is not None else "")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A claim with its verdict.
-
-    Attributes:
-        why: what decided, in words.
-        numbers: the estimates that the verdict rests on.
-    """
-
-    claim: ClaimSpec
-    verdict: Verdict
-    why: str
-    numbers: tuple[Number, ...] = field(default=())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        numbers = [asdict(number) | {"text": number.text} for number in self.numbers]
-        claim = self.claim.model_dump(mode="json")
-        return claim | {"verdict": self.verdict, "why": self.why, "numbers": numbers}
+def plumbing_only(plan: Plan) -> bool:
+    """Whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
+    steps = []
+    for run in plan.by_kind("pretrain"):
+        schedule = run.spec["schedule"]
+        if schedule["steps_per_epoch"] is None:  # as many as the data has
+            return False
+        steps.append(schedule["epochs"] * schedule["steps_per_epoch"])
+    return bool(steps) and max(steps) < PLUMBING_STEPS
 
 
 def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
@@ -88,8 +52,8 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
         ablations: the folder of the ablation files, the claims and the paper's numbers.
 
     Returns:
-        plain JSON values: ``table`` (always ``claims``), ``scale``, ``claims`` (see :meth:`Finding.as_dict`) and ``missing``
-        (keys of runs without a record).
+        plain JSON values: ``table`` (always ``claims``), ``scale``, ``claims`` (see :meth:`Finding.as_dict`), ``missing``
+        (keys of runs without a record) and ``plumbing`` (whether no verdict is given, see :func:`plumbing_only`).
     """
     claims = read_claims(ablations)
     tables = {claim.test.table for claim in claims} & set(plan.tables)
@@ -107,6 +71,7 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
         "scale": plan.scale.name,
         "claims": [finding.as_dict() for finding in findings],
         "missing": list(missing),
+        "plumbing": plumbing_only(plan),
     }
 
 
@@ -115,55 +80,56 @@ class Judge:
 
     def __init__(self, plan: Plan, tables: Mapping[str, TableResults]) -> None:
         self.plan, self.tables = plan, tables
+        self.plumbing = plumbing_only(plan)
 
     def finding(self, claim: ClaimSpec) -> Finding:
         """A claim's verdict."""
         test = claim.test
+        if self.plumbing:
+            why = f"pre-trainings of fewer than {PLUMBING_STEPS} steps show that every job runs, and nothing else"
+            return open_claim(claim, "plumbing", why)
         if test.table not in self.tables:
-            return Finding(claim, "cannot tell", f"{test.table} is not made at scale {self.plan.scale.name}")
+            return open_claim(
+                claim, "unplanned", f"{table_name(test.table)} is not made at scale {self.plan.scale.name}"
+            )
         table = self.tables[test.table]
         if isinstance(test, OutcomeTest):
             return self._outcome(claim, test, table)
-        obstacle = self._obstacle(test, table)
+        obstacle = self._obstacle(claim, table)
         if obstacle is not None:
-            return Finding(claim, *obstacle)
+            return obstacle
         numbers = self._numbers(test, table)
         if not numbers:
-            return Finding(claim, "cannot tell", "no seed has results for all rows that are compared")
+            return open_claim(claim, "missing", "no seed has results for all rows that are compared")
         if any(number.seeds < 2 and not number.borrowed for number in numbers):
-            return Finding(
-                claim,
-                "cannot tell",
-                "one seed: the numbers say how these models differ, not what the method does",
-                tuple(numbers),
-            )
-        return Finding(claim, *_decide(test, numbers), tuple(numbers))
+            why = "one seed: the numbers say how these models differ, not what the method does"
+            return open_claim(claim, "seeds", why, numbers)
+        verdict, why = _decide(test, numbers)
+        return Finding(claim, verdict, why, tuple(numbers), "small" if verdict == "cannot tell" else "")
 
-    def _obstacle(self, test: Test, table: TableResults) -> tuple[Verdict, str] | None:
+    def _obstacle(self, claim: ClaimSpec, table: TableResults) -> Finding | None:
         """What decides, or forbids to decide, before any number is looked at."""
+        test, names = claim.test, row_names(table.ablation)
         if isinstance(test, ReportedTest) and self.plan.scale.caveat is not None:
-            return (
-                "cannot tell",
-                "the other model's number comes from other data; comparable at scale paper only",
-            )
+            why = "the other model's number comes from other data; comparable at scale paper only"
+            return Finding(claim, APART, why, (), "reported")
         columns = table.columns(test)
         if not columns:
-            return "cannot tell", "its rows share no column"
+            return open_claim(claim, "columns", "its rows share no column")
         ended = {row: table.outcomes(row) for row in rows_of(test)}
-        waiting = [row for row, those in ended.items() if "missing" in those]
+        waiting = [names[row] for row, those in ended.items() if "missing" in those]
         if waiting:
-            return "cannot tell", f"results are missing: {', '.join(waiting)}"
+            return open_claim(claim, "missing", f"results are missing: {', '.join(waiting)}")
         diverged = [row for row, those in ended.items() if set(those) == {"diverged"}]
         if diverged and isinstance(test, GreaterTest) and len(diverged) == 1:
-            better = diverged == [test.than]
-            return (
-                "supported" if better else "refuted",
-                f"every training of {diverged[0]} diverged, and the other's did not",
-            )
+            why = f"every training of {names[diverged[0]]} diverged, and the other's did not"
+            return Finding(claim, "supported" if diverged == [test.than] else "refuted", why)
         if diverged:
-            return "cannot tell", f"every training of {', '.join(diverged)} diverged"
+            those = ", ".join(names[row] for row in diverged)
+            return open_claim(claim, "diverged", f"every training of {those} diverged")
         if not isinstance(test, ChanceTest) and not self._learned(test, table, columns):
-            return "cannot tell", "no compared row is better than chance, so their differences mean nothing"
+            why = "no compared row is better than chance, so their differences mean nothing"
+            return open_claim(claim, "chance", why)
         return None
 
     def _learned(self, test: Test, table: TableResults, columns: Sequence[str]) -> bool:
@@ -217,24 +183,28 @@ class Judge:
     def _numbers(self, test: Test, table: TableResults) -> list[Number]:
         """The contrasts that a test looks at; the claim says that they lie above 0 (near 0, for what is close)."""
         columns = table.columns(test)
-        mean = _mean(columns)
+        mean, names = _mean(columns), row_names(table.ablation)
+        headings = column_names(table.ablation)
         if isinstance(test, GreaterTest):
-            rows, label = {test.row: 1.0, test.than: -1.0}, f"{test.row} − {test.than}"
+            rows, label = {test.row: 1.0, test.than: -1.0}, f"{names[test.row]} − {names[test.than]}"
             if not test.each:
                 return self._number(label, table, rows, mean)
-            return [n for c in columns for n in self._number(f"{label} in {c}", table, rows, {c: 1.0})]
+            return [
+                n for c in columns for n in self._number(f"{label} in {headings[c]}", table, rows, {c: 1.0})
+            ]
         if isinstance(test, BestTest):
             others = [row for row in test.of or [r.key for r in table.ablation.rows] if row != test.row]
-            pairs = [(f"{test.row} − {row}", {test.row: 1.0, row: -1.0}) for row in others]
+            pairs = [(f"{names[test.row]} − {names[row]}", {test.row: 1.0, row: -1.0}) for row in others]
             return [n for label, rows in pairs for n in self._number(label, table, rows, mean)]
         if isinstance(test, CloseTest):
-            pairs = [(f"{row} − {test.to}", {row: 1.0, test.to: -1.0}) for row in test.rows]
+            pairs = [(f"{names[row]} − {names[test.to]}", {row: 1.0, test.to: -1.0}) for row in test.rows]
             return [n for label, rows in pairs for n in self._number(label, table, rows, mean)]
         if isinstance(test, GainTest):
             weights: dict[str, float] = {}
             for row, weight in zip((*test.step, *test.beyond), (-1.0, 1.0, 1.0, -1.0), strict=True):
                 weights[row] = weights.get(row, 0.0) + weight
-            label = f"({test.step[1]} − {test.step[0]}) − ({test.beyond[1]} − {test.beyond[0]})"
+            start, end, first, second = (names[row] for row in (*test.step, *test.beyond))
+            label = f"({end} − {start}) − ({second} − {first})"
             return self._number(label, table, weights, mean)
         if isinstance(test, TrendTest):
             of = {row.key: row.x or 0.0 for row in table.ablation.rows}
@@ -250,24 +220,25 @@ class Judge:
             return (
                 []
                 if chance is None
-                else self._number(f"{test.row} − chance", table, {test.row: 1.0}, mean, chance)
+                else self._number(f"{names[test.row]} − chance", table, {test.row: 1.0}, mean, chance)
             )
         assert isinstance(test, ReportedTest)
         quoted = table.reported({test.reported: 1.0}, mean)
         if quoted is None:
             return []
-        label = f"{test.row} − {test.reported} as reported"
+        other = next(row.label for row in table.paper.rows if row.key == test.reported) if table.paper else ""
+        label = f"{names[test.row]} − {other} as reported"
         return self._number(label, table, {test.row: 1.0}, mean, quoted + test.margin)
 
     def _outcome(self, claim: ClaimSpec, test: OutcomeTest, table: TableResults) -> Finding:
         ended = table.outcomes(test.row)
         if "missing" in ended:
-            return Finding(claim, "cannot tell", f"results are missing: {test.row}")
+            return open_claim(claim, "missing", f"results are missing: {row_names(table.ablation)[test.row]}")
         count = ended.count(test.status)
         why = f"{count} of {len(ended)} trainings {test.status}"
-        return Finding(
-            claim, "supported" if count == len(ended) else "cannot tell" if count else "refuted", why
-        )
+        if 0 < count < len(ended):
+            return open_claim(claim, "mixed", why)
+        return Finding(claim, "supported" if count else "refuted", why)
 
 
 def _mean(columns: Sequence[str]) -> dict[str, float]:

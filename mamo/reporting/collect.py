@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.data.vqa_server import METRICS, read_scores
+from mamo.reporting.tables import sensible
 from mamo.specs.plan import Cell, Plan, TablePlan
 from mamo.specs.stored import read_object, read_record_file
 from mamo.training.run import beside, write_text
@@ -22,16 +23,21 @@ STATISTICS = (
 )
 
 
-def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
+def collect(
+    plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
+) -> dict[str, Any]:
     """The values of a table from the records that exist.
 
     Args:
         results: the scale's results.
+        ablations: the folder of the ablation files and the paper's numbers.
 
     Returns:
         plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``statistics`` (intervals and
         comparisons, see :func:`mamo.reporting.comparisons.statistics`), ``pretrainings`` (row -> a list of ``{run, outcome,
-        reason}``, one per seed) and ``missing`` (keys of runs without a record).
+        reason}``, one per seed), ``missing`` (keys of runs without a record), ``agreement`` (see
+        :func:`mamo.reporting.agreement.agreement`) and, for readings, ``curve`` (see
+        :func:`mamo.reporting.specification_curve.curve`).
 
     Raises:
         KeyError: a run recorded no such metric; the message names both.
@@ -44,18 +50,31 @@ def collect(plan: Plan, table: TablePlan, results: Path) -> dict[str, Any]:
     if table.ablation.kind == "statistics":
         cells = [line for key in table.inputs for line in _counts(name, plan, key, records[key], results)]
     lines: list[dict[str, Any]] = []
+    order: list[dict[str, Any]] = []
     if table.cells:
+        from mamo.reporting.agreement import agreement
         from mamo.reporting.comparisons import make_grid, statistics
+        from mamo.reporting.paper import find_paper
 
-        lines = statistics(table, make_grid(plan, table, records, results))
+        grid = make_grid(plan, table, records, results)
+        lines = statistics(table, grid)
+        paper = find_paper(table.ablation.paper, ablations)
+        order = agreement(grid, paper) if paper else []
         # A server's score comes without results per item: what these say belongs to another value.
         scored = {(cell["row"], cell["column"]) for cell in cells if cell["metric"] in METRICS.values()}
         lines = [line for line in lines if (line["row"], line["column"]) not in scored]
+    more: dict[str, Any] = {}
+    if table.ablation.kind == "readings":
+        from mamo.reporting.specification_curve import curve
+
+        more["curve"] = curve(plan, table, results, ablations)
     return {
         "table": name,
         "scale": plan.scale.name,
         "cells": cells,
         "statistics": lines,
+        "agreement": order,
+        **more,
         "pretrainings": {
             row: [_ending(key, records[key]) for key in keys] for row, keys in table.pretrainings.items()
         },
@@ -78,7 +97,7 @@ def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the cells of several tables to one CSV file, a line per value."""
     import pandas as pd
 
-    lines = [cell for table in values for cell in table["cells"]]
+    lines = [_sensible(cell) for table in values for cell in table["cells"]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as part:
         pd.DataFrame(lines, columns=list(TIDY)).to_csv(part, index=False)
@@ -93,10 +112,19 @@ def write_statistics(values: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the intervals and comparisons of several tables to one CSV file, a line per cell."""
     import pandas as pd
 
-    lines = [{"table": table["table"]} | line for table in values for line in table.get("statistics", ())]
+    lines = [
+        {"table": table["table"]} | _sensible(line)
+        for table in values
+        for line in table.get("statistics", ())
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as part:
         pd.DataFrame(lines, columns=list(STATISTICS)).to_csv(part, index=False)
+
+
+def _sensible(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line whose numbers have the digits that they can have."""
+    return {key: sensible(value) if isinstance(value, float) else value for key, value in line.items()}
 
 
 def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:

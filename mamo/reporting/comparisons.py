@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamo.data.records import Prepared, PreparedError
+from mamo.reporting.images import images_of
 from mamo.reporting.items import Contributions, contributions, read_items
 from mamo.reporting.resampling import Estimate, Grid
 from mamo.specs.identity import Run
@@ -54,7 +54,7 @@ def make_grid(
             run = plan.runs[key]
             source = run.inputs[f"data:{run.spec['data'][0]}"]  # the first data set is the one evaluated
             if source not in images:
-                images[source] = _images_of(plan.runs[source], results)
+                images[source] = images_of(plan.runs[source].directory(results))
             mine = _contributions(run, cell.metric, value, images[source], results)
             if mine is not None:
                 found[cell.column][i, seed] = mine
@@ -93,19 +93,6 @@ def _named(estimate: Estimate, name: str) -> dict[str, Any]:
     if name == "mean":
         return values | {"seeds": estimate.seeds, "images": estimate.images}
     return values | {f"{name}_p": estimate.p, f"{name}_seeds": estimate.seeds}
-
-
-def _images_of(run: Run, results: Path) -> dict[str, list[int]]:
-    """Split -> the image of each record; nothing where the prepared data is no longer there."""
-    try:
-        data = Prepared(run.directory(results))
-        return {
-            split: data.records(split).column("image").to_pylist()
-            for split in data.manifest["splits"]
-            if split != "train" and len(data.records(split))
-        }
-    except (PreparedError, KeyError):
-        return {}
 
 
 def _contributions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mamo.reporting.markdown import markdown_table
+from mamo.reporting.markdown import markdown_table, wrapped
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.tables import ALIKE, NONE, Line, Table, decimals_of, headings_of
 from mamo.specs.ablation import AblationSpec
@@ -66,14 +66,16 @@ def differences(
 ) -> str:
     """The section on the differences from the base row: ours with intervals, the paper's, and what the two say together."""
     parts = [
-        f"Paired with {base_label(ablation)} on the same test images"
-        + (" and seeds" if ablation.seeds > 1 else "")
-        + f"; percentage points, 95 % interval in brackets; {ALIKE} where it holds 0. {_resampled(values)}",
+        wrapped(
+            f"Paired with {base_label(ablation)} on the same test images"
+            + (" and seeds" if ablation.seeds > 1 else "")
+            + f"; percentage points, 95 % interval in brackets; {ALIKE} where it holds 0. {_resampled(values)}"
+        ),
         markdown_table(gaps.headings, gaps.ours),
     ]
     if gaps.reported:
         parts += ["The paper's differences of the same rows:", markdown_table(gaps.headings, gaps.reported)]
-        parts.append(_in_the_light_of(ablation, values, paper))
+        parts.append(wrapped(_in_the_light_of(ablation, values, paper)))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -77,5 +77,5 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
         file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if file.suffix == ".svg" else {"Software": None}
         with beside(file) as part:
-            figure.savefig(part, format=file.suffix[1:], dpi=160, metadata=metadata)
+            figure.savefig(part, format=file.suffix[1:], dpi=200, metadata=metadata)
     plt.close(figure)

@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mamo.reporting.claims import VERDICTS
-from mamo.reporting.markdown import markdown_table
+from mamo.reporting.findings import APART, REASONS, VERDICTS
+from mamo.reporting.markdown import bullet, folded, wrapped
 from mamo.reporting.pages import Page
+from mamo.reporting.power import POWER, power_words
 from mamo.reporting.publish import caveat
-from mamo.reporting.tables import Heading, Line
 from mamo.specs.scale import Scale
 from mamo.training.run import beside, write_text
 
-CSV = ("key", "claim", "place", "table", "verdict", "why", "numbers", "note")
+CSV = ("key", "claim", "place", "table", "verdict", "reason", "why", "numbers", "sees", "note")
 HOW = """\
 A test looks at a difference on the same test images and the same seeds, in the mean of its columns unless it says "in". Its
 95 % interval takes in both. Where a table has one seed, the noise between seeds is taken from the scale's other tables, for the
 same metrics (marked *). **Supported**: the interval lies on the claim's side of 0. **Refuted**: it lies on the other side.
-**Cannot tell**: it holds 0, or nothing can be compared (a row is missing, no row is better than chance, there is one seed and
-no noise to borrow, or the other model saw other data). "Refuted" means: at this scale, with these models and these data."""
+**Cannot tell**: it holds 0, or nothing can be compared (a row is missing, no row is better than chance, or there is one seed
+and no noise to borrow). **Not testable here**: the other model is other people's and saw other data, so no result of this scale
+could decide. "Refuted" means: at this scale, with these models and these data."""
 
 
 def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: Path) -> None:
@@ -51,52 +52,123 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
         page.mark,
         "# The paper's claims",
         caveat(scale).rstrip(),
-        counted(claims, scale),
-        HOW,
-        *(f"## {verdict.capitalize()}\n\n{_section(claims, verdict)}" for verdict in VERDICTS),
+        wrapped(counted(claims, scale)),
     ]
+    decided, undecided = by_verdict(claims), by_reason(claims)
+    parts += [
+        f"## {verdict.capitalize()}\n\n{_entries(found) or 'None.'}"
+        for verdict, found in decided.items()
+        if not values["plumbing"]
+    ]
+    parts.append("## No verdict" if values["plumbing"] else "## Cannot tell")
+    parts += [
+        f"### {REASONS[reason]} ({len(found)})\n\n{_entries(found)}" for reason, found in undecided.items()
+    ] or ["None."]
+    apart = set_apart(claims)
+    if apart:
+        parts.append(
+            f"## {APART.capitalize()}\n\n### {REASONS['reported']} ({len(apart)})\n\n{_entries(apart)}"
+        )
+    parts += ["## How a verdict is reached", HOW]
     write_text(reports / page.files[0], "\n\n".join(part for part in parts if part) + "\n")
+
+
+def by_verdict(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Supported and refuted claims, in this order."""
+    return {
+        verdict: [claim for claim in claims if claim["verdict"] == verdict]
+        for verdict in VERDICTS
+        if verdict not in ("cannot tell", APART)
+    }
+
+
+def set_apart(claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The claims that no result of this scale could decide."""
+    return [claim for claim in claims if claim["verdict"] == APART]
+
+
+def by_reason(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The claims that stay open, by the key of the reason, in the order of ``REASONS``; reasons that occur."""
+    found = {
+        reason: [claim for claim in claims if claim["verdict"] == "cannot tell" and claim["reason"] == reason]
+        for reason in REASONS
+    }
+    return {reason: those for reason, those in found.items() if those}
 
 
 def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:
     """How many claims have which verdict, and how many of them would be wrong by chance."""
+    if claims and all(claim["reason"] == "plumbing" for claim in claims):
+        return (
+            f"Scale `{scale.name}` gives no verdict on the paper's {len(claims)} claims: its models are trained for a few "
+            "steps, to show that every job runs."
+        )
     count = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
     decided = count["supported"] + count["refuted"]
     text = (
-        f"The paper's claims, {len(claims)} of them, at scale `{scale.name}`: {count['supported']} supported, "
+        f"The paper's claims, {len(claims) - count[APART]} of them, at scale `{scale.name}`: {count['supported']} supported, "
         f"{count['refuted']} refuted; of the other {count['cannot tell']} these results cannot tell."
     )
+    if count[APART]:
+        text += (
+            f" {count[APART]} more compare with other people's numbers from other data, which no result of this scale can "
+            "test; they are set apart."
+        )
+    power = power_words([claim for claim in claims if claim["verdict"] != APART])
+    text += f" {power}" if power else ""
     if decided:
         text += " Where nothing differs, a test of one interval still decides once in 20 times, by chance."
     return text
 
 
 def summary(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The claims as one table: what the paper says, the verdict, and the numbers."""
-    headings = [Heading("verdict", "verdict", ""), Heading("numbers", "ours, and the paper's", "")]
-    lines = [
-        Line(
-            claim["key"],
-            f"{claim['claim']} ({claim['place']})",
-            (f"**{claim['verdict']}**", _numbers(claim) or claim["why"]),
+    """The decided claims with their numbers, and the others folded, by the reason why they stay open."""
+    parts = [
+        "\n".join(
+            bullet(f"**{verdict.capitalize()}.** {claim['claim']} ({claim['place']})\n" + _because(claim))
+            for claim in found
         )
-        for claim in claims
+        for verdict, found in by_verdict(claims).items()
     ]
-    return markdown_table(headings, lines, "claim")
+    undecided = by_reason(claims)
+    if undecided:
+        body = "\n\n".join(
+            f"**{REASONS[reason]}** ({len(found)})\n\n"
+            + "\n".join(bullet(f"{claim['claim']} ({claim['place']})") for claim in found)
+            for reason, found in undecided.items()
+        )
+        parts.append(folded(f"Open: {sum(map(len, undecided.values()))} claims, by the reason", body))
+    apart = set_apart(claims)
+    if apart:
+        body = "\n".join(bullet(f"{claim['claim']} ({claim['place']})") for claim in apart)
+        parts.append(folded(f"{APART.capitalize()}: {len(apart)} claims about other people's numbers", body))
+    return "\n\n".join(part for part in parts if part)
 
 
-def _section(claims: Sequence[Mapping[str, Any]], verdict: str) -> str:
-    chosen = [claim for claim in claims if claim["verdict"] == verdict]
+def _because(claim: Mapping[str, Any]) -> str:
+    """The first number, and how many there are; what decided, where there is none."""
+    numbers = claim["numbers"]
+    if not numbers:
+        return f"{claim['why'][0].upper()}{claim['why'][1:]}."
+    more = len(numbers) - 1
+    return _number(numbers[0]) + (f"; and {more} more" if more else "") + "."
+
+
+def _entries(claims: Sequence[Mapping[str, Any]]) -> str:
     entries = []
-    for claim in chosen:
+    for claim in claims:
         lines = [
-            f"- **{claim['claim']}** ({claim['place']}; `{claim['key']}`)",
-            f"  - {claim['why'][0].upper()}{claim['why'][1:]}.",
+            bullet(f"**{claim['claim']}** ({claim['place']}; `{claim['key']}`)"),
+            bullet(f"{claim['why'][0].upper()}{claim['why'][1:]}.", 1),
         ]
-        lines += [f"  - {_number(number)}" for number in claim["numbers"]]
-        lines += [f"  - Note: {claim['note']}"] if claim["note"] else []
+        lines += [bullet(_number(number), 1) for number in claim["numbers"]]
+        if claim["sees"] is not None:
+            lines.append(
+                bullet(f"Could see {claim['sees']:.1f} points or more, in {POWER:.0%} of repetitions.", 1)
+            )
+        lines += [bullet(f"Note: {claim['note']}", 1)] if claim["note"] else []
         entries.append("\n".join(lines))
-    return "\n".join(entries) or "None."
+    return "\n".join(entries)
 
 
 def _numbers(claim: Mapping[str, Any]) -> str:

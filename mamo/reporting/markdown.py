@@ -1,15 +1,27 @@
-"""Tables in Markdown."""
+"""Texts and tables in Markdown."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 from mamo.reporting.tables import Heading, Line
 
+WIDTH = 120  # characters of a line of source
+# What would begin a list, a heading, a quotation or a rule if it stood first in a line.
+_MARKUP = re.compile(r"(?:[-+*]|\d+[.)]|#+|>|\||=+|-+|~~~|```)(?:\s|$)")
 
-def markdown_table(headings: Sequence[Heading], lines: Sequence[Line], corner: str = "") -> str:
-    """Lines under headings as a pipe table; labels stand left, values right."""
+
+def markdown_table(
+    headings: Sequence[Heading], lines: Sequence[Line], corner: str = "", align: str = "right"
+) -> str:
+    """Lines under headings as a pipe table.
+
+    Args:
+        corner: heading of the labels, which stand left.
+        align: of the other columns: ``right`` for values, ``left`` for texts.
+    """
     import pandas as pd
 
     columns = [
@@ -19,13 +31,51 @@ def markdown_table(headings: Sequence[Heading], lines: Sequence[Line], corner: s
     frame = pd.DataFrame([[escape(line.label), *map(escape, line.texts)] for line in lines], columns=columns)
     # Texts stay texts: tabulate would take 71.90 for a number and print 71.9.
     return str(
-        frame.to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * len(headings))
+        frame.to_markdown(index=False, disable_numparse=True, colalign=["left"] + [align] * len(headings))
     )
+
+
+def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
+    """A paragraph in lines of ``WIDTH`` characters, none of which reads as markup of its own.
+
+    Args:
+        indent: before every line.
+        first: before the first line instead, such as ``- ``.
+    """
+    lines = textwrap.wrap(
+        " ".join(text.split()),
+        WIDTH - len(indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    joined: list[str] = []
+    for line in lines:
+        if joined and _MARKUP.match(line):
+            joined[-1] += f" {line}"
+        else:
+            joined.append(line)
+    start = indent if first is None else first
+    return "\n".join(f"{indent if i else start}{line}" for i, line in enumerate(joined))
+
+
+def bullet(text: str, depth: int = 0) -> str:
+    """A paragraph as an entry of a list."""
+    return wrapped(text, "  " * (depth + 1), f"{'  ' * depth}- ")
+
+
+def folded(summary: str, body: str) -> str:
+    """A section that opens when its summary is clicked."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
 def escape(text: str) -> str:
     """Text as one cell of a pipe table, in which no markup of HTML can begin."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("|", r"\|").replace("\n", " ")
+
+
+def escape_alt(text: str) -> str:
+    """Text in place of a picture, which nothing in it ends early."""
+    return re.sub(r"([\\\[\]`<])", r"\\\1", " ".join(text.split()))
 
 
 def code_span(text: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 from mamo.figures.pages import figure_heading
 from mamo.reporting.collect import write_results, write_statistics
+from mamo.reporting.headline import headline, headline_table
 from mamo.reporting.ledger import counted, summary
+from mamo.reporting.markdown import wrapped
 from mamo.reporting.pages import CLAIMS, Page, pages_of
 from mamo.reporting.publish import caveat, heading, own_table, reported
 from mamo.reporting.tables import make_table
@@ -31,23 +33,28 @@ def write_overview(
     scale = plan.scale
     pages = pages_of(plan, ablations)
     parts = [page.mark, f"# {scale.title}", caveat(scale).rstrip()]
+    parts.append(headline_table(headline(plan, values, ablations)))
     parts.append(
-        f"Everything at scale `{scale.name}`. Cost: {' '.join(scale.cost.split())} Each heading leads to the page with the "
-        "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv); all "
-        "intervals and comparisons: [statistics.csv](statistics.csv). Everything on one page, with the figures to explore: "
-        "`index.html`."
+        wrapped(
+            f"Everything at scale `{scale.name}`. Cost: {scale.cost} Each heading leads to the page with the "
+            "question, the paper's numbers, the notes and the runs. All values in one file: [results.csv](results.csv); all "
+            "intervals and comparisons: [statistics.csv](statistics.csv). Everything on one page, with the figures to explore: "
+            "`index.html`."
+        )
     )
     claims = values.get(CLAIMS, {}).get("claims", [])
     if claims:
         parts += [
             f"## [The paper's claims]({pages[CLAIMS].files[0]})",
-            f"{counted(claims, scale)} How they are decided: [{pages[CLAIMS].files[0]}]({pages[CLAIMS].files[0]}).",
+            wrapped(
+                f"{counted(claims, scale)} How they are decided: [{pages[CLAIMS].files[0]}]({pages[CLAIMS].files[0]})."
+            ),
             summary(claims),
         ]
     for name, table in plan.tables.items():
         ablation = table.ablation
         parts.append(f"## [{heading(ablation)}]({pages[name].files[0]})")
-        parts.append(" ".join(ablation.question.split()))
+        parts.append(wrapped(ablation.question))
         drawing = next((file for file in pages[name].files if file.endswith(".png")), None)
         if drawing:
             parts.append(f"![{heading(ablation)}]({drawing})")
@@ -58,7 +65,7 @@ def write_overview(
             title = figure_heading(bound.figure)
             parts += [
                 f"## [{title}]({name}.md)",
-                " ".join(bound.figure.caption.split()),
+                wrapped(bound.figure.caption),
                 f"![{title}]({name}.png)",
             ]
     write_text(reports / page.files[0], "\n\n".join(part for part in parts if part) + "\n")

@@ -80,6 +80,7 @@ def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]
     for name, bound in plan.figures.items():
         if bound.figure.drawn:
             files = (f"{name}.md", f"{name}.png", f"{name}.svg")
+            files += (f"{name}-small.png",) if bound.figure.small else ()
             pages[name] = Page(name, figure_digest(plan, name), files, bound.inputs)
     others = {
         name: replace(_page(plan, table, ablations), listed=False) for name, table in plan.others.items()
@@ -127,8 +128,12 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
         "scale": _scale_words(plan),
         "code": _code_digest(),
     }
+    lenders = plan.lenders(table)
+    if lenders:
+        value["lenders"] = [other.digest for other in lenders]
+    inputs = tuple(dict.fromkeys([*table.inputs, *(key for other in lenders for key in other.inputs)]))
     files = tuple(f"{name}.{suffix}" for suffix in table.ablation.suffixes)
-    return Page(name, digest(value), files, table.inputs)
+    return Page(name, digest(value), files, inputs)
 
 
 def _claims(plan: Plan, ablations: Path, pages: dict[str, Page]) -> dict[str, Page]:

@@ -10,6 +10,11 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from mamo.specs.base import Spec
 from mamo.specs.overrides import SpecError, build, load_yaml
 
+# What is reproduced, as its first edition calls itself.
+TITLE = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
+AUTHORS = "Zhao et al."
+ARXIV = "https://arxiv.org/abs/2210.04183"
+
 
 class PaperColumn(Spec):
     """One column; the same quantity has the same key in every table."""
@@ -84,6 +89,12 @@ class PaperTable(Spec):
             if row.key == key:
                 return row
         raise KeyError(f"{self.table} has no row '{key}'; it has {', '.join(row.key for row in self.rows)}")
+
+
+def find_paper(name: str | None, ablations: Path) -> PaperTable | None:
+    """The reported numbers of an ablation's counterpart; None where it has none, or no edition is at hand."""
+    known = name is not None and (ablations / "paper" / "arxiv").is_dir()
+    return load_paper(name, ablations) if name is not None and known else None
 
 
 def load_paper(name: str, ablations: Path = Path("ablations"), edition: str = "arxiv") -> PaperTable | None:

@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.agreement import agreement_text
+from mamo.reporting.claims import plumbing_only
+from mamo.reporting.curve_figure import draw_curve
 from mamo.reporting.differences import base_label, differences, make_differences
 from mamo.reporting.figure import draw
-from mamo.reporting.latex import latex_table
-from mamo.reporting.markdown import escape, markdown_table
+from mamo.reporting.latex import NEEDS, latex_table
+from mamo.reporting.markdown import bullet, escape, markdown_table, wrapped
+from mamo.reporting.names import column_names
 from mamo.reporting.pages import Page
 from mamo.reporting.paper import PaperTable, load_paper
-from mamo.reporting.tables import NONE, Line, Table, make_table
+from mamo.reporting.specification_curve import curve_section
+from mamo.reporting.table_csv import write_csv
+from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
-from mamo.training.run import beside, write_text
+from mamo.training.run import write_text
 
 
 def publish(
@@ -35,16 +41,33 @@ def publish(
     shown = make_table(ablation, values, paper)
     title = f"{heading(ablation)} ({plan.scale.name})"
     gaps = make_differences(ablation, values, paper)
-    write_csv(shown, gaps, reports / f"{page.name}.csv")
-    latex = latex_table(shown, title, f"tab:{page.name}")
-    if gaps:
-        against = f"{title}: difference from {base_label(ablation)}, with 95 % intervals"
-        latex += "\n" + latex_table(gaps, against, f"tab:{page.name}-differences")
-    write_text(reports / f"{page.name}.tex", latex)
+    write_csv(ablation, values, paper, reports / f"{page.name}.csv")
+    write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
-    if drawings:
+    if drawings and ablation.kind == "readings":
+        draw_curve(ablation.readings, values["curve"], title, drawings)
+    elif drawings:
         draw(ablation, values, title, drawings)
     write_text(reports / page.files[0], _page(plan, ablation, values, shown, gaps, paper, page))
+
+
+def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | None, name: str) -> str:
+    """A table in LaTeX: the columns that count first, all of them where there are more, and the differences."""
+    title = f"{ablation.title} (scale {plan.scale.name})"
+    ranked = ablation.kind == "table"  # counts are not better for being larger
+    legend = "; ".join(f"{sign} {meaning}" for sign, meaning in shown.legend.items())
+    caption = f"{title}." + (f" {legend[0].upper()}{legend[1:]}." if legend else "")
+    first = primary(shown.headings)
+    tables = []
+    if all(first):
+        tables.append(latex_table(shown, caption, f"tab:{name}", ranked))
+    else:
+        tables.append(latex_table(chosen(shown, first), caption, f"tab:{name}", ranked))
+        tables.append(latex_table(shown, f"{caption} All columns.", f"tab:{name}-all", ranked))
+    if gaps:
+        against = f"{title}: difference from {base_label(ablation)}, with 95 % intervals."
+        tables.append(latex_table(gaps, against, f"tab:{name}-differences"))
+    return NEEDS + "\n" + "\n".join(tables)
 
 
 def reported(ablation: AblationSpec, ablations: Path) -> PaperTable | None:
@@ -65,41 +88,18 @@ def heading(ablation: AblationSpec) -> str:
 
 def caveat(scale: Scale) -> str:
     """The scale's caveat as a quotation, with a blank line after it; '' at paper scale."""
-    return f"> **Scale `{scale.name}`.** {' '.join(scale.caveat.split())}\n\n" if scale.caveat else ""
+    return wrapped(f"**Scale `{scale.name}`.** {scale.caveat}", "> ") + "\n\n" if scale.caveat else ""
 
 
 def own_table(table: Table) -> str:
     """Our rows with chance under them, and the meanings of the signs."""
     lines = [*table.ours, *([table.chance] if table.chance else [])]
-    shown = [i for i, _ in enumerate(table.headings) if any(line.texts[i] != NONE for line in lines)]
-    headings = [table.headings[i] for i in shown]
-    text = markdown_table(
-        headings, [Line(line.key, line.label, tuple(line.texts[i] for i in shown)) for line in lines]
+    shown = chosen(
+        table, [any(line.texts[i] != NONE for line in lines) for i, _ in enumerate(table.headings)]
     )
+    text = markdown_table(shown.headings, [*shown.ours, *([shown.chance] if shown.chance else [])])
     legend = "; ".join(f"{sign} {meaning}" for sign, meaning in table.legend.items())
     return text + (f"\n\n{legend}." if legend else "")
-
-
-def write_csv(table: Table, gaps: Table | None, path: Path) -> None:
-    """The table as it is shown, with a column that says whose row it is, and the differences from the base row."""
-    import pandas as pd
-
-    sections = [
-        ("ours", table, table.ours),
-        ("chance", table, (table.chance,) if table.chance else ()),
-        ("paper", table, table.reported),
-    ]
-    if gaps:
-        sections += [("our difference", gaps, gaps.ours), ("paper's difference", gaps, gaps.reported)]
-    rows = [
-        {"source": section, "key": line.key, "label": line.label}
-        | {h.key: text for h, text in zip(of.headings, line.texts, strict=True)}
-        for section, of, lines in sections
-        for line in lines
-    ]
-    columns = ["source", "key", "label", *(h.key for h in table.headings)]
-    with beside(path) as part:
-        pd.DataFrame(rows, columns=columns).to_csv(part, index=False)
 
 
 def _page(
@@ -115,17 +115,22 @@ def _page(
         page.mark,
         f"# {heading(ablation)}",
         caveat(plan.scale).rstrip(),
-        f"**Question.** {' '.join(ablation.question.split())}",
-        f"**Expected.** {' '.join(ablation.hypothesis.split())}",
+        wrapped(f"**Question.** {ablation.question}"),
+        wrapped(f"**Expected.** {ablation.hypothesis}"),
         f"## Ours (scale `{plan.scale.name}`)",
     ]
     parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
+    if ablation.kind == "readings":
+        parts += [curve_section(values["curve"]), "## Every model under every reading"]
+        gaps = None  # the differences that count are those within a reading
     parts.append(own_table(shown))
     if gaps:
         parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
     if shown.reported:
         parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
-        parts.append(" ".join(note for note in paper.notes) if paper else "")
+        parts.append(wrapped(" ".join(paper.notes)) if paper else "")
+        if not plumbing_only(plan):
+            parts.append(wrapped(agreement_text(values.get("agreement", ()), column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
     notes += [
         f"{row.label}: also changes `{name}`: {why}"
@@ -133,7 +138,7 @@ def _page(
         for name, why in row.besides.items()
     ]
     if notes:
-        parts += ["## Notes", "\n".join(f"- {' '.join(note.split())}" for note in notes)]
+        parts += ["## Notes", "\n".join(bullet(note) for note in notes)]
     runs = _runs(ablation, values)
     parts += ["## Runs", runs] if runs else []
     return "\n\n".join(part for part in parts if part) + "\n"

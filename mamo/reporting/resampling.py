@@ -10,7 +10,7 @@ analysis of variance, rows by seeds); what the items explain of that variance is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -154,6 +154,43 @@ class Grid:
             noise.variance**0.5 if noise else None,
         )
         return found if found.resampled else found._replace(p=1.0)
+
+    def has(self, row: str, columns: Iterable[str]) -> bool:
+        """Whether a row has a value in every one of the columns, for one seed at least."""
+        places = [self.columns.index(column) for column in columns]
+        return bool(np.isfinite(self.means[self.rows.index(row)][:, places]).all(1).any())
+
+    def rows_resampled(
+        self, rows: Sequence[str], columns: Mapping[str, float]
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """A weighted mean of columns for several rows at once, and what it is in repetitions of the experiment.
+
+        What rows share of a seed moves all of them alike and is left out: it changes no comparison of rows.
+
+        Args:
+            rows: each with a value for one seed at least.
+
+        Returns:
+            means (R,) over each row's seeds, resampled means (B, R), and the least number of seeds of a row.
+        """
+        v_K = self._weights(self.columns, columns)
+        used_K = v_K != 0
+        places = [self.rows.index(row) for row in rows]
+        m_RS = self.means[:, :, used_K] @ v_K[used_K]
+        d_BRS = self.draws[..., used_K] @ v_K[used_K]
+        there_RS = np.isfinite(m_RS[places])
+        counts_R = there_RS.sum(1)
+        means_R = np.where(there_RS, m_RS[places], 0).sum(1) / counts_R
+        samples_BR = means_R + np.where(there_RS, d_BRS[:, places], 0).sum(2) / counts_R
+        used_R = np.isin(np.arange(len(self.rows)), places)
+        seeds_S = there_RS.all(0)
+        if seeds_S.sum() > 1:
+            noise = self._noise(m_RS, d_BRS, used_R, seeds_S)
+            generator = np.random.default_rng(0)
+            scale_B = np.sqrt(noise.freedom / generator.chisquare(noise.freedom, len(samples_BR)))
+            normal_BR = generator.standard_normal(samples_BR.shape)
+            samples_BR += normal_BR * scale_B[:, None] * np.sqrt(noise.variance / counts_R)
+        return means_R, samples_BR, int(counts_R.min())
 
     def noise(self, columns: Mapping[str, float], comparison: bool) -> Noise | None:
         """The noise between seeds of a weighted mean of columns, for lending; None with one seed or one row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -98,6 +98,28 @@ def make_table(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTa
     return Table(headings, ours, chance, _reported(headings, decimals, paper))
 
 
+def primary(headings: Sequence[Heading]) -> list[bool]:
+    """Which columns are shown first: R@5 and R@10 stand back where their group has an R@1."""
+    ones = {heading.group for heading in headings if heading.label.endswith("R@1")}
+    return [not (h.group in ones and h.label.endswith(("R@5", "R@10"))) for h in headings]
+
+
+def chosen(table: Table, columns: Sequence[bool]) -> Table:
+    """A table with some of its columns."""
+
+    def line(full: Line) -> Line:
+        return replace(
+            full, texts=tuple(text for text, shown in zip(full.texts, columns, strict=True) if shown)
+        )
+
+    return Table(
+        tuple(heading for heading, shown in zip(table.headings, columns, strict=True) if shown),
+        tuple(map(line, table.ours)),
+        line(table.chance) if table.chance else None,
+        tuple(map(line, table.reported)),
+    )
+
+
 def alike_rows(values: Mapping[str, Any]) -> set[str]:
     """The rows that no column, nor all of them together, tells from the base row."""
     lines: dict[str, list[Mapping[str, Any]]] = {}
@@ -142,6 +164,11 @@ def number(value: float, decimals: int) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.{decimals}f}" if math.isfinite(value) else DIVERGED
+
+
+def sensible(value: float) -> float:
+    """A number to six significant digits: percentages of test sets have no more."""
+    return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
 def _chance(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec, check_names
 from mamo.specs.overrides import build, load_yaml
+from mamo.specs.readings import ContrastSpec, ReadingSpec, check_readings, row_of
 
 
 class ColumnSpec(Spec):
@@ -58,11 +59,14 @@ class AblationSpec(Spec):
     question: str
     hypothesis: str
     cost: str = Field(description="what it trains beyond the runs that it shares")
-    kind: Literal["table", "figure", "statistics"] = "table"
+    kind: Literal["table", "figure", "statistics", "readings"] = "table"
     paper: str | None = Field(None, description="file of reported numbers, e.g. table5")
     base: dict[str, Any] = Field(default_factory=dict, description="overrides that all rows share")
     columns: tuple[ColumnSpec, ...] = ()
-    rows: tuple[RowSpec, ...] = ()
+    rows: tuple[RowSpec, ...] = Field((), description="readings: made from models and readings, not given")
+    models: tuple[RowSpec, ...] = Field((), description="readings: what is trained under each of them")
+    readings: tuple[ReadingSpec, ...] = Field((), description="readings: the ways to read what is open")
+    contrasts: tuple[ContrastSpec, ...] = Field((), description="readings: what is asked under each of them")
     datasets: tuple[str, ...] = Field((), description="statistics: the data sets counted")
     axes: AxesSpec | None = None
     seeds: int = Field(1, ge=1, description="runs per row; seed s adds s to the scale's seeds")
@@ -75,6 +79,35 @@ class AblationSpec(Spec):
         description="scales that make it as part of the whole, beside those that list it; none: any that has its jobs makes it "
         "when it is asked for by name",
     )
+
+    @model_validator(mode="after")
+    def _rows_of_readings(self) -> AblationSpec:
+        """The product of models and readings as rows."""
+        given = bool(self.models or self.readings or self.contrasts)
+        if self.kind != "readings":
+            if given:
+                raise ValueError("models, readings and contrasts belong to kind readings, and only to it")
+            return self
+        if not (self.models and self.readings and self.contrasts):
+            raise ValueError("kind readings needs models, readings and contrasts")
+        models = tuple(model.key for model in self.models)
+        check_readings(models, self.readings, self.contrasts, {column.key for column in self.columns})
+        rows = tuple(
+            model.model_copy(
+                update={
+                    "key": row_of(model.key, reading.key),
+                    "label": f"{model.label}, {reading.label}",
+                    # A reading first: what a model switches off, no reading switches on.
+                    "set": {**reading.set, **model.set, **reading.models.get(model.key, {})},
+                }
+            )
+            for reading in self.readings
+            for model in self.models
+        )
+        if self.rows and self.rows != rows:
+            raise ValueError("kind readings makes its rows from models and readings: give none")
+        object.__setattr__(self, "rows", rows)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> AblationSpec:
@@ -104,13 +137,21 @@ class AblationSpec(Spec):
     @property
     def base_row(self) -> str:
         """The key of the row that the others are compared to; '' where there are no rows."""
+        if self.kind == "readings":  # the first model that changes nothing, under the first reading
+            first = [model.key for model in self.models if not model.set] + [self.models[0].key]
+            return self.compare_to or row_of(first[0], self.readings[0].key)
         plain = [row.key for row in self.rows if not row.set] + [row.key for row in self.rows]
         return self.compare_to or (plain[0] if plain else "")
 
     @property
+    def drawn(self) -> bool:
+        """Whether its page has a drawing."""
+        return self.kind in ("figure", "readings")
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """Of the files of its page, the Markdown page first."""
-        return ("md", "csv", "tex") + (("png", "svg") if self.kind == "figure" else ())
+        return ("md", "csv", "tex") + (("png", "svg") if self.drawn else ())
 
 
 def read_ablation(name: str, ablations: Path) -> AblationSpec:

@@ -50,6 +50,7 @@ class FigureSpec(Spec):
     examples: int = Field(4, gt=0)
     seed: int = Field(0, description="of the draw of examples, words and patches")
     drawn: bool = Field(True, description="false: only the report's page shows it, word by word")
+    small: bool = Field(False, description="also drawn as an excerpt in large letters, for the top of a page")
     images: tuple[str, ...] = Field((), description="keys of images shown instead of drawn ones")
 
     @model_validator(mode="after")

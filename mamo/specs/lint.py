@@ -37,7 +37,12 @@ def table_findings(plan: Plan, table: TablePlan) -> Iterator[str]:
         return
     base = plan.runs[table.pretrainings[ablation.base_row][0]]
     seen: dict[tuple[str, str | None], str] = {}
-    for row in ablation.rows:
+    rows = ablation.rows
+    if (
+        ablation.kind == "readings"
+    ):  # what a reading sets is its own; what a model changes is compared under the first one
+        rows = rows[: len(ablation.models)]
+    for row in rows:
         where = f"ablations/{ablation.name}.yaml: row '{row.key}' ('{row.label}')"
         run = plan.runs[table.pretrainings[row.key][0]]
         twin = seen.setdefault((run.key, row.series), row.key)

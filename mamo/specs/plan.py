@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mamo.specs.seeds import Seeds, by_ablation
 from mamo.specs.validity import of_column, of_data, of_figure, of_job, of_pretraining, of_weights
 
 WORLD = "world"
+_LISTED = 10  # runs that a message names
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,28 @@ class Plan:
         found = exact or [run for run in runs if run.id.startswith(name)]
         if len(found) == 1:
             return found[0]
-        listed = "\n  ".join(run.id for run in (found or runs)) or "(none at this scale)"
+        candidates = [run.id for run in (found or runs)]
+        near = (
+            get_close_matches(name, candidates, n=_LISTED, cutoff=0.0)
+            if len(candidates) > _LISTED
+            else candidates
+        )
+        listed = "\n  ".join(near) or "(none at this scale)"
         problem = "is ambiguous" if found else f"is no {kind} run of scale '{self.scale.name}'"
-        raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
+        which = f"the nearest of {len(candidates)} runs are" if len(candidates) > _LISTED else "the runs are"
+        raise SpecError(f"'{name}' {problem}; {which}\n  {listed}")
+
+    def lenders(self, table: TablePlan) -> list[TablePlan]:
+        """For readings with one seed: the tables of several seeds whose metrics tell how far seeds lie apart."""
+        ablation = table.ablation
+        if ablation.kind != "readings" or ablation.seeds > 1:
+            return []
+        wanted = {(column.job, column.metric) for column in ablation.columns}
+        return [
+            other
+            for other in self.tables.values()
+            if other.ablation.seeds > 1 and wanted <= {(c.job, c.metric) for c in other.ablation.columns}
+        ]
 
     @property
     def whole(self) -> set[str]:

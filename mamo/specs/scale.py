@@ -87,7 +87,9 @@ class Scale(Spec):
         grid, patch = self.data.world.grid, self.pretrain.model.patch_size
         sizes = {"pretrain.transform.size": self.pretrain.transform.size}
         sizes |= {f"jobs.{name}.transform.size": job.transform.size for name, job in self.jobs.items()}
-        sizes |= {f"weights.vision.image_sizes[{i}]": s for i, s in enumerate(self.weights.vision.image_sizes)}
+        sizes |= {
+            f"weights.vision.image_sizes[{i}]": s for i, s in enumerate(self.weights.vision.image_sizes)
+        }
         for where, size in sizes.items():
             if size % (grid * patch):
                 raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,20 @@ def read_record_file(path: Path) -> dict[str, Any]:
         "computed"
     )
     record = read_object(path, mend)
+    check_record(record, path, path.parent.name, mend)
+    return record
+
+
+def check_record(record: Mapping[str, Any], path: Path, run: str, mend: str) -> None:
+    """Check that an object has the form of a run's record.
+
+    Args:
+        path: named in errors.
+        run: the identity of the run that it should be the record of.
+
+    Raises:
+        StoredError: as :func:`read_record_file`.
+    """
     outcome, metrics = record.get("outcome"), record.get("metrics", {})
     if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
         raise StoredError(f"{path}: says no outcome ({', '.join(STATUSES)}); {mend}")
@@ -65,9 +80,8 @@ def read_record_file(path: Path) -> dict[str, Any]:
     for section in ("spec", "inputs", "details", "provenance"):
         if not isinstance(record.get(section, {}), dict):
             raise StoredError(f"{path}: '{section}' is no object; {mend}")
-    if record.get("run", path.parent.name) != path.parent.name:
+    if record.get("run", run) != run:
         raise StoredError(f"{path}: is the record of another run, {str(record['run'])[:100]}; {mend}")
-    return record
 
 
 def checksums(directory: Path) -> dict[str, str]:

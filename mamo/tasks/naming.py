@@ -56,7 +56,7 @@ def read_scenes(release: Path) -> Scenes:
         FileNotFoundError: the release holds no scene graphs.
     """
     path = release / "world" / "scenes.jsonl"
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     kinds = {
         name: i for i, name in enumerate(sorted({o["kind"] for line in lines for o in line["objects"]}), 1)
     }

@@ -185,7 +185,7 @@ class VqaTask(DownstreamTask):
 
 
 def _answered(data: Prepared, split: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    lacking = sum(not record["answers"] for record in records)
+    lacking = sum(not record["answers"] and not record.get("annotators") for record in records)
     if lacking or not records:
         what = f"{lacking} of {len(records)} questions lack answers" if records else "there are no questions"
         raise PreparedError(f"{data.path}, split '{split}': {what}; prepare it from complete annotations")

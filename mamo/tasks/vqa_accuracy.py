@@ -14,11 +14,10 @@ def question_scores(predictions: Sequence[str], records: Sequence[Mapping[str, A
 
     Args:
         predictions: one answer per record.
-        records: with ``answers`` and ``weights`` (share of the ten annotators who gave each).
+        records: prepared ones, see :func:`mamo.data.vqa_normalise.accuracy`.
     """
     return [
-        100 * accuracy(prediction, record["answers"], record["weights"])
-        for prediction, record in zip(predictions, records, strict=True)
+        100 * accuracy(prediction, record) for prediction, record in zip(predictions, records, strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.specs.identity import REVISIONS, Run
-from mamo.specs.plan import Plan
+from mamo.specs.plan import WORLD, Plan
 from mamo.specs.stored import StoredError, checksums, read_record_file, verify
 from mamo.training.faults import describe
 from mamo.training.interruption import leaving_at_once
@@ -28,6 +28,7 @@ from mamo.training.run import (
     read_record,
     write_text,
 )
+from mamo.training.unpacked import require_files, unmark, unpacked
 
 # A copy of the record that no workflow knows of.
 KEPT = ".record.json"
@@ -56,8 +57,36 @@ def execute(
         return _execute(plan, run, results, releases, options or Options(), wait)
 
 
+def complete_inputs(
+    plan: Plan, run: Run, results: Path, releases: Path | None = None, options: Options | None = None
+) -> None:
+    """Make again what a run reads of data and starting weights, where only their records are there, from a pack.
+
+    Raises:
+        RunError: its pre-training has no weights here, or several processes would make one thing at once.
+    """
+    inputs = [plan.runs[key] for key in run.inputs.values()]
+    worlds = [plan.runs[one.inputs[WORLD]] for one in inputs if one.kind == "data" and WORLD in one.inputs]
+    for needed in dict.fromkeys(one.key for one in (*worlds, *inputs)):
+        one = plan.runs[needed]
+        if not unpacked(one.directory(results)):
+            continue
+        if one.kind not in ("data", "weights") or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            if read_record(one, results)["outcome"]["status"] == "converged":
+                require_files(one, results)
+            continue
+        print(f"{one.key} came from a pack, without its files: making it again", file=sys.stderr, flush=True)
+        _execute(plan, one, results, releases, options or Options(), wait=True, again=True)
+
+
 def _execute(
-    plan: Plan, run: Run, results: Path, releases: Path | None, options: Options, wait: bool
+    plan: Plan,
+    run: Run,
+    results: Path,
+    releases: Path | None,
+    options: Options,
+    wait: bool,
+    again: bool = False,
 ) -> dict[str, Any]:
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
@@ -65,15 +94,17 @@ def _execute(
     directory.mkdir(parents=True, exist_ok=True)
     path = run.record(results)
     leader = int(os.environ.get("RANK", 0)) == 0
-    if path.is_file():
+    if path.is_file() and not again:
         if leader:  # left by a process that was killed between its record and its end
             shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
         return read_record(run, results)
     with run_lock(directory, wait):
-        if path.is_file():  # made while this process waited
+        again = again and unpacked(directory)
+        if path.is_file() and not again:  # made while this process waited
             return read_record(run, results)
-        if _restored(run, results):
+        if not again and _restored(run, results):
             return read_record(run, results)
+        complete_inputs(plan, run, results, releases, options)
         for key in run.inputs.values():
             verify(plan.runs[key].directory(results))
         watch = Stopwatch(directory)
@@ -109,6 +140,7 @@ def _execute(
             text = json.dumps(record, indent=1, sort_keys=False) + "\n"
             write_text(path.with_name(KEPT), text)
             write_text(path, text)
+            unmark(directory)
             # Only now: until the record stands, nothing that a resumed run could use is thrown away.
             shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
             (directory / BEGUN).unlink(missing_ok=True)
@@ -167,6 +199,7 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
     record = read_record(run, results)
     if record["outcome"]["status"] != "converged":
         raise RunError(f"{run.key} has no weights: it ended as {record['outcome']['status']}")
+    require_files(run, results)
     from mamo.training.make_finetuning import evaluate_weights
 
     with _naming(run):

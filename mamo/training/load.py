@@ -12,6 +12,7 @@ from mamo.training.loop import pick_device
 from mamo.training.make_finetuning import load_task
 from mamo.training.run import Context, RunError
 from mamo.training.save import WEIGHTS, load_network
+from mamo.training.unpacked import require_files
 
 
 def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
@@ -20,8 +21,9 @@ def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
     The tokeniser of visual tokens, which has no weights of its own, is left out: the MIM head is loaded without its targets.
 
     Raises:
-        RunError: the run stored no weights.
+        RunError: the run stored no weights, or they did not travel with its pack.
     """
+    require_files(context.run, context.results)
     spec = PretrainSpec.model_validate(context.run.spec)
     path = context.directory / WEIGHTS
     if not path.is_file():
@@ -45,6 +47,7 @@ def load_finetuned(context: Context) -> tuple[DownstreamTask, Prepared]:
     Returns:
         the task and the job's first data set.
     """
+    require_files(context.run, context.results)
     task, _, data = load_task(context)
     path = context.directory / WEIGHTS
     if path.is_file():

@@ -17,6 +17,7 @@ from mamo.specs.plan import WORLD
 from mamo.specs.world import WorldSpec
 from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, RunError
+from mamo.training.unpacked import unpacked
 
 
 def release_root(context: Context) -> Path:
@@ -68,6 +69,8 @@ def _whole(directory: Path) -> dict[str, Any] | None:
 
     The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
     """
+    if unpacked(directory):  # of its pack: what was counted, without the files
+        (directory / MANIFEST).unlink(missing_ok=True)
     if not (directory / MANIFEST).is_file():
         return None
     try:

@@ -17,6 +17,7 @@ from mamo.model.vision import VisionEncoder
 from mamo.specs.model import ModelSpec
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.plan import WORLD
+from mamo.specs.stored import StoredError, read_object
 from mamo.specs.weights import TrainingSpec
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
@@ -74,20 +75,36 @@ def _result(trained: Trained, context: Context) -> Result:
 def _vision_timm(context: Context) -> Result:
     """timm's published weights by name, or from a local directory or file."""
     name = context.run.spec["name"]
-    state = _timm_state(name)
+    try:
+        state, heads = _timm_state(name)
+    except StoredError as error:
+        raise RunError(f"{context.run.key}: weights.vision.name '{name}': {error}") from error
     save_tensors(state, context.directory / "model.safetensors")
+    if heads is not None:
+        write_text(context.directory / "config.json", json.dumps({"heads": heads}) + "\n")
     return Result(Outcome("converged"), {}, {"source": name})
 
 
-def _timm_state(name: str) -> dict[str, Tensor]:
-    from mamo.model.pretrained import read_state
+def _timm_state(name: str) -> tuple[dict[str, Tensor], int | None]:
+    """A ViT's weights, and the number of its heads where something says it.
+
+    Raises:
+        StoredError: our encoder has no place for some of them, or would give other features.
+    """
+    from mamo.model.pretrained import check_vit, read_state, vit_state
 
     if Path(name).exists():
-        return read_state(Path(name))
+        state = read_state(Path(name))
+        model = _timm_model(Path(name), state)
+        if model is not None:
+            return state, check_vit(model)
+        if "class_token" not in state:  # not one of ours
+            vit_state(state)
+        return state, None
     import timm
 
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+        model = timm.create_model(name, pretrained=True, num_classes=0)
     except (
         Exception
     ) as error:  # timm and the hub raise many kinds; all mean that the weights could not be had
@@ -95,6 +112,26 @@ def _timm_state(name: str) -> dict[str, Tensor]:
             f"timm's weights '{name}' could not be fetched ({error}). Without internet: put their model.safetensors into a "
             "folder and name that folder as weights.vision.name"
         ) from error
+    return model.state_dict(), check_vit(model)
+
+
+def _timm_model(folder: Path, state: dict[str, Tensor]) -> Any:
+    """The model of a folder as timm's hub has it, with its weights; None where no ``config.json`` names an architecture."""
+    config = folder / "config.json"
+    if not config.is_file():
+        return None
+    architecture = read_object(config).get("architecture")
+    if not isinstance(architecture, str):
+        return None
+    import timm
+
+    try:
+        arguments = read_object(config).get("model_args") or {}
+        model = timm.create_model(architecture, pretrained=False, **arguments | {"num_classes": 0})
+        model.load_state_dict({n: t for n, t in state.items() if n.split(".")[0] != "head"})
+    except Exception as error:  # an unknown name, other arguments, tensors of another model
+        raise StoredError(f"{config}: '{architecture}' is not the model of these weights: {error}") from error
+    return model
 
 
 def _vision_naming(context: Context) -> Result:
@@ -129,11 +166,18 @@ def _vision_scratch(context: Context) -> Result:
 def _text_transformers(context: Context) -> Result:
     """Published BERT and its tokenizer by name, or from a directory saved by ``save_pretrained``."""
     name = context.run.spec["name"]
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from mamo.model.pretrained import bert_state, check_bert
 
     try:
-        model = AutoModelForMaskedLM.from_pretrained(name)
+        check_bert(BertConfig.get_config_dict(name)[0])
+        # Neither the head that BERT was trained with nor a pooler is needed, and what lacks them need not be told of it.
+        model, unknown = _published(BertModel, name, add_pooling_layer=False)
+        bert_state(dict.fromkeys(unknown, torch.empty(0)))
         tokenizer = AutoTokenizer.from_pretrained(name)
+    except StoredError as error:
+        raise RunError(f"{context.run.key}: weights.text.name '{name}': {error}") from error
     except OSError as error:
         raise RunError(
             f"the text weights '{name}' could not be had ({error}). Without internet: put config.json, model.safetensors, "
@@ -142,6 +186,32 @@ def _text_transformers(context: Context) -> Result:
     model.save_pretrained(context.directory)
     tokenizer.save_pretrained(context.directory)
     return Result(Outcome("converged"), {}, {"source": name})
+
+
+def _published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[str]]:
+    """A model of transformers, and the names of the tensors that it has no place for; its own report is not shown.
+
+    Raises:
+        OSError: it could not be had.
+        StoredError: tensors are missing, which transformers would draw at random, or of another shape.
+    """
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        model, loading = model_class.from_pretrained(name, output_loading_info=True, **options)
+    except RuntimeError as error:  # of tensors of another shape
+        raise StoredError(f"its tensors do not fit its config.json: {str(error)[:500]}") from error
+    finally:
+        logging.set_verbosity(level)
+    lacking = sorted(loading["missing_keys"])
+    if lacking:
+        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        raise StoredError(
+            f"lacks {', '.join(lacking[:5])}{more}; take the weights of a whole {model_class.__name__}"
+        )
+    return model, sorted(loading["unexpected_keys"])
 
 
 def _text_mlm(context: Context) -> Result:
@@ -183,17 +253,21 @@ def _text_mlm(context: Context) -> Result:
 
 def _visual_tokens_transformers(context: Context) -> Result:
     """DALL-E's published encoder."""
-    from mamo.objectives.visual_tokens import DallEncoder
+    from transformers import FlavaImageCodebook
 
     name = context.run.spec["name"]
     try:
-        encoder = DallEncoder.load(name)
+        codebook, unknown = _published(FlavaImageCodebook, name)
+        if unknown:
+            raise StoredError(f"holds {', '.join(unknown[:5])}, which DALL-E's encoder has no place for")
+    except StoredError as error:
+        raise RunError(f"{context.run.key}: weights.visual_tokens.name '{name}': {error}") from error
     except OSError as error:
         raise RunError(
             f"the visual tokeniser '{name}' could not be had ({error}). Without internet: put its config.json and "
             "model.safetensors into a folder and name that folder as weights.visual_tokens.name"
         ) from error
-    encoder.codebook.save_pretrained(context.directory / "codebook")
+    codebook.save_pretrained(context.directory / "codebook")
     return _tokens_config(context, Result(Outcome("converged"), {}, {"source": name}))
 
 

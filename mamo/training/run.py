@@ -78,13 +78,26 @@ class Context:
         return self.directory / CHECKPOINTS
 
     def input(self, role: str) -> Path:
-        """The directory of the input run of a role."""
-        return self.plan.runs[self.run.inputs[role]].directory(self.results)
+        """The directory of the input run of a role.
+
+        Raises:
+            RunError: it was taken from a pack, without its files.
+        """
+        from mamo.training.unpacked import require_files
+
+        run = self.plan.runs[self.run.inputs[role]]
+        require_files(run, self.results)
+        return run.directory(self.results)
 
     def world(self, key: str) -> Path | None:
         """The ``release`` folder of the world that a data run was prepared from; None for official releases."""
         world = self.plan.runs[key].inputs.get(WORLD)
-        return self.plan.runs[world].directory(self.results) / "release" if world else None
+        if world is None:
+            return None
+        from mamo.training.unpacked import require_files
+
+        require_files(self.plan.runs[world], self.results)
+        return self.plan.runs[world].directory(self.results) / "release"
 
     def record(self, role: str) -> dict[str, Any]:
         """The record of the input run of a role."""

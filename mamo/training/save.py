@@ -75,4 +75,10 @@ def new_network(spec: ModelSpec, tokenizer: Tokenizer, vision: Path, text: Path)
     network = Mamo(spec, tokenizer.vocab_size)
     load_vit(network.vision, read_state(vision))
     load_bert(network, read_state(text))
+    for directory, name in ((vision, "heads"), (text, "num_attention_heads")):
+        config = read_object(directory / CONFIG) if (directory / CONFIG).is_file() else {}
+        if config.get(name, spec.heads) != spec.heads:  # no tensor's shape shows it
+            raise StoredError(
+                f"{directory / CONFIG}: the weights have {config[name]} heads, the model {spec.heads}: set model.heads"
+            )
     return network

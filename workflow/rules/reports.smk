@@ -10,7 +10,7 @@ from mamo.figures.pages import maps_path
 from mamo.reporting.notebooks import notebooks_of
 
 ABLATIONS = PLAN.tables | PLAN.others
-FIGURES = [name for name, table in ABLATIONS.items() if table.ablation.kind == "figure"]
+FIGURES = [name for name, table in ABLATIONS.items() if table.ablation.drawn]
 TABLES = [name for name in ABLATIONS if name not in FIGURES]
 DRAWN = [name for name, bound in PLAN.figures.items() if bound.figure.drawn]  # by trained models
 COLLECTED = [

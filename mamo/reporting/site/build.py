@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.pages import figure_heading
-from mamo.reporting.claims import VERDICTS
-from mamo.reporting.ledger import HOW, counted
+from mamo.figures.pages import alt_text, figure_heading
+from mamo.reporting.findings import REASONS
+from mamo.reporting.headline import MODELS, headline
+from mamo.reporting.ledger import HOW, by_reason, by_verdict, counted, set_apart
 from mamo.reporting.pages import CLAIMS, Page
+from mamo.reporting.paper import ARXIV, AUTHORS, TITLE
 from mamo.reporting.publish import heading
-from mamo.reporting.site.runs import curves, run_lines
+from mamo.reporting.site.figures import drawing
+from mamo.reporting.site.runs import curves, packed, packed_curves, run_lines
 from mamo.reporting.site.tables import table_view
 from mamo.specs.identity import changes
 from mamo.specs.plan import Plan
@@ -28,7 +30,7 @@ _KINDS = {
     "pretrain": "Pre-trainings",
     "finetune": "Downstream runs",
 }
-_WEBP_QUALITY = 82
+_SCRIPTS = ("base", "explorer", "dialog", "tables", "compare", "zoom")
 
 
 def write_site(
@@ -54,28 +56,33 @@ def write_site(
         the page.
     """
     runs = run_lines(plan, results)
+    tables = [table_view(plan, plan.tables[name], values[name], ablations) for name in plan.tables]
+    found = curves(plan, results)
     data: dict[str, Any] = {
         "scale": plan.scale.name,
-        "runs": {line["key"]: line for line in runs},
-        "curves": curves(plan, results),
+        "kinds": _KINDS,
+        "cells": {table["name"]: [line["cells"] for line in table["lines"]] for table in tables},
         "explorer": _explorer(maps),
     }
     html = _template().render(
+        paper={"title": TITLE, "authors": AUTHORS, "url": ARXIV, "id": ARXIV.rpartition("/")[2]},
         scale=plan.scale,
         caveat=" ".join((plan.scale.caveat or "").split()),
-        tables=[table_view(plan, plan.tables[name], values[name], ablations) for name in plan.tables],
-        figures=_figures(plan, reports),
+        headline=headline(plan, values, ablations),
+        models=MODELS,
+        tables=tables,
+        figures=_figures(plan, maps, reports),
         explorer=bool(data["explorer"]),
-        claims=_claims(values.get(CLAIMS, {}).get("claims", []), plan.scale),
+        claims=_claims(values.get(CLAIMS, {}), plan),
         kinds=_KINDS,
         runs=runs,
         total=_total(runs),
-        curved=[line for line in runs if line["key"] in data["curves"]],
+        curved=bool(found),
         settings=_settings(plan.scale, ablations),
         deviations=_deviations(docs / "deviations.md"),
         style=(_HERE / "site.css").read_text(encoding="utf-8"),
-        script=(_HERE / "site.js").read_text(encoding="utf-8"),
-        data=_embedded(data),
+        script="\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS),
+        data=_embedded(data | packed(runs) | packed_curves(found)),
     )
     path = reports / page.files[0]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,44 +128,40 @@ def _explorer(maps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     return {key: first[key] for key in ("models", "grid", "layer", "caption")} | {"examples": examples}
 
 
-def _claims(claims: list[dict[str, Any]], scale: Scale) -> dict[str, Any] | None:
-    """The claims with their verdicts, the decided ones first."""
+def _claims(found: Mapping[str, Any], plan: Plan) -> dict[str, Any] | None:
+    """The claims with their verdicts, the decided ones first, the others by the reason why they stay open."""
+    claims = found.get("claims", [])
     if not claims:
         return None
     return {
-        "entries": sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
-        "counts": {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
-        "counted": counted(claims, scale).replace("`", ""),
-        "how": HOW.replace("**", ""),
+        "decided": [claim for those in by_verdict(claims).values() for claim in those],
+        "open": [(REASONS[reason], those) for reason, those in by_reason(claims).items()],
+        "apart": set_apart(claims),
+        "plumbing": found["plumbing"],
+        "counted": counted(claims, plan.scale).replace("`", ""),
+        "how": HOW.replace("**", "").replace("\n", " "),
+        "tables": set(plan.tables),
     }
 
 
-def _figures(plan: Plan, reports: Path) -> list[dict[str, str]]:
-    """The drawings that are published, in the order of their numbers, as data URLs."""
+def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -> list[dict[str, Any]]:
+    """The drawings that are published, in the order of their numbers."""
     found = []
     for name, bound in plan.figures.items():
-        found.append((name, figure_heading(bound.figure), " ".join(bound.figure.caption.split())))
+        caption = " ".join(bound.figure.caption.split())
+        title = figure_heading(bound.figure)
+        found.append((name, title, caption, alt_text(maps[name]) if name in maps else f"{title}. {caption}"))
     for name, table in plan.tables.items():
-        if table.ablation.kind == "figure":
-            found.append((name, heading(table.ablation), " ".join(table.ablation.question.split())))
-    drawn = [entry for entry in found if (reports / f"{entry[0]}.png").is_file()]
-    drawn.sort(key=lambda entry: (int("".join(filter(str.isdigit, entry[0])) or 0), entry[0]))
-    return [
-        {"name": name, "title": title, "caption": caption} | _webp(reports / f"{name}.png")
-        for name, title, caption in drawn
-    ]
-
-
-def _webp(png: Path) -> dict[str, str]:
-    """A drawing as WebP, a fraction of the PNG's bytes, with its size, so that the page does not jump while it loads."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(png) as image:
-        image.convert("RGB").save(buffer, "WEBP", quality=_WEBP_QUALITY, method=6)
-        width, height = image.size
-    url = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return {"url": url, "width": str(width), "height": str(height)}
+        if table.ablation.drawn:
+            title = heading(table.ablation)
+            found.append((name, title, " ".join(table.ablation.question.split()), f"{title}, as curves"))
+    found.sort(key=lambda entry: (int("".join(filter(str.isdigit, entry[0])) or 0), entry[0]))
+    shown = []
+    for name, title, caption, alt in found:
+        drawn = drawing(reports, name, alt)
+        if drawn is not None:
+            shown.append({"name": name, "title": title, "caption": caption, "alt": alt} | drawn)
+    return shown
 
 
 def _total(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def _total(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "cpu": sum(line.get("cpu") or 0.0 for line in done),
         "wall": sum(line.get("wall") or 0.0 for line in done),
         "diverged": sum(line["outcome"] == "diverged" for line in done),
+        "outcomes": sorted({line["outcome"] for line in runs}),
     }
 
 
@@ -202,6 +206,8 @@ def _deviations(path: Path) -> Any:
 
     render = mistune.create_markdown(escape=True, plugins=["table"])
     text = path.read_text(encoding="utf-8").partition("\n")[2]  # its title is the section's
+    # The page is one file: beside it there is nothing that a relative link could lead to.
+    text = re.sub(r"\[([^\]]+)\]\((?![a-z][a-z+.-]*:)[^)]*\)", r"\1", text)
     return Markup(str(render(text)).replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
 
 

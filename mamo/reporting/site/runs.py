@@ -1,11 +1,15 @@
-"""What the page says of every run: outcome, cost, throughput, provenance and training curve."""
+"""What the page says of every run: what it is for, outcome, cost, throughput, provenance and training curve."""
 
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.names import job_name, row_names, table_name
+from mamo.reporting.tables import sensible
 from mamo.specs.identity import Run, changes
 from mamo.specs.plan import Plan
 from mamo.specs.stored import read_record_file
@@ -17,7 +21,39 @@ _COMMANDS = {"data": "prepare"}
 
 def run_lines(plan: Plan, results: Path) -> list[dict[str, Any]]:
     """One entry for each planned run, in planning order; a run without a record is ``missing``."""
-    return [_line(plan, run, results) for run in plan.runs.values()]
+    labels = run_labels(plan)
+    return [_line(plan, run, results) | labels[run.key] for run in plan.runs.values()]
+
+
+def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Run key -> ``label``, a name for people that no other run has, and ``shown``, the rows that it stands behind."""
+    first: dict[str, str] = {}
+    shown: dict[str, list[str]] = {key: [] for key in plan.runs}
+    for name, table in plan.tables.items():
+        names = row_names(table.ablation)
+        jobs = {column.key: job_name(column.job) for column in table.ablation.columns}
+        several = max((len(keys) for keys in table.pretrainings.values()), default=1) > 1
+        found = [(row, "", keys) for row, keys in table.pretrainings.items()]
+        found += [(cell.row, jobs[cell.column], cell.runs) for cell in table.cells]
+        for row, job, keys in found:
+            for seed, key in enumerate(keys):
+                where = f"{table_name(name)}, {names[row]}" + (f", seed {seed}" if several else "")
+                if where not in shown[key]:
+                    shown[key].append(where)
+                first.setdefault(key, f"{job}: {where}" if job else where)
+    labels = {
+        run.key: first.get(run.key) or job_name(run.name.partition("-")[0]) for run in plan.runs.values()
+    }
+    taken = [(plan.runs[key].kind, label) for key, label in labels.items()]
+    return {
+        key: {
+            "label": label
+            if taken.count((plan.runs[key].kind, label)) == 1
+            else f"{label} ({key.rsplit('-', 1)[-1]})",
+            "shown": shown[key],
+        }
+        for key, label in labels.items()
+    }
 
 
 def _line(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
@@ -37,22 +73,32 @@ def _line(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
     record = read_record_file(path)
     provenance, details = record.get("provenance", {}), record.get("details", {})
     machine = provenance.get("machine", {})
+    status = record["outcome"]["status"]
     return line | {
-        "outcome": record["outcome"]["status"],
+        # Data does not converge; it is there.
+        "outcome": "made" if run.kind == "data" and status == "converged" else status,
         "reason": record["outcome"].get("reason") or "",
-        "metrics": {k: v for k, v in record.get("metrics", {}).items() if isinstance(v, int | float)},
+        "metrics": {
+            name: sensible(value)
+            for name, value in record.get("metrics", {}).items()
+            if isinstance(value, int | float) and abs(value) < float("inf")
+        },
         "checks": record.get("checks"),
         "revision": record.get("revision"),
         "started": provenance.get("started"),
-        "wall": provenance.get("wall_seconds"),
-        "cpu": provenance.get("cpu_seconds"),
+        "wall": _rounded(provenance.get("wall_seconds")),
+        "cpu": _rounded(provenance.get("cpu_seconds")),
         "memory": provenance.get("peak_memory_mb"),
         "machine": ", ".join(str(machine[key]) for key in ("gpu", "cpu", "system") if machine.get(key)),
         "versions": provenance.get("versions", {}),
         "code": provenance.get("code"),
         "steps": details.get("steps"),
-        "rate": details.get("pairs_per_second"),
+        "rate": _rounded(details.get("pairs_per_second")),
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 def _changed(plan: Plan, run: Run) -> dict[str, Any]:
@@ -62,8 +108,38 @@ def _changed(plan: Plan, run: Run) -> dict[str, Any]:
     return changes(plan.scale.pretrain.model_dump(mode="json"), run.spec)
 
 
+def packed(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lines for the script, without saying anything twice.
+
+    Returns:
+        ``runs``: key -> line, whose ``spec`` is ``[base, changes by dotted name]`` and whose ``machine`` and ``versions`` are
+        one number; ``specs`` and ``places``: what these numbers stand for.
+    """
+    specs: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    places: dict[str, int] = {}
+    runs = {}
+    for line in lines:
+        # Runs of a kind with the same parts differ by little from the first of them.
+        shape = json.dumps([line["kind"], sorted(line["spec"])])
+        number, base = specs.setdefault(shape, (len(specs), line["spec"]))
+        kept = {
+            k: v
+            for k, v in line.items()
+            if k not in ("spec", "machine", "versions") and v not in (None, {}, [], "")
+        }
+        runs[line["key"]] = kept | {"spec": [number, changes(base, line["spec"])]}
+        if "versions" in line:
+            place = json.dumps({"machine": line["machine"], "versions": line["versions"]}, sort_keys=True)
+            runs[line["key"]]["place"] = places.setdefault(place, len(places))
+    return {
+        "runs": runs,
+        "specs": [spec for _, spec in specs.values()],
+        "places": [json.loads(place) for place in places],
+    }
+
+
 def curves(plan: Plan, results: Path) -> dict[str, dict[str, list[float | None]]]:
-    """Run key -> column -> values, thinned out to so many points that the page stays small."""
+    """Run key -> column -> values, thinned out to so many points that the page stays small; columns that have a value."""
     found: dict[str, dict[str, list[float | None]]] = {}
     for run in plan.runs.values():
         path = run.directory(results) / CURVE
@@ -73,11 +149,25 @@ def curves(plan: Plan, results: Path) -> dict[str, dict[str, list[float | None]]
             if len(rows) > _POINTS:
                 rows = [rows[round(i * (len(rows) - 1) / (_POINTS - 1))] for i in range(_POINTS)]
             if rows:
-                found[run.key] = {name: [_short(row[name]) for row in rows] for name in rows[0]}
+                columns = {name: [_short(row[name]) for row in rows] for name in rows[0]}
+                found[run.key] = {k: v for k, v in columns.items() if any(value is not None for value in v)}
     return found
 
 
-def _short(text: str) -> float | None:
+def packed_curves(curves: Mapping[str, Mapping[str, list[float | None]]]) -> dict[str, Any]:
+    """Curves for the script: ``steps``, each list once, and ``curves``, whose ``step`` is its place among them."""
+    steps: dict[str, int] = {}
+    found = {}
+    for key, columns in curves.items():
+        number = steps.setdefault(json.dumps(columns.get("step", [])), len(steps))
+        found[key] = {"step": number} | {name: values for name, values in columns.items() if name != "step"}
+    return {"steps": [json.loads(text) for text in steps], "curves": found}
+
+
+def _short(text: str) -> float | int | None:
     """A number to four digits; None where the loss was not finite, which JSON cannot say."""
     value = float(text) if text else float("nan")
-    return float(f"{value:.4g}") if abs(value) < float("inf") else None
+    if not abs(value) < float("inf"):
+        return None
+    short = float(f"{value:.4g}")
+    return int(short) if short.is_integer() else short

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.reporting.agreement import agreement_text
+from mamo.reporting.claims import plumbing_only
+from mamo.reporting.names import column_names
 from mamo.reporting.publish import heading, reported
-from mamo.reporting.tables import DIVERGED, NONE, SPREAD, make_table
+from mamo.reporting.tables import DIVERGED, NONE, SPREAD, make_table, primary, sensible
 from mamo.specs.plan import Plan, TablePlan
 
 
@@ -40,7 +43,10 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
                     "interval": _interval(statistics),
                     "against": _against(statistics, labels),
                     "behind": [
-                        {key: cell[key] for key in ("metric", "seed", "value", "chance", "run", "outcome")}
+                        {
+                            key: sensible(cell[key]) if isinstance(cell[key], float) else cell[key]
+                            for key in ("metric", "seed", "value", "chance", "run", "outcome")
+                        }
                         for cell in found
                     ],
                 }
@@ -49,19 +55,26 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
     others = [
         {"label": line.label, "texts": line.texts} for line in shown.reported if line.key not in ours_keys
     ]
+    first = primary(shown.headings)
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
+    order = "" if plumbing_only(plan) else agreement_text(values.get("agreement", ()), column_names(ablation))
     return {
         "name": ablation.name,
         "kind": ablation.kind,
         "title": heading(ablation),
         "question": " ".join(ablation.question.split()),
         "hypothesis": " ".join(ablation.hypothesis.split()),
+        "first": first,
+        "folded": not all(first),
         "groups": _groups([head.group for head in shown.headings]),
+        "first_groups": _groups([h.group for h, kept in zip(shown.headings, first, strict=True) if kept]),
         "headings": [head.label for head in shown.headings],
+        "columns": [head.text for head in shown.headings],
         "lines": lines,
         "chance": shown.chance.texts if shown.chance else None,
         "others": others,
-        "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))],
+        "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))]
+        + ([order.replace("**", "")] if order else []),
         "legend": {sign: meaning for sign, meaning in shown.legend.items() if sign != SPREAD},
         "none": NONE,
     }

@@ -1,0 +1,153 @@
+"""``mamo results``: finished runs in one small file, from one machine to another."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mamo.cli import options
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan
+
+FOLDER = "packs"
+
+
+def add(commands: Any) -> None:
+    """Add the command with its own commands."""
+    parser = commands.add_parser(
+        "results",
+        help="pack finished runs into one small file, and take such files in",
+        description="Results travel: a pack holds the records of all finished runs of a scale, their results per item and "
+        "their curves, without weights and data. Every page can be made from it.",
+    )
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    pack = inner.add_parser("pack", help="write a scale's finished runs into one file")
+    pack.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FOLDER}/SCALE.tar.xz")
+    pack.add_argument(
+        "--site",
+        metavar="NAME",
+        help="a name for the site of what was made here (default: after GPU or processor)",
+    )
+    pack.add_argument(
+        "--figures",
+        action=argparse.BooleanOptionalAction,
+        help="also the maps of drawn figures, which hold the images shown (default: where the data are the embedded world)",
+    )
+    _folders(pack, _pack)
+    unpack = inner.add_parser("unpack", help="take a pack into results that have none of its scale's runs")
+    unpack.add_argument("file", type=Path, nargs=1, metavar="FILE")
+    _taking(unpack, "unpack")
+    merge = inner.add_parser("merge", help="take packs into results that hold runs already")
+    merge.add_argument("file", type=Path, nargs="+", metavar="FILE")
+    _taking(merge, "merge")
+    sites = inner.add_parser("sites", help="say how far the results of several sites lie apart")
+    sites.add_argument("--runs", action="store_true", help="a line for every run and metric")
+    _folders(sites, _sites)
+    forget = inner.add_parser("forget", help="put an unpacked run aside, so that it can be made again here")
+    forget.add_argument("run", metavar="RUN", help="a run's identity or the start of it")
+    _folders(forget, _forget)
+
+
+def _folders(parser: argparse.ArgumentParser, command: Any) -> None:
+    options.add_scale(parser)
+    options.add_results(parser)
+    parser.set_defaults(command=command)
+
+
+def _taking(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--site", metavar="NAME", help="a name for the site of a pack that has one, in place of its own"
+    )
+    options.add_results(parser)
+    parser.set_defaults(command=_take, what=what)
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from mamo.packs.pack import write_pack
+    from mamo.packs.sites import check_site
+
+    plan, results = options.planned(args, others=True), options.results_of(args)
+    world = plan.scale.data.source == "world"
+    figures = _maps(plan, results) if (world if args.figures is None else args.figures) else {}
+    out = args.out or Path(FOLDER) / f"{plan.scale.name}.tar.xz"
+    site = check_site(args.site) if args.site else None
+    packed = write_pack(
+        plan.scale.name, results, out, site, [path for path in figures.values() if path.is_file()]
+    )
+    for key, why in packed.left_out.items():
+        print(f"left out: {why if key in why else f'{key}: {why}'}", file=sys.stderr)
+    sites = sorted({name.split("/")[0] for name in packed.runs})
+    size = out.stat().st_size
+    print(
+        f"{out}: {len(packed.runs)} runs of {', '.join(sites)}, {len(packed.figures)} figures, {size / 1e6:.2f} MB"
+    )
+    return 0
+
+
+def _take(args: argparse.Namespace) -> int:
+    from mamo.packs.merge import Merged, merge, read_pack
+    from mamo.packs.sites import check_site, record_paths
+    from mamo.specs.plan import make_plan
+
+    site = check_site(args.site) if args.site else None
+    packs = [read_pack(path) for path in args.file]  # a damaged one stops it before anything is written
+    refused = 0
+    for pack in packs:
+        plan = make_plan(pack.scale, options.ABLATIONS, others=True)
+        results = Path(options.setting(args, "results")) / pack.scale
+        if args.what == "unpack" and next(record_paths(results), None):
+            raise SpecError(f"{results} holds runs already: `mamo results merge {pack.path}` adds to them")
+        maps = {name: path.name for name, path in _maps(plan, results).items()}
+        found: Merged = merge(pack, results, site, maps)
+        for name, why in found.refused.items():
+            print(f"refused: {why if name in why else f'{name}: {why}'}", file=sys.stderr)
+        refused += len(found.refused)
+        print(
+            f"{pack.path} into {results}: {len(found.shown)} runs, {len(found.apart)} beside another site's, "
+            f"{len(found.there)} there already, {len(found.refused)} refused, {len(found.figures)} figures"
+        )
+    return 1 if refused else 0
+
+
+def _sites(args: argparse.Namespace) -> int:
+    from mamo.packs.spread import spreads, summarise
+
+    results = options.results_of(args)
+    found = spreads(results)
+    if not found:
+        print(f"{results}: no run was made by more than one site")
+        return 0
+    if args.runs:
+        for spread in found:
+            values = ", ".join(f"{site} {value:.4g}" for site, value in spread.values.items())
+            print(f"{spread.run}  {spread.metric}: {values}; apart {spread.width:.3g}")
+        return 0
+    print(f"{'task':22} {'metric':26} {'runs':>5} {'deviation':>10} {'widest':>8}  where")
+    for line in summarise(found):
+        print(
+            f"{line.group:22} {line.metric:26} {line.runs:5} {line.deviation:10.3g} {line.widest:8.3g}  {line.where}"
+        )
+    return 0
+
+
+def _forget(args: argparse.Namespace) -> int:
+    from mamo.packs.forget import forget
+
+    plan, results = options.planned(args, others=True), options.results_of(args)
+    found = [run for run in plan.runs.values() if args.run in (run.key, run.id)]
+    found = found or [run for run in plan.runs.values() if run.id.startswith(args.run)]
+    if len(found) != 1:
+        listed = "\n  ".join(run.key for run in found) or "(none)"
+        raise SpecError(f"'{args.run}' names {len(found)} runs of scale '{plan.scale.name}':\n  {listed}")
+    for path in forget(found[0], results):
+        print(path)
+    return 0
+
+
+def _maps(plan: Plan, results: Path) -> dict[str, Path]:
+    """Figure -> where its maps of today lie."""
+    from mamo.figures.pages import maps_path
+
+    return {name: maps_path(plan, name, results) for name in plan.figures}

@@ -1,0 +1,1 @@
+"""Results that travel: finished runs without their weights, in one small file."""

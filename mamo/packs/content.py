@@ -1,0 +1,92 @@
+"""Whether the files of a packed run are what their names say: checked before any of them is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mamo.data.statistics import statistics
+from mamo.reporting.images import FILE as IMAGES
+from mamo.reporting.items import ITEMS, contributions
+
+_TOLERANCE = 1e-6  # between a recorded metric and the mean over the items that it comes from
+_COLUMNS = 200  # of a table of numbers
+
+
+class ContentError(ValueError):
+    """A file that does not hold what its name says."""
+
+
+def check_file(name: str, content: bytes, metrics: Mapping[str, Any]) -> None:
+    """Check one file of a packed run.
+
+    Args:
+        name: ``items.arrow``, ``curve.csv`` or another file of a run's directory.
+        metrics: of the run's record, which results per item must give.
+
+    Raises:
+        ContentError: it holds something else.
+    """
+    try:
+        if name == ITEMS:
+            _check_items(_items(content), metrics)
+        elif name.endswith(".csv"):
+            _check_numbers(content.decode("utf-8"))
+        elif name == "manifest.json":
+            statistics(_object(content), None)
+        elif name == IMAGES:
+            for images in _object(content).values():
+                if not isinstance(images, list) or any(type(image) is not int for image in images):
+                    raise ContentError("lists something else than numbers of images")
+        elif name.endswith(".json"):
+            _object(content)
+        else:
+            raise ContentError("is no file that a pack holds for a run")
+    except ContentError as error:
+        raise ContentError(f"{name}: {error}") from None
+    except (ValueError, KeyError, TypeError, OSError, RecursionError, csv.Error) as error:
+        raise ContentError(f"{name}: cannot be read ({str(error)[:200]})") from error
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    value = json.loads(content)
+    if not isinstance(value, dict):
+        raise ContentError("holds no object")
+    return value
+
+
+def _items(content: bytes) -> dict[str, Sequence[Any]]:
+    import pyarrow as pa
+
+    table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    table.validate(full=True)
+    columns: dict[str, Sequence[Any]] = table.to_pydict()
+    return columns
+
+
+def _check_items(items: Mapping[str, Sequence[Any]], metrics: Mapping[str, Any]) -> None:
+    """Results per item must give the recorded metrics."""
+    for metric, value in metrics.items():
+        found = contributions(metric, items, {})
+        if found is None or not math.isfinite(value):
+            continue
+        mean = float(found.values.mean())
+        if not abs(mean - value) <= _TOLERANCE * max(1.0, abs(value)):
+            raise ContentError(f"gives {mean:.4f} for '{metric}', and the record says {value:.4f}")
+
+
+def _check_numbers(text: str) -> None:
+    """A table of numbers under a line of names; a cell may be empty."""
+    rows = csv.reader(io.StringIO(text))
+    names = next(rows, [])
+    if len(names) > _COLUMNS:
+        raise ContentError(f"has more than {_COLUMNS} columns")
+    for row in rows:
+        if len(row) != len(names):
+            raise ContentError(f"has a line of {len(row)} cells under {len(names)} names")
+        for cell in row:
+            float(cell or "nan")

@@ -1,0 +1,308 @@
+"""Taking packs into results: what still resolves to its digest goes in, the rest is refused by name.
+
+The pages show one result of each run. A run that the results lack fills its gap; one that they have from another site goes
+below ``sites/``. A fine-tuning stays with its own pre-training: it fills a gap only where the pre-training beside it is of the
+same site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mamo.packs.archive import CONTENTS, MEMBER, PackError, read_archive
+from mamo.packs.content import ContentError, check_file
+from mamo.packs.pack import FORMAT, RECORD
+from mamo.packs.sites import SITES, site_of
+from mamo.reporting.items import ITEMS
+from mamo.specs.overrides import SpecError
+from mamo.specs.recorded import KINDS, resolve
+from mamo.specs.stored import StoredError, check_record, read_record_file
+from mamo.training.lock import run_lock
+from mamo.training.run import CHECKPOINTS, RunError, beside, write_text
+from mamo.training.unpacked import mark
+
+_KINDS: tuple[str, ...] = KINDS
+
+
+@dataclass
+class PackedRun:
+    """One run of a pack.
+
+    Attributes:
+        name: ``site/kind/run``.
+        files: file name -> SHA-256 of its content.
+        problem: why it is refused; '' where nothing speaks against it.
+    """
+
+    name: str
+    files: dict[str, str] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    problem: str = ""
+
+    @property
+    def site(self) -> str:
+        return self.name.split("/")[0]
+
+    @property
+    def key(self) -> str:
+        """``kind/run``."""
+        return self.name.split("/", 1)[1]
+
+
+@dataclass
+class Pack:
+    """What a pack holds, read and checked, without the content of its larger files.
+
+    Attributes:
+        runs: by name, those that pages showed first, inputs before what needs them.
+        figures: file names of maps.
+    """
+
+    path: Path
+    scale: str
+    runs: dict[str, PackedRun]
+    figures: list[str]
+
+
+@dataclass
+class Merged:
+    """What became of a pack's runs, each by ``site/kind/run``.
+
+    Attributes:
+        shown: fill a gap, so that pages show them.
+        apart: stand below ``sites/``, beside another site's result of the same run.
+        there: were there before, with the same numbers.
+        refused: name -> why.
+    """
+
+    shown: list[str] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
+    there: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    figures: list[str] = field(default_factory=list)
+
+    def refuse(self, name: str, why: str) -> None:
+        """Refuse a run that had a place."""
+        self.refused[name] = why
+        self.shown = [other for other in self.shown if other != name]
+        self.apart = [other for other in self.apart if other != name]
+
+
+def read_pack(path: Path) -> Pack:
+    """A pack, with every run checked by itself.
+
+    Raises:
+        PackError: the file is no pack, or contradicts its own list of runs.
+    """
+    contents: dict[str, Any] = {}
+    runs: dict[str, PackedRun] = {}
+    figures: list[str] = []
+    for name, content in read_archive(path):
+        found = MEMBER.fullmatch(name)
+        assert found is not None, "read_archive refuses other names"
+        if name == CONTENTS:
+            contents = _contents(content, path)
+            runs = {run: PackedRun(run) for run in contents["runs"]}
+        elif found["figure"]:
+            figures.append(found["figure"])
+        else:
+            run = runs.get(f"{found['site']}/{found['kind']}/{found['run']}")
+            if run is None:
+                raise PackError(f"{path}: holds '{name}', which its {CONTENTS} does not list")
+            _read_file(run, found["file"], content, path, contents["scale"])
+    if not contents:
+        raise PackError(f"{path}: has no {CONTENTS}, so it is no pack")
+    shown = set(contents["shown"])
+    # Inputs first: the kinds stand in that order, and of data the world, which needs nothing, comes before the others.
+    order = sorted(
+        runs,
+        key=lambda n: (n not in shown, _KINDS.index(n.split("/")[1]), bool(runs[n].record.get("inputs"))),
+    )
+    for run in runs.values():
+        if RECORD not in run.files and not run.problem:
+            run.problem = f"has no {RECORD}"
+    return Pack(path, contents["scale"], {name: runs[name] for name in order}, figures)
+
+
+def merge(
+    pack: Pack, results: Path, site: str | None = None, maps: Mapping[str, str] | None = None
+) -> Merged:
+    """Take a pack into one scale's results. A record is written last, so that no run is ever there by half.
+
+    Args:
+        results: the scale's results.
+        site: a name for the pack's site, in place of what it says; for a pack of one site.
+        maps: figure -> the name of the file with its maps today; others are left out.
+
+    Raises:
+        PackError: the pack has several sites, and a name is given for one.
+    """
+    if site is not None and len({run.site for run in pack.runs.values()}) > 1:
+        raise PackError(f"{pack.path}: holds runs of several sites, so --site cannot name them all")
+    found, places = Merged(), dict[str, Path]()
+    for name, run in pack.runs.items():
+        owner = site or run.site
+        problem = run.problem or _missing_input(run, owner, found, places, results)
+        place = None
+        if not problem:
+            place, problem = _place(run, owner, places, results)
+        if problem:
+            found.refused[name] = problem
+        elif place is None:
+            found.there.append(name)
+        else:
+            places[name] = place
+            (found.apart if place.parent.parent.parent.name == SITES else found.shown).append(name)
+    _write(pack, places, site, found)
+    _write_maps(pack, results, maps or {}, found)
+    return found
+
+
+def _contents(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(content)
+        if values["format"] != FORMAT:
+            raise PackError(f"{path}: has format {values['format']!r}; this code reads format {FORMAT}")
+        runs, shown, scale = values["runs"], values["shown"], values["scale"]
+        good = isinstance(scale, str) and all(
+            isinstance(name, str) and MEMBER.fullmatch(f"{name}/{RECORD}") for name in [*runs, *shown]
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PackError(f"{path}: {CONTENTS} cannot be read ({error})") from error
+    if not good:
+        raise PackError(f"{path}: {CONTENTS} lists what is no run")
+    return {"runs": runs, "shown": shown, "scale": scale}
+
+
+def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str) -> None:
+    """Enter one file of a run, with what speaks against it. The record comes before the run's other files."""
+    run.files[file] = hashlib.sha256(content).hexdigest()
+    if run.problem:
+        return
+    try:
+        if file == RECORD:
+            run.text = content.decode("utf-8")
+            run.record = json.loads(run.text)
+            if not isinstance(run.record, dict):
+                raise ContentError("its record is no object")
+            check_record(
+                run.record, Path(run.name) / RECORD, run.name.rsplit("/", 1)[1], f"it came with {path}"
+            )
+            if run.record.get("scale") != scale or run.record.get("kind") != run.name.split("/")[1]:
+                raise ContentError("its record is of another scale or kind than the pack says")
+            resolve(run.record)
+        elif not run.record:
+            raise ContentError(f"'{file}' stands before its record")
+        else:
+            check_file(file, content, run.record.get("metrics", {}))
+    except (ContentError, SpecError, StoredError) as error:
+        run.problem = str(error)
+    except (ValueError, RecursionError) as error:
+        run.problem = f"{file}: cannot be read ({error})"
+
+
+def _missing_input(
+    run: PackedRun, site: str, found: Merged, places: Mapping[str, Path], results: Path
+) -> str:
+    """Which of a run's inputs is neither there nor comes with the pack; '' where all are."""
+    coming = {name.split("/", 1)[1] for name in (*places, *found.there)}
+    for key in run.record.get("inputs", {}).values():
+        there = [results / key / RECORD, results / SITES / site / key / RECORD]
+        if key in coming or any(path.is_file() for path in there):
+            continue
+        refused = any(name.endswith(f"/{key}") for name in found.refused)
+        return f"its input {key} is {'refused' if refused else f'neither in the pack nor in {results}'}"
+    return ""
+
+
+def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path) -> tuple[Path | None, str]:
+    """Where a run belongs; None with '' where it is there already, and with the reason where it must be refused."""
+    main, own = results / run.key, results / SITES / site / run.key
+    taken = main in places.values()
+    for directory in (main, own):
+        if not (directory / RECORD).is_file():
+            continue
+        known = read_record_file(directory / RECORD)
+        whose = site_of(directory, known)
+        if (directory / RECORD).read_text(encoding="utf-8") == run.text:
+            return None, ""
+        if whose == site:
+            if _same_numbers(run, known, directory):
+                return None, ""
+            return None, (
+                f"{directory} holds other numbers of the same site, {site}: if it was made elsewhere, give the pack's site "
+                "a name of its own with --site"
+            )
+        taken = taken or directory == main
+    if taken:
+        return (None, "") if own in places.values() else (own, "")
+    key = run.record.get("inputs", {}).get("init")
+    if key is not None:  # stays with the pre-training that it was made from
+        beside_it = places.get(f"{run.site}/{key}")
+        init = results / key
+        if beside_it is None and (init / RECORD).is_file():
+            mine = site_of(init, read_record_file(init / RECORD)) == site
+        else:
+            mine = beside_it == init
+        if not mine:
+            return own, ""
+    return main, ""
+
+
+def _same_numbers(run: PackedRun, known: Mapping[str, Any], directory: Path) -> bool:
+    """Whether a run that is there found what the packed one found; when and how fast it did so may differ."""
+    if any(known.get(part) != run.record.get(part) for part in ("outcome", "metrics")):
+        return False
+    path = directory / ITEMS
+    if not path.is_file() or ITEMS not in run.files:
+        return True
+    return hashlib.sha256(path.read_bytes()).hexdigest() == run.files[ITEMS]
+
+
+def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged) -> None:
+    """Write the files of the runs that have a place, each run under its lock, the records last."""
+    with ExitStack() as locks:
+        busy: set[str] = set()
+        for name, directory in list(places.items()):  # inputs come before what needs them
+            run = pack.runs[name]
+            gone = [key for key in run.record.get("inputs", {}).values() if key in busy]
+            try:
+                if gone:
+                    raise RunError(f"its input {gone[0]} is refused")
+                directory.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(run_lock(directory))
+            except RunError as error:
+                found.refuse(name, str(error))
+                busy.add(run.key)
+                del places[name]
+        for member, content in read_archive(pack.path):
+            name, _, file = member.rpartition("/")
+            if name in places and file != RECORD:
+                with beside(places[name] / file) as part:
+                    part.write_bytes(content)
+        for name, directory in places.items():
+            mark(directory, site or pack.runs[name].site)
+            write_text(directory / ".record.json", pack.runs[name].text)
+            write_text(directory / RECORD, pack.runs[name].text)
+            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)  # of a training that is not needed now
+
+
+def _write_maps(pack: Pack, results: Path, maps: Mapping[str, str], found: Merged) -> None:
+    """Write the maps of figures that are today's, where there are none."""
+    wanted = {file for file in maps.values() if file in pack.figures}
+    for member, content in read_archive(pack.path) if wanted else ():
+        folder, _, file = member.rpartition("/")
+        path = results / "figures" / file
+        if folder == "figures" and file in wanted and not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with beside(path) as part:
+                part.write_bytes(content)
+            found.figures.append(file)

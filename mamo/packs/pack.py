@@ -1,0 +1,135 @@
+"""Writing a pack: every finished run of a scale, with its results per item and its curves, and without weights and data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mamo.data.vqa_server import SCORES
+from mamo.packs.archive import CONTENTS, write_archive
+from mamo.packs.sites import SITES, record_paths, site_of
+from mamo.reporting.images import FILE as IMAGES
+from mamo.reporting.images import images_text
+from mamo.reporting.items import ITEMS
+from mamo.specs.identity import Run
+from mamo.specs.overrides import SpecError
+from mamo.specs.recorded import resolve
+from mamo.specs.stored import StoredError, read_record_file
+from mamo.training.unpacked import unpacked
+
+FORMAT = 1
+RECORD = "record.json"
+# What pages and provenance read of a run, beside all its tables of numbers (*.csv).
+FILES = (RECORD, ITEMS, SCORES, "manifest.json", "overlap.json", IMAGES)
+
+
+@dataclass
+class Packed:
+    """What was packed.
+
+    Attributes:
+        runs: ``site/kind/run`` of every run, in the order of the file's list.
+        left_out: why a run was left out, by ``kind/run``.
+        figures: the maps of drawn figures that went in, by file name.
+    """
+
+    runs: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    figures: list[str] = field(default_factory=list)
+
+
+def write_pack(
+    scale: str, results: Path, out: Path, site: str | None = None, figures: list[Path] | None = None
+) -> Packed:
+    """Write all finished runs of a scale into one file; the same results give the same bytes.
+
+    Args:
+        results: the scale's results.
+        site: a name for the site of runs that were made here; None: after their GPU or processor.
+        figures: files of maps that go in, too, so that drawings can be made without weights.
+
+    Returns:
+        what went in, and what was left out and why: a run that is no run of today's, or whose input was left out.
+
+    Raises:
+        SpecError: nothing has finished.
+    """
+    found, directories, runs = Packed(), dict[str, Path](), dict[str, Run]()
+    for path in record_paths(results):
+        directory = path.parent
+        key = f"{directory.parent.name}/{directory.name}"
+        try:
+            record = read_record_file(path)
+            run = resolve(record)
+        except (SpecError, StoredError) as error:
+            found.left_out[key] = str(error)
+            continue
+        here = directory.parent.parent.parent.name != SITES
+        owner = site if site and here and not unpacked(directory) else site_of(directory, record)
+        name = f"{owner}/{key}"
+        if name in directories:  # of the same site, beside the one that pages show
+            found.left_out[name] = f"{name}: stands in these results twice"
+            continue
+        directories[name], runs[name] = directory, run
+    _leave_out_without_inputs(directories, runs, found)
+    pages = [name for name, path in directories.items() if path.parent.parent.parent.name != SITES]
+    if not directories:
+        raise SpecError(f"{results}: no run has finished that could be packed")
+    found.runs = list(directories)
+    found.figures = sorted(path.name for path in figures or ())
+    contents = {"format": FORMAT, "scale": scale, "runs": found.runs, "shown": pages}
+    write_archive(out, _files(contents, directories, figures or []))
+    return found
+
+
+def _leave_out_without_inputs(directories: dict[str, Path], runs: dict[str, Run], found: Packed) -> None:
+    """Leave out what needs a run that is left out, or that has no record, and what needs that in turn."""
+    while True:
+        known = {name.split("/", 1)[1] for name in directories}
+        lacking = {
+            name: gone[0]
+            for name in directories
+            if (gone := [key for key in runs[name].inputs.values() if key not in known])
+        }
+        if not lacking:
+            return
+        for name, key in lacking.items():
+            del directories[name]
+            mine = name.split("/", 1)[1]
+            found.left_out[mine] = f"{mine}: its input {key} " + (
+                "is left out" if key in found.left_out else "has no record"
+            )
+
+
+def _files(
+    contents: dict[str, Any], directories: dict[str, Path], figures: list[Path]
+) -> Iterator[tuple[str, bytes]]:
+    """The files of a pack: files of one name side by side, since they resemble each other."""
+    yield CONTENTS, (json.dumps(contents, indent=1) + "\n").encode()
+    names = {run: _names(run, directory) for run, directory in directories.items()}
+    for file in sorted(
+        {name for those in names.values() for name in those}, key=lambda name: (name != RECORD, name)
+    ):
+        for run in sorted(directories, key=lambda name: name.split("/", 1)[1]):
+            if file in names[run]:
+                content = _content(directories[run], file)
+                if content is not None:
+                    yield f"{run}/{file}", content
+    for path in sorted(figures):
+        yield f"figures/{path.name}", path.read_bytes()
+
+
+def _names(run: str, directory: Path) -> set[str]:
+    there = {path.name for path in directory.glob("*.csv") if not path.name.startswith(".")}
+    there |= {name for name in FILES if (directory / name).is_file()}
+    return there | ({IMAGES} if run.split("/")[1] == "data" else set())
+
+
+def _content(directory: Path, file: str) -> bytes | None:
+    if file == IMAGES:
+        text = images_text(directory)
+        return text.encode() if text else None
+    return (directory / file).read_bytes()

@@ -1,0 +1,69 @@
+"""Who made a run: a site, named after its GPU or processor unless a name was given.
+
+A scale's results hold one result of each run, which the pages show. What other sites found for the same spec lies below
+``sites/<site>/``, laid out as a scale's results are, so that every command can read it like them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.base import check_names
+from mamo.specs.identity import Run
+from mamo.specs.overrides import SpecError
+from mamo.specs.recorded import KINDS
+from mamo.specs.stored import read_record_file
+from mamo.training.unpacked import marked_site
+
+SITES = "sites"
+
+
+def machine_site(record: Mapping[str, Any]) -> str:
+    """The name of the machine that made a run, as a file name: its GPU, else its processor."""
+    provenance = record.get("provenance", {})
+    machine = provenance.get("machine") if isinstance(provenance, Mapping) else None
+    machine = machine if isinstance(machine, Mapping) else {}
+    words = str(machine.get("gpu") or machine.get("cpu") or "unknown")
+    return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")[:60] or "unknown"
+
+
+def check_site(name: str) -> str:
+    """A name for a site that was given by hand.
+
+    Raises:
+        SpecError: it could not be a file name.
+    """
+    try:
+        check_names([name], "site")
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    return name
+
+
+def site_of(directory: Path, record: Mapping[str, Any]) -> str:
+    """Which site made the run of a directory."""
+    if directory.parent.parent.parent.name == SITES:
+        return directory.parent.parent.name
+    return marked_site(directory) or machine_site(record)
+
+
+def record_paths(results: Path) -> Iterator[Path]:
+    """The records of one scale's results, those that pages show first, then those of other sites."""
+    trees = [results, *sorted(path for path in (results / SITES).glob("*/"))]
+    for tree in trees:
+        for kind in KINDS:
+            yield from sorted((tree / kind).glob("*/record.json"))
+
+
+def sites_of(run: Run, results: Path) -> dict[str, Path]:
+    """Site -> directory, for every site that has finished a run; the one that pages show comes first."""
+    places = [run.directory(results)]
+    places += [run.directory(tree) for tree in sorted((results / SITES).glob("*/"))]
+    return {
+        site_of(place, read_record_file(place / "record.json")): place
+        for place in places
+        if (place / "record.json").is_file()
+    }

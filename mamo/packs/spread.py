@@ -1,0 +1,101 @@
+"""How far the results of several sites lie apart: the same spec, made on different machines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mamo.packs.sites import record_paths, site_of
+from mamo.specs.stored import read_record_file
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One metric of one run at every site that made it.
+
+    Attributes:
+        run: ``kind/run``.
+        values: site -> value; the site that pages show comes first.
+    """
+
+    run: str
+    group: str
+    metric: str
+    values: dict[str, float]
+
+    @property
+    def width(self) -> float:
+        """From the least to the greatest value."""
+        return max(self.values.values()) - min(self.values.values())
+
+    @property
+    def variance(self) -> float:
+        """Between sites, with one degree of freedom less than there are sites."""
+        return statistics.variance(self.values.values())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric over all runs of a job that several sites made.
+
+    Attributes:
+        runs: how many.
+        widest: the greatest distance between two sites, and the run where it is.
+        deviation: the standard deviation from site to site, pooled over the runs.
+    """
+
+    group: str
+    metric: str
+    runs: int
+    widest: float
+    where: str
+    deviation: float
+
+
+def spreads(results: Path) -> list[Spread]:
+    """Every metric of every run that more than one site has finished; training's own losses and chance are left out.
+
+    Args:
+        results: one scale's results.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    groups: dict[str, str] = {}
+    for path in record_paths(results):
+        record = read_record_file(path)
+        if record["outcome"]["status"] != "converged":
+            continue
+        key = f"{path.parent.parent.name}/{path.parent.name}"
+        found.setdefault(key, {})[site_of(path.parent, record)] = record.get("metrics", {})
+        spec = record.get("spec", {})
+        groups[key] = str(spec.get("task") or record.get("kind") or key.split("/")[0])
+    return [
+        Spread(key, groups[key], metric, values)
+        for key, sites in found.items()
+        if len(sites) > 1
+        for metric, values in _shared(sites)
+    ]
+
+
+def summarise(found: Sequence[Spread]) -> list[Summary]:
+    """A line for each metric of each task, in the order in which they occur."""
+    lines: dict[tuple[str, str], list[Spread]] = {}
+    for spread in found:
+        lines.setdefault((spread.group, spread.metric), []).append(spread)
+    summaries = []
+    for (group, metric), those in lines.items():
+        widest = max(those, key=lambda spread: spread.width)
+        freedom = sum(len(spread.values) - 1 for spread in those)
+        pooled = sum(spread.variance * (len(spread.values) - 1) for spread in those) / freedom
+        summaries.append(Summary(group, metric, len(those), widest.width, widest.run, pooled**0.5))
+    return summaries
+
+
+def _shared(sites: dict[str, dict[str, float]]) -> Iterator[tuple[str, dict[str, float]]]:
+    first = next(iter(sites.values()))
+    for metric in first:
+        if not metric.startswith(("train/", "chance/")) and all(
+            metric in values for values in sites.values()
+        ):
+            yield metric, {site: float(values[metric]) for site, values in sites.items()}

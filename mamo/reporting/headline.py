@@ -1,0 +1,113 @@
+"""The numbers that a reader asks for first: MAMO beside the ALBEF-style model and chance, one line per data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mamo.reporting.markdown import markdown_table
+from mamo.reporting.publish import reported
+from mamo.reporting.tables import NONE, Heading, Line, headings_of, number, primary, show
+from mamo.specs.plan import Plan
+
+MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
+# In the order of the paper's tables; the others ablate.
+TABLES = ("table1", "table2", "table3", "table4", "localisation")
+
+
+def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Path) -> list[dict[str, Any]]:
+    """One line for each task and data set of the tables that have both models.
+
+    Args:
+        values: table name -> what ``collect`` gave for it.
+        ablations: the folder of the ablation files and the paper's numbers.
+
+    Returns:
+        lines with ``table`` (its name), ``title``, ``group``, ``labels`` (of the columns), ``seeds``, ``models`` (row key ->
+        a text per column, the half of its 95 % interval included) and ``chance`` (a text per column). Columns without a
+        value of ours are left out.
+    """
+    lines = []
+    for name in TABLES:
+        if name not in plan.tables or name not in values:
+            continue
+        ablation = plan.tables[name].ablation
+        if not set(MODELS) <= {row.key for row in ablation.rows}:
+            continue
+        headings = headings_of(ablation, reported(ablation, ablations))
+        ours, chance = _texts(values[name], headings)
+        first = primary(headings)
+        for group in dict.fromkeys(heading.group for heading in headings):
+            places = [
+                i
+                for i, heading in enumerate(headings)
+                if heading.group == group and first[i] and any(texts[i] != NONE for texts in ours.values())
+            ]
+            if places:
+                lines.append(
+                    {
+                        "table": name,
+                        "title": ablation.title.partition(" on ")[0],
+                        "group": group,
+                        "labels": _short([headings[i].label for i in places]),
+                        "seeds": ablation.seeds,
+                        "models": {key: [texts[i] for i in places] for key, texts in ours.items()},
+                        "chance": [chance[i] for i in places],
+                    }
+                )
+    return lines
+
+
+def _texts(values: Mapping[str, Any], headings: Sequence[Heading]) -> tuple[dict[str, list[str]], list[str]]:
+    """Each model's and chance's texts in all columns, with one decimal."""
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in values["cells"]:
+        cells.setdefault((cell["row"], cell["column"]), []).append(cell)
+    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
+    ours = {
+        key: [show(cells.get((key, h.key), ()), 1, intervals.get((key, h.key))) for h in headings]
+        for key in MODELS
+    }
+    chance = []
+    for heading in headings:
+        levels = [
+            c["chance"]
+            for key in MODELS
+            for c in cells.get((key, heading.key), ())
+            if c["chance"] is not None
+        ]
+        chance.append(number(fmean(levels), 1) if levels else NONE)
+    return ours, chance
+
+
+def _short(labels: list[str]) -> list[str]:
+    """Labels that end in the same word say it once: ``TR``, ``IR R@1``."""
+    ends = {label.rpartition(" ")[2] for label in labels}
+    if len(labels) > 1 and len(ends) == 1 and all(" " in label for label in labels):
+        return [label.rpartition(" ")[0] for label in labels[:-1]] + labels[-1:]
+    return labels
+
+
+def headline_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """The lines as a pipe table; '' where there are none."""
+    if not lines:
+        return ""
+    headings = [Heading(key, label, "") for key, label in MODELS.items()]
+    headings = [Heading("seeds", "seeds", ""), *headings, Heading("chance", "chance", "")]
+    return markdown_table(
+        headings,
+        [
+            Line(
+                line["table"],
+                f"[{line['title']}]({line['table']}.md): {line['group']}, {' / '.join(line['labels'])}",
+                (
+                    str(line["seeds"]),
+                    *(" / ".join(line["models"][key]) for key in MODELS),
+                    " / ".join(line["chance"]),
+                ),
+            )
+            for line in lines
+        ],
+    )

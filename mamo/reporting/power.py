@@ -1,0 +1,51 @@
+"""How small a difference the results behind a claim could see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist, median
+from typing import Any
+
+from mamo.reporting.resampling import LEVEL
+
+POWER = 0.8
+
+
+def visible(halves: Sequence[float]) -> float | None:
+    """The smallest true difference that all intervals would leave 0 out for in so many of 100 repetitions as ``POWER`` says.
+
+    An interval reaches 1.96 standard errors to each side; a difference shows in 80 of 100 repetitions where it is 0.84 standard
+    errors more (Cohen 1988). A claim of several differences sees as little as its widest.
+
+    Args:
+        halves: half-widths of the 95 % intervals, in percentage points.
+    """
+    if not halves:
+        return None
+    normal = NormalDist()
+    reach = normal.inv_cdf(1 - (1 - LEVEL) / 2)
+    return max(halves) * (reach + normal.inv_cdf(POWER)) / reach
+
+
+def power_words(claims: Sequence[Mapping[str, Any]]) -> str:
+    """Of the claims with numbers: the differences that could be seen, and how many of the paper's are smaller."""
+    seen = [claim["sees"] for claim in claims if claim.get("sees") is not None]
+    if not seen:
+        return ""
+    text = (
+        f"With a power of {POWER:.0%}, the {len(seen)} claims about differences could see {median(seen):.1f} percentage points "
+        f"or more (median; {min(seen):.1f} to {max(seen):.1f})"
+    )
+    paper = [
+        (min(abs(number["paper"]) for number in claim["numbers"]), claim["sees"])
+        for claim in claims
+        if claim.get("sees") is not None
+        and claim["test"]["kind"] not in ("close", "above_chance")
+        and all(number["paper"] is not None for number in claim["numbers"])
+    ]
+    small = sum(gap < least for gap, least in paper)
+    if paper:
+        text += (
+            f". For {small} of the {len(paper)} whose difference the paper gives, that difference is smaller"
+        )
+    return text + "."

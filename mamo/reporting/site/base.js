@@ -1,0 +1,64 @@
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+// Elements are made from text alone: nothing of what the data say is ever read as markup.
+function make(tag, attributes = {}, ...children) {
+  const space = ["svg", "path", "line", "text", "circle"].includes(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
+  const element = document.createElementNS(space, tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// Light and dark: the system's choice until the button is pressed, then the reader's, kept where the browser keeps anything for files.
+document.getElementById("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.setItem("mamo-theme", root.dataset.theme); } catch { /* not kept */ }
+});
+
+// One of many like buttons is in the order of tabs; arrows lead to the others, up and down by rows.
+function rove(container, selector) {
+  const all = () => [...container.querySelectorAll(selector)].filter((one) => one.offsetParent);
+  const set = (chosen) => { for (const one of container.querySelectorAll(selector)) one.tabIndex = one === chosen ? 0 : -1; };
+  set(container.querySelector(selector));
+  container.addEventListener("focusin", (event) => { if (event.target.matches(selector)) set(event.target); });
+  container.addEventListener("keydown", (event) => {
+    const buttons = all(), at = buttons.indexOf(document.activeElement);
+    if (at < 0) return;
+    const row = (button) => button.closest("tr"), cell = (button) => button.closest("td, th").cellIndex;
+    const step = (sign) => buttons.filter((b) => cell(b) === cell(buttons[at])).reduce((best, b) => {
+      const gap = (row(b).rowIndex - row(buttons[at]).rowIndex) * sign;
+      return gap > 0 && (!best || gap < best.gap) ? { gap, b } : best;
+    }, null)?.b;
+    const to = { ArrowRight: () => buttons[at + 1], ArrowLeft: () => buttons[at - 1], ArrowDown: () => step(1), ArrowUp: () => step(-1),
+      Home: () => buttons[0], End: () => buttons.at(-1) }[event.key]?.();
+    if (!to) return;
+    event.preventDefault();
+    to.focus();
+  });
+}
+
+const short = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value));
+const labelOf = (key) => DATA.runs[key]?.label ?? key;
+
+// A run's resolved spec: the one that it shares, with what differs.
+function specOf(run) {
+  const [number, changed] = run.spec, spec = structuredClone(DATA.specs[number]);
+  for (const [dotted, value] of Object.entries(changed)) {
+    const parts = dotted.split("."), last = parts.pop();
+    const owner = parts.reduce((section, part) => (section[part] ??= {}), spec);
+    owner[last] = value;
+  }
+  return spec;
+}
+function flat(value, prefix = "", found = {}) {
+  if (value !== null && typeof value === "object" && !Array.isArray(value)) {
+    for (const [name, inner] of Object.entries(value)) flat(inner, prefix ? `${prefix}.${name}` : name, found);
+  } else found[prefix] = value;
+  return found;
+}

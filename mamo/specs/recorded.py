@@ -1,0 +1,80 @@
+"""A recorded run against today's specs: whether its settings still resolve to the digest that its name carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from mamo.specs.finetune import FinetuneSpec
+from mamo.specs.identity import REVISIONS, Kind, Run
+from mamo.specs.overrides import SpecError, build
+from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.scale import DatasetSpec
+from mamo.specs.weights import TextWeightsSpec, VisionWeightsSpec, VisualTokensSpec
+from mamo.specs.world import WorldSpec
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_WEIGHTS: Mapping[str, type[BaseModel]] = {
+    "vision": VisionWeightsSpec,
+    "text": TextWeightsSpec,
+    "visual_tokens": VisualTokensSpec,
+}
+# What the planner writes into a spec beside the settings of its schema.
+_BESIDES = ("dataset", "role", "model")
+
+
+def resolve(record: Mapping[str, Any]) -> Run:
+    """The run of a record, its settings read by today's schemas.
+
+    Args:
+        record: what :func:`mamo.specs.stored.read_record_file` gave, or a record of the same form.
+
+    Raises:
+        SpecError: it is no run of today's: another revision of the method, a setting that is gone or has another meaning, an
+            input whose name has no digest, or a name whose digest is not that of the settings. The message says which.
+    """
+    name = str(record.get("run"))[:200]
+    kind = record.get("kind")
+    if kind not in KINDS:
+        raise SpecError(f"{name}: kind {str(kind)[:60]!r} is none of {', '.join(KINDS)}")
+    where = f"{kind}/{name}"
+    if record.get("revision") != REVISIONS[kind]:
+        raise SpecError(
+            f"{where}: made by revision {record.get('revision')} of {kind}; this code has revision {REVISIONS[kind]}"
+        )
+    spec, inputs = record.get("spec"), record.get("inputs", {})
+    if not isinstance(spec, Mapping) or not isinstance(inputs, Mapping):
+        raise SpecError(f"{where}: says neither spec nor inputs")
+    for role, key in inputs.items():
+        if not isinstance(key, str) or "/" not in key or "-" not in key:
+            raise SpecError(f"{where}: input {role} is {str(key)[:60]!r}, not the key of a run")
+    run = Run(kind, str(record.get("name")), _today(kind, spec, where), dict(inputs))
+    if run.id != name:
+        raise SpecError(
+            f"{where}: its settings resolve to {run.id} today, so it is the result of something else than its name says"
+        )
+    return run
+
+
+def _today(kind: Kind, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The recorded settings with the defaults of today's schema."""
+    besides = {key: spec[key] for key in _BESIDES if key in spec and kind in ("data", "weights")}
+    own = {key: value for key, value in spec.items() if key not in besides}
+    schema: Any
+    if kind == "pretrain":
+        schema = PretrainSpec
+    elif kind == "finetune":
+        schema = FinetuneSpec
+    elif kind == "weights":
+        role = str(besides.get("role"))[:60]
+        if role not in _WEIGHTS:
+            raise SpecError(f"{where}: no starting weights have the role {role!r}")
+        schema = _WEIGHTS[role]
+    elif "dataset" in besides:
+        schema, besides["source"] = DatasetSpec, own.pop("source", None)
+    else:
+        schema = WorldSpec
+    values = build(schema, own, where).model_dump(mode="json")
+    return {**besides, **values}

@@ -1,0 +1,58 @@
+"""Runs that were taken from a pack: their records are there, and their weights or data are not.
+
+A note in the run's directory says so. Data and starting weights are made again where a new run needs them; a pre-training,
+which may have taken days, only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mamo.specs.identity import Run
+from mamo.specs.stored import StoredError, read_object
+from mamo.training.run import RunError, write_text
+
+MARK = ".unpacked.json"
+
+
+def unpacked(directory: Path) -> bool:
+    """Whether the run of a directory was taken from a pack, and not made here since."""
+    return (directory / MARK).is_file()
+
+
+def mark(directory: Path, site: str) -> None:
+    """Note that a run is taken from a pack, and which site made it."""
+    write_text(directory / MARK, json.dumps({"site": site}) + "\n")
+
+
+def unmark(directory: Path) -> None:
+    """Note that all of a run's files are there."""
+    (directory / MARK).unlink(missing_ok=True)
+
+
+def marked_site(directory: Path) -> str | None:
+    """The site of a run that was taken from a pack; None for one that was made here, and where the note is damaged."""
+    try:
+        site = read_object(directory / MARK).get("site")
+    except (FileNotFoundError, StoredError):
+        return None
+    return site if isinstance(site, str) else None
+
+
+def require_files(run: Run, results: Path) -> None:
+    """Refuse to read weights or data that did not travel.
+
+    Raises:
+        RunError: the run was taken from a pack.
+    """
+    if unpacked(run.directory(results)):
+        mend = (
+            "call a run that needs it, which makes it again"
+            if run.kind in ("data", "weights")
+            else f"to make it again: `mamo results forget {run.id} --scale {results.name}`, then `mamo {run.kind} {run.id} "
+            f"--scale {results.name} --needs`"
+        )
+        raise RunError(
+            f"{run.key} was taken from a pack, so that its record is here and its files are not; {mend}"
+        )
