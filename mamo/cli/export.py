@@ -9,7 +9,6 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.specs.identity import Run
-from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 
@@ -21,7 +20,7 @@ def add(commands: Any) -> None:
         description="Write a trained model's weights, config, tokenizer and model card to a folder, as model hubs keep them. "
         "`mamo.load(FOLDER)` reads it in Python.",
     )
-    parser.add_argument("run", metavar="RUN", help="a pre-training or fine-tuning: its name or identity")
+    parser.add_argument("run", metavar="RUN", help=options.RUN)
     parser.add_argument("out", type=Path, metavar="FOLDER", help="a new folder")
     options.add_scale(parser)
     options.add_results(parser)
@@ -31,6 +30,8 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args, others=True)
     run = _find(plan, args.run)
+    if options.not_made(plan, run, options.results_of(args)):
+        return 1
     from mamo.published.export import export
     from mamo.training.run import RunError
 
@@ -44,10 +45,5 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _find(plan: Plan, name: str) -> Run:
-    """A pre-training of this name, else a fine-tuning."""
-    try:
-        return plan.find("pretrain", name)
-    except SpecError as error:
-        if "is ambiguous" in str(error):
-            raise
-        return plan.find("finetune", name)
+    """A pre-training or a fine-tuning."""
+    return plan.find(("pretrain", "finetune"), name)

@@ -50,8 +50,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.specs.overrides import SpecError
 
     plan = options.planned(args)
-    if args.name not in plan.figures:
-        raise SpecError(f"scale '{plan.scale.name}' has no figure '{args.name}' ({', '.join(plan.figures)})")
+    options.check_name(args.name, plan.figures, f"scale '{plan.scale.name}' has no figure")
     if (args.image or args.text) and not (args.out or args.collect):
         raise SpecError("--image and --text want --out FILE.png: the published figure stays as its file says")
     from mamo.figures.draw import draw_figure
