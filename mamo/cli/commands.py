@@ -18,16 +18,18 @@ INTRODUCTION = f"""\
 Every command of `mamo`, as `mamo COMMAND --help` says it too. `mamo dev commands` makes this page from the parser. Commands are
 called in the project's root folder; defaults stand in `params.yaml` ([settings.md](settings.md)).
 
-**Names.** Every RUN is {options.RUN}, where no other run has it or begins like it: `pretrain/mamo-0123abcdef`,
-`mamo-0123abcdef`, `mamo`, `pretrain/mamo`, `mamo-01`. Of all runs that were ever executed, planned ones are meant first. A wrong
-name of a command, an option, a table, a run or a scale is answered with the nearest ones.
+**Names.** Every RUN is {options.RUN}, where no other
+run has it or begins like it: `pretrain/mamo-0123abcdef`, `mamo-0123abcdef`, `mamo`, `pretrain/mamo`, `mamo-01`. Of all runs
+that were ever executed, planned ones are meant first. A wrong name of a command, an option, a table, a run or a scale is
+answered with the nearest ones.
 
 **Exit status.** 0: done; 1: a failure that was reported, or something found by a check; 2: a wrong name or setting; 75: a run
 that was asked to stop and saved its state; 128 and a signal's number: another command that a signal ended
 ([troubleshooting.md](troubleshooting.md)).
 
-**Completion.** `mamo completion bash` and `mamo completion zsh` print a script that completes commands, options, and the names of
-scales, tables and runs. Planned runs are looked up once and kept in `logs/SCALE/names.txt` until a file of settings changes.
+**Completion.** `mamo completion bash` and `mamo completion zsh` print a script that completes commands, options, and the
+names of scales, tables and runs. Planned runs are looked up once and kept in `logs/SCALE/names.txt` until a file of settings
+changes.
 
 **Programs.** `--json` of plan, status, explain, compare and doctor prints one JSON object and nothing else to standard output;
 messages go to standard error, and the exit status stays. The keys, which later versions may add to but do not rename:"""
@@ -67,9 +69,10 @@ JSON: dict[str, dict[str, str]] = {
     },
     "compare": {
         "scale, reported": "its name; whether `--reported` was given",
-        "tables": "a list: `table`, `title`, `base` (the row compared with), `missing` runs, and `differences` from the base row "
-        "(`row`, `column`, `mean` and `difference`, each with `_lower` and `_upper` of its 95 % interval), or with `--reported` "
-        "`cells` (`row`, `column`, `ours`, `half` of the interval, `paper`, `difference`, how each `ended` and was `reported`)",
+        "tables": "a list: `table`, `title`, `base` (the row compared with), `missing` runs, and `differences` from the base "
+        "row (`row`, `column`, `mean` and `difference`, each with `_lower` and `_upper` of its 95 % interval), or with "
+        "`--reported` `cells` (`row`, `column`, `ours`, `half` of the interval, `paper`, `difference`, how each `ended` and was "
+        "`reported`)",
     },
     "doctor": {
         "wrong": "how many findings are wrong",

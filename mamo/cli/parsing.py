@@ -52,6 +52,10 @@ class Parser(argparse.ArgumentParser):
 class _Help(argparse.HelpFormatter):
     """Lays paragraphs out, and leaves texts of several lines as they are."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_help_position = 16
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:
             return "".join(f"{indent}{line}" for line in text.splitlines(keepends=True))

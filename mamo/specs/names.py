@@ -62,9 +62,8 @@ def find_key(
         return found[0]
     shown = ids if len({key.partition("/")[0] for key in names}) == 1 else {key: key for key in names}
     if found:
-        raise SpecError(
-            f"'{name}' is ambiguous; the runs are\n  {few((shown[k] for k in found), chr(10) + '  ')}"
-        )
+        listed = few([shown[key] for key in found], "\n  ")
+        raise SpecError(f"'{name}' is ambiguous; the runs are\n  {listed}")
     spellings: dict[str, str] = {}
     for key in names:
         for spelling in (names[key], ids[key], key):
