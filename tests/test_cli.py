@@ -107,9 +107,15 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_they_start(
     ("words", "message"),
     [
         (["plan", "--scale", "smoek"], "no scale named 'smoek': did you mean 'smoke'?"),
-        (["plan", "--scale", "smoke", "table55"], "ablations/table55.yaml: no such file: did you mean 'table5'?"),
+        (
+            ["plan", "--scale", "smoke", "table55"],
+            "ablations/table55.yaml: no such file: did you mean 'table5'?",
+        ),
         (["pretrain", "--scale", "smoke", "mamo-no"], "'mamo-no' is ambiguous; the runs are\n  mamo-no_"),
-        (["report", "--scale", "smoke", "table55"], "scale 'smoke' has no page 'table55': did you mean 'table5'?"),
+        (
+            ["report", "--scale", "smoke", "table55"],
+            "scale 'smoke' has no page 'table55': did you mean 'table5'?",
+        ),
         (["reproduce", "--scale", "flickr8k", "table5"], "scale 'flickr8k' has no table or page 'table5'"),
     ],
 )

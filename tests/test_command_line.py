@@ -201,7 +201,9 @@ def test_json_has_the_documented_keys_and_nothing_else_is_printed(
     documented = [key for keys in commands.JSON[command] for key in keys.split(", ")]
     assert sorted(found) == sorted(documented)
     if command == "plan":
-        assert len(found["runs"]) < found["without_sharing"] and not any(run["done"] for run in found["runs"])
+        assert len(found["runs"]) <= found["without_sharing"] and not any(
+            run["done"] for run in found["runs"]
+        )
     if command == "status":
         assert sum(found["counts"]["pretrain"].values()) == sum(
             run["kind"] == "pretrain" for run in found["runs"]
@@ -243,7 +245,7 @@ def test_names_are_listed_for_shells(
     assert set(pretrainings) < set(known.runs(["mamo", "export", "--scale=smoke"]))
     assert not set(pretrainings) & set(known.runs(["mamo", "evaluate", "--scale", "=", "smoke"]))
     assert known.main(["scales"]) == 0
-    assert capsys.readouterr().out.split() == ["demo", "flickr8k", "paper", "smoke"]
+    assert {"demo", "flickr8k", "paper", "smoke"} <= set(capsys.readouterr().out.split())
     assert {"table5", "figure1"} <= set(known.tables())
 
 

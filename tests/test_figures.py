@@ -315,4 +315,6 @@ def test_a_figure_of_runs_that_are_not_made_names_the_command_and_its_cost(
         "figure1 is not made yet at scale 'smoke'" in said
         and "`mamo reproduce figure1 --scale smoke`" in said
     )
-    assert re.search(r"makes them: \d+ runs \(.*\d+ pretrain.*\): \d\.\de\+\d+ operations, very roughly ", said)
+    assert re.search(
+        r"makes them: \d+ runs \(.*\d+ pretrain.*\): \d\.\de\+\d+ operations, very roughly ", said
+    )

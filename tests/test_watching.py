@@ -10,8 +10,8 @@ import tiny
 import torch
 
 from mamo.cli.progress import Progress
-from mamo.cost.work import Part
 from mamo.cli.status import Step, last_step
+from mamo.cost.work import Part
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training import watching

@@ -71,8 +71,8 @@ JSON: dict[str, dict[str, str]] = {
         "scale, reported": "its name; whether `--reported` was given",
         "tables": "a list: `table`, `title`, `base` (the row compared with), `missing` runs, and `differences` from the base "
         "row (`row`, `column`, `mean` and `difference`, each with `_lower` and `_upper` of its 95 % interval), or with "
-        "`--reported` `cells` (`row`, `column`, `ours`, `half` of the interval, `paper`, `difference`, how each `ended` and was "
-        "`reported`)",
+        "`--reported` `cells` (`row`, `column`, `ours`, `half` of the interval, `paper`, `difference`, how each `ended` and "
+        "was `reported`)",
     },
     "doctor": {
         "wrong": "how many findings are wrong",

@@ -51,6 +51,8 @@ def _mark(parser: argparse.ArgumentParser) -> None:
             for inner in action.choices.values():
                 _mark(inner)
             continue
+        if isinstance(action.choices, dict):  # which shtab takes for sub-commands
+            action.choices = list(action.choices)
         metavar = action.metavar if isinstance(action.metavar, str) else ""
         kind = "scales" if action.dest == "scale" else _LISTS.get(metavar)
         if kind:

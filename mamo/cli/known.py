@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
     """
     what, words = argv[0], argv[1:]
     names = {"scales": scales, "tables": tables, "pages": pages}.get(what)
+    found: Iterable[str]
     if names is not None:
         found = names()
     else:

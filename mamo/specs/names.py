@@ -69,7 +69,8 @@ def find_key(
         for spelling in (names[key], ids[key], key):
             spellings.setdefault(spelling, shown[key])
     spellings |= {other: other for other in also}
-    close = difflib.get_close_matches(name, spellings, n=2 * LISTED, cutoff=0.5)
+    close = difflib.get_close_matches(name, spellings, n=2 * LISTED, cutoff=0.8)
+    close = close or difflib.get_close_matches(name, spellings, n=2 * LISTED, cutoff=0.5)
     near = list(dict.fromkeys(spellings[spelling] for spelling in close))[:LISTED]
     if len(near) == 1:
         raise SpecError(f"'{name}' is no {what}: did you mean '{near[0]}'?")
