@@ -62,7 +62,13 @@ def test_a_sound_run_passes_all_and_the_checks_change_nothing(
     watched = task_of(words)
     found = trained(watched, words)
     state = torch.get_rng_state()
-    assert [check["check"] for check in found.checks] == ["gradients", "losses", "target", "features"]
+    assert [check["check"] for check in found.checks] == [
+        "gradients",
+        "losses",
+        "clipping",
+        "target",
+        "features",
+    ]
     assert not warned(found.checks), found.checks
     json.dumps(found.checks, allow_nan=False)
     for name in ("begin", "end", "see"):

@@ -51,6 +51,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         "finetune",
         "evaluate",
         "report",
+        "results",
         "figure",
         "site",
         "schema",

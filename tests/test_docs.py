@@ -186,7 +186,7 @@ def test_commands_are_understood(page: Path, capsys: pytest.CaptureFixture[str])
 def test_runs_and_tables_of_named_commands_are_planned() -> None:
     plans = {
         name: make_plan(name, ROOT / "ablations", others=True)
-        for name in ("smoke", "demo", "flickr8k", "paper")
+        for name in ("smoke", "demo", "study", "flickr8k", "paper")
     }
     kinds = {"prepare": "data", "weights": "weights", "pretrain": "pretrain", "finetune": "finetune"}
     for page in DOCS:
@@ -198,8 +198,10 @@ def test_runs_and_tables_of_named_commands_are_planned() -> None:
             if name == "mine":  # the scale that readers are shown how to write
                 continue
             plan = plans[name]
-            if command in kinds and args.run and args.run != "RUN":
-                plan.find(kinds[command], args.run)
+            runs = getattr(args, "run", None) or ()
+            for run in [runs] if isinstance(runs, str) else runs:
+                if command in kinds and run != "RUN":
+                    plan.find(kinds[command], run)
             for table in getattr(args, "tables", ()):
                 # 'words' and 'momentum' are what the reader is shown how to add.
                 assert table in plan.tables | plan.others | plan.figures or table in ("words", "momentum"), (

@@ -63,14 +63,15 @@ def test_examples_are_drawn_by_the_seed_one_for_each_image(data: Prepared) -> No
 
 
 def test_images_and_texts_of_ones_own_choice(data: Prepared) -> None:
-    chosen = choose_examples(data, "test", 5, seed=3, images=["7.jpg", "2.jpg"], text="a blue dog")
+    chosen = choose_examples(data, "test", 5, seed=3, images=["7.jpg", "2.jpg"], texts=["a blue dog"] * 2)
     assert [(example.key, example.text) for example in chosen] == [
         ("7.jpg", "a blue dog"),
         ("2.jpg", "a blue dog"),
     ]
     assert choose_examples(data, "test", 5, seed=3, images=["7.jpg"])[0].text == "caption 7 0"
     with pytest.raises(
-        SpecError, match="'no.jpg' is no image of coco, split 'test'.*12 images are called 0.jpg"
+        SpecError,
+        match=".no.jpg. is no file here, and no image of coco, split .test.*12 images are called 0.jpg",
     ):
         choose_examples(data, "test", 5, seed=3, images=["no.jpg"])
 
@@ -301,7 +302,8 @@ def test_a_layer_that_does_not_exist_is_refused_when_the_figure_is_planned(tmp_p
     path = own / "figures" / "figure1.yaml"
     path.write_text(path.read_text() + "layer: 7\n")
     with pytest.raises(
-        SpecError, match=r"figures/figure1.yaml: layer 7: the fusion encoder has layers 1 to 3"
+        SpecError,
+        match=r"figures/figure1.yaml: layer: fusion layer 7 does not exist: set it to one of 1 to 2",
     ):
         make_plan("demo", own, only=["figure1"])
 

@@ -276,8 +276,8 @@ def test_weights_that_cannot_be_had_name_the_files_to_fetch(
     def offline(*_: object, **__: object) -> None:
         raise OSError("we are offline")
 
-    there = SimpleNamespace(from_pretrained=offline)
-    stand_in = SimpleNamespace(create_model=offline, AutoModelForMaskedLM=there, AutoTokenizer=there)
+    there = SimpleNamespace(from_pretrained=offline, get_config_dict=offline)
+    stand_in = SimpleNamespace(create_model=offline, BertConfig=there, BertModel=there, AutoTokenizer=there)
     monkeypatch.setitem(sys.modules, module, stand_in)
     plan = make_plan("paper", Path(__file__).parents[1] / "ablations")
     with pytest.raises(RunError) as caught:

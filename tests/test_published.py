@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import test_vqa
 import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from trained import ANSWERS, answering, finish, photo, pretraining
 
 import mamo
 from mamo.cli.main import main
 from mamo.data import candidates
 from mamo.data.transforms import EvalTransform
-from mamo.model.mamo import Mamo
 from mamo.published.export import export
 from mamo.published.load import LoadError
+from mamo.published.pretrained import TaskError
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, make_plan
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.run import RunError
-from mamo.training.save import save_network_config, save_tensors
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 
@@ -35,39 +32,12 @@ def plan() -> Plan:
     return make_plan("smoke", ABLATIONS)
 
 
-def finish(run: Run, results: Path, **more: Any) -> Path:
-    """A run's record."""
-    directory = run.directory(results)
-    directory.mkdir(parents=True, exist_ok=True)
-    record = {"run": run.id, "kind": run.kind, "scale": "smoke", "spec": dict(run.spec), "inputs": dict(run.inputs),
-              "revision": 1, "outcome": {"status": "converged", "reason": ""}, "metrics": {}} | more  # fmt: skip
-    run.record(results).write_text(json.dumps(record))
-    return directory
-
-
 @pytest.fixture
 def pretrained(plan: Plan, tmp_path: Path) -> tuple[Run, Path, PretrainTask]:
     """A pre-training of a tiny network, as the workbench leaves it, and the results in which it lies."""
     results = tmp_path / "results/smoke"
-    run = plan.find("pretrain", "mamo")
-    words = tiny.tokenizer(finish(plan.runs[run.inputs["text"]], results))
-    task = PretrainTask(tiny.network(words, seed=3), tiny.pretrain_spec(), words).eval()
-    metrics = {"train/loss": 1.0}
-    spec = {**run.spec, "transform": {**run.spec["transform"], "size": 32}}
-    directory = finish(run, results, metrics=metrics, spec=spec)
-    save_tensors(task.state_dict(), directory / "model.safetensors")
-    save_network_config(task.network, directory)
+    run, task = pretraining(plan, results)
     return run, results, task
-
-
-def photo(folder: Path, name: str, shade: int, turned: bool = False) -> Path:
-    pixels = np.zeros((24, 48, 3), np.uint8)
-    pixels[:, :24] = shade
-    exif = Image.Exif()
-    if turned:
-        exif[0x0112] = 3
-    Image.fromarray(pixels).save(folder / name, quality=95, exif=exif)
-    return folder / name
 
 
 def test_an_exported_model_is_the_trained_one(
@@ -118,24 +88,17 @@ def test_a_model_that_answers_questions(
     plan: Plan, pretrained: tuple[Run, Path, PretrainTask], tmp_path: Path
 ) -> None:
     _, results, _ = pretrained
-    run = plan.find("finetune", "vqa-mamo")
-    words = tiny.tokenizer(tmp_path / "words")
-    network, transform = Mamo(test_vqa.MODEL, words.vocab_size), EvalTransform(test_vqa.SPEC.transform)
-    answers = ["dog", "cat", "bus"]
-    task = test_vqa.sharpen(test_vqa.VqaTask(network, test_vqa.SPEC, words, transform, answers)).eval()
-    spec = test_vqa.SPEC.model_copy(update={"min_answer_count": 2}).model_dump(mode="json")
-    directory = finish(run, results, metrics={"accuracy": 41.25}, spec=spec)
-    save_tensors(task.state_dict(), directory / "model.safetensors")
-    save_network_config(task.network, directory)
-    data = finish(plan.runs[run.inputs["data:vqa2"]], results)
-    candidates.write(data, {"dog": 9, "cat": 5, "bus": 3, "rare": 1}, 2)
+    run = answering(plan, results)
+    directory = run.directory(results)
     export(plan, run, results, tmp_path / "out")
     images = [photo(tmp_path, f"{i}.jpg", 80 * i + 40) for i in range(2)]
     questions = ["what is on the grass", "what is it"]
     given = [mamo.load(source).answer(images, questions) for source in (tmp_path / "out", directory)]
-    assert given[0] == given[1] and set(given[0]) <= set(answers)
+    assert given[0] == given[1] and set(given[0]) <= set(ANSWERS)
     card = (tmp_path / "out/README.md").read_text()
-    assert "| accuracy | 41.25 |" in card and "vqa" in card
+    assert "| accuracy | 41.25 |" in card and "model.answer(" in card and "similarity" not in card
+    with pytest.raises(TaskError, match="trained last without ITC and ITM.*ask it with .answer"):
+        mamo.load(tmp_path / "out").similarity(images, questions)
     (tmp_path / "out" / candidates.FILE).unlink()
     with pytest.raises(LoadError, match="lacks candidates.json"):
         mamo.load(tmp_path / "out")
@@ -186,7 +149,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
     asked: list[str] = []
 
-    def offline(name: str) -> str:
+    def offline(name: str, **_: Any) -> str:
         asked.append(name)
         raise OSError("no network")
 

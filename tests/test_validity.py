@@ -63,11 +63,14 @@ VQA, LOCALISATION = column("vqa", "accuracy"), column("localisation", "object_sh
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a job's images that patches do not divide": (
         {"scale": job("retrieval_coco", transform={"size": 50})},
-        "jobs.retrieval_coco.transform.size: 50 is no multiple of the model's patch_size 8",
+        "jobs.retrieval_coco.transform.size 50: cells of the world's board of 4 x 4 do not meet patches of 8 pixels",
     ),
     "a row's patches that do not divide a job's images": (
-        {"set": {"model.patch_size": 32}, "scale": {"weights": {"vision": {"source": "timm", "name": "x"}}}},
-        "jobs.retrieval_coco.transform.size: 48 is no multiple of the model's patch_size 32",
+        {
+            "set": {"model.patch_size": 48, "model.image_size": 96, "transform.size": 96},
+            "scale": {"weights": {"vision": {"source": "timm", "name": "x"}}},
+        },
+        "jobs.retrieval_coco.transform.size: 64 is no multiple of the model's patch_size 48",
     ),
     "no room for a word": ({"scale": {"pretrain": {"model": {"max_words": 2}}}}, "max_words: .*greater than or equal to 3"),
     "more words than positions": ({"set": {"model.max_words": 513}}, "max_words: .*less than or equal to 512"),
@@ -127,7 +130,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a metric that its job does not record": (
         {"table": column("retrieval_coco", "tr_r2")},
-        "column 'c': job 'retrieval_coco' records no metric 'mean_recal': did you mean 'mean_recall'",
+        "column 'c': job 'retrieval_coco' records no metric 'tr_r2': did you mean",
     ),
     "starting weights of another shape": (
         {"set": {"model.width": 64}}, "model.width: 64, and the vision weights are trained with 32"
@@ -137,7 +140,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "model.text_layers and model.fusion_layers: 4 together, and the text weights are trained with 3",
     ),
     "stand-ins at sizes that patches do not divide": (
-        {"scale": {"weights": {"vision": {"image_sizes": [32, 50]}}}}, "weights.vision.image_sizes: 50 is no multiple"
+        {"scale": {"weights": {"vision": {"image_sizes": [32, 50]}}}},
+        "weights.vision.image_sizes.1. 50: cells of the world's board",
     ),
     "a head without a unit": (
         {"set": {"objectives.mrm.projection_ratio": 0.01}},

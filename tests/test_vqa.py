@@ -104,7 +104,7 @@ def test_chunks_of_candidates_and_of_logits_change_nothing(
     with torch.no_grad():
         context = make_context(task, ["is the car red", "what"])
         whole = task.rank(context)[1]
-        monkeypatch.setattr(vqa, "CANDIDATES_AT_ONCE", 2)
+        monkeypatch.setattr("mamo.model.decoder.CANDIDATES_AT_ONCE", 2)
         monkeypatch.setattr("mamo.model.decoder.LOGIT_ROWS", 3)
         torch.testing.assert_close(task.rank(context)[1], whole, atol=1e-5, rtol=1e-5)
 

@@ -56,11 +56,9 @@ def test_a_signal_reaches_the_job(address: str, tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text())
     scale = tmp_path / "ablations/scales/smoke.yaml"
-    scale.write_text(
-        scale.read_text().replace(
-            "training: {steps: 2, batch_size: 8}", "training: {steps: 100000, batch_size: 8}", 1
-        )
-    )
+    text = scale.read_text()
+    assert "training: {steps: 2, " in text
+    scale.write_text(text.replace("training: {steps: 2, ", "training: {steps: 100000, ", 1))
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     job = _start(address, "weights", "--needs", "--scale", "smoke", "vision", folder=tmp_path)
     run = tmp_path / "results/smoke/weights"

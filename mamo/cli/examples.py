@@ -30,7 +30,10 @@ EXAMPLES = {
     "evaluate": ("mamo evaluate vqa-mamo --scale demo",),
     "export": ("mamo export mamo exported --scale demo",),
     "report": ("mamo report table5 --scale demo",),
-    "figure": ("mamo figure figure1 --scale demo",),
+    "figure": (
+        "mamo figure figure1 --scale demo",
+        'mamo figure figure1 --image photo.jpg --text "a dog on the beach" --out mine.png',
+    ),
     "site": ("mamo site --scale demo",),
     "doctor": ("mamo doctor --scale demo", "mamo doctor --slurm --profile slurm"),
     "dvc": ("mamo dvc record",),

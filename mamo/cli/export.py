@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
-from mamo.specs.identity import Run
-from mamo.specs.plan import Plan
+from mamo.specs.overrides import SpecError
 
 
 def add(commands: Any) -> None:
@@ -17,33 +16,54 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write a trained model to a folder that can be published",
-        description="Write a trained model's weights, config, tokenizer and model card to a folder, as model hubs keep them. "
-        "`mamo.load(FOLDER)` reads it in Python.",
+        description="Write a trained model to a folder, as model hubs keep them: weights, config, tokenizer, processor, model "
+        "card, and the code that transformers' AutoModel and AutoProcessor load. `mamo.load(FOLDER)` reads it in Python.",
     )
     parser.add_argument("run", metavar="RUN", help=options.RUN)
-    parser.add_argument("out", type=Path, metavar="FOLDER", help="a new folder")
+    parser.add_argument("out", metavar="FOLDER", help="a new folder")
+    parser.add_argument(
+        "--half", action="store_true", help="store the weights in half precision: half the bytes"
+    )
+    parser.add_argument("--push", metavar="USER/NAME", help="upload the folder to the Hugging Face hub, too")
+    parser.add_argument(
+        "--bundle",
+        action="store_true",
+        help="take FOLDER as a name: write the model into this package in half precision, for `mamo.load(NAME)`, in place of "
+        "an older one of this name",
+    )
     options.add_scale(parser)
     options.add_results(parser)
     parser.set_defaults(command=_command)
 
 
 def _command(args: argparse.Namespace) -> int:
+    from mamo.published.find import find_trained
+
+    if args.bundle and args.push:
+        raise SpecError("--bundle writes into the package, --push uploads a folder: choose one of them")
     plan = options.planned(args, others=True)
-    run = _find(plan, args.run)
+    run = find_trained(plan, args.run)
     if options.not_made(plan, run, options.results_of(args)):
         return 1
-    from mamo.published.export import export
+    from mamo.published.export import bundle, export
+    from mamo.published.load import LoadError, bundle_folder
+    from mamo.published.push import check_name, push
     from mamo.training.run import RunError
 
+    results = options.results_of(args)
     try:
-        export(plan, run, options.results_of(args), args.out)
-    except RunError as error:
+        if args.bundle:
+            folder = bundle_folder(args.out)
+            bundle(plan, run, results, folder)
+            print(f'{folder}: {run.id}\n  in Python: import mamo; mamo.load("{args.out}")')
+            return 0
+        if args.push:
+            check_name(args.push)
+        export(plan, run, results, Path(args.out), args.half)
+        print(f'{args.out}: {run.id}\n  in Python: import mamo; mamo.load("{args.out}")')
+        if args.push:
+            print(push(Path(args.out), args.push))
+    except (RunError, LoadError) as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
-    print(f'{args.out}: {run.id}\n  in Python: import mamo; mamo.load("{args.out}")')
     return 0
-
-
-def _find(plan: Plan, name: str) -> Run:
-    """A pre-training or a fine-tuning."""
-    return plan.find(("pretrain", "finetune"), name)

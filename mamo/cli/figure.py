@@ -16,18 +16,29 @@ def add(commands: Any) -> None:
         "figure",
         help="draw a Grad-CAM figure from trained models",
         description="Draw one of the figures that trained models draw (ablations/figures), from the runs' weights. Without "
-        "options it is published below reports; with --image or --text, other examples are drawn into --out.",
+        "options it is published below reports; with --image, --text or --weights, other examples or another model are drawn "
+        "into --out.",
     )
     parser.add_argument("name", metavar="FIGURE", help="e.g. figure1")
     parser.add_argument(
         "--image",
         nargs="+",
         default=[],
-        metavar="KEY",
-        help="keys of images to show instead of the drawn ones",
+        metavar="FILE|KEY",
+        help="photos of your own, or keys of the figure's data set, to show instead of the drawn images",
     )
     parser.add_argument(
-        "--text", metavar="TEXT", help="a caption, expression or question of your own for them"
+        "--text",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="a caption, expression or question of your own: one for all images, or one for each",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="MODEL",
+        help="show this model instead: a run of the scale, an exported folder, a model of the package or of a hub (default: "
+        "the figure's own; for photos of your own, a model of the package where those are not made yet)",
     )
     parser.add_argument(
         "--out",
@@ -49,10 +60,14 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.figures.pages import figure_heading
     from mamo.specs.overrides import SpecError
 
+    if args.image and args.out and not options.ABLATIONS.is_dir():
+        return _without_a_project(args)
     plan = options.planned(args)
     options.check_name(args.name, plan.figures, f"scale '{plan.scale.name}' has no figure")
-    if (args.image or args.text) and not (args.out or args.collect):
-        raise SpecError("--image and --text want --out FILE.png: the published figure stays as its file says")
+    if (args.image or args.text or args.weights) and not (args.out or args.collect):
+        raise SpecError(
+            "--image, --text and --weights want --out FILE.png: the published figure stays as its file says"
+        )
     from mamo.figures.draw import draw_figure
     from mamo.figures.publish import publish_figure
     from mamo.figures.store import read_maps, write_maps
@@ -61,12 +76,24 @@ def _command(args: argparse.Namespace) -> int:
     if args.values:
         values = read_maps(args.values)
     else:
+        from mamo.data.records import PreparedError
         from mamo.figures.maps import compute_figure
+        from mamo.published.load import LoadError
         from mamo.training.run import RunError
 
         try:
-            values = compute_figure(plan, args.name, options.results_of(args), args.image, args.text)
-        except RunError as error:
+            values = compute_figure(
+                plan, args.name, options.results_of(args), args.image, args.text, args.weights
+            )
+        except (RunError, PreparedError) as error:
+            print(f"mamo: {error}", file=sys.stderr)
+            print(
+                f"  `mamo reproduce --scale {plan.scale.name} {args.name}` makes all that the figure needs; `mamo figure "
+                f'{args.name} --image FILE --text "..." --out FILE` shows a photo of your own',
+                file=sys.stderr,
+            )
+            return 1
+        except LoadError as error:
             print(f"mamo: {error}", file=sys.stderr)
             return 1
     if args.collect:
@@ -80,4 +107,20 @@ def _command(args: argparse.Namespace) -> int:
         plan, plan.figures[args.name].inputs, options.results_of(args), options.setting(args, "any_code")
     )
     print(publish_figure(plan, args.name, values, options.reports_of(args), options.ABLATIONS))
+    return 0
+
+
+def _without_a_project(args: argparse.Namespace) -> int:
+    """Own photos with a model of the package, where only the package is installed."""
+    from mamo.figures.draw import draw_figure
+    from mamo.figures.own import without_a_project
+    from mamo.published.load import LoadError
+
+    try:
+        values = without_a_project(args.name, args.image, args.text, args.weights)
+    except LoadError as error:
+        print(f"mamo: {error}", file=sys.stderr)
+        return 1
+    draw_figure(values, values["title"], args.out)
+    print("\n".join(map(str, args.out)))
     return 0

@@ -251,7 +251,9 @@ def _failed(
     text = log.read_text(encoding="utf-8", errors="replace")
     refused = "LockException" in text
     begun = [] if refused else [run for run in lacking.runs if fresh(run, logs, began)]
+    # A run that failed before it wrote anything has no folder: Snakemake removes the empty one. Its log is of this call.
     states = {run.key: state_of(run, wanted.results, logs) for run in begun}
+    states = {key: "failed" if state == "to do" else state for key, state in states.items()}
     for run in begun:
         print(f"  {states[run.key]}: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)
     if not status:

@@ -38,7 +38,7 @@ def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
 
     # Ids in an SVG are random unless salted: the same values then give the same file. Texts stay texts: they can be found, and
     # a page can give them its ink.
-    settings = {"svg.hashsalt": str(values["figure"]), "svg.image_inline": True, "svg.fonttype": "none"}
+    settings: Any = {"svg.hashsalt": str(values["figure"]), "svg.image_inline": True, "svg.fonttype": "none"}
     settings |= {"image.composite_image": False}  # pictures enter an SVG with their own pixels
     with matplotlib.rc_context(settings):
         for file in files:

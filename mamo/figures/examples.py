@@ -7,15 +7,18 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mamo.data.images import ImageError, normalise
 from mamo.data.records import Prepared
 from mamo.data.world.truth import SceneTruth
 from mamo.specs.overrides import SpecError
 
+OWN_SIDE = 384  # pixels of the shorter side of an own photo, as data sets are stored (DatasetSpec.store_size)
 SHOWN_SIDE = 256  # pixels of the shorter side of a shown image, at most
 _QUALITY = 88
 # Words that name nothing to look for; of the others one is drawn to be masked.
@@ -33,6 +36,7 @@ class Example:
         key: of the image in its release.
         row: of the image in the prepared data set.
         text: caption, expression or question.
+        jpeg: of a photo of one's own, which is in no release: ``key`` is then its path, ``row`` -1, and nothing is known of it.
     """
 
     place: int
@@ -40,10 +44,32 @@ class Example:
     row: int
     text: str
     record: dict[str, Any]
+    jpeg: bytes | None = None
+
+
+def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -> list[Example]:
+    """Photos of one's own, each with its text.
+
+    Args:
+        first: the place of the first one in its figure.
+
+    Raises:
+        SpecError: a file cannot be read; the message names it and the reason.
+    """
+    found = []
+    for place, (path, text) in enumerate(zip(images, texts, strict=True), first):
+        try:
+            stored = normalise(path, OWN_SIDE)
+        except ImageError as error:
+            raise SpecError(str(error)) from error
+        # What the data sets' own records say, where there is anything to say.
+        record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
+        found.append(Example(place, str(path), -1, text, record, stored.jpeg))
+    return found
 
 
 def choose_examples(
-    data: Prepared, split: str, number: int, seed: int, images: Sequence[str] = (), text: str | None = None
+    data: Prepared, split: str, number: int, seed: int, images: Sequence[str] = (), texts: Sequence[str] = ()
 ) -> list[Example]:
     """Examples of a split.
 
@@ -51,7 +77,7 @@ def choose_examples(
         number: how many different images are drawn.
         seed: of the draw among all records.
         images: keys of images to be shown instead; each with its first record.
-        text: said instead of what the records say.
+        texts: said instead of what the records say: one for each image, or none.
 
     Raises:
         SpecError: the split shows no such image.
@@ -66,30 +92,39 @@ def choose_examples(
         if unknown:
             near = ", ".join(list(first)[:3])
             raise SpecError(
-                f"'{unknown[0]}' is no image of {data.dataset}, split '{split}'; its {len(first)} images are called {near}, ..."
+                f"'{unknown[0]}' is no file here, and no image of {data.dataset}, split '{split}': give a file or a key (its "
+                f"{len(first)} images are called {near}, ...)"
             )
         order = [first[key] for key in images]
-    return list(_distinct(data, records, order, len(images) or number, text))
+    return list(_distinct(data, records, order, len(images) or number, texts))
 
 
 def _distinct(
-    data: Prepared, records: Any, order: list[int], number: int, text: str | None
+    data: Prepared, records: Any, order: list[int], number: int, texts: Sequence[str]
 ) -> Iterator[Example]:
     seen: set[int] = set()
     for i in order:
         record = records[i]
         if record["image"] not in seen:
             seen.add(record["image"])
-            said = text if text is not None else record.get("text") or record.get("question")
+            said = texts[len(seen) - 1] if texts else record.get("text") or record.get("question")
             yield Example(len(seen) - 1, data.images.key(record["image"]), record["image"], said, record)
             if len(seen) == number:
                 return
 
 
-def shown_image(data: Prepared, example: Example, truth: SceneTruth | None) -> tuple[str, int, int]:
+def jpeg_of(data: Prepared | None, example: Example) -> bytes:
+    """An example's stored image."""
+    if example.jpeg is not None:
+        return example.jpeg
+    assert data is not None, "an example of a data set comes with its data set"
+    return data.images.jpeg(example.row)
+
+
+def shown_image(data: Prepared | None, example: Example, truth: SceneTruth | None) -> tuple[str, int, int]:
     """The image for people to look at, as a data URL with its width and height: the original, where the world has it."""
     original = truth.file(example.key) if truth is not None and example.key in truth else None
-    jpeg = original.read_bytes() if original else data.images.jpeg(example.row)
+    jpeg = original.read_bytes() if original else jpeg_of(data, example)
     with Image.open(io.BytesIO(jpeg)) as opened:
         image = opened.convert("RGB")
     factor = SHOWN_SIDE / min(image.size)

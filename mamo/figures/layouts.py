@@ -172,13 +172,14 @@ def _grounding(values: Values, style: Style) -> Sheet:
     """Per example the image with the true box, and one map per model with the box that it chooses."""
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
-        truth = (example["box"], TRUE_BOX, "-")
-        found: list[Panel] = [(image, "", [truth])]
+        truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # an own photo has none
+        found: list[Panel] = [(image, "", truths)]
         for model in values["models"]:
             own = example["models"].get(model["key"])
             heat = overlay(image, own["map"], values["grid"], top) if own else None
-            boxes = [truth, *([(own["box"], CHOSEN_BOX, "--")] if own and own["box"] else [])]
-            said = f"{'right' if own['right'] else 'wrong'}, IoU {own['iou']:.2f}" if own else ""
+            boxes = [*truths, *([(own["box"], CHOSEN_BOX, "--")] if own and own["box"] else [])]
+            judged = own is not None and own["right"] is not None
+            said = f"{'right' if own['right'] else 'wrong'}, IoU {own['iou']:.2f}" if judged else ""
             found.append((heat, f"{model['label'].partition(' (')[0]}\n{said}", boxes))
         return found
 

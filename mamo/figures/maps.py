@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor
 
 from mamo.data.records import Prepared
+from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.data.world.truth import SceneTruth
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import answer_score, itm_score, mrm_score
-from mamo.figures.examples import Example, choose_examples, draw_patches, draw_word, shown_image
+from mamo.figures.examples import Example, draw_patches, draw_word, jpeg_of, shown_image
 from mamo.model.mamo import Mamo
-from mamo.specs.finetune import GroundingSpec
+from mamo.specs.finetune import GroundingSpec, JobSpec
 from mamo.specs.plan import FigurePlan, Plan
 from mamo.tasks.boxes import box_iou, choose_box
 from mamo.tasks.distilled import Distilled
@@ -25,9 +27,7 @@ from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.task import DownstreamTask
 from mamo.tasks.vqa import VqaTask
 from mamo.training.load import load_finetuned, load_pretrained
-from mamo.training.loop import pick_device
-from mamo.training.run import Context, read_record, require
-from mamo.training.unpacked import require_files
+from mamo.training.run import Context, require
 
 GUESSES = 3  # of MLM's head for a masked word
 
@@ -36,44 +36,60 @@ class Model:
     """A trained model of a figure, ready for single examples.
 
     Attributes:
-        task: as pre-trained or as fine-tuned.
+        network: the network f.
+        task: as pre-trained or as fine-tuned; None where only the network is there.
+        spec: the job that it was fine-tuned for; None: as pre-trained.
     """
 
-    def __init__(self, context: Context) -> None:
-        self.task: PretrainTask | DownstreamTask
-        if context.run.kind == "pretrain":
-            self.task, self.tokenizer = load_pretrained(context)
-            self.transform = EvalTransform(self.task.spec.transform)
-        else:
-            self.task, _ = load_finetuned(context)
-            self.tokenizer, self.transform = self.task.tokenizer, self.task.transform_eval
+    def __init__(
+        self,
+        network: Mamo,
+        task: PretrainTask | DownstreamTask | None,
+        spec: JobSpec | None,
+        tokenizer: Tokenizer,
+        transform: EvalTransform,
+    ) -> None:
+        self.network, self.task, self.spec = network, task, spec
+        self.tokenizer, self.transform = tokenizer, transform
 
-    @property
-    def network(self) -> Mamo:
-        """The network f."""
-        return self.task.network
+    @classmethod
+    def of_run(cls, context: Context) -> Model:
+        """The model of a finished run."""
+        if context.run.kind == "pretrain":
+            pretraining, tokenizer = load_pretrained(context)
+            transform = EvalTransform(pretraining.spec.transform)
+            return cls(pretraining.network, pretraining, None, tokenizer, transform)
+        task, _ = load_finetuned(context)
+        return cls(task.network, task, task.spec, task.tokenizer, task.transform_eval)
 
     def words(self, text: str) -> list[tuple[str, list[int]]]:
         """The words of a text with the places of their sub-words."""
         return self.tokenizer.words(text, self.network.spec.max_words)
 
-    def encode(self, data: Prepared, example: Example) -> tuple[Tensor, Tensor, Tensor]:
-        """The example's image (1, 3, S, S), ids and mask (1, L) on the device."""
-        device = pick_device()
-        image = self.transform(data.images.jpeg(example.row))[None]
+    def encode(self, data: Prepared | None, example: Example) -> tuple[Tensor, Tensor, Tensor]:
+        """The example's image (1, 3, S, S), ids and mask (1, L) on the network's device."""
+        device = self.network.temperature.device
+        image = self.transform(jpeg_of(data, example))[None]
         ids, mask = self.tokenizer.encode([example.text], self.network.spec.max_words)
         return image.to(device), ids.to(device), mask.to(device)
 
 
 def compute_figure(
-    plan: Plan, name: str, results: Path, images: Sequence[str] = (), text: str | None = None
+    plan: Plan,
+    name: str,
+    results: Path,
+    images: Sequence[str | Path] = (),
+    texts: Sequence[str] | str | None = (),
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """All that a figure shows.
 
     Args:
         results: the scale's results.
-        images: keys of images to show instead of the figure's own.
-        text: said of them instead of what their records say.
+        images: files, or keys of the figure's data set, to show instead of the figure's own.
+        texts: said of them instead of what their records say: one for each image, or one for all.
+        weights: a run of the scale, an exported folder, or the name of a model that ships with the package or lies on a hub,
+            in place of the figure's own models.
 
     Returns:
         ``figure``, ``scale``, ``method``, ``layer``, ``grid``, ``models`` (key, label, run, outcome) and ``examples``, each
@@ -81,17 +97,18 @@ def compute_figure(
         this model shows).
 
     Raises:
-        RunError: a run that it needs is not done; the message has the command that makes it.
-        SpecError: the data set has no such image.
+        RunError: a model's run is not done; the message has the command that makes it.
+        PreparedError: the figure's data set is not prepared.
+        SpecError: an image is neither a file nor one of the data set, or nothing is said of a file.
+        LoadError: there are no such weights.
     """
+    from mamo.figures.own import choose, figure_models
+
     bound = plan.figures[name]
     figure = bound.figure
-    require(plan, bound.inputs, results, name)
-    require_files(plan.runs[bound.data], results)
-    data, truth = Prepared(plan.runs[bound.data].directory(results)), _truth(plan, bound, results)
-    examples = choose_examples(
-        data, figure.split, figure.examples, figure.seed, tuple(images) or figure.images, text
-    )
+    if weights is None and not images:
+        require(plan, bound.inputs, results, name)
+    data, truth, examples = choose(plan, bound, results, images, texts)
     shown: list[dict[str, Any]] = []
     for example in examples:
         url, width, height = shown_image(data, example, truth)
@@ -105,30 +122,24 @@ def compute_figure(
                 "models": {},
             }
         )
-    models, grid = [], 0
-    for model in figure.models:
-        run = plan.runs[bound.models[model.key]]
-        status = read_record(run, results)["outcome"]["status"]
-        models.append({"key": model.key, "label": model.label, "run": run.key, "outcome": status})
-        if status != "converged":
+    models, grid, layer = [], 0, bound.layer
+    own = any(example.jpeg is not None for example in examples)
+    for described, load, layer in figure_models(plan, bound, results, weights, own):
+        models.append(described)
+        if load is None:
             continue
-        loaded = Model(Context(plan, run, results, None))
+        loaded = load()
         grid = loaded.network.vision.grid
-        explain = _METHODS[figure.method](loaded, bound, data, truth)
+        explain = _METHODS[figure.method](loaded, replace(bound, layer=layer), data, truth)
         for example, values in zip(examples, shown, strict=True):
-            common, own = explain(example)
+            common, mine = explain(example)
             values |= common
-            values["models"][model.key] = own
+            values["models"][described["key"]] = mine
     return {
         "figure": name, "scale": plan.scale.name, "method": figure.method, "title": figure.title,
-        "caption": " ".join(figure.caption.split()), "layer": bound.layer, "grid": grid, "models": models,
+        "caption": " ".join(figure.caption.split()), "layer": layer, "grid": grid, "models": models,
         "examples": shown,
     }  # fmt: skip
-
-
-def _truth(plan: Plan, bound: FigurePlan, results: Path) -> SceneTruth | None:
-    world = Context(plan, plan.runs[bound.data], results, None).world(bound.data)
-    return SceneTruth(world) if world is not None else None
 
 
 # What is the same for all models of an example (words, boxes, masks), and what one model shows.
@@ -136,7 +147,7 @@ Explained = tuple[dict[str, Any], dict[str, Any]]
 Explain = Callable[[Example], Explained]
 
 
-def _words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
     """A map for each word, by ITM's score; where boxes are known, how well each fits."""
     network, size = model.network, model.network.spec.image_size
     cam = AttentionGradCam(network, bound.layer)
@@ -149,7 +160,7 @@ def _words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | 
             matched = network.itm_logits(network.fuse(visual, written, mask)).softmax(-1)[0, 1]
         maps = cam(visual, written, mask, itm_score(network)).words_on_patches[0].cpu()
         named, fits = [], []
-        if truth is not None and example.key in truth:
+        if truth is not None and example.jpeg is None and example.key in truth:
             for name in truth.named([word for word, _ in words], example.key):
                 share, hit = localise(word_map(maps, words, name), name.box, size)
                 named.append({"words": list(name.words), "what": name.what, "box": _rounded(name.box)})
@@ -164,7 +175,9 @@ def _words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | 
     return explain
 
 
-def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+def _masked_words(
+    model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
+) -> Explain:
     """Where the model looks to restore a masked word."""
     task, following = _with_mrm(model)
     network = model.network
@@ -195,7 +208,7 @@ def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneT
                 )
             ]
         boxes = []
-        if truth is not None and example.key in truth:
+        if truth is not None and example.jpeg is None and example.key in truth:
             named = truth.named([word for word, _ in words], example.key)
             boxes = [_rounded(name.box) for name in named if chosen in name.words]
         return {"words": [word for word, _ in words], "masked": chosen, "boxes": boxes}, own
@@ -203,7 +216,9 @@ def _masked_words(model: Model, bound: FigurePlan, data: Prepared, truth: SceneT
     return explain
 
 
-def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+def _masked_patches(
+    model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
+) -> Explain:
     """Which words the model reads to restore masked patches."""
     task, following = _with_mrm(model)
     network = model.network
@@ -212,7 +227,8 @@ def _masked_patches(model: Model, bound: FigurePlan, data: Prepared, truth: Scen
     def explain(example: Example) -> Explained:
         image, ids, mask = model.encode(data, example)
         words = model.words(example.text)
-        things = truth.objects(example.key) if truth is not None and example.key in truth else []
+        known = truth is not None and example.jpeg is None and example.key in truth
+        things = truth.objects(example.key) if truth is not None and known else []
         patches = draw_patches(grid, [thing["box"] for thing in things], bound.figure.seed, example.place)
         hidden = torch.zeros(1, grid * grid, dtype=torch.bool, device=image.device)
         hidden[0, patches] = True
@@ -245,10 +261,11 @@ def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], g
     return found
 
 
-def _grounding(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
     """Where an expression looks, and the proposal that its map chooses."""
-    network, spec = model.network, model.task.spec
-    assert isinstance(spec, GroundingSpec), "a grounding figure's job is grounding"
+    network, exponent, least = model.network, 0.5, 0.5
+    if isinstance(model.spec, GroundingSpec):  # else a model of one's own choice, not fine-tuned for it
+        exponent, least = model.spec.area_exponent, model.spec.iou
     cam = AttentionGradCam(network, bound.layer)
 
     def explain(example: Example) -> Explained:
@@ -258,21 +275,22 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTrut
         chosen = -1
         if proposals.shape[1]:
             side = network.spec.image_size
-            chosen = int(choose_box(heat[None], proposals, present, side, spec.area_exponent)[0])
+            chosen = int(choose_box(heat[None], proposals, present, side, exponent)[0])
         box = proposals[0, chosen] if chosen >= 0 else None
-        iou = float(box_iou(box, torch.tensor(example.record["box"]))) if box is not None else 0.0
+        truth_box = example.record["box"]  # None of an own photo
+        iou = float(box_iou(box, torch.tensor(truth_box))) if box is not None and truth_box else 0.0
         own = {
             "map": _rounded(heat.flatten()),
             "box": _rounded(box) if box is not None else None,
             "iou": round(iou, 3),
-            "right": box is not None and iou >= spec.iou,
+            "right": None if truth_box is None else box is not None and iou >= least,
         }
         return {"words": [word for word, _ in model.words(example.text)], "box": example.record["box"]}, own
 
     return explain
 
 
-def _answers(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth | None) -> Explain:
+def _answers(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
     """Where a question looks for the model's answer."""
     task, network = model.task, model.network
     assert isinstance(task, VqaTask), "an answers figure's job is VQA"
@@ -302,7 +320,11 @@ def _answers(model: Model, bound: FigurePlan, data: Prepared, truth: SceneTruth 
 
 
 def _mean_over_words(
-    model: Model, data: Prepared, example: Example, cam: AttentionGradCam, score: Callable[[Tensor], Any]
+    model: Model,
+    data: Prepared | None,
+    example: Example,
+    cam: AttentionGradCam,
+    score: Callable[[Tensor], Any],
 ) -> Tensor:
     """The mean map of a text's sub-words, special tokens left out: (g, g)."""
     image, ids, mask = model.encode(data, example)
@@ -319,7 +341,7 @@ def _with_mrm(model: Model) -> tuple[PretrainTask, Distilled]:
     return model.task, model.task.target
 
 
-_METHODS: dict[str, Callable[[Model, FigurePlan, Prepared, SceneTruth | None], Explain]] = {
+_METHODS: dict[str, Callable[[Model, FigurePlan, Prepared | None, SceneTruth | None], Explain]] = {
     "words": _words,
     "masked_words": _masked_words,
     "masked_patches": _masked_patches,

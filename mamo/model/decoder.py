@@ -24,6 +24,7 @@ from mamo.model.transformer import PostNormLayer, padding_bias
 
 # Rows of logits at a time: 30 MB at BERT's vocabulary. Much more is several times slower on CPU.
 LOGIT_ROWS = 256
+CANDIDATES_AT_ONCE = 128
 _CROSS = {"attention": "cross_attention", "norm_attention": "norm_cross"}
 
 
@@ -138,6 +139,30 @@ class AnswerDecoder(nn.Module):
         """Log-probabilities of an answer's first sub-word: (B, V)."""
         nothing = torch.zeros(len(context.states), 0, 1, dtype=torch.long, device=context.states.device)
         return self.log_probabilities(self.states(pack(nothing, nothing, self.cls_id), context)[:, 0])
+
+    def rank(
+        self, context: Context, ids_MT: Tensor, mask_MT: Tensor, shortlist: int
+    ) -> tuple[Tensor, Tensor]:
+        """Score a list of candidates by their log-probability.
+
+        The likeliest first sub-words decide which ``shortlist`` candidates are scored in full; candidates that share a first
+        sub-word keep the order of the list.
+
+        Args:
+            ids_MT: sub-words of the M candidates, closed by [SEP], without [CLS].
+            mask_MT: 1: a sub-word, 0: padding.
+
+        Returns:
+            indices of candidates and their log-probabilities, both (B, shortlist).
+        """
+        batch, candidates = len(context.states), len(ids_MT)
+        if shortlist < candidates:
+            first = self.first(context)[:, ids_MT[:, 0]]
+            chosen = torch.sort(first, dim=1, descending=True, stable=True).indices[:, :shortlist]
+        else:
+            chosen = torch.arange(candidates, device=context.states.device).expand(batch, -1)
+        parts = [self(ids_MT[part], mask_MT[part], context) for part in chosen.split(CANDIDATES_AT_ONCE, 1)]
+        return chosen, torch.cat(parts, 1)
 
     def forward(self, ids_BAT: Tensor, mask_BAT: Tensor, context: Context) -> Tensor:
         """Log-probability of each answer, the sum over its sub-words with the closing [SEP]: (B, A), float32.

@@ -56,6 +56,18 @@ class Mamo(nn.Module):
         """Scores of "not matched" and "matched" from the fused [CLS]: (B, 2)."""
         return self.itm_head(fused.cls)
 
+    def matching_logits(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        """ITM's scores of "not matched" and "matched" for pairs of features: (B, 2), in full precision.
+
+        The last fusion layer computes [CLS] alone, which is all that ITM reads. The head is kept out of autocast: in bf16,
+        many of a gallery's pairs would score exactly the same.
+        """
+        x_BTD, bias = self.fusion.before_last(visual_BVD, text_BLD, mask_BL)
+        tokens = visual_BVD.shape[1]
+        cls = self.fusion.last(x_BTD[:, tokens : tokens + 1], x_BTD, bias)[:, 0]
+        with torch.autocast(cls.device.type, enabled=False):
+            return self.itm_head(cls.float())
+
     @torch.no_grad()
     def clamp_temperature(self) -> None:
         """Keep the learned temperature in its range; call after each optimiser step."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mamo.model.mamo import Mamo
 from mamo.model.transformer import Attention, initialise, padding_bias
 
 
@@ -49,3 +50,18 @@ class PairedAttention(nn.Module):
         left = self.pool(self.join(torch.cat([from_right, left_BTD], -1)), left_mask_BT)
         right = self.pool(self.join(torch.cat([from_left, right_BTD], -1)), right_mask_BT)
         return self.classify(torch.cat([left, right], -1))
+
+
+def statement_logits(
+    network: Mamo, pair: PairedAttention, left_BVD: Tensor, right_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor
+) -> Tensor:
+    """Scores of "false" and "true" from both images' features and the sentence: (B, 2).
+
+    The sentence is encoded once and fused with both images in one call.
+    """
+    text = network.encode_text(ids_BL, mask_BL)
+    both = torch.cat([left_BVD, right_BVD])
+    fused = network.fuse(both, text.repeat(2, 1, 1), mask_BL.repeat(2, 1))
+    left, right = torch.cat([fused.image, fused.text], 1).chunk(2)
+    mask = torch.cat([mask_BL.new_ones(left_BVD.shape[:2]), mask_BL], 1)
+    return pair(left, right, mask, mask)

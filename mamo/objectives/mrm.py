@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,12 +32,12 @@ def make_predictor(spec: MrmSpec, model: ModelSpec) -> nn.Module:
 
 
 def normalised(vectors_MD: Tensor, how: Normalise) -> Tensor:
-    """Vectors as their squared error is taken, in full precision.
+    """Vectors as their squared error is taken, in full precision at least.
 
     ``l2`` and ``layer`` are scaled so that the mean over dimensions of the squared error is 2 - 2 cos (of the vectors, or of
     the vectors less their mean): between 0 and 4 whatever the width.
     """
-    vectors_MD = vectors_MD.float()
+    vectors_MD = vectors_MD.to(torch.promote_types(vectors_MD.dtype, torch.float32))
     if how == "l2":
         return F.normalize(vectors_MD, dim=-1) * vectors_MD.shape[-1] ** 0.5
     if how == "layer":

@@ -1,13 +1,16 @@
-"""From a finished run to a folder as model hubs keep them: weights, config, tokenizer and a model card."""
+"""From a finished run to a folder as model hubs keep them: weights, config, tokenizer, processor, code and a model card."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mamo.published.about import about_of
+from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
 from mamo.specs.stored import read_object
@@ -16,18 +19,75 @@ from mamo.training.unpacked import require_files
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+LICENCE = "LICENSE.md"
 MODEL_TYPE = "mamo"
+# What a task is used with, of all that it was trained with.
+TASK_SETTINGS = {
+    "retrieval": ("shortlist",),
+    "vqa": ("decoder_layers", "min_answer_count", "shortlist"),
+    "nlvr2": (),
+    "grounding": ("layer", "area_exponent", "iou"),
+    "localisation": ("layer",),
+}
+BUNDLE_LIMIT = 5_000_000  # bytes of a model that ships with the package
 
 
-def export(plan: Plan, run: Run, results: Path, out: Path) -> None:
+def export(plan: Plan, run: Run, results: Path, out: Path, half: bool = False) -> None:
     """Write a pre-trained or fine-tuned model to ``out``, the config last.
 
     Args:
         results: the scale's results, which hold the run and its inputs.
+        half: store the weights in half precision (float16); they are computed with in full precision all the same.
 
     Raises:
         RunError: the run is not done, has no weights (diverged, or evaluated as pre-trained), or ``out`` holds files.
     """
+    from mamo.published.card import card, licence
+
+    record = _trained(plan, run, results)
+    if out.is_dir() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty: name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    config = _write_model(plan, run, record, results, out, half)
+    write_code(out)
+    _write_processor(config, out)
+    (out / LICENCE).write_text(licence(config), encoding="utf-8")
+    (out / CARD).write_text(card(plan, record, config), encoding="utf-8")
+    _write_json(config, out / CONFIG)
+
+
+def bundle(plan: Plan, run: Run, results: Path, out: Path) -> None:
+    """Write a model that ships with the package, in half precision and without code of its own, in place of an older one.
+
+    Raises:
+        RunError: as :func:`export`; or its weights take more than 5 MB.
+    """
+    from mamo.published.card import card, licence
+
+    record = _trained(plan, run, results)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        config = _write_model(plan, run, record, results, part, half=True)
+        size = (part / WEIGHTS).stat().st_size
+        if size > BUNDLE_LIMIT:
+            raise RunError(
+                f"{run.id}: its weights take {size / 1e6:.1f} MB in half precision, and a model of the package at most "
+                f"{BUNDLE_LIMIT / 1e6:.0f} MB: export it to a folder instead"
+            )
+        config = {name: value for name, value in config.items() if name != "auto_map"}
+        (part / LICENCE).write_text(licence(config), encoding="utf-8")
+        (part / CARD).write_text(card(plan, record, config, load=out.name), encoding="utf-8")
+        _write_json(config, part / CONFIG)
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _trained(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
+    """The record of a run that has weights of its own."""
     record = read_record(run, results)
     directory = run.directory(results)
     for needed in (run, plan.runs[run.inputs["text"]]):
@@ -36,28 +96,37 @@ def export(plan: Plan, run: Run, results: Path, out: Path) -> None:
         raise RunError(
             f"{run.key} has no weights of its own (it ended as {record['outcome']['status']}); export the run that trained them"
         )
-    if out.is_dir() and any(out.iterdir()):
-        raise RunError(f"{out} is not empty: name a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    save_weights(directory, out)
-    copy_tokenizer(plan.runs[run.inputs["text"]].directory(results), out)
+    return record
+
+
+def _write_model(
+    plan: Plan, run: Run, record: dict[str, Any], results: Path, out: Path, half: bool
+) -> dict[str, Any]:
+    """Weights, tokenizer and candidate answers; returns the config, which is yet to be written."""
+    directory = run.directory(results)
+    save_weights(directory, out, half)
+    _copy((plan.runs[run.inputs["text"]].directory(results) / name for name in TOKENIZER), out)
     answers = answers_of(record, results)
     if answers is not None:
-        shutil.copyfile(answers, out / answers.name)  # the bytes alone: modes are the umask's
+        _copy([answers], out)
     config = config_of(directory, record)
-    (out / CARD).write_text(card(plan, run, record, config), encoding="utf-8")
-    (out / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    config["about"] = about_of(record, results)
+    config["cls_token_id"] = _tokenizer(out).cls_id
+    return config
 
 
-def save_weights(directory: Path, out: Path) -> None:
+def save_weights(directory: Path, out: Path, half: bool = False) -> None:
     """The network f as ``network.*``, and what a downstream task adds to it; objectives and target network stay behind."""
-    from safetensors.torch import save_file
+    import torch
+    from safetensors.torch import save
 
     from mamo.model.pretrained import read_state
 
     state = weights_of(read_state(directory / WEIGHTS))
-    with beside(out / WEIGHTS) as part:
-        save_file(state, part, metadata={"format": "pt"})
+    if half:
+        state = {name: t.to(torch.float16) if t.is_floating_point() else t for name, t in state.items()}
+    with beside(out / WEIGHTS) as part:  # which gives it the umask's mode; the library's save_file does not
+        part.write_bytes(save(state, metadata={"format": "pt"}))
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, Any]:
@@ -66,13 +135,6 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
         online = {name.removeprefix("online."): tensor for name, tensor in state.items()}
         return {name: tensor for name, tensor in online.items() if name.startswith("network.")}
     return state
-
-
-def copy_tokenizer(source: Path, out: Path) -> None:
-    """The tokenizer's files, as transformers reads them too."""
-    for name in TOKENIZER:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
 
 
 def answers_of(record: dict[str, Any], results: Path) -> Path | None:
@@ -86,63 +148,80 @@ def answers_of(record: dict[str, Any], results: Path) -> Path | None:
 
 
 def config_of(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """All that it takes to build and use the model."""
+    """All that it takes to build and use the model; what it was trained with stays in the run's record."""
     built = read_object(directory / CONFIG)
-    task = record["spec"] if record["kind"] == "finetune" else None
+    spec, model = record["spec"], built.get("model")
+    downstream = record["kind"] == "finetune"
+    task = None
+    if downstream:
+        task = {"task": spec.get("task")} | {
+            name: spec[name] for name in TASK_SETTINGS.get(str(spec.get("task")), ()) if name in spec
+        }
+    transform = {name: spec["transform"].get(name) for name in ("size", "interpolation", "mean", "std")}
+    transform = {name: value for name, value in transform.items() if value is not None}
+    if isinstance(model, dict) and "image_size" in model:
+        transform["size"] = model["image_size"]
     return {
         "model_type": MODEL_TYPE,
-        "architectures": ["Mamo"],
-        "model": built.get("model"),
+        "architectures": ["MamoModel"],
+        "auto_map": AUTO_CONFIG,
+        "dtype": "float32",
+        "model": model,
         "vocab_size": built.get("vocab_size"),
-        "transform": record["spec"]["transform"],
+        "transform": transform,
         "task": task,
+        "aligned": _aligned(record),
         "run": record["run"],
         "scale": record["scale"],
         "mamo_version": version("mamo"),
     }
 
 
-def card(plan: Plan, run: Run, record: dict[str, Any], config: dict[str, Any]) -> str:
-    """The model card."""
+def _aligned(record: dict[str, Any]) -> bool:
+    """Whether ITC and ITM were trained last, so that similarities and matches mean something."""
     spec = record["spec"]
-    model = config["model"]
-    what = spec["task"] if config["task"] else "pre-training"
-    pretrained = plan.runs[run.inputs["init"]].spec["data"] if config["task"] else spec["data"]
-    metrics = {name: value for name, value in record["metrics"].items() if not name.startswith("train/")}
-    lines = [
-        "---",
-        "library_name: mamo",
-        "license: other",
-        "language: en",
-        "tags: [vision-language, image-text-retrieval, masked-modeling, mamo]",
-        f"datasets: [{', '.join(dict.fromkeys([*pretrained, *spec['data']]))}]",
-        "---",
-        "",
-        f"# {record['run']}",
-        "",
-        "A model of MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning",
-        f"(arXiv:2210.04183), trained by the MAMO workbench, an independent implementation of the paper. {plan.scale.title}.",
-    ]
-    lines += [f"\n{' '.join(plan.scale.caveat.split())}"] if plan.scale.caveat else []
-    lines += [
-        "",
-        f"- Trained for: {what}, on {', '.join(spec['data'])}; pre-trained on {', '.join(pretrained)}.",
-        f"- Image encoder: {model['vision_layers']} layers, patches of {model['patch_size']} pixels, images of"
-        f" {model['image_size']} pixels; text encoder: {model['text_layers']} layers; fusion encoder:"
-        f" {model['fusion_layers']} layers; width {model['width']}.",
-        f"- Run `{record['run']}` of scale `{record['scale']}`, revision {record['revision']} of the method.",
-        "- The terms of the data sets and of the starting weights hold for these weights too.",
-        "",
-        "```python",
-        "import mamo",
-        "",
-        'model = mamo.load("path/of/this/folder")',
-        'model.similarity(["photo.jpg"], ["a dog on the grass"])   # cosine of ITC projections',
-        'model.match(["photo.jpg"], ["a dog on the grass"])        # probability of ITM',
-        "```",
-        "",
-    ]
-    if metrics:
-        lines += ["| metric | value |", "|---|---|"]
-        lines += [f"| {name} | {value:.2f} |" for name, value in metrics.items()] + [""]
-    return "\n".join(lines)
+    if record["kind"] == "finetune":
+        return spec.get("task") not in ("vqa", "nlvr2")
+    objectives = spec.get("objectives", {})
+    return bool(objectives.get("itc", True) and objectives.get("itm", True))
+
+
+def _write_processor(config: dict[str, Any], out: Path) -> None:
+    """What ``AutoProcessor`` and ``AutoImageProcessor`` read."""
+    from mamo.data import candidates
+
+    transform, task = config["transform"], config["task"] or {}
+    images = {
+        "image_processor_type": "MamoImageProcessor",
+        "processor_class": "MamoProcessor",
+        "auto_map": AUTO_IMAGE_PROCESSOR | AUTO_PROCESSOR,
+        "size": transform["size"],
+        "interpolation": transform.get("interpolation", "bicubic"),
+    }
+    images |= {f"image_{name}": transform[name] for name in ("mean", "std") if name in transform}
+    _write_json(images, out / "preprocessor_config.json")
+    both: dict[str, Any] = {
+        "processor_class": "MamoProcessor",
+        "auto_map": AUTO_PROCESSOR,
+        "max_words": config["model"]["max_words"],
+    }
+    if task.get("task") == "vqa":
+        both["answers"] = candidates.read(out, task["min_answer_count"])
+    _write_json(both, out / "processor_config.json")
+
+
+def _copy(files: Iterable[Path], out: Path) -> None:
+    """Copies with the modes of new files, whatever those of the originals."""
+    for path in files:
+        if path.is_file():
+            shutil.copyfile(path, out / path.name)
+
+
+def _tokenizer(folder: Path) -> Any:
+    from mamo.data.tokenizer import Tokenizer
+
+    return Tokenizer.load(folder)
+
+
+def _write_json(values: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,146 +1,126 @@
-"""A trained model with one call: from an exported folder, a run's own directory, or a model hub."""
+"""A trained model with one call: bundled with the package, an exported folder, a run, or a model hub."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image, ImageOps
 from pydantic import ValidationError
 from torch import Tensor
 
 from mamo.data import candidates
-from mamo.data.images import to_rgb
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.model.pretrained import fill, read_state
+from mamo.published.about import about_of
 from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, config_of, weights_of
-from mamo.specs.finetune import Nlvr2Spec, VqaSpec
+from mamo.published.find import find_trained
+from mamo.published.pretrained import Pretrained
+from mamo.specs.finetune import JobSpec, Nlvr2Spec, VqaSpec
 from mamo.specs.stored import read_object, read_record_file
 from mamo.specs.transforms import TransformSpec
-from mamo.tasks.alignment import matching_logits
 from mamo.tasks.registry import read_spec
 from mamo.tasks.task import DownstreamTask
 from mamo.training.save import build_network
 
-Picture = str | Path | Image.Image
+HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "README.md"]
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# A job's settings for training, which no exported model holds or needs.
+_UNUSED: dict[str, Any] = {
+    "data": ["none"],
+    "optimiser": {},
+    "schedule": {"epochs": 0},
+    "batch_size": 1,
+    "precision": "fp32",
+}
 
 
 class LoadError(ValueError):
     """A model that cannot be loaded; the message says which and what to do."""
 
 
-class Pretrained:
-    """A trained network with its tokenizer and image transform, in evaluation mode and full precision.
-
-    Attributes:
-        network: f, at the resolution that it was trained for.
-        task: the downstream task that it was fine-tuned for, where that has parts beside the network (VQA, NLVR2).
-        config: as in ``config.json``.
-    """
-
-    def __init__(
-        self, network: Mamo, tokenizer: Tokenizer, config: dict[str, Any], task: DownstreamTask | None
-    ) -> None:
-        self.network, self.tokenizer, self.config, self.task = network.eval(), tokenizer, config, task
-        spec = TransformSpec.model_validate(config["transform"])
-        self._transform = EvalTransform(spec.model_copy(update={"size": network.spec.image_size}))
-
-    def to(self, device: str | torch.device) -> Pretrained:
-        """Move it to a device."""
-        (self.task or self.network).to(device)
-        return self
-
-    @property
-    def _device(self) -> torch.device:
-        return self.network.temperature.device
-
-    @torch.no_grad()
-    def encode_images(self, images: Sequence[Picture]) -> Tensor:
-        """Images (opened, or their paths) -> features (B, 1 + N, D), the class token first."""
-        pixels = [self._transform.image(_opened(image)) for image in images]
-        return self.network.encode_image(torch.stack(pixels).to(self._device))
-
-    @torch.no_grad()
-    def encode_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Texts -> features (B, L, D), [CLS] first, and their mask (B, L)."""
-        ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
-        ids, mask = ids.to(self._device), mask.to(self._device)
-        return self.network.encode_text(ids, mask), mask
-
-    @torch.no_grad()
-    def similarity(self, images: Sequence[Picture], texts: Sequence[str]) -> Tensor:
-        """Cosine of each image and each text in the space of ITC: (images, texts)."""
-        image_NE = self.network.project_image(self.encode_images(images))
-        return image_NE @ self.network.project_text(self.encode_texts(texts)[0]).T
-
-    @torch.no_grad()
-    def match(self, images: Sequence[Picture], texts: Sequence[str]) -> Tensor:
-        """ITM's probability that each image and its text, at the same place, belong together: (B,).
-
-        Raises:
-            ValueError: there are not as many texts as images.
-        """
-        if len(images) != len(texts):
-            raise ValueError(f"{len(images)} images and {len(texts)} texts are no pairs")
-        text, mask = self.encode_texts(texts)
-        return matching_logits(self.network, self.encode_images(images), text, mask).softmax(-1)[:, 1]
-
-    @torch.no_grad()
-    def answer(self, images: Sequence[Picture], questions: Sequence[str]) -> list[str]:
-        """The likeliest candidate answer to each question about its image.
-
-        Raises:
-            LoadError: the model was not fine-tuned for VQA.
-        """
-        from mamo.tasks.vqa import VqaTask
-
-        if not isinstance(self.task, VqaTask):
-            raise LoadError(f"{self.config['run']} was not fine-tuned for VQA")
-        ids, mask = self.tokenizer.encode(questions, self.network.spec.max_words)
-        context = self.task.context(self.encode_images(images), ids.to(self._device), mask.to(self._device))
-        chosen, scores = self.task.rank(context)
-        best = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0]
-        return [self.task.answers[index] for index in best.tolist()]
-
-
-def load(path_or_name: str | Path) -> Pretrained:
+def load(
+    path_or_name: str | Path, *, scale: str | None = None, results: str | Path = "results"
+) -> Pretrained:
     """Load a trained model.
 
     Args:
-        path_or_name: a folder made by ``mamo export``; the directory of a finished pre-training or fine-tuning below its
-            scale's results; or a name on the Hugging Face hub.
+        path_or_name: the name of a model that ships with the package (``bundled()`` lists them); a folder made by
+            ``mamo export``; the directory of a finished pre-training or fine-tuning below its scale's results; or a name on
+            the Hugging Face hub. A folder of this name comes first.
+        scale: take ``path_or_name`` as the name of a run of this scale, as ``mamo plan`` lists them.
+        results: where runs lie; read with ``scale`` alone.
 
     Raises:
         LoadError: there is no such model, or a file of it is missing.
     """
     folder = Path(path_or_name)
-    if not folder.is_dir():
-        folder = _fetched(str(path_or_name))
+    if scale is not None:
+        from mamo.specs.plan import make_plan
+
+        folder = find_trained(make_plan(scale, others=True), str(path_or_name)).directory(
+            Path(results) / scale
+        )
+        _require(folder, "record.json")
+    elif not _holds_a_model(folder):
+        if str(path_or_name) in bundled():
+            folder = _models() / str(path_or_name)
+        elif not folder.is_dir():
+            folder = _fetched(str(path_or_name))
     record = folder / "record.json"
     if record.is_file():
         return _of_run(folder, read_record_file(record))
     _require(folder, CONFIG, WEIGHTS)
-    config = read_object(folder / CONFIG, "take the files of the model anew")
+    config = read_object(folder / CONFIG, "take the files of the model again")
     if config.get("model_type") != MODEL_TYPE:
         raise LoadError(f"{folder / CONFIG}: model_type is {config.get('model_type')!r}, not '{MODEL_TYPE}'")
     return _build(config, read_state(folder / WEIGHTS), folder, folder, folder)
 
 
+def bundled() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in _models().glob(f"[!.]*/{CONFIG}"))
+
+
+def bundle_folder(name: str) -> Path:
+    """Where a model of the package lies, or will.
+
+    Raises:
+        LoadError: the name is more than letters, digits, ``_`` and ``-``.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+        raise LoadError(f"'{name}': the name of a bundled model has letters, digits, '_' and '-' only")
+    return _models() / name
+
+
+def _models() -> Path:
+    return Path(str(files("mamo.published"))) / "models"
+
+
+def _holds_a_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("record.json", CONFIG))
+
+
 def _of_run(directory: Path, record: dict[str, Any]) -> Pretrained:
     """A run's own model; tokenizer and candidate answers are those of its inputs."""
-    _require(directory, CONFIG, WEIGHTS)
     lacking = {"spec", "inputs", "kind", "run", "scale"} - set(record)
     if lacking or "text" not in record["inputs"] or "transform" not in record["spec"]:
         raise LoadError(f"{directory / 'record.json'}: is not the record of a trained model")
-    results = directory.parents[1]
+    if record["kind"] == "finetune" and not (directory / WEIGHTS).is_file():
+        raise LoadError(
+            f"{directory} has no weights of its own: load the pre-training that it evaluated, "
+            f"{record['inputs'].get('init')}"
+        )
+    _require(directory, CONFIG, WEIGHTS)
+    results = directory.resolve().parents[1]
     answers = answers_of(record, results)
     state = weights_of(read_state(directory / WEIGHTS))
     tokenizer = results / record["inputs"]["text"]
-    config = config_of(directory, record)
+    config = config_of(directory, record) | {"about": about_of(record, results)}
     return _build(config, state, directory, tokenizer, answers.parent if answers else directory)
 
 
@@ -155,8 +135,9 @@ def _build(
             f"{path}: 'vocab_size' is {config['vocab_size']}, and the tokenizer has {words.vocab_size} words"
         )
     try:
-        task = _task(config["task"], network, words, answers) if config.get("task") else None
         TransformSpec.model_validate(config.get("transform"))
+        spec = _spec(config) if config.get("task") else None
+        task = _task(spec, network, words, answers)
     except ValidationError as error:
         raise LoadError(f"{path}: describes no task or no transform: {error}") from error
     if task is None:
@@ -164,32 +145,43 @@ def _build(
     else:
         fill(task, state, folder / WEIGHTS)
         task.eval()
-    return Pretrained(network, words, config, task)
+    return Pretrained(network, words, config, task, spec)
 
 
-def _task(values: dict[str, Any], network: Mamo, words: Tokenizer, answers: Path) -> DownstreamTask | None:
+def _spec(config: dict[str, Any]) -> JobSpec:
+    """The job of a fine-tuned model, of which the config holds what it is used with."""
+    return read_spec({**_UNUSED, "transform": config["transform"], **config["task"]})
+
+
+def _task(spec: JobSpec | None, network: Mamo, words: Tokenizer, answers: Path) -> DownstreamTask | None:
     """The task of a model that has more parts than the network; None for those that are the network alone."""
-    spec = read_spec(values)
-    transform = EvalTransform(spec.transform)
     if isinstance(spec, VqaSpec):
         from mamo.tasks.vqa import VqaTask
 
         _require(answers, candidates.FILE)
         listed = candidates.read(answers, spec.min_answer_count)
-        return VqaTask(network, spec, words, transform, listed)
+        return VqaTask(network, spec, words, EvalTransform(spec.transform), listed)
     if isinstance(spec, Nlvr2Spec):
         from mamo.tasks.nlvr2 import Nlvr2Task
 
-        return Nlvr2Task(network, spec, words, transform)
+        return Nlvr2Task(network, spec, words, EvalTransform(spec.transform))
     return None
 
 
 def _fetched(name: str) -> Path:
-    """A model's folder from the hub."""
+    """A model's folder from the hub, or from the hub's cache on this machine."""
+    own = bundled()
+    if not _HUB_NAME.fullmatch(name):
+        near = difflib.get_close_matches(name, own, 1)
+        raise LoadError(
+            f"'{name}' is no folder here, no model of the package ({', '.join(own) or 'it has none'})"
+            + (f", did you mean '{near[0]}'" if near else "")
+            + ", and no name of the hub (USER/NAME); a run is named by its directory, or with scale="
+        )
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except Exception as error:  # the hub raises many kinds; all mean that the model could not be had
         raise LoadError(
             f"'{name}' is no folder here, and could not be fetched from the hub ({error}). Without internet: put {CONFIG}, "
@@ -203,12 +195,3 @@ def _require(folder: Path, *names: str) -> None:
         raise LoadError(
             f"{folder} lacks {', '.join(missing)}: name a folder made by `mamo export`, or a finished run's directory"
         )
-
-
-def _opened(image: Picture) -> Image.Image:
-    """An upright RGB image."""
-    if not isinstance(image, Image.Image):
-        with Image.open(image) as opened:
-            opened.load()
-            image = opened
-    return to_rgb(ImageOps.exif_transpose(image))

@@ -55,7 +55,7 @@ def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> s
         r"(?<=\\\\\n)(?=\\multirow(?:\[t\])?\{\d+\}\{\*\}\{reported\}|reported &)", r"\\midrule\n", text
     )
     # Never wider than the column or page that it stands in.
-    fitted = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}"
+    fitted = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{\\begin{tabular}"
     text = text.replace("\\begin{tabular}", fitted).replace("\\end{tabular}", "\\end{tabular}}")
     return text
 

@@ -79,7 +79,7 @@ def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]
     pages |= _claims(plan, ablations, pages)
     for name, bound in plan.figures.items():
         if bound.figure.drawn:
-            files = (f"{name}.md", f"{name}.png", f"{name}.svg")
+            files: tuple[str, ...] = (f"{name}.md", f"{name}.png", f"{name}.svg")
             files += (f"{name}-small.png",) if bound.figure.small else ()
             pages[name] = Page(name, figure_digest(plan, name), files, bound.inputs)
     others = {

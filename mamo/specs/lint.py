@@ -19,6 +19,7 @@ OBJECTIVES = ("itc", "itm", "mlm", "mim", "mrm")
 # Words that claim a setting beside those of its own name.
 WORDS: Mapping[str, tuple[str, ...]] = {
     "target.momentum": ("ema",),
+    "target.horizon": ("ema",),
     "objectives.mrm.image": ("words",),
     "objectives.mrm.text": ("image", "patches"),
     "schedule.epochs": ("epoch",),

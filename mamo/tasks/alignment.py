@@ -18,16 +18,8 @@ from mamo.tasks.task import DownstreamTask
 
 
 def matching_logits(network: Mamo, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-    """ITM's scores of "not matched" and "matched" for pairs of features: (B, 2), in full precision.
-
-    The last fusion layer computes [CLS] alone, which is all that ITM reads. The head is kept out of autocast: in bf16, many
-    of a gallery's pairs would score exactly the same.
-    """
-    x_BTD, bias = network.fusion.before_last(visual_BVD, text_BLD, mask_BL)
-    tokens = visual_BVD.shape[1]
-    cls = network.fusion.last(x_BTD[:, tokens : tokens + 1], x_BTD, bias)[:, 0]
-    with torch.autocast(cls.device.type, enabled=False):
-        return network.itm_head(cls.float())
+    """See :meth:`mamo.model.mamo.Mamo.matching_logits`."""
+    return network.matching_logits(visual_BVD, text_BLD, mask_BL)
 
 
 class AlignmentTask(DownstreamTask):

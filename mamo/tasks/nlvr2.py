@@ -15,7 +15,7 @@ from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
-from mamo.model.paired_attention import PairedAttention
+from mamo.model.paired_attention import PairedAttention, statement_logits
 from mamo.specs.finetune import Nlvr2Spec
 from mamo.tasks.evaluating import by_image, device_of, evaluating
 from mamo.tasks.soundness import Sound
@@ -40,16 +40,8 @@ class Nlvr2Task(DownstreamTask):
         return (self.pair,)
 
     def logits(self, left_BVD: Tensor, right_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Scores of "false" and "true" from both images' features and the sentence: (B, 2).
-
-        The sentence is encoded once and fused with both images in one call.
-        """
-        text = self.network.encode_text(ids_BL, mask_BL)
-        both = torch.cat([left_BVD, right_BVD])
-        fused = self.network.fuse(both, text.repeat(2, 1, 1), mask_BL.repeat(2, 1))
-        left, right = torch.cat([fused.image, fused.text], 1).chunk(2)
-        mask = torch.cat([mask_BL.new_ones(left_BVD.shape[:2]), mask_BL], 1)
-        return self.pair(left, right, mask, mask)
+        """See :func:`mamo.model.paired_attention.statement_logits`."""
+        return statement_logits(self.network, self.pair, left_BVD, right_BVD, ids_BL, mask_BL)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy.

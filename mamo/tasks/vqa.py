@@ -23,7 +23,6 @@ from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
 
 VALIDATION_QUESTIONS = 1000  # the first of val: enough to choose weights by, and validation stays cheap
-CANDIDATES_AT_ONCE = 128
 
 
 class VqaTask(DownstreamTask):
@@ -93,25 +92,8 @@ class VqaTask(DownstreamTask):
         return {"loss": -(weights_BA.to(image.device) * log_BA).sum() / len(image)}
 
     def rank(self, context: Context) -> tuple[Tensor, Tensor]:
-        """Score candidates by their log-probability.
-
-        The likeliest first sub-words decide which ``shortlist`` candidates are scored in full; candidates
-        that share a first sub-word keep the order of the list.
-
-        Returns:
-            indices of candidates and their log-probabilities, both (B, shortlist).
-        """
-        batch, candidates = len(context.states), len(self.answers)
-        if self.spec.shortlist < candidates:
-            first = self.decoder.first(context)[:, self.candidate_ids[:, 0]]
-            chosen = torch.sort(first, dim=1, descending=True, stable=True).indices[:, : self.spec.shortlist]
-        else:
-            chosen = torch.arange(candidates, device=context.states.device).expand(batch, -1)
-        parts = [
-            self.decoder(self.candidate_ids[part], self.candidate_mask[part], context)
-            for part in chosen.split(CANDIDATES_AT_ONCE, 1)
-        ]
-        return chosen, torch.cat(parts, 1)
+        """Score the task's candidates, see :meth:`mamo.model.decoder.AnswerDecoder.rank`: indices and log-probabilities."""
+        return self.decoder.rank(context, self.candidate_ids, self.candidate_mask, self.spec.shortlist)
 
     def sound(self) -> Sound:
         """The heads of alignment have no part in this task."""

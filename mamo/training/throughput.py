@@ -104,7 +104,15 @@ def measure(
         if number == WARM_UP:
             parts.begin()
             began = time.perf_counter()
-        train_step(task, task, optimiser, batch | {"step": number}, number, course, device)
+        train_step(
+            task,
+            task,
+            optimiser,
+            batch | {"step": number, "progress": number / course.total},
+            number,
+            course,
+            device,
+        )
     _wait(device)
     seconds = (time.perf_counter() - began) / steps
     words = batch["ids"].shape[1]

@@ -1,0 +1,174 @@
+"""What a trained model is, what it saw and what it scored: from the records of its runs, kept in ``config.json``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamo.specs.stored import StoredError, read_record_file
+
+TASKS = {
+    "pretraining": "pre-trained",
+    "retrieval": "fine-tuned for image-text retrieval",
+    "vqa": "fine-tuned for visual question answering",
+    "nlvr2": "fine-tuned for statements on two images (NLVR2)",
+    "grounding": "fine-tuned for weakly supervised grounding",
+    "localisation": "measured for localisation",
+}
+LEVEL = 0.95
+_PLAIN = ("train/", "chance/")  # metrics that are no scores of their own
+
+
+def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
+    """What a model's record and those of its inputs say.
+
+    Args:
+        results: the scale's results, in which the run lies.
+
+    Returns:
+        ``task`` ("pretraining" or a job's), ``data`` and ``pretrained_on`` (names of data sets), ``generated`` (whether they
+        come from the embedded world; None where their records are gone), ``start`` (hub names of the weights that
+        pre-training started from), and ``scores``: a list with ``job``, ``task``, ``data``, ``metric``, ``value``, ``lower``
+        and ``upper`` (of the 95 % interval, None where it is not known) and ``chance`` (None likewise).
+    """
+    spec, downstream = record["spec"], record["kind"] == "finetune"
+    first = _record(results, record["inputs"].get("init", "")) if downstream else record
+    pretrained = first.get("spec", {}).get("data", [])
+    sources = {
+        source
+        for owner in (record, first)
+        for role, key in owner.get("inputs", {}).items()
+        if role.startswith("data:") and (source := _record(results, key).get("spec", {}).get("source"))
+    }
+    return {
+        "task": spec["task"] if downstream else "pretraining",
+        "data": list(spec["data"]),
+        "pretrained_on": list(pretrained),
+        "generated": "world" in sources if sources else None,
+        "start": _start(first, results),
+        "scores": list(_scores(record, results)),
+    }
+
+
+def describe(config: Mapping[str, Any], parameters: int) -> str:
+    """A model in a few lines, for people: what it is, what it saw, what it scored."""
+    about, model = config.get("about") or {}, config["model"]
+    task = (config.get("task") or {}).get("task") or about.get("task", "pretraining")
+    lines = [
+        f"MAMO, {TASKS.get(task, task)}: {config.get('run') or 'a run without a name'}, scale {config.get('scale')}",
+        f"  {parameters / 1e6:.1f} M parameters; images of {model['image_size']} px in patches of {model['patch_size']};"
+        f" layers: {model['vision_layers']} for images, {model['text_layers']} for texts, {model['fusion_layers']} for both",
+    ]
+    if about:
+        lines.append(f"  saw {saw(about)}")
+        scores = [
+            f"{score['metric']} {score['value']:.1f}{interval(score)} ({score['job']})"
+            for score in about["scores"]
+        ]
+        lines.append(f"  scored {', '.join(scores)}" if scores else "  no score of it as it is is recorded")
+    return "\n".join(lines)
+
+
+def saw(about: Mapping[str, Any]) -> str:
+    """The data sets of a model, and whether any real image was among them."""
+    names = ", ".join(dict.fromkeys([*about["pretrained_on"], *about["data"]])) or "unknown data"
+    if about["generated"]:
+        return f"generated scenes alone, no photograph (the embedded world, in the forms of {names})"
+    return names
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    """`` [lower, upper]``, or nothing."""
+    return "" if score.get("lower") is None else f" [{score['lower']:.1f}, {score['upper']:.1f}]"
+
+
+def _record(results: Path, key: str) -> dict[str, Any]:
+    """The record of a run, {} where there is none to be read."""
+    try:
+        return read_record_file(results / key / "record.json") if key else {}
+    except (OSError, StoredError):
+        return {}
+
+
+def _start(pretraining: Mapping[str, Any], results: Path) -> list[str]:
+    """Hub names of the published weights that a pre-training started from; stand-ins that were trained here have none."""
+    found = []
+    for role in ("vision", "text"):
+        spec = _record(results, pretraining.get("inputs", {}).get(role, "")).get("spec", {})
+        name = spec.get("name")
+        if spec.get("source") == "timm" and name:
+            found.append(f"timm/{name}")
+        elif spec.get("source") == "transformers" and name:
+            found.append(name if "/" in name else f"google-bert/{name}")
+    return found
+
+
+def _scores(record: Mapping[str, Any], results: Path) -> Iterator[dict[str, Any]]:
+    """A fine-tuning's own scores; of a pre-training, those of jobs that evaluated it as it is."""
+    for directory, job in _evaluations(record, results):
+        metrics = job.get("metrics", {})
+        known = _intervals(directory, job, results)
+        for name, value in metrics.items():
+            if (
+                name.startswith(_PLAIN)
+                or name == "evaluated_on_val"
+                or name.endswith("_words")
+                or not math.isfinite(value)
+            ):
+                continue
+            lower, upper = known.get(name, (None, None))
+            chance = metrics.get(f"chance/{name}")
+            yield {
+                "job": str(job["run"]).split("-")[0],
+                "task": job["spec"]["task"],
+                "data": job["spec"]["data"][0],
+                "metric": name,
+                "value": round(value, 4),
+                "lower": lower,
+                "upper": upper,
+                "chance": None if chance is None else round(chance, 4),
+            }
+
+
+def _evaluations(record: Mapping[str, Any], results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    if record["kind"] == "finetune":
+        yield results / "finetune" / record["run"], dict(record)
+        return
+    key = f"pretrain/{record['run']}"
+    for path in sorted((results / "finetune").glob("*/record.json")):
+        job = _record(results, f"finetune/{path.parent.name}")
+        untrained = job.get("spec", {}).get("schedule", {}).get("epochs") == 0
+        if job.get("inputs", {}).get("init") == key and untrained and job["outcome"]["status"] == "converged":
+            yield path.parent, job
+
+
+def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of a job's metrics over resampled test images, where its results per item are there."""
+    from mamo.data.records import Prepared, PreparedError
+    from mamo.reporting.items import contributions, read_items
+    from mamo.reporting.resampling import resampled_means
+
+    items = read_items(directory)
+    if items is None:
+        return {}
+    images: dict[str, list[int]] = {}
+    try:
+        data = Prepared(results / job["inputs"][f"data:{job['spec']['data'][0]}"])
+        for split in data.manifest["splits"]:
+            if split != "train" and len(data.records(split)):
+                images[split] = data.records(split).column("image").to_pylist()
+    except (PreparedError, KeyError, OSError):
+        images = {}  # each item then counts as an image of its own
+    found = {}
+    for name, value in job.get("metrics", {}).items():
+        mine = contributions(name, items, images)
+        if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
+            continue
+        draws = resampled_means(mine.values[:, None], mine.images)[:, 0]
+        lower, upper = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        found[name] = (round(float(lower), 4), round(float(upper), 4))
+    return found

@@ -1,0 +1,15 @@
+"""Runs that trained a model, by name."""
+
+from __future__ import annotations
+
+from mamo.specs.identity import Run
+from mamo.specs.plan import Plan
+
+
+def find_trained(plan: Plan, name: str) -> Run:
+    """The pre-training or fine-tuning that a name means, by the rule of all commands, or by the path of its directory.
+
+    Raises:
+        SpecError: none, or several; the message lists those that come near.
+    """
+    return plan.find(("pretrain", "finetune"), "/".join(name.rstrip("/").split("/")[-2:]))
