@@ -11,6 +11,7 @@ import torch
 
 from mamo.cli.progress import Progress
 from mamo.cli.status import Step, last_step
+from mamo.cost.work import Part
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training import watching
@@ -68,12 +69,14 @@ def test_tensorboard_reads_the_curve_of_a_run(tmp_path: Path) -> None:
 
 def test_a_terminal_shows_a_bar_for_each_run_that_is_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with Progress(4) as progress:
+    parts = {f"pretrain/{name}": Part("pretrain", 10.0) for name in "abcd"}
+    with Progress(parts) as progress:
         step = Step(20, 50, "0:02:00", "loss 8.250")
         progress.running({"pretrain/a": step, "pretrain/b": step})
         progress.running({"pretrain/b": step._replace(finished=40)})
         (whole, run) = progress._bar.tasks
-        assert (whole.total, run.completed, run.total) == (4, 40, 50)
+        assert (run.completed, run.total) == (40, 50)
+        assert whole.completed == pytest.approx(0.8 / 4) and whole.fields["count"] == "0/4"
         assert run.description == "pretrain/b  0:02:00 left  loss 8.250"
 
 

@@ -130,7 +130,7 @@ def test_a_file_alone_gives_a_target_and_with_a_scale_a_section(project: Bench) 
         (
             ("--config", "scale=smal"),
             "objectives.mrm: null",
-            "no scale named 'smal'; there are paper, small, smoke",
+            "no scale named 'smal': did you mean 'small'?",
         ),
         (("--config", "scle=small"), "objectives.mrm: null", "'scle' was unexpected"),
     ],

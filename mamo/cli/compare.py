@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="with --reported: write the cells to FILE too"
     )
+    options.add_json(parser)
     options.add_scale(parser)
     options.add_results(parser)
     parser.set_defaults(command=_command)
@@ -35,20 +36,32 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.reported import CELL, cell_lines, reported_cells
 
     plan, results = options.planned(args, args.tables), options.results_of(args)
-    every = []
+    every, found = [], []
     for table in plan.tables.values():
         values = collect(plan, table, results)
         if args.reported:
             cells = reported_cells(table, values, options.ABLATIONS, args.edition)
             every += cells
+        if args.json:
+            shown = {"cells": cells} if args.reported else _differences(values)
+            title = {"table": table.ablation.name, "title": table.ablation.title}
+            found.append(title | {"base": table.ablation.base_row} | shown | {"missing": values["missing"]})
+        elif args.reported:
             print("\n".join(cell_lines(table, cells, options.ABLATIONS, args.edition)) + "\n")
         else:
             print("\n".join(_against_base(table, values)) + "\n")
+    if args.json:
+        options.print_json({"scale": plan.scale.name, "reported": args.reported, "tables": found})
     if args.csv:
         import pandas as pd
 
         pd.DataFrame(every, columns=list(CELL)).to_csv(args.csv, index=False)
     return 0
+
+
+def _differences(values: dict[str, Any]) -> dict[str, Any]:
+    """Each row's differences from the base row as plain values."""
+    return {"differences": [line for line in values.get("statistics", ()) if line["against"]]}
 
 
 def _against_base(table: Any, values: dict[str, Any]) -> list[str]:

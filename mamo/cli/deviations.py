@@ -22,7 +22,7 @@ each open point, what is done here, and where. Where the paper is silent, X-VLM 
 settings almost line for line), then ALBEF, whose architecture the paper takes over.
 
 Settings are written with their value at scale `paper`; an ablation's row names them without the leading `pretrain.`. "Fixed"
-means that the choice is code and not a setting. `mamo deviations` makes this page from [deviations.yaml](deviations.yaml),
+means that the choice is code and not a setting. `mamo dev deviations` makes this page from [deviations.yaml](deviations.yaml),
 the specs and the code."""
 
 
@@ -41,6 +41,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
+    options.check_project()
     deviations, scale = read_deviations(), read_scale(SCALE, options.ABLATIONS)
     found = problems(deviations, scale, Path())
     if found:
@@ -52,7 +53,7 @@ def _command(args: argparse.Namespace) -> int:
         return 0
     if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
         return 0
-    print(f"{PAGE} is not what {SOURCE} and the specs make: call `mamo deviations`", file=sys.stderr)
+    print(f"{PAGE} is not what {SOURCE} and the specs make: call `mamo dev deviations`", file=sys.stderr)
     return 1
 
 

@@ -42,6 +42,7 @@ def add(commands: Any) -> None:
         "--job", action="store_true", help="with --slurm: run a short job on a GPU node and look round there"
     )
     parser.add_argument("--node", action="store_true", help="only what a compute node must have")
+    options.add_json(parser)
     options.add_scale(parser)
     options.add_results(parser)
     options.add_releases(parser)
@@ -59,12 +60,20 @@ def _command(args: argparse.Namespace) -> int:
         from mamo.cli.doctor_slurm import cluster
 
         checks.append(cluster)
-    wrong = 0
+    wrong, found = 0, []
     for check in checks:
         for finding in check(args):
             wrong += finding.state == "wrong"
-            print(f"{finding.state:6}{finding.what}" + (f"\n      -> {finding.mend}" if finding.mend else ""))
-    print(f"\n{wrong} wrong" if wrong else "\nNothing is wrong")
+            found.append({"state": finding.state, "what": finding.what, "fix": finding.mend or None})
+            if not args.json:
+                print(
+                    f"{finding.state:6}{finding.what}"
+                    + (f"\n      -> {finding.mend}" if finding.mend else "")
+                )
+    if args.json:
+        options.print_json({"wrong": wrong, "findings": found})
+    else:
+        print(f"\n{wrong} wrong" if wrong else "\nNothing is wrong")
     return 1 if wrong else 0
 
 

@@ -32,7 +32,6 @@ from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, 
 from mamo.cli.snakemakes import config_word
 from mamo.figures.pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
-from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 from mamo.specs.stored import read_object
 
@@ -65,8 +64,7 @@ def _command(args: argparse.Namespace) -> int:
         return _write(plan, check=args.action == "check")
     stages = _stages(plan)
     for name in args.stages:
-        if name not in stages:
-            raise SpecError(f"scale '{plan.scale.name}' has no stage '{name}' ({', '.join(stages)})")
+        options.check_name(name, stages, f"scale '{plan.scale.name}' has no stage")
     try:
         check_repository()
         if args.action == "record":

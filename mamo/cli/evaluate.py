@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
         help="evaluate a fine-tuned model once more",
         description="Evaluate the weights of an executed fine-tuning once more, on its test split or splits. Writes nothing.",
     )
-    parser.add_argument("run", metavar="RUN", help="a fine-tuning's name, its identity or the start of it")
+    parser.add_argument("run", metavar="RUN", help=options.RUN)
     options.add_scale(parser)
     options.add_results(parser)
     parser.set_defaults(command=_command)
@@ -25,6 +25,8 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args, others=True)
     run = plan.find("finetune", args.run)
+    if options.not_made(plan, run, options.results_of(args)):
+        return 1
     from mamo.training.execute import evaluate
     from mamo.training.run import RunError
 

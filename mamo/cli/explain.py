@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
+from mamo.cli.explain_values import run_values, table_values
+from mamo.cli.plan import KINDS
 from mamo.cli.status import log_of, state_of
 from mamo.reporting.pages import Page, pages_of, parts_of
 from mamo.reporting.provenance import check_lines, row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
-from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 from mamo.specs.stored import read_record_file
 
@@ -30,10 +31,9 @@ def add(commands: Any) -> None:
         "what to what. Or why there is nothing to do. With a table's row: what stands behind each of its numbers, with the "
         "resolved specs, seeds, data, code, packages, machine, time and outcome.",
     )
-    parser.add_argument(
-        "what", metavar="RUN|TABLE", help="a table, or a run's name, identity or kind/identity"
-    )
+    parser.add_argument("what", metavar="RUN|TABLE", help=f"a table, or {options.RUN}")
     parser.add_argument("row", nargs="?", metavar="ROW", help="a row of the table, by its key")
+    options.add_json(parser)
     options.add_folders(parser)
     parser.set_defaults(command=_command)
 
@@ -42,38 +42,29 @@ def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args, others=True)
     tables = plan.tables | plan.others
     if args.row is not None:
-        if args.what not in plan.tables:
-            raise SpecError(
-                f"scale '{plan.scale.name}' has no table '{args.what}' ({', '.join(plan.tables)})"
-            )
-        found = row_provenance(plan, plan.tables[args.what], args.row, options.results_of(args))
-        print("\n".join(row_lines(found)))
+        options.check_name(args.what, tables, f"scale '{plan.scale.name}' has no table")
+        table = tables[args.what]
+        options.check_name(args.row, [row.key for row in table.ablation.rows], f"{args.what} has no row")
+        found = row_provenance(plan, table, args.row, options.results_of(args))
+        if args.json:
+            options.print_json(found)
+        else:
+            print("\n".join(row_lines(found)))
         return 0
     explainer = Explainer(plan, options.results_of(args), options.logs_of(args), options.ABLATIONS)
     if args.what in tables:
-        page = pages_of(plan, options.ABLATIONS)[args.what]
-        lines = explainer.table(page, options.reports_of(args))
+        page, reports = pages_of(plan, options.ABLATIONS)[args.what], options.reports_of(args)
+        if args.json:
+            options.print_json(table_values(explainer, page, reports))
+        else:
+            print("\n".join(explainer.table(page, reports)))
+        return 0
+    run = plan.find(KINDS, args.what, also=tables)
+    if args.json:
+        options.print_json(run_values(explainer, run))
     else:
-        lines = explainer.run(_find(plan, args.what))
-    print("\n".join(lines))
+        print("\n".join(explainer.run(run)))
     return 0
-
-
-def _find(plan: Plan, name: str) -> Run:
-    """The run of any kind by its key, identity, name or the start of one of them."""
-    kind, _, rest = name.partition("/")
-    if rest and any(run.kind == kind for run in plan.runs.values()):
-        return plan.find(kind, rest)
-    runs = list(plan.runs.values())
-    found = [run for run in runs if name in (run.id, run.name)]
-    found = found or [run for run in runs if run.id.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    listed = "\n  ".join(run.key for run in found or runs)
-    problem = (
-        "is ambiguous" if found else f"is neither a table ({', '.join(plan.tables)}) nor a run of this scale"
-    )
-    raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
 
 
 class Explainer:
@@ -103,7 +94,7 @@ class Explainer:
         lines: list[str] = []
         following, new = [], []
         for run in runs:
-            near = self._nearest(run)
+            near = self.nearest(run)
             if state_of(run, self.results, self.logs) != "to do":
                 lines += ["", *self._one(run)]
             elif near is None:
@@ -147,7 +138,7 @@ class Explainer:
 
     def _cause(self, run: Run) -> Iterator[str]:
         """What keeps the nearest recorded run from being this one."""
-        near = self._nearest(run)
+        near = self.nearest(run)
         if near is None:
             yield f"  no {run.kind} run has been recorded in {self.results / run.kind}"
             return
@@ -157,14 +148,14 @@ class Explainer:
         before = flatten(record["spec"])
         for dotted, value in spec.items():
             place = origin(self.plan, run, dotted, self.ablations)
-            old = before.get(dotted, _section(record["spec"], dotted))
+            old = before.get(dotted, section(record["spec"], dotted))
             yield f"    {dotted}: {_show(old)} -> {_show(value)} ({place})"
         if record.get("revision", REVISIONS[run.kind]) != REVISIONS[run.kind]:
             yield (
                 f"    revision of {run.kind}: {record['revision']} -> {REVISIONS[run.kind]} "
                 f"({REVISIONS_FILE}: code that changes numbers)"
             )
-        for role, old, new in _inputs(record, run):
+        for role, old, new in inputs_apart(record, run):
             yield f"    input {role}: {old} -> {new}"
             if new in self.plan.runs and new != old:
                 other = self.plan.runs[new]
@@ -178,10 +169,10 @@ class Explainer:
             return
         before = flatten(record["spec"])
         for dotted, value in changes(record["spec"], new.spec).items():
-            old_value = before.get(dotted, _section(record["spec"], dotted))
+            old_value = before.get(dotted, section(record["spec"], dotted))
             yield f"    {dotted}: {_show(old_value)} -> {_show(value)} ({origin(self.plan, new, dotted, self.ablations)})"
 
-    def _nearest(self, run: Run) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    def nearest(self, run: Run) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
         """The recorded run of the kind with the fewest differences; of equals one not planned any more, then the newest."""
         best: tuple[tuple[int, bool, float], str, dict[str, Any], dict[str, Any]] | None = None
         for path in (self.results / run.kind).glob("*/record.json"):
@@ -189,7 +180,7 @@ class Explainer:
             if record is None or "spec" not in record or not _comparable(record, run):
                 continue
             spec = changes(record["spec"], run.spec)
-            distance = len(spec) + len(_inputs(record, run)) + (record.get("name") != run.name)
+            distance = len(spec) + len(inputs_apart(record, run)) + (record.get("name") != run.name)
             key = f"{run.kind}/{path.parent.name}"
             rank = (distance, key in self.plan.runs, -path.stat().st_mtime)
             if best is None or rank < best[0]:
@@ -226,7 +217,7 @@ class Explainer:
         now = parts_of(self.plan, (self.plan.tables | self.plan.others)[page.name], self.ablations)
         was = flatten(before)
         return lines + [
-            f"  {key}: {_show(was.get(key, _section(before, key)))} -> {_show(value)}"
+            f"  {key}: {_show(was.get(key, section(before, key)))} -> {_show(value)}"
             for key, value in changes(before, now).items()
         ]
 
@@ -237,7 +228,7 @@ def _comparable(record: dict[str, Any], run: Run) -> bool:
     return all(record["spec"].get(key) == run.spec.get(key) for key in keys)
 
 
-def _inputs(record: dict[str, Any], run: Run) -> list[tuple[str, str | None, str | None]]:
+def inputs_apart(record: dict[str, Any], run: Run) -> list[tuple[str, str | None, str | None]]:
     """The inputs that differ by their digests: role, then, now."""
     then = record.get("inputs", {})
     return [
@@ -251,7 +242,7 @@ def _digest(key: str | None) -> str | None:
     return key.rsplit("-", 1)[1] if key else None
 
 
-def _section(values: Any, dotted: str) -> Any:
+def section(values: Any, dotted: str) -> Any:
     """The value at a dotted key, a section included; None where there is none."""
     for part in dotted.split("."):
         if not isinstance(values, dict) or part not in values:

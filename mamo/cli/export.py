@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         description="Write a trained model to a folder, as model hubs keep them: weights, config, tokenizer, processor, model "
         "card, and the code that transformers' AutoModel and AutoProcessor load. `mamo.load(FOLDER)` reads it in Python.",
     )
-    parser.add_argument("run", metavar="RUN", help="a pre-training or fine-tuning: its name or identity")
+    parser.add_argument("run", metavar="RUN", help=options.RUN)
     parser.add_argument("out", metavar="FOLDER", help="a new folder")
     parser.add_argument(
         "--half", action="store_true", help="store the weights in half precision: half the bytes"
@@ -43,6 +43,8 @@ def _command(args: argparse.Namespace) -> int:
         raise SpecError("--bundle writes into the package, --push uploads a folder: choose one of them")
     plan = options.planned(args, others=True)
     run = find_trained(plan, args.run)
+    if options.not_made(plan, run, options.results_of(args)):
+        return 1
     from mamo.published.export import bundle, export
     from mamo.published.load import LoadError, bundle_folder
     from mamo.published.push import check_name, push

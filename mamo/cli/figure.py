@@ -18,7 +18,6 @@ def add(commands: Any) -> None:
         description="Draw one of the figures that trained models draw (ablations/figures), from the runs' weights. Without "
         "options it is published below reports; with --image, --text or --weights, other examples or another model are drawn "
         "into --out.",
-        epilog='Example: mamo figure figure1 --image photo.jpg --text "a dog on the beach" --out mine.png',
     )
     parser.add_argument("name", metavar="FIGURE", help="e.g. figure1")
     parser.add_argument(
@@ -64,8 +63,7 @@ def _command(args: argparse.Namespace) -> int:
     if args.image and args.out and not options.ABLATIONS.is_dir():
         return _without_a_project(args)
     plan = options.planned(args)
-    if args.name not in plan.figures:
-        raise SpecError(f"scale '{plan.scale.name}' has no figure '{args.name}' ({', '.join(plan.figures)})")
+    options.check_name(args.name, plan.figures, f"scale '{plan.scale.name}' has no figure")
     if (args.image or args.text or args.weights) and not (args.out or args.collect):
         raise SpecError(
             "--image, --text and --weights want --out FILE.png: the published figure stays as its file says"

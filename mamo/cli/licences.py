@@ -9,13 +9,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mamo.cli import options
+
 LOCK = Path("requirements.lock")
 PAGE = Path("docs/licences.md")
 _HEAD = """\
 # Licences
 
-Made by `mamo licences` from `requirements.lock` and from what the packages say of themselves. The workbench's own code is under
-the Apache License 2.0 ([LICENSE](../LICENSE)).
+Made by `mamo dev licences` from `requirements.lock` and from what the packages say of themselves. The workbench's own code is
+under the Apache License 2.0 ([LICENSE](../LICENSE)).
 
 ## Artwork
 
@@ -48,11 +50,12 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
+    options.check_project()
     text = page(LOCK.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "")
     if args.check:
         if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
             return 0
-        print(f"mamo: {PAGE} is not up to date: call `mamo licences`", file=sys.stderr)
+        print(f"mamo: {PAGE} is not up to date: call `mamo dev licences`", file=sys.stderr)
         return 1
     PAGE.write_text(text, encoding="utf-8")
     print(PAGE)

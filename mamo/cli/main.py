@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from mamo.cli import (
-    bench,
     compare,
-    deviations,
+    completion,
+    dev,
     diff,
     doctor,
     dvc,
@@ -19,35 +19,36 @@ from mamo.cli import (
     explain,
     export,
     figure,
-    licences,
-    lint,
     plan,
     report,
     reproduce,
     results,
-    schema,
     site,
     status,
     warm,
 )
+from mamo.cli.parsing import Parser, Version
 from mamo.specs.overrides import SpecError
 from mamo.specs.stored import StoredError
 from mamo.training.interruption import Interrupted, end_with_the_workflow
 
 COMMANDS = (
-    *(reproduce, plan, status, explain, diff, compare, lint, results),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
+    *(reproduce, plan, status, explain, diff, compare, results),
+    *(execute, evaluate, export, report, figure, site, dvc, doctor, completion, dev),
 )
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="mamo",
         description="Reproduce the MAMO paper's tables and figures, and ablate the method, at a scale of your choice.",
         epilog="Start with 'mamo plan' (what a scale trains), then 'mamo reproduce'. Defaults stand in params.yaml.",
     )
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    top.add_argument(
+        "--version", action=Version, help="print the versions of package, code, PyTorch and Python"
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for module in COMMANDS:
         module.add(commands)
     return top
@@ -65,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     handed = warm.hand_over(argv)
     if handed is not None:
         return handed
-    args = parser().parse_args(argv)
+    top = parser()
+    args = top.parse_args(argv)
+    if not hasattr(args, "command"):
+        top.print_help()
+        return 0
     args.argv = list(argv)  # for commands that start themselves once more, once per rank
     try:
         return int(args.command(args) or 0)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.specs.identity import Run
+from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError
 from mamo.specs.params import FOLDERS, folder, read_params
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.seeds import Seeds, read_seeds
 
+# How a run can be named, in every command's help.
+RUN = "a run: its kind/id, its id, its name, or the start of one of them"
 ABLATIONS = Path("ablations")
 PARAMS = Path("params.yaml")
 _DEFAULTS = {
@@ -27,6 +35,73 @@ _DEFAULTS = {
     "compile": False,
     "activation_checkpointing": False,
 }
+
+
+def check_project() -> None:
+    """Refuse to look for files where there are none.
+
+    Raises:
+        SpecError: this is no folder of the workbench.
+    """
+    if not ABLATIONS.is_dir():
+        raise SpecError(
+            f"{Path.cwd()} is no project folder: it has no folder '{ABLATIONS}'. Call mamo in the root folder of a checkout of "
+            "the workbench"
+        )
+
+
+def check_name(name: str, known: Iterable[str], what: str) -> None:
+    """Refuse a name that is not known.
+
+    Args:
+        what: what has no such thing, e.g. ``scale 'smoke' has no page``.
+
+    Raises:
+        SpecError: with the nearest name.
+    """
+    known = list(known)
+    if name not in known:
+        raise SpecError(f"{what} '{name}'{nearest(name, known)}")
+
+
+def not_made(plan: Plan, run: Run, results: Path) -> bool:
+    """Whether a run has no record yet; then say so, with the command that makes it and what that costs."""
+    if run.record(results).is_file():
+        return False
+    from mamo.cost.work import told
+
+    closure = plan.closure([run.key])
+    lacking = [other for key, other in plan.runs.items() if key in closure]
+    lacking = [other for other in lacking if not other.record(results).is_file()]
+    command = "prepare" if run.kind == "data" else run.kind
+    print(
+        f"mamo: {run.key} is not made yet: first run `mamo {command} --scale {plan.scale.name} --needs {run.id}`\n"
+        f"  it makes {told(plan, lacking, results)}",
+        file=sys.stderr,
+    )
+    return True
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, for commands that programs read."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else (keys: docs/commands.md)"
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON object; a number that JSON cannot write is null."""
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {str(key): plain(inner) for key, inner in part.items()}
+        if isinstance(part, list | tuple):
+            return [plain(inner) for inner in part]
+        if isinstance(part, float):
+            return part if math.isfinite(part) else None
+        return part if part is None or isinstance(part, bool | int | str) else str(part)
+
+    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +201,7 @@ def setting(args: argparse.Namespace, name: str) -> Any:
 
 def planned(args: argparse.Namespace, only: list[str] | None = None, others: bool = False) -> Plan:
     """The plan of the chosen scale, or of some of its ablations; with ``others``, also of those outside of its whole."""
+    check_project()
     return make_plan(
         setting(args, "scale"), ABLATIONS, only=only or None, others=others, seeds=seeds_of(args)
     )

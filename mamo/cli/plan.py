@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamo.cli import options
 from mamo.specs.identity import Kind
+from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+
+if TYPE_CHECKING:
+    from mamo.cost.runs import Hardware
 
 KINDS: tuple[Kind, ...] = ("data", "weights", "pretrain", "finetune")
 
@@ -43,6 +47,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--data-cores", type=int, default=64, metavar="N", help="cores that prepare data (default: 64)"
     )
+    options.add_json(parser)
     options.add_scale(parser)
     options.add_results(parser)
     parser.set_defaults(command=_command)
@@ -52,6 +57,9 @@ def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args, args.tables)
     results = options.results_of(args)
     readers = readers_of(plan)
+    if args.json:
+        options.print_json(_values(plan, readers, args))
+        return 0
     print(f"Scale {plan.scale.name}: {plan.scale.title}\nCost of the whole scale: {plan.scale.cost}\n")
     for kind in KINDS:
         for run in plan.by_kind(kind):
@@ -66,22 +74,73 @@ def _command(args: argparse.Namespace) -> int:
     return 0
 
 
+def _values(plan: Plan, readers: dict[str, list[str]], args: argparse.Namespace) -> dict[str, Any]:
+    """The plan as plain values."""
+    from mamo.cost.runs import Costs
+
+    results = options.results_of(args)
+    costs = Costs(plan, results)
+    counted = {} if costs.unknown else costs.runs
+    hardware = _hardware(args)
+    runs = [
+        {
+            "run": run.key,
+            "kind": run.kind,
+            "id": run.id,
+            "name": run.name,
+            "done": run.record(results).is_file(),
+            "inputs": sorted(set(run.inputs.values())),
+            "tables": readers[run.key],
+            "operations": counted[run.key].flops if run.key in counted else None,
+            "steps": counted[run.key].steps if run.key in counted else None,
+            "hours": hardware.hours(counted[run.key]) if run.key in counted else None,
+        }
+        for run in plan.runs.values()
+    ]
+    return {
+        "scale": plan.scale.name,
+        "title": plan.scale.title,
+        "cost": " ".join(plan.scale.cost.split()),
+        "hardware": {"gpu": hardware.gpu, "gpus": hardware.gpus, "mfu": hardware.mfu},
+        "tables": {
+            name: {"cost": " ".join(table.ablation.cost.split()), "runs": sorted(plan.closure(table.inputs))}
+            for name, table in plan.tables.items()
+        },
+        "figures": {name: sorted(plan.closure(figure.inputs)) for name, figure in plan.figures.items()},
+        "runs": runs,
+        "without_sharing": plan.requested,
+        "unknown_until_prepared": costs.unknown,
+    }
+
+
 def _cost(plan: Plan, args: argparse.Namespace) -> None:
     from mamo.cost.report import lines
-    from mamo.cost.runs import GPUS, Costs, Hardware
+    from mamo.cost.runs import Costs
 
-    name = args.gpu or "a100"
-    if name not in GPUS:
-        raise SpecError(f"--gpu {name}: there are {', '.join(GPUS)}")
-    if not 0 < args.mfu <= 1 or args.gpus < 1 or args.data_cores < 1:
-        raise SpecError("--mfu is a share above 0 and up to 1; --gpus and --data-cores are at least 1")
+    hardware = _hardware(args)
     costs = Costs(plan, options.results_of(args))
     print()
     if costs.unknown:
         print(f"What it costs is known once these data are prepared: {' '.join(costs.unknown)}")
         return
-    for line in lines(plan, costs, Hardware(name, args.gpus, args.mfu, args.data_cores)):
+    for line in lines(plan, costs, hardware):
         print(line)
+
+
+def _hardware(args: argparse.Namespace) -> Hardware:
+    """What runs would be executed on.
+
+    Raises:
+        SpecError: no such GPU, or a number out of its range.
+    """
+    from mamo.cost.runs import GPUS, Hardware
+
+    name = args.gpu or "a100"
+    if name not in GPUS:
+        raise SpecError(f"there is no --gpu {name}{nearest(name, GPUS)}")
+    if not 0 < args.mfu <= 1 or args.gpus < 1 or args.data_cores < 1:
+        raise SpecError("--mfu is a share above 0 and up to 1; --gpus and --data-cores are at least 1")
+    return Hardware(name, args.gpus, args.mfu, args.data_cores)
 
 
 def readers_of(plan: Plan) -> dict[str, list[str]]:

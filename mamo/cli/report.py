@@ -58,8 +58,7 @@ def _command(args: argparse.Namespace) -> int:
         )
     wanted = [name for name in wanted if name not in drawn and name != INDEX]
     for name in wanted:
-        if name not in pages:
-            raise SpecError(f"scale '{plan.scale.name}' has no page '{name}' ({', '.join(pages)})")
+        options.check_name(name, pages, f"scale '{plan.scale.name}' has no page")
 
     def gather(name: str) -> dict[str, Any]:
         if name != CLAIMS:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from mamo.cli.progress import Progress
 from mamo.cli.snakemakes import config_word, working
 from mamo.cli.status import fresh, last_step, log_of, state_of
 from mamo.cli.wanted import Lacking, Wanted
+from mamo.cost.work import CPU_RATE, GPU_RATE, work_of, work_of_pages
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.provenance import read_run
-from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 from mamo.specs.seeds import write_seeds
@@ -67,12 +66,13 @@ def add(commands: Any) -> None:
 
 def _command(args: argparse.Namespace) -> int:
     if not Path("Snakefile").is_file():
-        raise SpecError("there is no Snakefile here: call mamo reproduce in the project's root folder")
+        raise SpecError(
+            f"{Path.cwd()} is no project folder: there is no Snakefile here. Call mamo reproduce in the project's root folder"
+        )
     plan = options.planned(args, others=True)
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
-        if name not in pages:
-            raise SpecError(f"scale '{plan.scale.name}' has no '{name}' ({', '.join(pages)})")
+        options.check_name(name, pages, f"scale '{plan.scale.name}' has no table or page")
     wanted = Wanted(args, plan, pages)
     lacking = wanted.lacking()
     _announce(plan, wanted, lacking)
@@ -139,13 +139,13 @@ def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
     with suppress(FileNotFoundError):  # one that is killed may write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0
-    with passing_on(asked), _warm(args) as warmed, Progress(len(first.runs)) as progress:
+    with passing_on(asked), _warm(args) as warmed, _progress(args, wanted, first) as progress:
         while not asked.by:
             before = lacking
             with log.open("ab") as file:
                 process = start(command, _environment() | warmed, file, subprocess.STDOUT)
                 asked.passes_to(process)
-                _follow(process, wanted, lacking.runs, logs, began, progress)
+                _follow(process, wanted, lacking, logs, began, progress)
             lacking, status = wanted.lacking(), process.returncode
             if not lacking or status or len(lacking.names()) == len(before.names()):
                 break
@@ -163,21 +163,35 @@ def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
     return 0
 
 
+def _progress(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> Progress:
+    """Of all that is lacking, each by its counted work."""
+    gpus = options.profile_of(args) or any(Path("/dev").glob("nvidia[0-9]*"))
+    parts = work_of(wanted.plan, lacking.runs, wanted.results, GPU_RATE if gpus else CPU_RATE)
+    parts |= work_of_pages(wanted.plan, lacking.pages, lacking.notebooks)
+    cores = str(args.cores)
+    return Progress(parts, int(cores) if cores.isdecimal() and int(cores) else os.cpu_count() or 1)
+
+
 def _follow(
     process: subprocess.Popen[bytes],
     wanted: Wanted,
-    waiting: Sequence[Run],
+    lacking: Lacking,
     logs: Path,
     began: float,
     progress: Progress,
 ) -> None:
-    """Show how runs come to their end, until Snakemake does."""
-    results, waiting = wanted.results, list(waiting)
+    """Show how runs come to their end, and pages are made, until Snakemake ends."""
+    results, waiting = wanted.results, list(lacking.runs)
+    files = wanted.unpublished(lacking)
     while True:
         ended = process.poll() is not None
         for run in [run for run in waiting if run.record(results).is_file()]:
             waiting.remove(run)
-            progress.done(run, state_of(run, results, logs))
+            took = (read_run(results, run.key) or {}).get("provenance", {}).get("wall_seconds")
+            progress.done(run, state_of(run, results, logs), took)
+        for name in [name for name, made in files.items() if made()]:
+            del files[name]
+            progress.published(name)
         if ended:
             return
         found = {run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
+from mamo.cli.plan import KINDS
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
@@ -46,7 +47,7 @@ def add(commands: Any) -> None:
     sites.add_argument("--runs", action="store_true", help="a line for every run and metric")
     _folders(sites, _sites)
     forget = inner.add_parser("forget", help="put an unpacked run aside, so that it can be made again here")
-    forget.add_argument("run", metavar="RUN", help="a run's identity or the start of it")
+    forget.add_argument("run", metavar="RUN", help=options.RUN)
     _folders(forget, _forget)
 
 
@@ -136,12 +137,7 @@ def _forget(args: argparse.Namespace) -> int:
     from mamo.packs.forget import forget
 
     plan, results = options.planned(args, others=True), options.results_of(args)
-    found = [run for run in plan.runs.values() if args.run in (run.key, run.id)]
-    found = found or [run for run in plan.runs.values() if run.id.startswith(args.run)]
-    if len(found) != 1:
-        listed = "\n  ".join(run.key for run in found) or "(none)"
-        raise SpecError(f"'{args.run}' names {len(found)} runs of scale '{plan.scale.name}':\n  {listed}")
-    for path in forget(found[0], results):
+    for path in forget(plan.find(KINDS, args.run), results):
         print(path)
     return 0
 

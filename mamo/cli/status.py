@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mamo.cli import options
 from mamo.cli.plan import KINDS
 from mamo.specs.identity import Run
+from mamo.specs.plan import Plan
 from mamo.specs.stored import read_record_file
 
 _STEP = re.compile(r"^step (\d+)/(\d+)  ([\d:]+) left  (.*)$", re.MULTILINE)
@@ -29,6 +31,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="only the runs of these tables")
     parser.add_argument("--runs", action="store_true", help="list every run")
+    options.add_json(parser)
     options.add_scale(parser)
     options.add_results(parser)
     parser.set_defaults(command=_command)
@@ -38,6 +41,9 @@ def _command(args: argparse.Namespace) -> int:
     plan = options.planned(args, args.tables)
     results, logs = options.results_of(args), options.logs_of(args)
     states = {key: state_of(run, results, logs) for key, run in plan.runs.items()}
+    if args.json:
+        options.print_json(_values(plan, states, results, logs))
+        return 0
     print(f"Scale {plan.scale.name}\n\n{'':10}" + "".join(f"{state:>12}" for state in STATES))
     for kind in KINDS:
         count = Counter(states[run.key] for run in plan.by_kind(kind))
@@ -54,6 +60,38 @@ def _command(args: argparse.Namespace) -> int:
     if "running" in states.values():
         print(f"\nCurves: tensorboard --logdir {results}")
     return 0
+
+
+def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) -> dict[str, Any]:
+    """How all runs stand as plain values."""
+    counts = {
+        kind: dict.fromkeys(STATES, 0) | Counter(states[run.key] for run in plan.by_kind(kind))
+        for kind in KINDS
+    }
+    runs = []
+    for key, state in states.items():
+        run = plan.runs[key]
+        log, step = log_of(run, logs), None
+        if state == "running" and (found := last_step(log)) is not None:
+            step = {
+                "finished": found.finished,
+                "total": found.total,
+                "left": found.left,
+                "parts": found.parts,
+            }
+        record = read_record_file(run.record(results)) if run.record(results).is_file() else {}
+        runs.append(
+            {
+                "run": key,
+                "kind": run.kind,
+                "state": state,
+                "log": str(log) if log.is_file() else None,
+                "step": step,
+                "metrics": record.get("metrics", {}),
+                "seconds": record.get("provenance", {}).get("wall_seconds"),
+            }
+        )
+    return {"scale": plan.scale.name, "results": str(results), "counts": counts, "runs": runs}
 
 
 class Step(NamedTuple):

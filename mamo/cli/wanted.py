@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,20 @@ class Wanted:
             [page.name for page in self.pages if not published(page, self.results, self.reports)],
             unexecuted(self.plan, self.reports) if self.whole else [],
         )
+
+    def unpublished(self, lacking: Lacking) -> dict[str, Callable[[], bool]]:
+        """Lacking page or notebook -> whether it is made by now."""
+        pages = {page.name: page for page in self.pages}
+
+        def made(page: Page) -> Callable[[], bool]:
+            return lambda: published(page, self.results, self.reports)
+
+        found = {name: made(pages[name]) for name in lacking.pages}
+        return found | {f"notebook {name}": self._executed(name) for name in lacking.notebooks}
+
+    def _executed(self, name: str) -> Callable[[], bool]:
+        shown = self.reports / "notebooks" / f"{name}.html"
+        return lambda: shown.is_file() and name not in unexecuted(self.plan, self.reports)
 
 
 def published(page: Page, results: Path, reports: Path) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from mamo.specs.identity import Run
-from mamo.specs.overrides import SpecError, nearest
+from mamo.specs.names import nearest
+from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 JobKind = Literal["prepare_part", "prepare", "weights", "pretrain", "finetune", "maps"]

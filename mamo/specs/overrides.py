@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mamo.specs.names import nearest
 
 M = TypeVar("M")
 _BYTES = 4 << 20  # of a file of settings; the largest one here has some 20 kB
@@ -45,7 +46,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
         value = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueLoader)
         size = _size(value, {})
     except FileNotFoundError:
-        raise SpecError(f"{path}: no such file") from None
+        others = [other.stem for other in path.parent.glob(f"*{path.suffix}")]
+        hint = nearest(path.stem, others) if others else ""
+        raise SpecError(f"{path}: no such file{hint}") from None
     except SpecError:
         raise
     except RecursionError:
@@ -119,12 +122,6 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
             raise SpecError(f"{where}: unknown key '{dotted}'{nearest(leaf, section)}")
         section[leaf] = copy.deepcopy(value)
     return result
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """', did you mean ...?' for the closest of the known names, or the list of them."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f": did you mean '{close[0]}'?" if close else f": known here are {', '.join(sorted(known))}"
 
 
 def build(schema: Any, values: Mapping[str, Any], where: str) -> Any:

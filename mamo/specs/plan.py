@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mamo.specs.figure import FOLDER, FigureSpec, read_figure
 from mamo.specs.finetune import GroundingSpec
 from mamo.specs.identity import Run, changes, difference_name, digest
 from mamo.specs.model import ModelSpec
+from mamo.specs.names import find_key, nearest
 from mamo.specs.overrides import SpecError, apply, build
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import Scale, read_scale
@@ -20,7 +20,6 @@ from mamo.specs.seeds import Seeds, by_ablation
 from mamo.specs.validity import of_column, of_data, of_figure, of_job, of_pretraining, of_weights
 
 WORLD = "world"
-_LISTED = 10  # runs that a message names
 
 
 @dataclass(frozen=True)
@@ -108,27 +107,20 @@ class Plan:
         """The runs of one kind, in planning order."""
         return [run for run in self.runs.values() if run.kind == kind]
 
-    def find(self, kind: str, name: str) -> Run:
-        """The run of a kind by its id, or by the start of it where that is unambiguous.
+    def find(self, kinds: str | Iterable[str], name: str, also: Iterable[str] = ()) -> Run:
+        """The run that a name means, among those of a kind or of several (see :func:`mamo.specs.names.find_key`).
+
+        Args:
+            also: other names that could have been meant, for the message.
 
         Raises:
-            SpecError: none, or several; the message lists the candidates.
+            SpecError: no run fits, or several do; the message has the nearest names.
         """
-        runs = self.by_kind(kind)
-        exact = [run for run in runs if name in (run.id, run.name)]
-        found = exact or [run for run in runs if run.id.startswith(name)]
-        if len(found) == 1:
-            return found[0]
-        candidates = [run.id for run in (found or runs)]
-        near = (
-            get_close_matches(name, candidates, n=_LISTED, cutoff=0.0)
-            if len(candidates) > _LISTED
-            else candidates
-        )
-        listed = "\n  ".join(near) or "(none at this scale)"
-        problem = "is ambiguous" if found else f"is no {kind} run of scale '{self.scale.name}'"
-        which = f"the nearest of {len(candidates)} runs are" if len(candidates) > _LISTED else "the runs are"
-        raise SpecError(f"'{name}' {problem}; {which}\n  {listed}")
+        kinds, also = (kinds,) if isinstance(kinds, str) else tuple(kinds), list(also)
+        names = {run.key: run.name for run in self.runs.values() if run.kind in kinds}
+        what = f"{' or '.join(kinds)} run" if len(kinds) <= 2 else "run"
+        what = f"table or {what}" if also else what
+        return self.runs[find_key(name, names, f"{what} of scale '{self.scale.name}'", also=also)]
 
     def lenders(self, table: TablePlan) -> list[TablePlan]:
         """For readings with one seed: the tables of several seeds whose metrics tell how far seeds lie apart."""
@@ -179,7 +171,7 @@ class Planner:
         data = self.scale.data
         if name not in data.datasets:
             raise SpecError(
-                f"scale '{self.scale.name}' has no data set '{name}' ({', '.join(data.datasets)})"
+                f"scale '{self.scale.name}' has no data set '{name}'{nearest(name, data.datasets)}"
             )
         inputs = {}
         if data.world is not None:
@@ -224,7 +216,7 @@ class Planner:
         """The downstream run of a job from a pre-training."""
         if job not in self.scale.jobs:
             raise SpecError(
-                f"{where}: scale '{self.scale.name}' has no job '{job}' ({', '.join(self.scale.jobs)})"
+                f"{where}: scale '{self.scale.name}' has no job '{job}'{nearest(job, self.scale.jobs)}"
             )
         spec = self.scale.jobs[job]
         spec = spec.model_copy(update={"seed": spec.seed + seed})
@@ -319,6 +311,9 @@ def make_plan(
     planner = Planner(scale)
     plan = planner.plan
     listed, further = _names(scale, ablations) if only is None or others else ((), ())
+    if only is not None:
+        only = list(only)
+        check_tables(only, scale, ablations)
     for name in only if only is not None else [*listed, *scale.figures]:
         if name in scale.figures or (ablations / FOLDER / f"{name}.yaml").is_file():
             plan.figures[name] = planner.figure(read_figure(name, ablations))
@@ -332,6 +327,19 @@ def make_plan(
         if name not in plan.tables:
             plan.others[name] = planner.table(_read(scale, name, ablations))
     return plan
+
+
+def check_tables(names: Iterable[str], scale: Scale, ablations: Path) -> None:
+    """Refuse what is neither an ablation nor a figure.
+
+    Raises:
+        SpecError: a name that no file has, with the nearest one.
+    """
+    folders = (ablations, ablations / FOLDER)
+    known = {path.stem for folder in folders for path in folder.glob("*.yaml")} | set(scale.figures)
+    for name in names:
+        if name not in known:
+            raise SpecError(f"{ablations / f'{name}.yaml'}: no such file{nearest(name, known)}")
 
 
 def _with_seeds(scale: Scale, ablations: Path, seeds: Seeds) -> Scale:
@@ -363,7 +371,7 @@ def _names(scale: Scale, ablations: Path) -> tuple[tuple[str, ...], tuple[str, .
     unknown = [name for name in scale.seeds if name not in files]
     if unknown:
         raise SpecError(
-            f"{ablations / 'scales' / f'{scale.name}.yaml'}: seeds.{unknown[0]}: no such ablation"
+            f"{ablations / 'scales' / f'{scale.name}.yaml'}: seeds.{unknown[0]}: no such ablation{nearest(unknown[0], files)}"
         )
     listed, further = list(scale.ablations), []
     for name in (name for name in files if name not in scale.ablations):
@@ -371,7 +379,7 @@ def _names(scale: Scale, ablations: Path) -> tuple[tuple[str, ...], tuple[str, .
         unknown = sorted(set(ablation.scales) - scales)
         if unknown:
             raise SpecError(
-                f"{files[name]}: scales: no scale named '{unknown[0]}'; there are {', '.join(sorted(scales))}"
+                f"{files[name]}: scales: no scale named '{unknown[0]}'{nearest(unknown[0], scales)}"
             )
         if scale.name in ablation.scales:
             listed.append(name)

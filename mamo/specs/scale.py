@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec, check_names
 from mamo.specs.finetune import FinetuneSpec
+from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError, build, load_yaml, merge
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.weights import WeightsSpec
@@ -126,8 +127,9 @@ def _merged(name: str, ablations: Path, chain: tuple[str, ...]) -> dict[str, Any
     if name in chain:
         raise SpecError(f"{path}: scales extend each other in a circle: {' -> '.join((*chain, name))}")
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise SpecError(f"{path}: no scale named '{name}'; there are {', '.join(known) or 'none'}")
+        known = [p.stem for p in path.parent.glob("*.yaml")]
+        hint = nearest(name, known) if known else "; there are none: call this in the project's root folder"
+        raise SpecError(f"{path}: no scale named '{name}'{hint}")
     own = load_yaml(path)
     parent = own.pop("extends", None)
     if parent is not None and not isinstance(parent, str):

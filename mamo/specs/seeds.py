@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mamo.specs.overrides import SpecError, nearest
+from mamo.specs.names import nearest
+from mamo.specs.overrides import SpecError
 
 Seeds = int | Mapping[str, int] | None
 

@@ -21,7 +21,7 @@ from mamo.specs.finetune import (
     VqaSpec,
 )
 from mamo.specs.model import ModelSpec
-from mamo.specs.overrides import nearest
+from mamo.specs.names import nearest
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import Scale
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import socket
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,12 +147,12 @@ def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
     lacking = [plan.runs[key] for key in plan.runs if key in plan.closure(keys)]
     lacking = [run for run in lacking if not run.record(results).is_file()]
     if lacking:
-        kinds = Counter(run.kind for run in lacking)
-        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        from mamo.cost.work import told
+
         raise RunError(
-            f"{name} is not made yet at scale '{plan.scale.name}': {len(lacking)} runs that it needs have no record in "
-            f"{results} ({counted}), the last of them {lacking[-1].key}. `mamo reproduce {name} --scale {plan.scale.name}` "
-            f"makes them. Cost of the whole scale, of {len(plan.whole)} runs: {' '.join(plan.scale.cost.split())}"
+            f"{name} is not made yet at scale '{plan.scale.name}': runs that it needs have no record in {results}, "
+            f"the last of them {lacking[-1].key}. `mamo reproduce {name} --scale {plan.scale.name}` "
+            f"makes them: {told(plan, lacking, results)}"
         )
 
 

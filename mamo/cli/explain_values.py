@@ -1,0 +1,82 @@
+"""What ``mamo explain`` says, as plain values for ``--json``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mamo.cli.status import log_of, state_of
+from mamo.reporting.pages import Page
+from mamo.specs.identity import REVISIONS, Run, flatten
+from mamo.specs.origin import origin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mamo.cli.explain import Explainer
+
+
+def run_values(explainer: Explainer, run: Run) -> dict[str, Any]:
+    """A run, and what it needs that is not made."""
+    needed = explainer.plan.closure([run.key]) - {run.key}
+    lacking = [other for key, other in explainer.plan.runs.items() if key in needed]
+    return _run(explainer, run) | {"needs": _to_do(explainer, lacking)}
+
+
+def table_values(explainer: Explainer, page: Page, reports: Path) -> dict[str, Any]:
+    """A table: its page, and its runs that are not made."""
+    table = (explainer.plan.tables | explainer.plan.others)[page.name]
+    closure = explainer.plan.closure(table.inputs)
+    runs = [run for key, run in explainer.plan.runs.items() if key in closure]
+    there = all((reports / file).is_file() for file in page.files)
+    return {
+        "table": page.name,
+        "runs": len(runs),
+        "page": {
+            "file": str(reports / page.files[0]),
+            "there": there,
+            "planned": page.id,
+            "shown": page.shown(reports),
+            "to_write": not there or page.stale(reports),
+        },
+        "needs": _to_do(explainer, runs),
+    }
+
+
+def _to_do(explainer: Explainer, runs: list[Run]) -> list[dict[str, Any]]:
+    return [_run(explainer, run) for run in runs if not run.record(explainer.results).is_file()]
+
+
+def _run(explainer: Explainer, run: Run) -> dict[str, Any]:
+    """How a run stands, and what keeps the nearest recorded one from being it."""
+    done = run.record(explainer.results).is_file()
+    log = log_of(run, explainer.logs)
+    near = None if done else explainer.nearest(run)
+    return {
+        "run": run.key,
+        "state": state_of(run, explainer.results, explainer.logs),
+        "log": str(log) if log.is_file() else None,
+        "nearest": _nearest(explainer, run, *near) if near else None,
+    }
+
+
+def _nearest(
+    explainer: Explainer, run: Run, key: str, record: dict[str, Any], spec: dict[str, Any]
+) -> dict[str, Any]:
+    from mamo.cli.explain import inputs_apart, section
+
+    before = flatten(record["spec"])
+    then, now = record.get("revision", REVISIONS[run.kind]), REVISIONS[run.kind]
+    return {
+        "run": key,
+        "settings": [
+            {
+                "key": dotted,
+                "before": before.get(dotted, section(record["spec"], dotted)),
+                "now": value,
+                "from": origin(explainer.plan, run, dotted, explainer.ablations),
+            }
+            for dotted, value in spec.items()
+        ],
+        "revision": {"before": then, "now": now} if then != now else None,
+        "inputs": [{"role": role, "before": old, "now": new} for role, old, new in inputs_apart(record, run)],
+    }

@@ -1,0 +1,105 @@
+"""``python -m mamo.cli.known``: the names that a shell completes, within a blink: nothing is imported but what a list needs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+ABLATIONS = Path("ablations")
+# What a command's RUN can be; of the others any run, executed ones that are not planned any more included.
+KINDS = {
+    "prepare": ("data",),
+    "weights": ("weights",),
+    "pretrain": ("pretrain",),
+    "finetune": ("finetune",),
+    "evaluate": ("finetune",),
+    "export": ("pretrain", "finetune"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Print a list of names.
+
+    Args:
+        argv: what (scales, tables, pages, runs or anything), then the words of the line that is being typed.
+    """
+    what, words = argv[0], argv[1:]
+    names = {"scales": scales, "tables": tables, "pages": pages}.get(what)
+    found: Iterable[str]
+    if names is not None:
+        found = names()
+    else:
+        found = runs(words) if what == "runs" else [*tables(), *runs(words)]
+    print("\n".join(dict.fromkeys(found)))
+    return 0
+
+
+def scales() -> list[str]:
+    """The scales of this project."""
+    return sorted(path.stem for path in (ABLATIONS / "scales").glob("*.yaml"))
+
+
+def tables() -> list[str]:
+    """Tables, curves and figures."""
+    return sorted(
+        path.stem for folder in (ABLATIONS, ABLATIONS / "figures") for path in folder.glob("*.yaml")
+    )
+
+
+def pages() -> list[str]:
+    """What reports hold."""
+    return [*tables(), "overview", "claims", "index"]
+
+
+def runs(words: list[str]) -> Iterable[str]:
+    """Ids of the planned runs of the scale that a line names, or that ``params.yaml`` does, and of the executed ones."""
+    scale = _option(words, "scale") or "smoke"
+    executed = (Path(_option(words, "results") or "results") / scale).glob("*/*/record.json")
+    keys = [*_planned(scale), *(f"{path.parts[-3]}/{path.parts[-2]}" for path in executed)]
+    command = next((word for word in words[1:] if not word.startswith("-")), "")
+    kinds = KINDS.get(command)
+    return [key.partition("/")[2] for key in keys if kinds is None or key.partition("/")[0] in kinds]
+
+
+def _option(words: list[str], name: str) -> str | None:
+    """An option of the line (``--scale demo``, ``--scale=demo``, as shells cut it too), else of ``params.yaml``."""
+    text = " ".join(words)
+    found = re.search(rf"--{name}(?: = |=| )(\S+)", text)
+    if found is None:
+        with suppress(OSError, UnicodeDecodeError):
+            params = Path("params.yaml").read_text(encoding="utf-8")
+            found = re.search(rf"^{name}:\s*['\"]?([^\s'\"#]+)", params, re.M)
+    return found[1] if found and found[1] != "null" else None
+
+
+def _planned(scale: str) -> list[str]:
+    """The keys of a scale's planned runs.
+
+    They are kept beside its logs until a file of settings changes, since planning takes a second.
+    """
+    kept = Path("logs") / scale / "names.txt"
+    files = [*ABLATIONS.rglob("*.yaml"), Path("params.yaml")]
+    newest = max((path.stat().st_mtime for path in files if path.is_file()), default=0.0)
+    with suppress(OSError, UnicodeDecodeError):
+        if kept.stat().st_mtime > newest:
+            return kept.read_text(encoding="utf-8").split()
+    if scale not in scales():
+        return []
+    from mamo.specs.overrides import SpecError
+    from mamo.specs.plan import make_plan
+
+    try:
+        keys = list(make_plan(scale, ABLATIONS, others=True).runs)
+    except SpecError:
+        return []
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("\n".join(keys) + "\n", encoding="utf-8")
+    return keys
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
