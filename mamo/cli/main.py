@@ -21,6 +21,7 @@ from mamo.cli import (
     figure,
     licences,
     lint,
+    paper,
     plan,
     report,
     reproduce,
@@ -34,7 +35,7 @@ from mamo.specs.stored import StoredError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, schema, deviations, licences, dvc, doctor, bench),
+    *(execute, evaluate, export, report, figure, site, paper, schema, deviations, licences, dvc, doctor, bench),
 )
 
 
