@@ -24,6 +24,10 @@ min_version("9.0")
 configfile: "params.yaml"
 
 
+# Used with --sdm apptainer alone: apptainer build containers/mamo.sif containers/mamo.def
+container: "containers/mamo.sif"
+
+
 validate(config, "workflow/schemas/config.schema.yaml")
 
 SCALE = config["scale"]

@@ -77,7 +77,7 @@ def test_every_number_leads_to_the_run_that_recorded_it(made: tuple[Plan, dict[s
         place = list(plan.runs).index(runs[cell["run"]])
         assert cell["text"].startswith(f"{30 + place:.1f}")
     paper = [cell for row in table["rows"] if row["whose"] == "paper" for cell in row["cells"]]
-    assert any(cell["text"] == "61.9" for cell in paper) and not any(cell["run"] for cell in paper)
+    assert any(cell["text"] == "61.90" for cell in paper) and not any(cell["run"] for cell in paper)
 
 
 def test_the_document_holds_what_the_content_says(

@@ -67,7 +67,7 @@ def _rows(
     behind: Mapping[tuple[str, str], str],
     best: Mapping[str, set[str]],
 ) -> list[dict[str, Any]]:
-    """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it, None where it is not ours."""
+    """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it where it is ours."""
 
     def row(whose: str, line: Line) -> dict[str, Any]:
         cells = []
