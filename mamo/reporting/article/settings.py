@@ -14,6 +14,8 @@ from mamo.specs.scale import Scale, read_scale
 
 PAPER = "paper"  # the scale that holds the paper's own settings
 OFF = "off"
+# Sections that the article's text shows; the others, with the jobs, stand in its appendix.
+MAIN = ("Model", "Masking", "Target network", "Optimiser", "Schedule", "Pre-training, further")
 # Sections of the scale, with the article's words for them; jobs follow, each by its name.
 SECTIONS = {
     "Data": "data",
@@ -32,7 +34,7 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     """The scale's settings beside those of scale ``paper``.
 
     Returns:
-        sections ``{title, rows}``; a row is ``[setting, here, at scale paper]``. The main sections list every setting, jobs
+        sections ``{title, main, rows}`` (main: shown in the text, not in the appendix); a row is ``[setting, here, at scale paper]``. The main sections list every setting, jobs
         those in which the scale differs from ``paper``.
     """
     here = scale.model_dump(mode="json")
@@ -54,7 +56,7 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     for name, job in here["jobs"].items():
         rows = [row for row in _rows(job, there.get("jobs", {}).get(name) or {}) if row[1] != row[2]]
         sections.append({"title": f"Job {name}", "rows": rows})
-    return [section for section in sections if section["rows"]]
+    return [section | {"main": section["title"] in MAIN} for section in sections if section["rows"]]
 
 
 def deviations(path: Path = SOURCE) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ def _behind(values: Mapping[str, Any]) -> dict[tuple[str, str], str]:
 
 
 def _best(values: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Column -> the rows with the highest mean, where several rows have one; counts have no best."""
+    """Column -> the rows with the highest mean, where others have a lower one; counts have no best."""
     means: dict[str, dict[str, list[float]]] = {}
     for cell in values["cells"]:
         if cell["value"] is not None and not isinstance(cell["value"], int):
@@ -103,7 +103,7 @@ def _best(values: Mapping[str, Any]) -> dict[str, set[str]]:
     best = {}
     for column, rows in means.items():
         of = {row: fmean(found) for row, found in rows.items()}
-        if len(of) > 1:
+        if len(set(of.values())) > 1:
             best[column] = {row for row, mean in of.items() if mean == max(of.values())}
     return best
 
