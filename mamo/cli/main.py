@@ -35,7 +35,8 @@ from mamo.specs.stored import StoredError
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, lint),
-    *(execute, evaluate, export, report, figure, site, paper, schema, deviations, licences, dvc, doctor, bench),
+    *(execute, evaluate, export, report, figure, site, paper),
+    *(schema, deviations, licences, dvc, doctor, bench),
 )
 
 

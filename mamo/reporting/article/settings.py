@@ -34,8 +34,8 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     """The scale's settings beside those of scale ``paper``.
 
     Returns:
-        sections ``{title, main, rows}`` (main: shown in the text, not in the appendix); a row is ``[setting, here, at scale paper]``. The main sections list every setting, jobs
-        those in which the scale differs from ``paper``.
+        sections ``{title, main, rows}`` (main: shown in the text, not in the appendix); a row is ``[setting, here, at scale
+        paper]``. Jobs list the settings in which the scale differs from ``paper``, all other sections every setting.
     """
     here = scale.model_dump(mode="json")
     try:
