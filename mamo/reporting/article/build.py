@@ -49,6 +49,7 @@ def write_article(content: Mapping[str, Any], reports: Path, out: Path) -> None:
         except typst.TypstError as error:
             raise ArticleError(f"{TEMPLATE}: {error.message}\n{error.diagnostic}") from error
     with beside(out) as part:
+        assert isinstance(made, bytes)  # of a PDF: one file
         part.write_bytes(made)
 
 
