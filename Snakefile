@@ -25,6 +25,10 @@ min_version("9.0")
 configfile: "params.yaml"
 
 
+# Used with --sdm apptainer alone: apptainer build containers/mamo.sif containers/mamo.def
+container: "containers/mamo.sif"
+
+
 try:
     config.update(read_config(config))
 except SpecError as error:

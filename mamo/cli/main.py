@@ -19,6 +19,7 @@ from mamo.cli import (
     explain,
     export,
     figure,
+    paper,
     plan,
     report,
     reproduce,
@@ -34,7 +35,7 @@ from mamo.training.interruption import Interrupted, end_with_the_workflow
 
 COMMANDS = (
     *(reproduce, plan, status, explain, diff, compare, results),
-    *(execute, evaluate, export, report, figure, site, dvc, doctor, completion, dev),
+    *(execute, evaluate, export, report, figure, site, paper, dvc, doctor, completion, dev),
 )
 
 

@@ -1,0 +1,131 @@
+"""Everything that the article says, as plain JSON values for its template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mamo.figures.pages import figure_heading
+from mamo.reporting.article.runs import Runs
+from mamo.reporting.article.settings import deviations, settings
+from mamo.reporting.article.tables import article_table
+from mamo.reporting.pages import CLAIMS, pages_of
+from mamo.reporting.publish import heading
+from mamo.specs.code import running_code
+from mamo.specs.deviations import SOURCE
+from mamo.specs.plan import Plan
+
+VERDICTS = ("supported", "refuted", "cannot tell")
+
+
+def content(
+    plan: Plan,
+    values: Mapping[str, Mapping[str, Any]],
+    results: Path,
+    reports: Path,
+    ablations: Path,
+    ledger: Path = SOURCE,
+) -> dict[str, Any]:
+    """What the article says.
+
+    Args:
+        values: table name -> what ``collect`` gave for it; ``claims`` -> what ``judge`` gave, where the plan has claims.
+        results, reports: the scale's.
+        ledger: the deviations.
+
+    Returns:
+        plain JSON values. ``runs`` holds one entry for every run, numbered; a cell's ``run`` is such a number.
+    """
+    runs = Runs.read(plan, results)
+    tables = [article_table(table, values[name], ablations) for name, table in plan.tables.items()]
+    for table in tables:
+        for row in table["rows"]:
+            for cell in row["cells"]:
+                cell["run"] = runs.numbers.get(cell["run"])
+    shown, seeds = _readers(plan)
+    figures, undrawn = _figures(plan, reports, ablations)
+    code = running_code()
+    scale = plan.scale
+    return {
+        "version": version("mamo"),
+        "scale": {"name": scale.name, "title": scale.title, "caveat": scale.caveat or "", "cost": scale.cost},
+        "started": runs.started(),
+        "commit": str(code),
+        "code_digest": code.digest,
+        "planned": len(runs.numbers),
+        "missing": runs.missing,
+        "settings": settings(scale, ablations),
+        "deviations": deviations(ledger),
+        "tables": tables,
+        "figures": figures,
+        "undrawn": undrawn,
+        "claims": _claims(values.get(CLAIMS, {}).get("claims", [])),
+        "cost": runs.cost(),
+        "circumstances": runs.circumstances(),
+        "runs": runs.entries(shown, seeds),
+    }
+
+
+def _readers(plan: Plan) -> tuple[dict[str, list[str]], list[tuple[str, ...]]]:
+    """Run key -> the tables and figures that read it; and the groups of runs that differ by their seed alone."""
+    shown: dict[str, list[str]] = {}
+    for name, table in plan.tables.items():
+        for key in table.inputs:
+            shown.setdefault(key, []).append(name)
+    for name, figure in plan.figures.items():
+        for key in figure.inputs:
+            shown.setdefault(key, []).append(name)
+    groups = [cell.runs for table in plan.tables.values() for cell in table.cells]
+    groups += [keys for table in plan.tables.values() for keys in table.pretrainings.values()]
+    return shown, list(dict.fromkeys(groups))
+
+
+def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The drawings that lie in the reports, and the headings of those that do not.
+
+    A drawing is ``{file, heading, caption, stale}``, stale where it was drawn from other runs or settings than the planned.
+    """
+    pages = pages_of(plan, ablations)
+    wanted = {
+        name: (heading(table.ablation), table.ablation.question)
+        for name, table in plan.tables.items()
+        if any(file.endswith(".png") for file in pages[name].files)
+    }
+    wanted |= {
+        name: (figure_heading(bound.figure), bound.figure.caption)
+        for name, bound in plan.figures.items()
+        if bound.figure.drawn
+    }
+    found, undrawn = [], []
+    for name, (title, caption) in wanted.items():
+        if (reports / f"{name}.png").is_file():
+            stale = pages[name].stale(reports)
+            found.append({"file": f"{name}.png", "heading": title, "caption": caption, "stale": stale})
+        else:
+            undrawn.append(title)
+    return found, undrawn
+
+
+def _claims(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Claims by verdict: ``{verdict, entries}``; an entry has the claim, its place, the reason and numbers with intervals."""
+    sections = []
+    for verdict in VERDICTS:
+        entries = [
+            {
+                "claim": claim["claim"],
+                "place": claim["place"],
+                "why": claim["why"],
+                "note": claim.get("note") or "",
+                "numbers": [
+                    f"{number['text']} ({number['seeds']} seed{'s' if number['seeds'] > 1 else ''}"
+                    f"{', noise between seeds borrowed from other tables' if number['borrowed'] else ''})"
+                    for number in claim["numbers"]
+                ],
+            }
+            for claim in claims
+            if claim["verdict"] == verdict
+        ]
+        sections.append({"verdict": verdict, "entries": entries})
+    return sections if claims else []

@@ -1,0 +1,139 @@
+"""The article's list of runs, to which every number leads, with what they cost and which code made them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mamo.reporting.provenance import check_lines, facts, read_run
+from mamo.specs.plan import Plan
+
+KINDS = {
+    "data": "data",
+    "weights": "starting weights",
+    "pretrain": "pre-training",
+    "finetune": "downstream jobs",
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a plan with their records, numbered in planning order.
+
+    Attributes:
+        numbers: run key -> its number in the list, from 1.
+        records: run key -> its record; None where it has none.
+    """
+
+    plan: Plan
+    numbers: Mapping[str, int]
+    records: Mapping[str, dict[str, Any] | None]
+
+    @classmethod
+    def read(cls, plan: Plan, results: Path) -> Runs:
+        """Read the records that exist of everything that the plan's tables and figures need."""
+        keys = [
+            key for kind in KINDS for key in plan.runs if plan.runs[key].kind == kind and key in plan.whole
+        ]
+        return cls(
+            plan,
+            {key: number for number, key in enumerate(keys, 1)},
+            {key: read_run(results, key) for key in keys},
+        )
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys of the runs without a record."""
+        return [key for key, record in self.records.items() if record is None]
+
+    def entries(
+        self, shown: Mapping[str, Iterable[str]], seeds: Iterable[tuple[str, ...]]
+    ) -> list[dict[str, Any]]:
+        """One entry for every run.
+
+        Args:
+            shown: run key -> where its numbers stand.
+            seeds: runs that are one another's repetitions with other seeds.
+        """
+        siblings: dict[str, dict[str, None]] = {}
+        for group in seeds:
+            for key in group:
+                siblings.setdefault(key, {}).update(dict.fromkeys(other for other in group if other != key))
+        return [
+            self._entry(key, list(dict.fromkeys(shown.get(key, ()))), list(siblings.get(key, ())))
+            for key in self.numbers
+        ]
+
+    def cost(self) -> list[dict[str, Any]]:
+        """For each kind and for all: runs done and planned, seconds by the clock and of processors (None: none recorded)."""
+        lines = []
+        for name, kinds in [*((name, (kind,)) for kind, name in KINDS.items()), ("all", tuple(KINDS))]:
+            those = [self.records[key] for key in self.numbers if self.plan.runs[key].kind in kinds]
+            found = [facts(record) for record in those if record is not None]
+            if those:
+                lines.append(
+                    {"kind": name, "planned": len(those), "done": len(found)}
+                    | {word: _total(found, word) for word in ("wall-clock", "processor time")}
+                )
+        return lines
+
+    def circumstances(self) -> dict[str, list[list[Any]]]:
+        """Commits, digests of the code, machines and packages that made the runs, each with the number of runs."""
+        found = [record.get("provenance", {}) for record in self.records.values() if record is not None]
+        counted = {
+            "code": Counter(str(of.get("code") or "not recorded") for of in found),
+            "code digest": Counter(str(of.get("code_digest") or "not recorded") for of in found),
+            "machine": Counter(_words(of.get("machine")) for of in found),
+            "packages": Counter(_words(of.get("versions")) for of in found),
+        }
+        return {
+            name: [[value, count] for value, count in of.most_common()] for name, of in counted.items() if of
+        }
+
+    def started(self) -> list[str]:
+        """When the first and the last run started, in ISO 8601; empty where no record says."""
+        times = sorted(
+            str(record["provenance"]["started"])
+            for record in self.records.values()
+            if record is not None and record.get("provenance", {}).get("started")
+        )
+        return [times[0], times[-1]] if times else []
+
+    def _entry(self, key: str, shown: list[str], siblings: list[str]) -> dict[str, Any]:
+        run, record = self.plan.runs[key], self.records[key]
+        said = {name: value for name, value in facts(record or {}).items() if value not in (None, "")}
+        lines = [
+            f"{name} {_words(value)}" for name, value in said.items() if name not in ("machine", "packages")
+        ]
+        if run.spec.get("seed") is not None:
+            lines.insert(0, f"seed {run.spec['seed']}")
+        warnings = [line for line in check_lines(record) if "WARNING" in line] if record else []
+        return {
+            "number": self.numbers[key],
+            "key": key,
+            "done": record is not None,
+            "facts": lines,
+            "warnings": warnings,
+            "inputs": [
+                {"role": role, "number": self.numbers.get(other), "key": other}
+                for role, other in run.inputs.items()
+            ],
+            "siblings": [self.numbers[other] for other in siblings if other in self.numbers],
+            "shown": shown,
+        }
+
+
+def _total(found: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    seconds = [float(str(of[name]).split()[0]) for of in found if of.get(name) is not None]
+    return sum(seconds) if seconds else None
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(part)}" for key, part in value.items() if part not in (None, ""))
+    if isinstance(value, list | tuple):
+        return "; ".join(_words(part) for part in value)
+    return "not recorded" if value in (None, "") else str(value)

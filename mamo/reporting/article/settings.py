@@ -1,0 +1,107 @@
+"""The article's settings and deviations: read from the scale and the ledger, never written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamo.specs.deviations import SOURCE, read_deviations
+from mamo.specs.identity import flatten
+from mamo.specs.overrides import SpecError
+from mamo.specs.scale import Scale, read_scale
+
+PAPER = "paper"  # the scale that holds the paper's own settings
+OFF = "off"
+# Sections that the article's text shows; the others, with the jobs, stand in its appendix.
+MAIN = ("Model", "Masking", "Target network", "Optimiser", "Schedule", "Pre-training, further")
+# Sections of the scale, with the article's words for them; jobs follow, each by its name.
+SECTIONS = {
+    "Data": "data",
+    "Starting weights": "weights",
+    "Model": "pretrain.model",
+    "Objectives": "pretrain.objectives",
+    "Masking": "pretrain.masking",
+    "Target network": "pretrain.target",
+    "Optimiser": "pretrain.optimiser",
+    "Schedule": "pretrain.schedule",
+    "Images": "pretrain.transform",
+}
+
+
+def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
+    """The scale's settings beside those of scale ``paper``.
+
+    Returns:
+        sections ``{title, main, rows}`` (main: shown in the text, not in the appendix); a row is ``[setting, here, at scale
+        paper]``. Jobs list the settings in which the scale differs from ``paper``, all other sections every setting.
+    """
+    here = scale.model_dump(mode="json")
+    try:
+        there = read_scale(PAPER, ablations).model_dump(mode="json")
+    except SpecError:  # another project's scales
+        there = {}
+    sections = [
+        {"title": title, "rows": _rows(_part(here, place), _part(there, place))}
+        for title, place in SECTIONS.items()
+    ]
+    rest = {
+        name: value
+        for name, value in here["pretrain"].items()
+        if not isinstance(value, Mapping) and value is not None
+    }
+    others = {name: there.get("pretrain", {}).get(name) for name in rest}
+    sections.append({"title": "Pre-training, further", "rows": _rows(rest, others)})
+    for name, job in here["jobs"].items():
+        rows = [row for row in _rows(job, there.get("jobs", {}).get(name) or {}) if row[1] != row[2]]
+        sections.append({"title": f"Job {name}", "rows": rows})
+    return [section | {"main": section["title"] in MAIN} for section in sections if section["rows"]]
+
+
+def deviations(path: Path = SOURCE) -> list[dict[str, Any]]:
+    """What the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no ledger."""
+    if not path.is_file():
+        return []
+    ledger = read_deviations(path)
+    sections = [
+        {
+            "title": section.title,
+            "entries": [
+                {"point": entry.point, "here": entry.here, "source": entry.source}
+                for entry in section.entries
+            ],
+        }
+        for section in ledger.sections
+    ]
+    if ledger.not_built:
+        entries = [{"point": line, "here": "", "source": ""} for line in ledger.not_built]
+        sections.append({"title": "Not built", "entries": entries})
+    return sections
+
+
+def _part(values: Mapping[str, Any], place: str) -> Any:
+    found: Any = values
+    for name in place.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _rows(here: Any, there: Any) -> list[list[str]]:
+    if not isinstance(here, Mapping):
+        return [] if here is None else [["", _text(here), _text(there)]]
+    own = flatten(here)
+    other = flatten(there) if isinstance(there, Mapping) else {}
+    return [[name, _text(value), _text(other[name]) if name in other else "–"] for name, value in own.items()]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return OFF
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_text(part) for part in value) or "–"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

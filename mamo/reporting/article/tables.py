@@ -1,0 +1,121 @@
+"""The article's tables: ours, chance and the paper's over the same columns, each number of ours with the run behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mamo.reporting.differences import base_label, make_differences
+from mamo.reporting.publish import heading, reported
+from mamo.reporting.tables import NONE, Line, Table, make_table
+from mamo.specs.plan import TablePlan
+
+# So many columns fit across a page beside the labels of the rows.
+WIDE = 8
+FIRST = "R@1"
+
+
+def article_table(table: TablePlan, values: Mapping[str, Any], ablations: Path) -> dict[str, Any]:
+    """One table of the article as plain JSON values.
+
+    Args:
+        values: from ``collect``.
+
+    Returns:
+        ``name``, ``heading``, ``question``, ``expected``, ``columns`` and ``rows`` (see ``_rows``), ``legend``, ``left_out``
+        (columns that did not fit), ``notes``, and ``gaps``: the same for the differences from the base row, or None.
+    """
+    ablation = table.ablation
+    paper = reported(ablation, ablations)
+    shown = make_table(ablation, values, paper)
+    columns = order(shown)
+    gaps = make_differences(ablation, values, paper)
+    notes = [*ablation.notes, *dict.fromkeys(column.note for column in ablation.columns if column.note)]
+    return {
+        "name": ablation.name,
+        "heading": heading(ablation),
+        "question": ablation.question,
+        "expected": ablation.hypothesis,
+        "columns": _columns(shown, columns),
+        "rows": _rows(shown, columns, _behind(values), _best(values)),
+        "legend": [f"{sign} {meaning}" for sign, meaning in shown.legend.items()],
+        "left_out": [h.text for i, h in enumerate(shown.headings) if i not in columns],
+        "notes": [*notes, *(paper.notes if paper else ())],
+        "gaps": _gaps(gaps, base_label(ablation)) if gaps else None,
+    }
+
+
+def order(table: Table) -> list[int]:
+    """The columns to show: recall at 1 first, and it alone where all of them would not fit; empty columns never."""
+    lines = [*table.ours, *table.reported, *([table.chance] if table.chance else [])]
+    filled = [i for i, _ in enumerate(table.headings) if any(line.texts[i] != NONE for line in lines)]
+    first = [i for i in filled if FIRST in table.headings[i].text.split()]
+    if first and len(filled) > WIDE:
+        return first
+    return [*first, *(i for i in filled if i not in first)]
+
+
+def _columns(table: Table, columns: Sequence[int]) -> list[dict[str, str]]:
+    return [{"label": table.headings[i].label, "group": table.headings[i].group} for i in columns]
+
+
+def _rows(
+    table: Table,
+    columns: Sequence[int],
+    behind: Mapping[tuple[str, str], str],
+    best: Mapping[str, set[str]],
+) -> list[dict[str, Any]]:
+    """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it where it is ours."""
+
+    def row(whose: str, line: Line) -> dict[str, Any]:
+        cells = []
+        for i in columns:
+            column = table.headings[i].key
+            run = behind.get((line.key, column)) if whose == "ours" else None
+            top = whose == "ours" and line.key in best.get(column, ())
+            cells.append({"text": line.texts[i], "run": run, "best": top})
+        return {"whose": whose, "label": line.label, "cells": cells}
+
+    chance = [row("chance", table.chance)] if table.chance else []
+    return [
+        *(row("ours", line) for line in table.ours),
+        *chance,
+        *(row("paper", line) for line in table.reported),
+    ]
+
+
+def _behind(values: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """(row, column) -> the first run behind the number; those of the other seeds are listed with it."""
+    found: dict[tuple[str, str], str] = {}
+    for cell in values["cells"]:
+        found.setdefault((cell["row"], cell["column"]), cell["run"])
+    return found
+
+
+def _best(values: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Column -> the rows with the highest mean, where others have a lower one; counts have no best."""
+    means: dict[str, dict[str, list[float]]] = {}
+    for cell in values["cells"]:
+        if cell["value"] is not None and not isinstance(cell["value"], int):
+            means.setdefault(cell["column"], {}).setdefault(cell["row"], []).append(cell["value"])
+    best = {}
+    for column, rows in means.items():
+        of = {row: fmean(found) for row, found in rows.items()}
+        if len(set(of.values())) > 1:
+            best[column] = {row for row, mean in of.items() if mean == max(of.values())}
+    return best
+
+
+def _gaps(gaps: Table, base: str) -> dict[str, Any]:
+    columns = order(gaps)
+    # An interval takes the room of three numbers.
+    columns = columns[: WIDE // 2]
+    left_out = [h.text for i, h in enumerate(gaps.headings) if i not in columns]
+    return {
+        "base": base,
+        "columns": _columns(gaps, columns),
+        "rows": _rows(gaps, columns, {}, {}),
+        "left_out": left_out,
+    }
