@@ -19,7 +19,8 @@ from mamo.tasks import pretrain
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.training import checks as checks_module
-from mamo.training.checks import Checks, Finding, tell, warned
+from mamo.training.checks import Checks
+from mamo.training.findings import Finding, tell, warned
 from mamo.training.loop import Course, Trained, train
 
 STEPS = 5

@@ -15,7 +15,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.objectives.masking import PatchMask
 from mamo.tasks.health import Pairs, Ratio, _add_spread, _image_side, gradient_shares, measure
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.checks import Finding, warned
+from mamo.training.findings import Finding, warned
 from mamo.training.health import Health, holds_look_alike, plateau_left
 
 

@@ -21,7 +21,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_LENGTH = 40
 
 
-class TokenizerError(ValueError):
+class TokenizerError(StoredError):
     """A tokenizer directory that cannot be used; the text says which and why."""
 
 

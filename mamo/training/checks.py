@@ -7,8 +7,6 @@ wrong is a warning there, in the log and wherever the run is shown, since only a
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mamo.tasks.soundness import Average, Sound
+from mamo.training.findings import Finding, finding
 
 FIRST = 3  # steps that are looked at as a whole, at the start
 BETWEEN = 8  # and over the rest of the run
@@ -24,30 +23,6 @@ ZEROS = 10  # steps in a row until a loss of exactly zero counts as dead
 SAMPLE = 8  # values of each tensor by which the target network is followed
 SAME = 1e-3  # spread of features over their size below which all items look alike
 NAMED = 5  # tensors named in a warning
-Finding = dict[str, Any]
-
-
-def finding(name: str, passed: bool, says: str, **numbers: Any) -> Finding:
-    """One check's result as a record holds it."""
-    return {"check": name, "passed": passed, "says": says, "numbers": _plain(numbers)}
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no number that is not finite."""
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def warned(checks: list[Finding]) -> list[Finding]:
-    """Those that did not pass."""
-    return [check for check in checks if not check["passed"]]
-
-
-def tell(run: str, checks: list[Finding]) -> None:
-    """Say in the log what is wrong."""
-    for check in warned(checks):
-        print(f"WARNING: {run}: {check['check']}: {check['says']}", file=sys.stderr, flush=True)
 
 
 class Checks:

@@ -114,7 +114,7 @@ def _execute(
                 "runs of code that no commit holds: commit it first",
                 file=sys.stderr,
             )
-        from mamo.training.checks import tell
+        from mamo.training.findings import tell
 
         with leaving_at_once():
             result = _executor(run)(Context(plan, run, results, releases, options))
@@ -212,11 +212,10 @@ def _naming(run: Run) -> Iterator[None]:
     from mamo.data.examples import FormatError
     from mamo.data.prepare import MissingImages
     from mamo.data.records import PreparedError
-    from mamo.data.tokenizer import TokenizerError
 
     try:
         yield
-    except (FormatError, MissingImages, PreparedError, StoredError, TokenizerError) as error:
+    except (FormatError, MissingImages, PreparedError, StoredError) as error:
         raise RunError(f"{run.key}: {error}") from error
     except RunError:
         raise

@@ -17,7 +17,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.tasks.health import Batch, Pairs, gradient_shares, measure
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.checks import Finding, finding
+from mamo.training.findings import Finding, finding
 
 # Shares of the run: the first is step 2,000 of the 34,000 that the paper's ten epochs take.
 LOOKS = (0.06, 0.125, 0.25, 0.5, 0.75, 1.0)

@@ -22,8 +22,9 @@ from mamo.specs.pretrain import CollapseSpec, Precision
 from mamo.tasks.task import Task
 from mamo.training import precision
 from mamo.training.checkpoints import Checkpoints
-from mamo.training.checks import Checks, Finding
+from mamo.training.checks import Checks
 from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
+from mamo.training.findings import Finding
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import DivergenceMonitor, Outcome

@@ -20,8 +20,8 @@ from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints
-from mamo.training.checks import Finding, finding
 from mamo.training.distributed import process_group
+from mamo.training.findings import Finding, finding
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.make_pretraining import save_curve, training_batches, training_result
 from mamo.training.outcome import Outcome
