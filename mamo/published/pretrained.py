@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -39,7 +40,8 @@ class Ranking(NamedTuple):
     """(Q, K) cosine of each in the space of ITC, by which the shortlist was chosen."""
 
 
-class Grounded(NamedTuple):
+@dataclass(frozen=True)
+class Grounded:
     """Which box an expression means."""
 
     index: int
