@@ -15,7 +15,7 @@ PAGE = Path("docs/commands.md")
 INTRODUCTION = f"""\
 # Commands
 
-Every command of `mamo`, as `mamo COMMAND --help` says it too. `mamo dev commands` makes this page from the parser. Commands are
+Every command of `mamo`, as `mamo plan --help` and the like says it too. `mamo dev commands` makes this page from the parser. Commands are
 called in the project's root folder; defaults stand in `params.yaml` ([settings.md](settings.md)).
 
 **Names.** Every RUN is {options.RUN}, where no other
