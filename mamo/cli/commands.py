@@ -15,8 +15,8 @@ PAGE = Path("docs/commands.md")
 INTRODUCTION = f"""\
 # Commands
 
-Every command of `mamo`, as `mamo plan --help` and the like says it too. `mamo dev commands` makes this page from the parser. Commands are
-called in the project's root folder; defaults stand in `params.yaml` ([settings.md](settings.md)).
+Every command of `mamo` and its options; `mamo plan --help` says the same of one. `mamo dev commands` makes this page from the
+parser. Commands are called in the project's root folder; defaults stand in `params.yaml` ([settings.md](settings.md)).
 
 **Names.** Every RUN is {options.RUN}, where no other
 run has it or begins like it: `pretrain/mamo-0123abcdef`, `mamo-0123abcdef`, `mamo`, `pretrain/mamo`, `mamo-01`. Of all runs
