@@ -229,6 +229,11 @@ def test_a_loss_that_rises_above_its_own_minimum_and_stays_there_is_a_divergence
     assert not any(monitor.see(step, values) for step, values in enumerate(_rising(0.3, 0.5)))
 
 
+def test_a_run_of_a_few_steps_does_not_diverge_by_a_rise() -> None:
+    monitor = DivergenceMonitor(CollapseSpec(), 4)
+    assert not any(monitor.see(step, {"loss": 1.0, "error_mrm": 10.0**step}) for step in range(4))
+
+
 def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume() -> None:
     spec = CollapseSpec(rise=2.0, rise_patience=0.1, stop=False)
     monitor, rows = DivergenceMonitor(spec, 100), _rising(0.3, 1.0)

@@ -194,7 +194,11 @@ class CollapseSpec(Spec):
         ge=0,
         description="least deviation of MRM's projections within an image or a text, over their root mean square",
     )
-    patience: int = Field(20, ge=1, description="steps in a row below it until the run counts as diverged")
+    patience: int = Field(
+        20,
+        ge=1,
+        description="steps in a row below it until the run counts as diverged; so many at least for a rise, too",
+    )
     rise: float = Field(
         2.0,
         gt=1,

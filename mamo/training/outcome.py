@@ -65,7 +65,7 @@ class DivergenceMonitor:
         return None
 
     def _risen(self, spec: CollapseSpec, step: int, values: dict[str, float]) -> Outcome | None:
-        patience = max(2, round(spec.rise_patience * self.total))
+        patience = max(spec.patience, round(spec.rise_patience * self.total))
         share = 1.0 / max(1.0, patience / 5)
         self._seen += 1
         for name in RISING:
