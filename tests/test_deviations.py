@@ -46,7 +46,7 @@ def test_a_stale_page_is_noticed_and_written_anew(
     path = tmp_path / "ablations" / "scales" / "paper.yaml"
     path.write_text(path.read_text().replace("momentum: 0.995", "momentum: 0.9"))
     assert main(["deviations", "--check"]) == 1
-    assert "call `mamo deviations`" in capsys.readouterr().err
+    assert "call `mamo dev deviations`" in capsys.readouterr().err
     assert main(["deviations"]) == 0 and main(["deviations", "--check"]) == 0
     assert "`pretrain.target.momentum: 0.9`" in (tmp_path / "docs" / "deviations.md").read_text()
     (tmp_path / "mamo" / "model" / "target.py").write_text("")
