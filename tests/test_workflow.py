@@ -173,7 +173,8 @@ def test_the_smoke_scale_plans_every_job() -> None:
         "page": 11,
         "values": 13,
         "maps": 11,
-        "drawing": 10,
+        "drawing": 8,
+        "drawing_with_excerpt": 2,
         "index": 1,
     }.items():
         assert f" {rule} {count} " in text
