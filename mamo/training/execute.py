@@ -96,13 +96,15 @@ def _execute(
     leader = int(os.environ.get("RANK", 0)) == 0
     if path.is_file() and not again:
         if leader:  # left by a process that was killed between its record and its end
-            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+            _tidy(directory)
         return read_record(run, results)
     with run_lock(directory, wait):
         again = again and unpacked(directory)
         if path.is_file() and not again:  # made while this process waited
             return read_record(run, results)
         if not again and _restored(run, results):
+            if leader:
+                _tidy(directory)
             return read_record(run, results)
         complete_inputs(plan, run, results, releases, options)
         for key in run.inputs.values():
@@ -142,9 +144,14 @@ def _execute(
             write_text(path, text)
             unmark(directory)
             # Only now: until the record stands, nothing that a resumed run could use is thrown away.
-            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
-            (directory / BEGUN).unlink(missing_ok=True)
+            _tidy(directory)
         return record
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what only a run that is not finished needs: its checkpoints, and the note of the code that it began with."""
+    shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+    (directory / BEGUN).unlink(missing_ok=True)
 
 
 def _restored(run: Run, results: Path) -> bool:
