@@ -64,7 +64,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([name, "--help"])
         assert end.value.code == 0
         assert f"mamo {name}" in capsys.readouterr().out
-    assert len(COMMANDS) == 17 and parser().prog == "mamo"
+    assert len(COMMANDS) == 18 and parser().prog == "mamo"
 
 
 def test_plan_counts_what_sharing_saves(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,7 +131,7 @@ def test_the_command_and_what_it_refuses(
     assert main([*words, "mamo", str(tmp_path / "out")]) == 1
     assert "is not empty" in capsys.readouterr().err
     assert main([*words, "mamo-epochs_10", str(tmp_path / "other")]) == 1
-    assert "is missing: first run" in capsys.readouterr().err
+    assert "is not made yet: first run" in capsys.readouterr().err
     assert main([*words, "nonsense", str(tmp_path / "other")]) == 2
     finish(run, results, outcome={"status": "diverged", "reason": "x"})
     with pytest.raises(RunError, match="has no weights of its own"):

@@ -35,6 +35,7 @@ EXAMPLES = {
         'mamo figure figure1 --image photo.jpg --text "a dog on the beach" --out mine.png',
     ),
     "site": ("mamo site --scale demo",),
+    "paper": ("mamo paper --scale demo",),
     "doctor": ("mamo doctor --scale demo", "mamo doctor --slurm --profile slurm"),
     "dvc": ("mamo dvc record",),
     "completion": (

@@ -106,7 +106,7 @@ def compute_figure(
 
     bound = plan.figures[name]
     figure = bound.figure
-    if weights is None and not images:
+    if weights is None and not images and not texts:
         require(plan, bound.inputs, results, name)
     data, truth, examples = choose(plan, bound, results, images, texts)
     shown: list[dict[str, Any]] = []
