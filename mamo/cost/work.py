@@ -124,7 +124,9 @@ class _Counted(Costs):
 
     def _sizes(self, run: Run) -> Sizes:
         if is_prepared(run, self._results):
-            return sizes_of(run, self._results)
+            known = sizes_of(run, self._results)
+            if "train" in known.records:  # else an estimate does: the time left must not stop the work
+                return known
         world, name = self._plan.scale.data.world, run.spec["dataset"]
         if world is not None:
             return self._sizes_in(world, name)
