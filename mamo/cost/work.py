@@ -16,6 +16,7 @@ from mamo.cost.sizes import PUBLISHED, Sizes, is_prepared, sizes_of
 from mamo.specs.identity import Run
 from mamo.specs.model import ModelSpec
 from mamo.specs.plan import Plan
+from mamo.specs.stored import StoredError
 from mamo.specs.world import WorldSpec
 
 CPU_RATE = 50e9  # operations per second of a few cores with small matrices
@@ -124,9 +125,10 @@ class _Counted(Costs):
 
     def _sizes(self, run: Run) -> Sizes:
         if is_prepared(run, self._results):
-            known = sizes_of(run, self._results)
-            if "train" in known.records:  # else an estimate does: the time left must not stop the work
-                return known
+            try:
+                return sizes_of(run, self._results)
+            except (KeyError, StoredError):
+                pass  # a damaged manifest is the run's own affair: the time left must not stop the work
         world, name = self._plan.scale.data.world, run.spec["dataset"]
         if world is not None:
             return self._sizes_in(world, name)
