@@ -138,12 +138,12 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
             if _lacking(plan, page, results):
                 # Snakemake does not make again what only stands behind values that are there.
                 _values(plan, page, results).unlink(missing_ok=True)
-        _call("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
-    after = options.planned(args, others=True)
-    if _identity(after, stage) != _identity(plan, stage):
-        raise DvcError(
-            f"the files of {options.ABLATIONS} changed while {stage} was made: call the same command again"
-        )
+        try:
+            _call("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
+        except DvcError:
+            _check_unchanged(plan, stage, args)  # the likelier reason, and the one to name
+            raise
+    _check_unchanged(plan, stage, args)
     lacking = [key for page in _pages(plan, stage) for key in _lacking(plan, page, results)]
     if lacking:
         raise DvcError(f"{stage} lacks {', '.join(lacking)}: `mamo explain {lacking[0]}` says more")
@@ -155,6 +155,19 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
         return
     new = record_runs(plan, _runs(plan, stage), results)
     print(f"{len(new)} runs recorded, {len(_runs(plan, stage)) - len(new)} recorded before")
+
+
+def _check_unchanged(plan: Plan, stage: str, args: argparse.Namespace) -> None:
+    """Check that the files still plan what the stage was made for.
+
+    Raises:
+        DvcError: they were edited meanwhile.
+    """
+    after = options.planned(args, others=True)
+    if _identity(after, stage) != _identity(plan, stage):
+        raise DvcError(
+            f"the files of {options.ABLATIONS} changed while {stage} was made: call the same command again"
+        )
 
 
 def _lacking(plan: Plan, page: Page, results: Path) -> list[str]:

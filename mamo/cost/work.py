@@ -16,7 +16,6 @@ from mamo.cost.sizes import PUBLISHED, Sizes, is_prepared, sizes_of
 from mamo.specs.identity import Run
 from mamo.specs.model import ModelSpec
 from mamo.specs.plan import Plan
-from mamo.specs.stored import StoredError
 from mamo.specs.world import WorldSpec
 
 CPU_RATE = 50e9  # operations per second of a few cores with small matrices
@@ -127,7 +126,7 @@ class _Counted(Costs):
         if is_prepared(run, self._results):
             try:
                 return sizes_of(run, self._results)
-            except (KeyError, StoredError):
+            except (KeyError, ValueError):
                 pass  # a damaged manifest is the run's own affair: the time left must not stop the work
         world, name = self._plan.scale.data.world, run.spec["dataset"]
         if world is not None:
