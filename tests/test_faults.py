@@ -245,7 +245,7 @@ except Exception as error:
 
 
 def test_compiling_without_a_compiler_is_said_in_a_line(tmp_path: Path) -> None:
-    variables = os.environ | {"CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    variables = os.environ | {"CXX": "/nowhere-at-all/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", COMPILES], env=variables, capture_output=True, text=True)
     assert "no C++ compiler is found" in done.stdout and "without --compile" in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1
