@@ -14,7 +14,7 @@ from mamo.reporting.article.tables import article_table
 from mamo.reporting.pages import CLAIMS, pages_of
 from mamo.reporting.publish import heading
 from mamo.specs.code import running_code
-from mamo.specs.deviations import SOURCE
+from mamo.specs.deviations import PAGE
 from mamo.specs.plan import Plan
 
 VERDICTS = ("supported", "refuted", "cannot tell")
@@ -26,14 +26,14 @@ def content(
     results: Path,
     reports: Path,
     ablations: Path,
-    ledger: Path = SOURCE,
+    page: Path = PAGE,
 ) -> dict[str, Any]:
     """What the article says.
 
     Args:
         values: table name -> what ``collect`` gave for it; ``claims`` -> what ``judge`` gave, where the plan has claims.
         results, reports: the scale's.
-        ledger: the deviations.
+        page: of what the paper leaves open.
 
     Returns:
         plain JSON values. ``runs`` holds one entry for every run, numbered; a cell's ``run`` is such a number.
@@ -57,7 +57,7 @@ def content(
         "planned": len(runs.numbers),
         "missing": runs.missing,
         "settings": settings(scale, ablations),
-        "deviations": deviations(ledger),
+        "deviations": deviations(ablations, page),
         "tables": tables,
         "figures": figures,
         "undrawn": undrawn,
