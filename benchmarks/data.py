@@ -25,8 +25,9 @@ from mamo.cost.runs import GPUS
 from mamo.data.collate import CaptionCollate
 from mamo.data.concat import ConcatRecords
 from mamo.data.loader import TrainLoader
-from mamo.data.records import Prepared, Writer
+from mamo.data.records import Prepared
 from mamo.data.transforms import TrainTransform
+from mamo.data.writer import Writer
 from mamo.specs.scale import read_scale
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"

@@ -20,9 +20,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mamo.data.collate import CaptionCollate
 from mamo.data.concat import ConcatRecords
-from mamo.data.records import Prepared, Writer
+from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import TrainTransform
+from mamo.data.writer import Writer
 from mamo.model.distributed import rank, world_size
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.transforms import TransformSpec

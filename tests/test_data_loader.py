@@ -15,9 +15,10 @@ from PIL import Image
 from mamo.data.collate import CaptionCollate, Nlvr2Collate, VqaCollate
 from mamo.data.concat import ConcatRecords
 from mamo.data.loader import TrainLoader, image_batches
-from mamo.data.records import Prepared, Writer
+from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.data.transforms import EvalTransform, TrainTransform
+from mamo.data.writer import Writer
 from mamo.specs.transforms import TransformSpec
 from mamo.training.faults import describe
 

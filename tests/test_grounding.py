@@ -13,9 +13,10 @@ from tiny import TEXTS, network, tokenizer
 from mamo.data.collate import CaptionCollate
 from mamo.data.concat import ConcatRecords
 from mamo.data.loader import TrainLoader
-from mamo.data.records import Prepared, Writer
+from mamo.data.records import Prepared
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform, TrainTransform
+from mamo.data.writer import Writer
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import itm_score
 from mamo.specs.finetune import GroundingSpec

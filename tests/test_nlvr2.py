@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from mamo.data.records import Prepared, PreparedError, Writer
+from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.data.transforms import EvalTransform
+from mamo.data.writer import Writer
 from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import AttentionPool, PairedAttention
 from mamo.specs.finetune import Nlvr2Spec

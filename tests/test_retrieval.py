@@ -13,9 +13,10 @@ from PIL import Image
 from tiny import model_spec, network
 
 from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError, Writer
+from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.data.transforms import EvalTransform
+from mamo.data.writer import Writer
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
