@@ -264,7 +264,7 @@ def twice_cases(reader: str, file: str, path: Sequence[str | int], record: str, 
 
 def snapshot(out: Path) -> dict[str, Counter[str]]:
     """Split -> its records, each with its images' keys, sizes and bytes in the place of their rows."""
-    from mamo.data.records import Prepared
+    from mamo.data.store.records import Prepared
 
     prepared = Prepared(out)
     images = [

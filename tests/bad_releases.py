@@ -82,7 +82,7 @@ class Releases:
         self._clean: dict[str, tuple[Any, Any]] = {}
 
     def _prepared(self, dataset: str, root: Path, out: Path, limit: float | None) -> tuple[Any, Any]:
-        from mamo.data.prepare import prepare
+        from mamo.data.store.prepare import prepare
 
         manifest = prepare(dataset, root, out, store_size=32, missing_limit=limit)
         return snapshot(out), account(manifest)

@@ -34,10 +34,10 @@ RECORD = "data/vqa2-0123456789/record.json"
 
 def write_clean(root: Path, releases: Path) -> None:
     """One of each thing that runs leave, without a fault."""
-    from mamo.data.parts import write_part
-    from mamo.data.prepare import prepare
+    from mamo.data.store.parts import write_part
+    from mamo.data.store.prepare import prepare
+    from mamo.runs.save import save_network_config, save_tensors
     from mamo.training.checkpoints import Checkpoints
-    from mamo.training.save import save_network_config, save_tensors
 
     prepare("vqa2", releases, root / "vqa2", store_size=32)
     for part in (0, 1):
@@ -62,13 +62,13 @@ def write_clean(root: Path, releases: Path) -> None:
 
 def load(reader: str, root: Path) -> Any:
     """What a reader makes of the results below ``root``, as something to compare."""
-    from mamo.data import candidates
-    from mamo.data.parts import gather
+    from mamo.data.releases import candidates
+    from mamo.data.releases.vqa_server import read_scores
+    from mamo.data.store.parts import gather
     from mamo.data.tokenizer import Tokenizer
-    from mamo.data.vqa_server import read_scores
-    from mamo.specs.stored import read_record_file
+    from mamo.files.stored import read_record_file
+    from mamo.runs.save import load_network
     from mamo.training.checkpoints import Checkpoints
-    from mamo.training.save import load_network
 
     if reader == "prepared data":
         return snapshot(root / "vqa2")

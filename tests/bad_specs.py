@@ -65,10 +65,10 @@ YAML: dict[str, Callable[[bytes], bytes]] = TEXT | {
 
 def read(reader: str, root: Path) -> Any:
     """What a reader makes of the files below ``root``."""
+    from mamo.ledgers.deviations import read_deviations
     from mamo.reporting.paper import load_paper
     from mamo.specs.ablation import read_ablation
     from mamo.specs.claims import read_claims
-    from mamo.specs.deviations import read_deviations
     from mamo.specs.figure import read_figure
     from mamo.specs.params import read_params
     from mamo.specs.scale import read_scale

@@ -18,9 +18,9 @@ from typing import Any
 from slow_steps import VARIABLE
 from slurm_cluster import Cluster
 
+from mamo.runs.execute import execute
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, make_plan
-from mamo.training.execute import execute
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 100  # of a pre-training, each a row of its curve

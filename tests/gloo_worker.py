@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from torch.nn.parallel import DistributedDataParallel
 
-from mamo.data.collate import CaptionCollate
-from mamo.data.concat import ConcatRecords
-from mamo.data.records import Prepared, Writer
+from mamo.data.batches.collate import CaptionCollate
+from mamo.data.batches.transforms import TrainTransform
+from mamo.data.store.concat import ConcatRecords
+from mamo.data.store.records import Prepared, Writer
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import TrainTransform
 from mamo.model.distributed import rank, world_size
+from mamo.runs.make_pretraining import training_batches
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.gallery import Gallery
@@ -33,7 +34,6 @@ from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import average_gradients, process_group, wrap
 from mamo.training.interruption import Interrupted
 from mamo.training.loop import Course, train
-from mamo.training.make_pretraining import training_batches
 
 STEPS, ASKED_AT = 6, 3
 ALBEF: dict[str, Any] = {"mim": None, "mrm": None, "distillation": {"queue": 16, "alpha": 0.4}}

@@ -125,9 +125,9 @@ def _execute(request: dict[str, Any]) -> None:
         os.dup2(file, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(request["folder"])
-    import mamo.training.make_finetuning as finetuning
-    import mamo.training.make_pretraining as pretraining
-    import mamo.training.make_weights as weights
+    import mamo.runs.make_finetuning as finetuning
+    import mamo.runs.make_pretraining as pretraining
+    import mamo.runs.make_weights as weights
 
     for module in (finetuning, pretraining, weights):  # a checkpoint after every step
         module.Course = partial(module.Course, checkpoint_seconds=0.0)
@@ -185,7 +185,7 @@ def _count_changes(request: dict[str, Any]) -> Any:
 
 def _in_batch(happens: Callable[[dict[str, Any]], None], step: int = 3, once: bool = True) -> None:
     """Let something happen to the batch of a step; ``once``: only the first time that any process makes it."""
-    from mamo.data.collate import CaptionCollate
+    from mamo.data.batches.collate import CaptionCollate
 
     mark, made = Path("fault").absolute(), CaptionCollate.__call__
     count = 0
@@ -203,7 +203,7 @@ def _in_batch(happens: Callable[[dict[str, Any]], None], step: int = 3, once: bo
 
 
 def _workers(count: int) -> None:
-    import mamo.training.make_pretraining as pretraining
+    import mamo.runs.make_pretraining as pretraining
 
     pretraining.data_workers = lambda: count
 

@@ -7,8 +7,8 @@ import sys
 
 import torch
 
-from mamo.data import loader as loading
-from mamo.data import passing
+from mamo.data.batches import loader as loading
+from mamo.data.batches import passing
 
 
 class Photos:

@@ -13,8 +13,8 @@ import test_vqa
 import tiny
 import torch
 
+from mamo.data.batches.transforms import EvalTransform
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.data.transforms import EvalTransform
 from mamo.model.transformer import trained_layers
 from mamo.specs.finetune import RetrievalSpec
 from mamo.specs.optimisation import OptimiserSpec

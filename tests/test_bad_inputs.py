@@ -20,12 +20,12 @@ CASES = [*bad_releases.cases(), *bad_twins.cases(), *bad_specs.cases(), *bad_res
 def refusals() -> tuple[type[Exception], ...]:
     """The project's own exceptions about what it reads."""
     from mamo.data.examples import FormatError
-    from mamo.data.images import ImageError
-    from mamo.data.prepare import MissingImages
-    from mamo.data.records import PreparedError
+    from mamo.data.store.images import ImageError
+    from mamo.data.store.prepare import MissingImages
+    from mamo.data.store.records import PreparedError
     from mamo.data.tokenizer import TokenizerError
+    from mamo.files.stored import StoredError
     from mamo.specs.overrides import SpecError
-    from mamo.specs.stored import StoredError
 
     return FormatError, MissingImages, PreparedError, ImageError, SpecError, StoredError, TokenizerError
 

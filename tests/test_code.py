@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mamo.runs.provenance import BEGUN, Stopwatch
 from mamo.specs import code
-from mamo.training.provenance import BEGUN, Stopwatch
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,22 +111,22 @@ def test_the_repository_around_an_installed_package_is_not_its_own(checkout: Pat
 def test_a_record_tells_of_an_edit_while_its_run_was_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mamo.training.provenance.running_code", lambda: code.Code("abc", False, "1"))
-    monkeypatch.setattr("mamo.training.provenance.tree_digest", lambda package: "1")
+    monkeypatch.setattr("mamo.runs.provenance.running_code", lambda: code.Code("abc", False, "1"))
+    monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "1")
     assert Stopwatch(tmp_path).provenance()["code"] == "abc"
     watch = Stopwatch(tmp_path)
-    monkeypatch.setattr("mamo.training.provenance.tree_digest", lambda package: "2")
+    monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "2")
     assert watch.provenance()["code"] == "abc+changes"
 
 
 def test_a_run_that_goes_on_under_other_code_names_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mamo.training.provenance.tree_digest", lambda package: "2")
+    monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "2")
 
     def begin(digest: str) -> Stopwatch:
         made = code.Code("abc", digest == "1", digest)
-        monkeypatch.setattr("mamo.training.provenance.running_code", lambda: made)
+        monkeypatch.setattr("mamo.runs.provenance.running_code", lambda: made)
         return Stopwatch(tmp_path)
 
     begin("1")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mamo.data import cc3m, coco, flickr8k, flickr30k, sbu, visual_genome
 from mamo.data.examples import Example, Findings, FormatError
+from mamo.data.releases import cc3m, coco, flickr8k, flickr30k, sbu, visual_genome
 
 
 def jpeg(colour: int = 0) -> bytes:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mamo.data import images
-from mamo.data.images import ImageError, normalise
+from mamo.data.store import images
+from mamo.data.store.images import ImageError, normalise
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:

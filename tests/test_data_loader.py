@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from mamo.data.collate import CaptionCollate, Nlvr2Collate, VqaCollate
-from mamo.data.concat import ConcatRecords
-from mamo.data.loader import TrainLoader, image_batches
-from mamo.data.records import Prepared, Writer
+from mamo.data.batches.collate import CaptionCollate, Nlvr2Collate, VqaCollate
+from mamo.data.batches.loader import TrainLoader, image_batches
+from mamo.data.batches.transforms import EvalTransform, TrainTransform
+from mamo.data.store.concat import ConcatRecords
+from mamo.data.store.records import Prepared, Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.data.transforms import EvalTransform, TrainTransform
+from mamo.runs.faults import describe
 from mamo.specs.transforms import TransformSpec
-from mamo.training.faults import describe
 
 SPEC = TransformSpec(size=16)
 
@@ -213,8 +213,8 @@ def test_a_worker_that_dies_while_its_batch_is_fetched_is_named(
         raise error
         yield
 
-    monkeypatch.setattr("mamo.data.loader.DataLoader", dying)
-    monkeypatch.setattr("mamo.data.loader.SECONDS_TO_HEAR", 0)
+    monkeypatch.setattr("mamo.data.batches.loader.DataLoader", dying)
+    monkeypatch.setattr("mamo.data.batches.loader.SECONDS_TO_HEAR", 0)
     with pytest.raises(RuntimeError) as died:
         next(iter(loader(source, tokenizer, workers=1)))
     assert "a process that loads data has died" in str(describe(died.value))

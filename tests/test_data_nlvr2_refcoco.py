@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mamo.data import nlvr2, refcoco
 from mamo.data.examples import Findings, FormatError
-from mamo.data.prepare import prepare
-from mamo.data.records import Prepared
+from mamo.data.releases import nlvr2, refcoco
+from mamo.data.store.prepare import prepare
+from mamo.data.store.records import Prepared
 
 
 def picture(form: str, size: tuple[int, int] = (30, 20)) -> bytes:

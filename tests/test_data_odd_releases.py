@@ -20,11 +20,12 @@ import test_data_nlvr2_refcoco as pairs
 import test_data_vqa2 as questions
 from PIL import Image
 
-from mamo.data import archives, coco, sbu, visual_genome, vqa2
+from mamo.data import archives
 from mamo.data.examples import HALF, Findings, FormatError, clean
-from mamo.data.overlap import counts, overlap
-from mamo.data.prepare import prepare
-from mamo.data.records import Prepared
+from mamo.data.releases import coco, sbu, visual_genome, vqa2
+from mamo.data.releases.overlap import counts, overlap
+from mamo.data.store.prepare import prepare
+from mamo.data.store.records import Prepared
 
 expressions, genome, root = pairs.expressions, captions.genome, questions.root
 

@@ -18,11 +18,11 @@ from workflow_bench import Bench
 
 from mamo.cli.main import main
 from mamo.data import archives
-from mamo.data import parts as module
 from mamo.data.datasets import DATASETS, parts_of
-from mamo.data.parts import FOLDER, gather, part_name, write_part
-from mamo.data.prepare import MissingImages, prepare
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.store import parts as module
+from mamo.data.store.parts import FOLDER, gather, part_name, write_part
+from mamo.data.store.prepare import MissingImages, prepare
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.specs.plan import make_plan
 
 two_photos, expressions, root = pairs.two_photos, pairs.expressions, questions.root

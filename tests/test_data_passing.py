@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mamo.data import passing
-from mamo.data.loader import SECONDS_A_TURN, TURNS, TrainLoader
-from mamo.training.faults import describe
+from mamo.data.batches import passing
+from mamo.data.batches.loader import SECONDS_A_TURN, TURNS, TrainLoader
+from mamo.runs.faults import describe
 
 WORKER = Path(__file__).with_name("passing_worker.py")
 BATCH = 4_000_000  # bytes

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mamo.data.parts import gather, write_part
-from mamo.data.prepare import MissingImages, prepare
-from mamo.data.records import Prepared, PreparedError
-from mamo.data.statistics import table
+from mamo.data.store.parts import gather, write_part
+from mamo.data.store.prepare import MissingImages, prepare
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.statistics import table
 
 
 def write_flickr30k(root: Path, captions: dict[str, list[str]], split: str = "train") -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mamo.data.images import StoredImage
-from mamo.data.records import Prepared, PreparedError, Writer
+from mamo.data.store.images import StoredImage
+from mamo.data.store.records import Prepared, PreparedError, Writer
 
 
 def jpeg(colour: int, size: tuple[int, int] = (8, 6)) -> bytes:

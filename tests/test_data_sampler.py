@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mamo.data.sampler import batch_indices, example_generator, order
+from mamo.data.batches.sampler import batch_indices, example_generator, order
 
 
 def stream(steps: int, **options: int) -> np.ndarray:

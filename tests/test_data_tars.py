@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from test_data_captions import jpeg, texts, write_shard
 
-from mamo.data import sbu, tars
 from mamo.data.examples import Example, Findings, FormatError
+from mamo.data.releases import sbu, tars
 
 
 def read(root: Path, findings: Findings | None = None) -> list[Example]:

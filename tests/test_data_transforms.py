@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mamo.data.transforms import (
+from mamo.data.batches.transforms import (
     OPERATIONS,
     EvalTransform,
     TrainTransform,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mamo.data import candidates, vqa2
 from mamo.data.examples import Findings, FormatError
-from mamo.data.prepare import prepare
-from mamo.data.records import Prepared
+from mamo.data.releases import candidates, vqa2
+from mamo.data.store.prepare import prepare
+from mamo.data.store.records import Prepared
 
 
 def annotation(question: int, image: int, answers: list[str], kind: str = "what") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mamo.cli.main import main
-from mamo.specs.deviations import Deviations, fields, owners, problems, read_deviations, source_of, value_of
+from mamo.ledgers.deviations import Deviations, fields, owners, problems, read_deviations, source_of, value_of
 from mamo.specs.overrides import SpecError
 from mamo.specs.scale import Scale, read_scale
 
@@ -110,4 +110,4 @@ def test_settings_lead_to_the_spec_that_defines_them(scale: Scale) -> None:
 
 def test_an_entry_must_act_somewhere(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="'Table 10's counts' acts nowhere: give acts_in or rows"):
-        altered(tmp_path, "        acts_in:\n          - mamo/data/statistics.py:statistics\n", "")
+        altered(tmp_path, "        acts_in:\n          - mamo/data/store/statistics.py:statistics\n", "")

@@ -72,7 +72,7 @@ def test_what_passes_batches_on_is_looked_at(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
     assert "cannot be written, so that /tmp" in told()[1][1]
     monkeypatch.undo()
-    monkeypatch.setattr("mamo.data.passing.SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr("mamo.data.batches.passing.SHARED_MEMORY", tmp_path / "none")
     assert told()[0][0] == "wrong"
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from mamo.cli.dvc_artifacts import DvcError, artifact, record_runs
+from mamo.files.stored import checksums
 from mamo.specs.code import git_environment
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan, make_plan
-from mamo.specs.stored import checksums
 
 pytest.importorskip("dvc")
 pytestmark = [

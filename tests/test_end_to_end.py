@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mamo.runs.execute import evaluate, execute
 from mamo.specs.overrides import merge
 from mamo.specs.plan import make_plan
-from mamo.training.execute import evaluate, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 FLICKR8K = ROOT.parent / "shared" / "data" / "flickr8k"

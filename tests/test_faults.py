@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from killable import Project
 
-from mamo.training.faults import describe
+from mamo.runs.faults import describe
 
 pytestmark = pytest.mark.slow
 
@@ -217,9 +217,9 @@ def test_what_is_not_the_machines_doing_keeps_its_traceback() -> None:
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mamo.runs.execute import execute
+    from mamo.runs.run import RunError
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
-    from mamo.training.run import RunError
 
     def flock(file: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -234,7 +234,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 COMPILES = """
 import torch
-from mamo.training.faults import describe
+from mamo.runs.faults import describe
 layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GELU())
 layers.compile()
 try:

@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 
 from mamo.cli.main import main
-from mamo.data.images import StoredImage
-from mamo.data.records import Prepared
-from mamo.data.writer import Writer
-from mamo.figures.draw import draw_figure, draw_small, drawing
+from mamo.data.store.images import StoredImage
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
+from mamo.drawing.draw import draw_figure, draw_small, drawing
+from mamo.drawing.layouts import _columns, excerpt
+from mamo.drawing.overlay import overlay, scaled, tops
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
-from mamo.figures.layouts import _columns, excerpt
 from mamo.figures.maps import hidden_things
-from mamo.figures.overlay import overlay, scaled, tops
-from mamo.figures.pages import alt_text, figure_digest, figure_page
 from mamo.figures.store import read_maps, write_maps
+from mamo.reporting.figure_pages import alt_text, figure_digest, figure_page
 from mamo.reporting.pages import pages_of
 from mamo.specs.figure import FigureSpec, read_figure
 from mamo.specs.overrides import SpecError

@@ -12,11 +12,11 @@ from tiny import TEXTS, network, tokenizer
 from torch import Tensor
 
 from mamo.explain.attention_gradcam import AttentionGradCam
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.explain.scores import itm_score
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
 from mamo.tasks.alignment import matching_logits
+from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 
 Features = tuple[Tensor, Tensor, Tensor]
 

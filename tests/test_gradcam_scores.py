@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.explain.attention_gradcam import AttentionGradCam
-from mamo.explain.relevance import fusion_attention
 from mamo.explain.scores import Score, answer_score, itm_score, mrm_score
 from mamo.model.decoder import AnswerDecoder
 from mamo.model.mamo import Mamo
 from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.relevance import fusion_attention
 
 Pair = tuple[Tensor, Tensor, Tensor]
 FIRST_WORD = 1 + 16  # class token and 4 x 4 patches

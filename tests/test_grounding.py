@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from tiny import TEXTS, network, tokenizer
 
-from mamo.data.collate import CaptionCollate
-from mamo.data.concat import ConcatRecords
-from mamo.data.loader import TrainLoader
-from mamo.data.records import Prepared, Writer
+from mamo.data.batches.collate import CaptionCollate
+from mamo.data.batches.loader import TrainLoader
+from mamo.data.batches.transforms import EvalTransform, TrainTransform
+from mamo.data.store.concat import ConcatRecords
+from mamo.data.store.records import Prepared, Writer
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform, TrainTransform
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import itm_score
 from mamo.specs.finetune import GroundingSpec

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from mamo.runs.execute import execute
+from mamo.runs.launch import torchrun
 from mamo.specs.overrides import merge
 from mamo.specs.plan import make_plan
-from mamo.training.execute import execute
-from mamo.training.launch import torchrun
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -84,7 +84,7 @@ def test_ranks_of_several_nodes_are_asked_to_stop_in_a_way_that_srun_passes_on(
     (tmp_path / "srun").write_text(SRUN)
     (tmp_path / "srun").chmod(0o755)
     code = (
-        "import sys; from pathlib import Path; from mamo.training.launch import launch; "
+        "import sys; from pathlib import Path; from mamo.runs.launch import launch; "
         "sys.exit(launch(['pretrain', 'x'], Path('run'), 1, 2, None, False))"
     )
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

@@ -269,9 +269,9 @@ def test_shapes_at_the_papers_sizes() -> None:
 def test_weights_that_cannot_be_had_name_the_files_to_fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, module: str, wanted: tuple[str, str]
 ) -> None:
+    from mamo.runs.execute import execute
+    from mamo.runs.run import RunError
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
-    from mamo.training.run import RunError
 
     def offline(*_: object, **__: object) -> None:
         raise OSError("we are offline")

@@ -13,9 +13,9 @@ from mamo.figures.maps import compute_figure
 from mamo.published import load
 from mamo.published.export import export
 from mamo.published.load import LoadError
+from mamo.runs.run import RunError
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
-from mamo.training.run import RunError
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 
@@ -124,7 +124,7 @@ def test_a_run_is_a_model_too_with_what_exported_ones_leave_behind(
 
 
 def test_expressions_and_questions_of_ones_own(plan: Plan, exported: Path, tmp_path: Path) -> None:
-    from mamo.figures.draw import draw_figure
+    from mamo.drawing.draw import draw_figure
 
     image = noise(tmp_path, 1)
     heat = compute_figure(plan, "figure7", tmp_path, image, "the red cat", str(exported / "mamo"))

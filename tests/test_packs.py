@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mamo.cli.main import main
-from mamo.data.records import Writer
+from mamo.data.store.records import Writer
 from mamo.packs.archive import PackError
 from mamo.packs.forget import forget
 from mamo.packs.merge import Merged, merge, read_pack
@@ -23,14 +23,14 @@ from mamo.packs.pack import write_pack
 from mamo.packs.spread import spreads, summarise
 from mamo.reporting.collect import collect
 from mamo.reporting.site.runs import curves, run_lines
+from mamo.runs.execute import execute
+from mamo.runs.run import Context, Result, RunError
+from mamo.runs.unpacked import MARK
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.recorded import resolve
-from mamo.training.execute import execute
 from mamo.training.outcome import Outcome
-from mamo.training.run import Context, Result, RunError
-from mamo.training.unpacked import MARK
 
 ABLATIONS = Path(__file__).resolve().parents[1] / "ablations"
 ITEMS = {
@@ -358,7 +358,7 @@ def test_data_and_starting_weights_are_made_again_where_a_new_run_needs_them(
 
         return make
 
-    monkeypatch.setattr("mamo.training.execute._executor", executor)
+    monkeypatch.setattr("mamo.runs.execute._executor", executor)
     execute(plan, plan.runs[new], there)
     needed = plan.closure([new])
     assert set(executed) == needed and len(executed) == len(needed)

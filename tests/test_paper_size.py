@@ -94,7 +94,7 @@ def test_one_step_at_the_papers_size(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mamo.training.execute import execute
+    from mamo.runs.execute import execute
     from mamo.training.health import Health
 
     # The looks at a run's health are not counted: they are of other pairs, and have tests of their own.

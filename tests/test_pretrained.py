@@ -9,12 +9,12 @@ import pytest
 import tiny
 import torch
 
+from mamo.files.stored import StoredError
 from mamo.model.mamo import Mamo
 from mamo.model.pretrained import check_bert, check_vit, load_bert, load_vit, to_bert
 from mamo.model.text import TextEncoder
 from mamo.model.vision import VisionEncoder
-from mamo.specs.stored import StoredError
-from mamo.training.make_weights import _published
+from mamo.runs.make_weights import _published
 
 
 def vit(**options: Any) -> Any:

@@ -14,15 +14,15 @@ from trained import ANSWERS, answering, finish, photo, pretraining
 
 import mamo
 from mamo.cli.main import main
-from mamo.data import candidates
-from mamo.data.transforms import EvalTransform
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.releases import candidates
 from mamo.published.export import export
 from mamo.published.load import LoadError
 from mamo.published.pretrained import TaskError
+from mamo.runs.run import RunError
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, make_plan
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.run import RunError
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 

@@ -14,7 +14,7 @@ from PIL import Image
 from trained import answering, judging, noise, photo, pretraining
 
 import mamo
-from mamo.data.images import ImageError
+from mamo.data.store.images import ImageError
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import itm_score
 from mamo.published.pictures import opened

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from tiny import model_spec, network
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError, Writer
+from mamo.data.batches.loader import image_batches
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError, Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec

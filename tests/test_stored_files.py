@@ -12,10 +12,10 @@ import tiny
 import torch
 from killable import Project
 
+from mamo.files.stored import StoredError, checksums, verify
+from mamo.files.writing import as_new, beside
 from mamo.model.pretrained import read_state
-from mamo.specs.stored import StoredError, checksums, verify
-from mamo.training.run import as_new, beside
-from mamo.training.save import load_network, save_network_config, save_tensors
+from mamo.runs.save import load_network, save_network_config, save_tensors
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o002, 0o077])

@@ -249,9 +249,9 @@ def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume() ->
 
 
 def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:
+    from mamo.runs.execute import execute
+    from mamo.runs.run import RunError
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
-    from mamo.training.run import RunError
 
     plan = make_plan("smoke")
     run: Run = plan.find("data", "world")
@@ -263,8 +263,8 @@ def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
+    from mamo.runs.execute import execute
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
 
     plan = make_plan("smoke")
     run = plan.find("data", "world")
@@ -275,9 +275,9 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
+    from mamo.runs.execute import execute
+    from mamo.runs.run import RunError
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
-    from mamo.training.run import RunError
 
     plan = make_plan("smoke")
     with pytest.raises(RunError, match="first run `mamo prepare --scale"):
@@ -285,9 +285,9 @@ def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
 
 
 def test_data_that_cannot_be_read_is_an_error_of_the_run(tmp_path: Path) -> None:
+    from mamo.runs.execute import execute
+    from mamo.runs.run import RunError
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
-    from mamo.training.run import RunError
 
     plan = make_plan("flickr8k")
     run = plan.find("data", "flickr8k")
@@ -297,8 +297,8 @@ def test_data_that_cannot_be_read_is_an_error_of_the_run(tmp_path: Path) -> None
 
 
 def test_an_interrupted_world_is_begun_anew(tmp_path: Path) -> None:
+    from mamo.runs.execute import execute
     from mamo.specs.plan import make_plan
-    from mamo.training.execute import execute
 
     plan = make_plan("smoke")
     run = plan.find("data", "world")

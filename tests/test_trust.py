@@ -24,7 +24,7 @@ FORBIDDEN = {"eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loa
              "shelve.open", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "shutil.unpack_archive", "joblib.load",
              "dill.loads", "cloudpickle.loads", "np.fromfile", "subprocess.getoutput"}  # fmt: skip
 # The one unpickler, which resolves no name.
-PICKLES = "mamo/data/plain_pickle.py"
+PICKLES = "mamo/data/releases/plain_pickle.py"
 
 
 def dangers(source: str, file: str = "x.py") -> Iterator[str]:
@@ -67,7 +67,7 @@ def test_the_search_finds_what_it_looks_for(line: str) -> None:
     assert list(dangers(line))
 
 
-# Numbers, and words that are made of numbers (options of mamo.training.launch): nothing that a file says.
+# Numbers, and words that are made of numbers (options of mamo.runs.launch): nothing that a file says.
 PLAIN = {"threads", "params.number", "params.threads", "params.ranks"}
 
 
@@ -133,7 +133,7 @@ def test_a_hostile_label_is_text_in_a_tables_page_and_in_latex(tmp_path: Path) -
 
 @pytest.mark.parametrize("key", [HOSTILE, "``a``", "`", "a\n\n<script>alert(1)</script>"])
 def test_a_hostile_image_name_is_text_in_a_figures_page(key: str) -> None:
-    from mamo.figures.pages import figure_page
+    from mamo.reporting.figure_pages import figure_page
     from mamo.specs.plan import make_plan
 
     plan = make_plan("smoke", ROOT / "ablations", only=["figure1"])
@@ -147,7 +147,7 @@ def test_a_hostile_image_name_is_text_in_a_figures_page(key: str) -> None:
 def test_a_hostile_caption_is_text_in_a_drawing(tmp_path: Path) -> None:
     import test_site
 
-    from mamo.figures.draw import draw_figure
+    from mamo.drawing.draw import draw_figure
 
     values = test_site.maps()
     for example in values["examples"]:
@@ -208,7 +208,7 @@ def test_a_new_warning_of_our_own_code_fails_the_tests(tmp_path: Path) -> None:
     """pytest with this project's settings, over a module that warns as ours and as a library's."""
     (tmp_path / "test_warnings.py").write_text(
         "import warnings\n"
-        "def test_ours():\n    warnings.warn_explicit('new', DeprecationWarning, 'f.py', 1, module='mamo.data.images')\n"
+        "def test_ours():\n    warnings.warn_explicit('new', DeprecationWarning, 'f.py', 1, module='mamo.data.store.images')\n"
         "def test_theirs():\n    warnings.warn_explicit('new', DeprecationWarning, 'f.py', 1, module='mamoth.images')\n"
     )
     command = [

@@ -15,7 +15,7 @@ import yaml
 
 import mamo.specs
 from mamo.data.datasets import DATASETS
-from mamo.data.vqa_server import METRICS
+from mamo.data.releases.vqa_server import METRICS
 from mamo.specs.base import Spec
 from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.overrides import SpecError, merge

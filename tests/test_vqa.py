@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from mamo.data.records import Prepared, PreparedError, Writer
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError, Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.data.transforms import EvalTransform
 from mamo.model.decoder import AnswerDecoder, Context, pack
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec

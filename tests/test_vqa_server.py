@@ -11,17 +11,17 @@ import pytest
 import test_data_vqa2 as releases
 import test_vqa
 
-from mamo.data import vqa2
 from mamo.data.examples import Findings, FormatError
-from mamo.data.prepare import prepare
-from mamo.data.records import Prepared
-from mamo.data.vqa_server import METRICS, SCORES, SUBMISSION, blank_scores, read_scores
+from mamo.data.releases import vqa2
+from mamo.data.releases.vqa_server import METRICS, SCORES, SUBMISSION, blank_scores, read_scores
+from mamo.data.store.prepare import prepare
+from mamo.data.store.records import Prepared
 from mamo.reporting.collect import collect
 from mamo.reporting.paper import load_paper
 from mamo.reporting.tables import make_table
+from mamo.runs.make_finetuning import save_evaluation
+from mamo.runs.run import Context
 from mamo.specs.plan import Plan, make_plan
-from mamo.training.make_finetuning import save_evaluation
-from mamo.training.run import Context
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 root = releases.root

@@ -12,14 +12,14 @@ import tiny
 import torch
 from PIL import Image
 
-from mamo.data import candidates
-from mamo.data.transforms import EvalTransform
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.releases import candidates
 from mamo.model.mamo import Mamo
+from mamo.runs.save import save_network_config, save_tensors
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
 from mamo.tasks.nlvr2 import Nlvr2Task
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.save import save_network_config, save_tensors
 
 ANSWERS = ["dog", "cat", "bus"]
 
