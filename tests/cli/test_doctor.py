@@ -44,6 +44,19 @@ def test_a_scale_that_needs_nothing_is_well(project: Path, capsys: pytest.Captur
     assert "Nothing is wrong" in text
 
 
+@pytest.mark.parametrize("instructions", ["avx2", "avx512_bf16"])
+def test_a_precision_that_is_emulated_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, instructions: str
+) -> None:
+    monkeypatch.setattr("mamo.training.precision.processor_flags", lambda: frozenset({instructions}))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    main(["doctor", "--scale", "paper"])
+    said = "runs compute in bf16, which this processor emulates" in capsys.readouterr().out
+    assert said == (instructions == "avx2")
+    main(["doctor", "--scale", "smoke"])
+    assert "precision fp32: computed in hardware here" in capsys.readouterr().out
+
+
 def test_a_package_of_another_version_is_found(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
