@@ -11,21 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mamo.cli import options
+from mamo.cli.doctor_finding import Finding
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 PATIENCE = 120  # seconds for a program of the machine; torch alone may take some on a network's file system
-
-
-class Finding(NamedTuple):
-    """One finding: ``ok``, ``note`` (nothing to do now) or ``wrong`` (with what to do)."""
-
-    state: str
-    what: str
-    mend: str = ""
 
 
 def add(commands: Any) -> None:
