@@ -22,12 +22,12 @@ from benchmarks.measure import RESULTS, Result
 from mamo.cost.flops import pretraining_pair
 from mamo.cost.parameters import BERT_VOCABULARY
 from mamo.cost.runs import GPUS
-from mamo.data.collate import CaptionCollate
-from mamo.data.concat import ConcatRecords
-from mamo.data.loader import TrainLoader
-from mamo.data.records import Prepared
-from mamo.data.transforms import TrainTransform
-from mamo.data.writer import Writer
+from mamo.data.batches.collate import CaptionCollate
+from mamo.data.batches.loader import TrainLoader
+from mamo.data.batches.transforms import TrainTransform
+from mamo.data.store.concat import ConcatRecords
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
 from mamo.specs.scale import read_scale
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"

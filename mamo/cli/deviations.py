@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from mamo.cli import options
-from mamo.specs.deviations import GENERATED, PAGE, tables
+from mamo.ledgers.deviations import GENERATED, PAGE, tables
 from mamo.specs.scale import read_scale
 
 SCALE = "paper"

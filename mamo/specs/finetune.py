@@ -16,7 +16,7 @@ from mamo.specs.transforms import TransformSpec
 class JobSpec(Spec):
     """What all downstream jobs share."""
 
-    ACTS_IN: ClassVar = "training/make_finetuning.py"
+    ACTS_IN: ClassVar = "runs/make_finetuning.py"
 
     data: Annotated[tuple[str, ...], given("4.3, appendix A")] = Field(
         min_length=1, description="prepared data sets; the first one is evaluated"
@@ -71,7 +71,7 @@ class VqaSpec(JobSpec):
         gt=0,
         description="copies of the fusion encoder's; their cross-attention starts from its self-attention",
     )
-    min_answer_count: Annotated[int, chosen("ViLT, METER", "data/candidates.py")] = Field(
+    min_answer_count: Annotated[int, chosen("ViLT, METER", "data/releases/candidates.py")] = Field(
         9,
         ge=1,
         description="an answer given this often in train and val, normalised, is a candidate (3,129 in VQA v2)",
@@ -81,7 +81,7 @@ class VqaSpec(JobSpec):
         gt=0,
         description="candidates kept by their first token before the whole answer's log-probability ranks them",
     )
-    extra_weight: Annotated[float, chosen("ALBEF", "training/make_finetuning.py")] = Field(
+    extra_weight: Annotated[float, chosen("ALBEF", "runs/make_finetuning.py")] = Field(
         0.5, ge=0, description="weight of the Visual Genome pairs"
     )
 

@@ -17,7 +17,9 @@ MaskedUnit = Literal["subword", "whole_word", "span"]
 MimTarget = Literal["momentum_features", "pixels", "visual_tokens"]
 Normalise = Literal["none", "l2", "layer"]
 
-SHUFFLED = own("keeps look-alikes in one batch, and reading local where memory is small", "data/sampler.py")
+SHUFFLED = own(
+    "keeps look-alikes in one batch, and reading local where memory is small", "data/batches/sampler.py"
+)
 DRAWN = own("the draw of everything random; a table's seeds are counted from it", "training/loop.py")
 
 
@@ -269,7 +271,7 @@ class CollapseSpec(Spec):
 class PretrainSpec(Spec):
     """One pre-training run."""
 
-    ACTS_IN: ClassVar = "training/make_pretraining.py"
+    ACTS_IN: ClassVar = "runs/make_pretraining.py"
 
     data: Annotated[tuple[str, ...], given("4.1")] = Field(
         ("coco", "visual_genome", "sbu", "cc3m"), description="data sets, by name"

@@ -20,9 +20,9 @@ from mamo.specs.world import WorldSpec
 class DatasetSpec(Spec):
     """How one official release is turned into the internal form."""
 
-    ACTS_IN: ClassVar = "data/prepare.py"
+    ACTS_IN: ClassVar = "data/store/prepare.py"
 
-    store_size: Annotated[int, chosen("ours", "data/images.py")] = Field(
+    store_size: Annotated[int, chosen("ours", "data/store/images.py")] = Field(
         384, gt=0, description="shorter side of the stored JPEG images in pixels, never enlarged"
     )
     missing_limit: Annotated[float | None, chosen("ours")] = Field(
@@ -43,7 +43,7 @@ class DatasetSpec(Spec):
 class DataSpec(Spec):
     """Where the data comes from, and how it is stored."""
 
-    ACTS_IN: ClassVar = "data/prepare.py"
+    ACTS_IN: ClassVar = "data/store/prepare.py"
 
     source: Annotated[Literal["world", "release"], own("the embedded world")] = Field(
         "release", description="the embedded world, or releases on disk"

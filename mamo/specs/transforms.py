@@ -13,7 +13,7 @@ from mamo.specs.source import chosen, given
 class RandAugmentSpec(Spec):
     """RandAugment over ALBEF's ten operations."""
 
-    ACTS_IN: ClassVar = "data/transforms.py"
+    ACTS_IN: ClassVar = "data/batches/transforms.py"
 
     n: Annotated[int, chosen("ALBEF")] = Field(
         default=2, ge=1, description="operations drawn per image, with replacement"
@@ -35,7 +35,7 @@ class RandAugmentSpec(Spec):
 class TransformSpec(Spec):
     """Random crop, flip, RandAugment, normalisation; evaluation only resizes and normalises."""
 
-    ACTS_IN: ClassVar = "data/transforms.py"
+    ACTS_IN: ClassVar = "data/batches/transforms.py"
 
     size: Annotated[int, given("4.2, appendix A")] = Field(
         default=224, gt=0, description="side of the model's input in pixels"

@@ -30,7 +30,7 @@ class TrainingSpec(Spec):
 class VisionWeightsSpec(Spec):
     """Where the image encoder starts."""
 
-    ACTS_IN: ClassVar = "training/make_weights.py"
+    ACTS_IN: ClassVar = "runs/make_weights.py"
 
     source: Annotated[Literal["timm", "naming", "scratch"], STARTS] = Field(
         "timm",
@@ -48,7 +48,7 @@ class VisionWeightsSpec(Spec):
 class TextWeightsSpec(Spec):
     """Where tokenizer, text encoder and fusion encoder start."""
 
-    ACTS_IN: ClassVar = "training/make_weights.py"
+    ACTS_IN: ClassVar = "runs/make_weights.py"
 
     source: Annotated[Literal["transformers", "mlm"], STARTS] = Field(
         "transformers", description="transformers: published BERT; mlm: trained by masked language modelling"
@@ -65,7 +65,7 @@ class TextWeightsSpec(Spec):
 class VisualTokensSpec(Spec):
     """The discrete tokeniser whose codes are MIM's target in Table 8."""
 
-    ACTS_IN: ClassVar = "training/make_weights.py"
+    ACTS_IN: ClassVar = "runs/make_weights.py"
 
     source: Annotated[Literal["transformers", "dvae"], STARTS] = Field(
         "transformers", description="transformers: DALL-E's published encoder; dvae: a small one trained here"

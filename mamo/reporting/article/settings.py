@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.specs.deviations import PAGE, fixed_choices, place, settings_of
+from mamo.ledgers.deviations import PAGE, fixed_choices, place, settings_of
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.scale import Scale, read_scale
