@@ -104,7 +104,9 @@ def place(source: Source) -> str:
     return f"section {source.text}" if source.text[:1].isdigit() else source.text
 
 
-def _leaves(model: type, value: Any, dotted: str) -> Iterator[tuple[type[BaseModel], str, str, Any]]:
+def _leaves(
+    model: type[BaseModel], value: Any, dotted: str
+) -> Iterator[tuple[type[BaseModel], str, str, Any]]:
     """(defining spec, field, dotted setting, value) below a section; a field with a source is not entered."""
     if isinstance(value, dict):  # jobs and data sets, by name
         for name, entry in value.items():
@@ -114,7 +116,9 @@ def _leaves(model: type, value: Any, dotted: str) -> Iterator[tuple[type[BaseMod
         inner = "off" if value == "off" else getattr(value, name)
         children = [] if _source(info) else models_of(info.annotation)
         if isinstance(inner, BaseModel | dict) and children:
-            yield from _leaves(type(inner), inner, f"{dotted}.{name}")
+            yield from _leaves(
+                children[0] if isinstance(inner, dict) else type(inner), inner, f"{dotted}.{name}"
+            )
         elif children:  # a section that is switched off
             for child in children:
                 yield from _leaves(child, "off", f"{dotted}.{name}")

@@ -281,7 +281,7 @@ def test_numbers_of_other_work_are_compared_at_the_papers_scale_only(tmp_path: P
 
 
 def test_a_scale_that_checks_the_plumbing_gives_no_verdict(tmp_path: Path) -> None:
-    tests = [
+    tests: list[dict[str, Any]] = [
         {"table": "table6", "contrast": {"both": 1, "none": -1}},
         {"table": "table6", "ends": ["both", "converged"]},
     ]

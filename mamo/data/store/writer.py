@@ -18,9 +18,9 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from mamo.data.datasets import Kind
 from mamo.data.store.images import StoredImage, normalise
 from mamo.files.writing import write_json
+from mamo.specs.releases import Kind
 
 _BOX = pa.list_(pa.float32())
 SCHEMAS: dict[str, pa.Schema] = {
