@@ -197,6 +197,15 @@ def test_each_mechanism_warns_by_its_own_name(
     assert "itm plateau" in [check["check"] for check in warned(health.findings(late))]
 
 
+def test_half_way_is_half_of_the_steps(words: Tokenizer) -> None:
+    """Looks are denser at the start; a value that falls from a quarter to half of the run and then stays is not falling."""
+    health = Health(task_of(words), pairs_of(words), 100)
+    spreads = {0.0: 0.8, 6.0: 0.9, 12.0: 0.9, 25.0: 0.9, 50.0: 0.6, 75.0: 0.6, 100.0: 0.6}
+    health.rows = [GOOD | {"step": step, "mim_target_spread": spread} for step, spread in spreads.items()]
+    curve = [{"step": float(step), "itm": 0.637 if step < 15 else 0.4} for step in range(100)]
+    assert not warned(health.findings(curve))
+
+
 def test_looks_and_counts_go_on_after_a_resume(words: Tokenizer, tmp_path: Path) -> None:
     task, pairs = task_of(words), pairs_of(words)
     health = Health(task, pairs, 100)
