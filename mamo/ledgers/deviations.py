@@ -90,18 +90,13 @@ def tables(scale: Scale) -> str:
         ("given", "## Settings that the paper gives", "in the paper"),
         ("own", "## Settings without a counterpart in the paper", "why"),
     ):
-        rows = [f"| {s.text} | {s.description} | `{s.acts_in}` | {place(s.source)} |" for s in by_kind[kind]]
+        rows = [f"| {s.text} | {s.description} | `{s.acts_in}` | {s.source.place} |" for s in by_kind[kind]]
         parts.append(
             "\n".join(
                 [f"{title}\n", f"| setting | what it is | acts in | {head} |", "|---|---|---|---|", *rows]
             )
         )
     return "\n\n".join(parts)
-
-
-def place(source: Source) -> str:
-    """A source in words."""
-    return f"section {source.text}" if source.text[:1].isdigit() else source.text
 
 
 def _leaves(

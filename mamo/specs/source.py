@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,15 @@ class Source:
     kind: Literal["given", "chosen", "own"]
     text: str
     acts_in: str = ""
+
+    @property
+    def place(self) -> str:
+        """The text as a page shows it: ``section 4.2``, ``ALBEF``."""
+        return f"section {self.text}" if self.text[:1].isdigit() else self.text
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Say it in the JSON schema of the settings too (``mamo dev schema``)."""
+        return {**handler(schema), "source": self.place}
 
 
 def given(place: str, acts_in: str = "") -> Source:

@@ -12,6 +12,7 @@ from mamo.cli.main import main
 from mamo.ledgers import deviations
 from mamo.ledgers.deviations import BY_HAND, fixed_choices, settings_of
 from mamo.specs.base import Spec
+from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import Scale, read_scale
 from mamo.specs.source import own
 
@@ -97,6 +98,12 @@ def test_equal_values_are_shown_once(scale: Scale) -> None:
     assert clip.more == len(scale.jobs) - 1 and clip.source.text == "X-VLM"
     seeds = [s for s in settings_of(scale) if any(name.endswith(".seed") for name in s.values)]
     assert {next(iter(s.values)) for s in seeds} == {"pretrain.seed", "jobs.retrieval_coco.seed"}
+
+
+def test_the_json_schema_names_the_sources() -> None:
+    specs = PretrainSpec.model_json_schema()["$defs"]
+    assert specs["MaskingSpec"]["properties"]["image_ratio"]["source"] == "section 4.2"
+    assert specs["ModelSpec"]["properties"]["temperature"]["source"] == "ALBEF"
 
 
 def test_what_is_no_setting_is_read_from_the_page(tmp_path: Path) -> None:

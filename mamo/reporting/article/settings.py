@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.ledgers.deviations import PAGE, fixed_choices, place, settings_of
+from mamo.ledgers.deviations import PAGE, fixed_choices, settings_of
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.scale import Scale, read_scale
@@ -71,7 +71,7 @@ def deviations(ablations: Path, page: Path = PAGE) -> list[dict[str, Any]]:
         {"point": point, "here": here, "source": source} for point, here, _, source in fixed_choices(page)
     ]
     settings = [
-        {"point": setting.description, "here": setting.text, "source": place(setting.source)}
+        {"point": setting.description, "here": setting.text, "source": setting.source.place}
         for setting in settings_of(read_scale(PAPER, ablations))
         if setting.source.kind == "chosen"
     ]
