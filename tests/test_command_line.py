@@ -174,7 +174,7 @@ def test_outside_of_a_project_this_is_said(
         "reproduce",
     ):
         assert main(words.split()) == 2
-        assert "is no project folder" in capsys.readouterr().err, words
+        assert "is not a project folder" in capsys.readouterr().err, words
 
 
 def test_the_page_on_the_commands_is_what_the_parser_makes() -> None:

@@ -1,4 +1,4 @@
-"""``mamo dev``: the commands of those who work on the workbench itself."""
+"""``mamo dev``: commands for developers of the workbench."""
 
 from __future__ import annotations
 

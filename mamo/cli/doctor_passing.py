@@ -1,4 +1,4 @@
-"""What ``mamo doctor`` asks of a machine on which processes that load data pass batches on to the training."""
+"""``mamo doctor``: check what data-loading processes need to pass batches to the training process."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def _temporary_files() -> Finding:
             "set TMPDIR to a folder of yours",
         )
     if len(os.fsencode(folder)) <= LONGEST_FOLDER:
-        return Finding("ok", f"temporary files lie in {folder}")
+        return Finding("ok", f"temporary files go to {folder}")
     sockets = socket_folder()
     return Finding(
         "note",
         f"{folder} has more than {LONGEST_FOLDER} characters, too many for sockets in it; "
-        + (f"they lie in {sockets}" if sockets else "batches come through pipes, which is slower"),
+        + (f"they go to {sockets}" if sockets else "batches come through pipes, which is slower"),
         "set TMPDIR to a folder with a shorter path",
     )

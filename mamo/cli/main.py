@@ -95,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted:
         if int(os.environ.get("RANK", 0)) == 0:
             print(
-                "mamo: asked to stop; what is done is saved, and the same command goes on from it",
+                "mamo: asked to stop; the state is saved, and the same command resumes from it",
                 file=sys.stderr,
             )
         raise
     except KeyboardInterrupt:
-        print("mamo: interrupted; the same command goes on from here", file=sys.stderr)
+        print("mamo: interrupted; the same command resumes from here", file=sys.stderr)
         return 130

@@ -45,7 +45,7 @@ def serve(address: str) -> None:
 
 
 def _load() -> None:
-    """What training jobs and figures import; the optimiser's first use loads torch's compiler."""
+    """Import what training jobs and figures need; the optimiser's first use loads torch's compiler."""
     import pytorch_grad_cam.base_cam  # noqa: F401  with matplotlib and OpenCV: half of what a figure takes
     import torch
 
@@ -68,7 +68,7 @@ def _load() -> None:
 
 
 def _handle(connection: socket.socket) -> int:
-    """One request: fork the job, pass on the client's going away, answer with the job's exit status."""
+    """Serve one request: fork the job, stop it if the client goes away, answer with its exit status."""
     data, files, _, _ = socket.recv_fds(connection, LIMIT, 3)
     request = json.loads(data)
     me = os.getpid()
