@@ -1,4 +1,4 @@
-"""The records of a release, read field by field: what is missing or wrong is an error that names file, record and field."""
+"""Read the records of a release field by field; an error names the file, the record and the field."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SHOWN_BITS = 200
 class Entry:
     """One JSON object of a release.
 
-    Where it stands is put into words only when something is wrong with it, so that millions of entries cost little.
+    Its place is put into words only when something is wrong with it, so that millions of entries cost little.
 
     Args:
         values: the object.
         above: the entry that holds it, or the file's path in words.
-        name: what it is called in there, e.g. ``images`` and 3 for ``images[3]``; '' for the whole file.
+        name: its name in there, e.g. ``images`` and 3 for ``images[3]``; '' for the whole file.
         mend: what to do about a wrong one.
     """
 
@@ -84,7 +84,7 @@ class Entry:
         if not value:
             raise self.wrong(f"'{name}' is empty")
         if len(value) > _NAME or any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
-            raise self.wrong(f"'{name}' is no name: {_kind(value)}")
+            raise self.wrong(f"'{name}' is not a name: {_kind(value)}")
         return value
 
     def integer(self, name: str) -> int:
@@ -208,7 +208,7 @@ def by_id(entries: Iterator[Entry], name: str) -> dict[int, Entry]:
 
 
 def stays_inside(name: str) -> bool:
-    """Whether a relative path from a file cannot lead out of the folder that it is taken from."""
+    """Check that a relative path read from a file stays inside its folder."""
     parts = name.replace("\\", "/").split("/")
     return not (name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name))
 

@@ -1,4 +1,4 @@
-"""Files from elsewhere, opened and read within bounds: never a pipe or a device, never more bytes than are allowed."""
+"""Open and read files from elsewhere within bounds: never a pipe or a device, never more bytes than allowed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
 class Bounded(io.RawIOBase):
     """A file of which no more than an allowance of bytes is read until the allowance is renewed.
 
-    The tables of contents of archives hold sizes that are taken at their word by those who read them.
+    An archive's table of contents holds sizes that libraries believe without checking.
 
     Args:
         file: what is read.
@@ -80,7 +80,7 @@ class Bounded(io.RawIOBase):
         self._left, self._allowance = allowance, allowance
 
     def read(self, size: int = -1, /) -> bytes:
-        """As a file's; see the class.
+        """Read like a file, within the allowance.
 
         Raises:
             OSError: the allowance is used up.

@@ -25,7 +25,7 @@ def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1)
         part, parts: only the shards of this part of the release, counted from 0: consecutive ones.
 
     Raises:
-        FormatError: no tars, a shard that is missing or lies elsewhere, or one whose download was interrupted.
+        FormatError: no tars, a shard that is missing or elsewhere, or one whose download was interrupted.
     """
     shards = _shards(folder)
     for shard in shards[part * len(shards) // parts : (part + 1) * len(shards) // parts]:
@@ -33,7 +33,7 @@ def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1)
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The shards in their order, once it is sure that none is left out."""
+    """List the shards in order, after checking that none is left out."""
     shards = sorted(folder.glob("*.tar"))
     if not shards:
         raise FormatError(f"{folder}: no *.tar; download it with img2dataset --output_format webdataset")
@@ -57,12 +57,10 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _check_others(folder: Path, shards: list[Path]) -> None:
-    """Whether no shard is packed, or lies in a folder of its own, where it would not be read."""
+    """Check that no shard is compressed or in a subfolder, where it would be missed."""
     for packed in sorted(folder.iterdir()):
         if re.fullmatch(r"(?i)\d+\.(tar\.\w+|tgz|tar)", packed.name) and packed not in shards:
-            raise FormatError(
-                f"{packed}: is no plain .tar, so that it would not be read; unpack or rename it"
-            )
+            raise FormatError(f"{packed}: is not a plain .tar, so it would not be read; unpack or rename it")
     seen: set[tuple[int, int]] = set()
     for below, folders, files in os.walk(folder, followlinks=True):
         place = os.stat(below)
@@ -119,7 +117,7 @@ def _example(tar: SampleTar, sample: Sample, findings: Findings) -> Iterator[Exa
 
 
 def _caption(tar: SampleTar, sample: Sample, findings: Findings) -> str | None:
-    """The caption of a sample; None where none can be read, which ``findings`` then say."""
+    """Read the caption of a sample; None if it cannot be read, which is then noted in ``findings``."""
     if "txt" in sample.files:
         content = tar.read(sample, "txt")
         text = content.decode("utf-8", errors="replace")

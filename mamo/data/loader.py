@@ -26,7 +26,7 @@ _Request = tuple[int, int, int]  # step, position in the global batch, record
 
 
 class _Samples(torch.utils.data.Dataset):
-    """What a worker process holds: records by request, each with its own random numbers."""
+    """Dataset of a worker process: records by request, each with its own random numbers."""
 
     def __init__(self, source: ConcatRecords, seed: int) -> None:
         self._source, self._seed = source, seed
@@ -37,10 +37,10 @@ class _Samples(torch.utils.data.Dataset):
 
 
 class TrainLoader:
-    """Iterates over the batches of steps ``start`` to ``end`` (exclusive).
+    """Iterate over the batches of steps ``start`` to ``end`` (exclusive).
 
-    A batch depends on (source, collate, seed, step) alone: worker processes change nothing, and the ranks'
-    slices put together are the batch of a single process.
+    A batch depends on (source, collate, seed, step) alone: the number of workers changes nothing, and the ranks' slices put
+    together are the batch of a single process.
 
     Args:
         source: the records.
@@ -49,7 +49,7 @@ class TrainLoader:
         seed: of order and augmentation.
         end: steps of the whole run.
         start: first step; a resumed run starts where it stopped.
-        block: so many consecutive records stay together (see ``sampler.order``).
+        block: this many consecutive records stay together (see ``sampler.order``).
         rank: this process.
         world: number of processes.
         workers: worker processes; 0 makes batches in this process.
@@ -81,7 +81,7 @@ class TrainLoader:
             )
         if batch_size % world or not 0 <= rank < world:
             raise ValueError(
-                f"batch_size {batch_size} is no multiple of {world} processes, or rank {rank} is none of them"
+                f"batch_size {batch_size} is not a multiple of {world} processes, or rank {rank} is not one of them"
             )
         self.source, self.collate, self.seed, self.start, self.end = source, collate, seed, start, end
         self.batch_size, self.block, self.rank, self.world = batch_size, block, rank, world
@@ -157,7 +157,7 @@ def image_batches(
         rows: rows of the image table.
         transform: decodes and resizes.
         batch_size: B.
-        threads: that decode ahead of the consumer (Pillow works outside the interpreter lock); 1 decodes in
+        threads: threads that decode ahead of the consumer (Pillow works outside the interpreter lock); 1 decodes in
             place.
     """
 

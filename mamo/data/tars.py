@@ -41,7 +41,7 @@ class SampleTar:
     """A tar whose members are found once and read where they are needed; use as a context manager.
 
     A member belongs to the sample of its folder and name up to the first dot, or up to the last one where what follows the
-    first is no kind that is read (``a.b.jpg`` is the image of ``a.b``). Nothing is unpacked, so where names lead does not
+    first is not a kind that is read (``a.b.jpg`` is the image of ``a.b``). Nothing is unpacked, so where names lead does not
     matter.
 
     Args:
@@ -155,7 +155,7 @@ class SampleTar:
             self._check_end(tar.offset, size)
 
     def _check_end(self, offset: int, size: int) -> None:
-        """Whether nothing follows the last member, which is where a damaged header would seem to end the tar too."""
+        """Check that nothing follows the last member: a damaged header looks like the end of the tar."""
         self._file.seek(offset)
         if size - offset > _PADDING or self._file.read(_PADDING).strip(b"\0"):
             raise FormatError(
@@ -165,7 +165,7 @@ class SampleTar:
 
 
 def _place(name: str) -> tuple[str, str, str] | None:
-    """Folder, key and kind of a member; None where it is of no kind that is read."""
+    """Split a member's name into folder, key and kind; None if the kind is not read."""
     path = PurePosixPath(name)
     # What macOS adds to archives bears the names of the real files behind a dot.
     if path.name.startswith("."):

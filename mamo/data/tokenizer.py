@@ -1,4 +1,4 @@
-"""WordPiece as in BERT: training a small vocabulary, and turning texts into padded ids."""
+"""WordPiece as in BERT: train a small vocabulary, turn texts into padded ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_LENGTH = 40
 
 
 class TokenizerError(StoredError):
-    """A tokenizer directory that cannot be used; the text says which and why."""
+    """A tokenizer directory cannot be used; the message says which and why."""
 
 
 def _bert(model: models.WordPiece, lowercase: bool = True) -> Backend:
@@ -139,7 +139,7 @@ class Tokenizer:
             try:
                 return cls(Backend.from_file(str(path)))
             except Exception as error:  # the library raises no class of its own
-                raise TokenizerError(f"{path}: is no tokenizer ({str(error)[:300]}); {mend}") from error
+                raise TokenizerError(f"{path}: is not a tokenizer ({str(error)[:300]}); {mend}") from error
         if not (folder / "vocab.txt").is_file():
             raise TokenizerError(
                 f"{folder}: holds neither tokenizer.json nor vocab.txt; point to a BERT tokenizer"
@@ -155,7 +155,7 @@ class Tokenizer:
             vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
         except Exception as error:
             raise TokenizerError(
-                f"{folder / 'vocab.txt'}: is no vocabulary ({str(error)[:300]}); {mend}"
+                f"{folder / 'vocab.txt'}: is not a vocabulary ({str(error)[:300]}); {mend}"
             ) from error
         backend = _bert(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase)
         backend.add_special_tokens([token for token in SPECIAL if token in vocabulary])

@@ -71,7 +71,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 def _record(
     question: Entry, annotation: Entry | None, trained: bool, findings: Findings
 ) -> dict[str, Any] | None:
-    """A question with what its annotators said; None where it is left out, which ``findings`` then say."""
+    """Join a question and its annotators' answers; None if it is left out, which is then noted in ``findings``."""
     number, image_id = question.integer("question_id"), question.integer("image_id")
     if annotation is not None and "image_id" in annotation and annotation.integer("image_id") != image_id:
         raise question.wrong(

@@ -1,4 +1,4 @@
-"""What a caption says: which objects of a scene, with which attributes, and how they stand to each other."""
+"""Choose what a caption says: which objects of a scene, with which attributes and relations."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def caption(
 
 
 def _repetitive(statement: Statement) -> bool:
-    """Whether two mentions could be the same object ('an apple and a red apple'): true perhaps, but nobody speaks so."""
+    """Check whether two mentions could be the same object ('an apple and a red apple'), which sounds wrong even if true."""
     whats = [mention.what for mention in statement.mentions]
     return any(
         a.kind == b.kind

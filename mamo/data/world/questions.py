@@ -34,7 +34,7 @@ class Question:
 
     @property
     def answer_type(self) -> str:
-        """As VQA v2 sorts answers: 'yes/no', 'number' or 'other'."""
+        """Answer type in VQA v2's terms: 'yes/no', 'number' or 'other'."""
         return "yes/no" if self.answer in ("yes", "no") else "number" if self.answer.isdigit() else "other"
 
 
@@ -58,7 +58,7 @@ def ask(rng: Random, scene: Scene, kinds: int, number: int) -> list[Question]:
 
 
 def ten_answers(rng: Random, question: Question) -> list[str]:
-    """What ten annotators say: at least eight give the answer, others slip."""
+    """Draw the answers of ten annotators: at least eight give the right one, the others slip."""
     agreeing = rng.choice(_AGREEMENT)
     answers = [question.answer] * agreeing + [rng.choice(question.slips) for _ in range(10 - agreeing)]
     rng.shuffle(answers)

@@ -15,7 +15,7 @@ _QUALITY = 92  # of JPEG
 
 
 def box(thing: Thing, canvas: int, grid: int) -> Box:
-    """Where a thing is drawn: the tight box of its ink."""
+    """Tight box around the ink of a thing as it is drawn."""
     cell = canvas // grid
     width, height = tinted(thing.kind, thing.tint, thing.size, cell).size
 
