@@ -60,7 +60,7 @@ def test_the_card_of_a_model_of_the_generated_world(plan: Plan, results: Path, t
         "no augmentation of training"
     )
     assert config["task"] == {"task": "vqa", "decoder_layers": 3, "min_answer_count": 2, "shortlist": 128}
-    assert "generated scenes alone" in repr(mamo.load(tmp_path / "out"))
+    assert "only generated scenes" in repr(mamo.load(tmp_path / "out"))
 
 
 def test_the_card_of_a_model_of_real_releases(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_statements_are_judged(plan: Plan, results: Path, images: list[Path]) ->
     torch.testing.assert_close(judge.judge(images[1], images[3], "a dog"), found[1:2], atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="3 images on the left and 2 on the right"):
         judge.judge(images[:3], images[:2], ["a", "b", "c"])
-    with pytest.raises(TaskError, match="ask it with .judge"):
+    with pytest.raises(TaskError, match="use .judge"):
         judge.rank(images, ["a dog"])
     with pytest.raises(TaskError, match="reads two images"):
         judge.explain(images[0], "a dog")
@@ -221,13 +221,13 @@ def bad(folder: Path) -> list[tuple[Any, str]]:
         (folder / "empty.jpg", "empty.jpg: the file is empty"),
         (folder / "text.jpg", "text.jpg: is no image of a known format"),
         (folder / "cut.jpg", "cut.jpg: OSError"),
-        ("http://example.org/a.jpg", "is no file; download it"),
-        (7, "a int is no image"),
-        ([7], "a int is no image"),
-        (b"bytes", "a bytes is no image"),
-        (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is no image"),
-        (np.zeros((4, 4, 3), np.int64), "an array of int64 is no image"),
-        (np.full((4, 4, 3), 255.0), "floats .* with values from 0 to 1"),
+        ("http://example.org/a.jpg", "is not a file; download it"),
+        (7, "a int is not an image"),
+        ([7], "a int is not an image"),
+        (b"bytes", "a bytes is not an image"),
+        (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is not an image"),
+        (np.zeros((4, 4, 3), np.int64), "an array of int64 is not an image"),
+        (np.full((4, 4, 3), 255.0), "floats .* if its values are from 0 to 1"),
     ]
 
 

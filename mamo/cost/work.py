@@ -1,7 +1,7 @@
-"""How much work runs, pages and notebooks are: seconds on an ordinary machine, counted before anything is made.
+"""Estimate the work of runs, pages and notebooks in seconds on an ordinary machine, before anything is made.
 
-The seconds are rough and need not be right: what is shown to people is corrected by what the first runs really take (see
-:mod:`mamo.cli.progress`). Their proportions matter, so that a pre-training counts for more than a page.
+The seconds are rough: the time shown to users is corrected by how long the first runs really take (see
+:mod:`mamo.cli.progress`). Only their proportions matter, so that a pre-training counts for more than a page.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def work_of_pages(plan: Plan, pages: Iterable[str], notebooks: Iterable[str]) ->
 
 
 def told(plan: Plan, runs: Iterable[Run], results: Path) -> str:
-    """What some runs cost in words: how many of each kind, counted operations, and time on an ordinary machine."""
+    """Describe the cost of some runs: how many of each kind, counted operations, and time on an ordinary machine."""
     runs = list(runs)
     costs = _Counted(plan, results)
     kinds: dict[str, int] = {}
@@ -135,7 +135,7 @@ class _Counted(Costs):
 
     @staticmethod
     def _sizes_in(world: WorldSpec, name: str) -> Sizes:
-        """Roughly what the world's writers will write."""
+        """Estimate roughly how many images and records the world's writers will write."""
         coco, flickr, nlvr2, refcoco = world.coco, world.flickr30k, world.nlvr2, world.refcoco_plus
         trained = coco.train + coco.restval
         shown: Mapping[str, float]

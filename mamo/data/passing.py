@@ -1,7 +1,7 @@
 """Pass batches from worker processes to the training: through shared memory if there is room, else through a pipe.
 
 PyTorch puts the tensors of a batch into files in ``/dev/shm`` and passes them on through sockets in the folder of temporary
-files. Both happen in a thread that silently drops a batch it cannot pass, and the training would then wait for ever: with the 64 MB
+files. A thread does both and silently drops a batch that it cannot pass, so the training would wait for ever: with the 64 MB
 of ``/dev/shm`` that containers have by default, and with a ``TMPDIR`` whose path is too long for a socket.
 """
 

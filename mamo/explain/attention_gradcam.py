@@ -73,7 +73,7 @@ def _itself(value: Tensor) -> Tensor:
 
 @cache
 def _attention_cam() -> type[Any]:
-    """The library's class for attention maps; made at first use, as importing the library takes seconds."""
+    """Build the library's class for attention maps at first use, since importing the library takes seconds."""
     import numpy as np
     from pytorch_grad_cam.base_cam import BaseCAM
 

@@ -1,4 +1,4 @@
-"""Drawings of maps with matplotlib, as files and for notebooks."""
+"""Draw maps with matplotlib, to files and for notebooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DPI = 200
 
 
 def draw_figure(values: Values, title: str, files: Sequence[Path]) -> None:
-    """Draw what ``compute_figure`` found, and save it once per file, in the format that its suffix names."""
+    """Draw the values from ``compute_figure`` and save them to each file, in the format of its suffix."""
     _save(values, drawing(values, title), files)
 
 
@@ -29,7 +29,7 @@ def draw_small(values: Values, files: Sequence[Path]) -> None:
 
 
 def drawing(values: Values, title: str, style: Style = FULL) -> Any:
-    """What ``compute_figure`` found, as a matplotlib figure."""
+    """Draw the values from ``compute_figure`` as a matplotlib figure."""
     return lay_out(values, title, style)
 
 
@@ -52,7 +52,7 @@ def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
 
 
 def _save_svg(figure: Any, file: Path) -> None:
-    """With its pictures as JPEG, which takes a fifth of PNG's bytes for photographs and heat."""
+    """Save an SVG with its pictures as JPEG: a fifth of PNG's bytes for photographs and heat maps."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
 
