@@ -159,7 +159,7 @@ def test_a_run_is_loaded_by_its_name(
     words = ["export", "--scale", "smoke", "--results", str(results.parent), "mamoo", "out"]
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "is no pretrain or finetune run" in said and "mamo-" in said and len(said.splitlines()) <= 6
+    assert "is not a pretrain or finetune run" in said and "mamo-" in said and len(said.splitlines()) <= 6
 
 
 def test_the_hubs_cache_serves_without_a_network(
@@ -174,7 +174,7 @@ def test_the_hubs_cache_serves_without_a_network(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert mamo.load("someone/mamo-tiny").config["run"] == run.id
-    with pytest.raises(LoadError, match="'someone/other' is no folder here, and could not be fetched"):
+    with pytest.raises(LoadError, match="'someone/other' is not a folder here, and could not be fetched"):
         mamo.load("someone/other")
 
 

@@ -141,7 +141,7 @@ def test_a_words_map_is_that_of_grad_cam(model: Pretrained, images: list[Path], 
     assert found.patches.max() > 0
     assert found.score == pytest.approx(float(model.match(images[0], text)[0]), abs=1e-5)
     np.testing.assert_allclose(found["a"], found.maps[[0, 8]].mean(0))
-    with pytest.raises(KeyError, match="'dog' is no word of"):
+    with pytest.raises(KeyError, match="'dog' is not a word of"):
         found["dog"]
     for name in ("where.png", "where.svg"):
         found.save(tmp_path / name)
@@ -210,7 +210,7 @@ def test_what_a_model_is_not_for_is_said(model: Pretrained, images: list[Path]) 
 
 
 def bad(folder: Path) -> list[tuple[Any, str]]:
-    """What is no image, and the message."""
+    """Things that are not images, and the message."""
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("no picture at all")
     cut = photo(folder, "cut.jpg", 200).read_bytes()
@@ -219,7 +219,7 @@ def bad(folder: Path) -> list[tuple[Any, str]]:
         (folder / "none.jpg", "none.jpg: no such file"),
         (str(folder), f"{folder}: Is a directory"),
         (folder / "empty.jpg", "empty.jpg: the file is empty"),
-        (folder / "text.jpg", "text.jpg: is no image of a known format"),
+        (folder / "text.jpg", "text.jpg: is not an image in a known format"),
         (folder / "cut.jpg", "cut.jpg: OSError"),
         ("http://example.org/a.jpg", "is not a file; download it"),
         (7, "a int is not an image"),
@@ -237,7 +237,7 @@ def test_an_image_that_cannot_be_read_is_named_with_the_reason(model: Pretrained
             model.embed_images(given)
     with pytest.raises(ValueError, match="text 1 is a int, not a str"):
         model.embed_texts(["a dog", 7])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="a NoneType is no text"):
+    with pytest.raises(ValueError, match="a NoneType is not a text"):
         model.embed_texts(None)  # type: ignore[arg-type]
 
 

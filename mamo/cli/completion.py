@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import Any
 
-# How arguments call what they take -> what completes it: a list of `mamo.cli.known`, or shtab's own for files.
+# Metavar of an argument -> its completion: a list from `mamo.cli.known`, or shtab's own for files.
 _LISTS = {
     "TABLE": "tables",
     "FIGURE": "tables",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from mamo.cli.doctor import Finding
 
-# Two batches of the paper's size, 512 images of 256 pixels, are on their way at the least.
+# At least two batches of the paper's size, 512 images of 256 pixels, are in flight.
 ENOUGH_SHARED = 1 << 30
-# Each tensor on its way from 16 processes is an open file.
+# Each tensor in flight from 16 processes is an open file.
 ENOUGH_FILES = 1024
 
 

@@ -17,7 +17,7 @@ from mamo.specs.cluster import DIVIDED, LARGE, JobKind, asks, cannot_run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
-# Snakemake asks for the states of jobs at intervals that grow to three minutes.
+# Snakemake polls the states of jobs at intervals that grow to three minutes.
 LONGEST_INTERVAL = 180
 SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WHAT> set it: docs/cluster.md"
 

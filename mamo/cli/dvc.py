@@ -136,7 +136,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     else:
         for page in _pages(plan, stage):
             if _lacking(plan, page, results):
-                # Snakemake does not make again what only stands behind values that are there.
+                # Snakemake does not rebuild a missing run if the values computed from it exist.
                 _values(plan, page, results).unlink(missing_ok=True)
         try:
             _call("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
@@ -194,7 +194,7 @@ def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
     ]
     changed = json.loads(dvc("status", "--json", *whole) or "{}") if whole else {}
     changed_stages = [stage for stage in whole if stage in changed]
-    if changed_stages:  # the others are what was recorded, made from what they are made from now
+    if changed_stages:  # the others were recorded with the same inputs
         _publish(plan, changed_stages, args)
         dvc("commit", "--force", *changed_stages)
     for stage in stages:

@@ -85,7 +85,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
     if not names:
         _list(plan, kind, args)
         return 0
-    # All names are looked up before anything is made, so that a wrong one does not end hours of work.
+    # Look all names up before anything is made, so that a typo does not end hours of work.
     runs = {run.key: run for run in (plan.find(kind, name) for name in names)}
     if len(runs) > 1 and getattr(args, "part", None):
         raise SpecError(f"--part {args.part}: name one data set, not {len(runs)}")
@@ -140,7 +140,7 @@ def _missing(plan: Plan, run: Run, args: argparse.Namespace) -> list[Run]:
     """List the runs that this one needs and that have no record yet, in an order in which they can be executed."""
     needed = plan.closure([run.key]) - {run.key}
     results = options.results_of(args)
-    # The plan enters a run after its inputs, so its own order is one that works.
+    # The plan lists a run after its inputs, so its own order works.
     return [
         other for key, other in plan.runs.items() if key in needed and not other.record(results).is_file()
     ]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ABLATIONS = Path("ablations")
-# What a command's RUN can be; of the others any run, executed ones that are not planned any more included.
+# Kind of run that a command takes; other commands take any run, including executed ones that are no longer planned.
 KINDS = {
     "prepare": ("data",),
     "weights": ("weights",),

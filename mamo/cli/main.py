@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(args, "command"):
         top.print_help()
         return 0
-    args.argv = list(argv)  # for commands that start themselves once more, once per rank
+    args.argv = list(argv)  # for commands that start themselves again, once per rank
     try:
         return int(args.command(args) or 0)
     except SpecError as error:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StoredError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of a pipe has left, as in `mamo plan | head`
+    except BrokenPipeError:  # the reader of a pipe has closed it, as in `mamo plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full or read-only disk

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from mamo.cost.work import Part
 
-SURE = 0.02  # share of a run from which on its pace says something
-PRIOR = 5.0  # seconds of work for which the count is believed as much as what was seen
+SURE = 0.02  # share of a run from which its pace is informative
+PRIOR = 5.0  # seconds of work after which observation weighs as much as the count
 
 
 class Remaining:
@@ -60,7 +60,7 @@ class Remaining:
     def left(self) -> float:
         """Return the seconds to the end: 0 only if nothing is left."""
         done, left = self._work()
-        # The count stands in for what has not been seen yet; it weighs less with every part that is made.
+        # The count replaces observation at first; it weighs less with every part that is made.
         pace = (self.elapsed + PRIOR / self.at_once) / (done + PRIOR)
         return max(1.0, left * pace) if len(self._done) < len(self.parts) else 0.0
 

@@ -136,7 +136,7 @@ def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
     logs, began, first, asked = options.logs_of(args), time.time(), lacking, Asked(signal.SIGINT)
     log, command = logs / "snakemake.log", _snakemake(args)
     print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
-    with suppress(FileNotFoundError):  # one that is killed may write to it for a while
+    with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0
     with passing_on(asked), _warm(args) as warmed, _progress(args, wanted, first) as progress:
@@ -252,7 +252,7 @@ def _failed(
     text = log.read_text(encoding="utf-8", errors="replace")
     refused = "LockException" in text
     begun = [] if refused else [run for run in lacking.runs if fresh(run, logs, began)]
-    # A run that failed before it wrote anything has no folder: Snakemake removes the empty one. Its log is of this call.
+    # A run that failed before writing anything has no folder (Snakemake removes the empty one), but a log of this call.
     states = {run.key: state_of(run, wanted.results, logs) for run in begun}
     states = {key: "failed" if state == "to do" else state for key, state in states.items()}
     for run in begun:

@@ -93,7 +93,7 @@ def _take(args: argparse.Namespace) -> int:
     from mamo.specs.plan import make_plan
 
     site = check_site(args.site) if args.site else None
-    packs = [read_pack(path) for path in args.file]  # a damaged one stops it before anything is written
+    packs = [read_pack(path) for path in args.file]  # a damaged pack is refused before anything is written
     refused = 0
     for pack in packs:
         plan = make_plan(pack.scale, options.ABLATIONS, others=True)

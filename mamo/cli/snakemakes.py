@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 MARKERS = Path(".snakemake/incomplete")
-# Options of a Snakemake that only looks, or that is one job of another's.
+# Options of a Snakemake that only looks, or that runs one job of another Snakemake.
 _HARMLESS = {
     "--nolock",
     "--mode",

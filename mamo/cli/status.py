@@ -134,7 +134,7 @@ def state_of(run: Run, results: Path, logs: Path) -> str:
         return str(read_record_file(record)["outcome"]["status"])
     if _locked(run.directory(results) / ".lock"):
         return "running"
-    # Logs are of a scale, whatever the results: a run was tried here if it has a directory here, too.
+    # Logs belong to a scale, not to a results folder: a run was tried here only if it also has a directory here.
     tried = log_of(run, logs).is_file() and run.directory(results).is_dir()
     return "failed" if tried else "to do"
 

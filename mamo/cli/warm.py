@@ -53,7 +53,7 @@ def hand_over(argv: Sequence[str]) -> int | None:
         except OSError:
             return None
 
-        # A signal to this process is passed on as the end of what it has to say: the job saves its state and stops.
+        # A signal to this process closes the sending side of the connection: the job then saves its state and stops.
         def ask(*_: object) -> None:
             with suppress(OSError):  # it has ended meanwhile
                 connection.shutdown(socket.SHUT_WR)

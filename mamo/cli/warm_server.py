@@ -30,9 +30,7 @@ def serve(address: str) -> None:
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if sys.stdin in ready:
-                    with suppress(
-                        OSError
-                    ):  # whoever started this process may have been killed, and cannot do it
+                    with suppress(OSError):  # the parent may have been killed and cannot do it
                         Path(address).unlink()
                         Path(address).parent.rmdir()
                     return
@@ -61,7 +59,7 @@ def _load() -> None:
     import mamo.training.make_weights  # noqa: F401
     from mamo.specs.code import running_code
 
-    running_code()  # what is loaded now is what the jobs run, whatever is edited later
+    running_code()  # jobs run what is loaded now, even if files are edited later
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     torch.optim.AdamW([parameter], fused=True).step()

@@ -60,9 +60,9 @@ class Signals:
     def _tell(self) -> None:
         """Ask this process's runs to stop; each gets the signal once, however often this is called."""
         for child in psutil.Process().children():
-            with suppress(psutil.Error, IndexError):  # it is gone
+            with suppress(psutil.Error, IndexError):  # it has ended
                 words = child.cmdline()
-                # A shell is replaced by the command, and may not be yet.
+                # The shell may not have been replaced by the command yet.
                 ours = any(Path(word).name == "mamo" for word in words[:2]) or " exec mamo " in words[-1]
                 if child.pid not in self._told and ours:
                     self._told.add(child.pid)

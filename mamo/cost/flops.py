@@ -143,7 +143,7 @@ def pretraining_pair(
     if wanted.distillation:
         candidates = network.contrast(contrasted + wanted.distillation.queue)
         extra += network.vision() + network.text(words) + network.projections()
-        extra += 2 * candidates  # of its two sides, gradients go back to the online one alone
+        extra += 2 * candidates  # gradients go back to the online side only
         if wanted.distillation.alpha:
             extra += candidates
             if wanted.mlm:

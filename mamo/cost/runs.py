@@ -154,7 +154,7 @@ class Costs:
     def critical_path(self, hardware: Hardware) -> tuple[float, list[str]]:
         """Find the chain of runs, each needing the one before, that takes longest, and its hours."""
         best: dict[str, tuple[float, list[str]]] = {}
-        for key, run in self._plan.runs.items():  # a plan enters a run after its inputs
+        for key, run in self._plan.runs.items():  # a plan lists a run after its inputs
             before = max((best[other] for other in run.inputs.values()), default=(0.0, []))
             best[key] = (before[0] + hardware.hours(self.runs[key]), [*before[1], key])
         return max(best.values(), default=(0.0, []))
@@ -273,7 +273,7 @@ def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str,
         validated = answered(VALIDATION_QUESTIONS, VALIDATION_QUESTIONS / 5)
         return 3 * example - network.patch_embedding(), {"val": validated, "test": test}
     if not isinstance(spec, Nlvr2Spec):
-        return 0.0, {"val": 0.0, "test": 0.0}  # a job that only looks at what others have trained
+        return 0.0, {"val": 0.0, "test": 0.0}  # a job that only evaluates
     judged = network.text(words) + 2 * network.fusion(words) + network.paired_attention(words)
     statement = 2 * network.vision() + judged
 

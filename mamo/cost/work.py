@@ -21,7 +21,7 @@ from mamo.specs.world import WorldSpec
 CPU_RATE = 50e9  # operations per second of a few cores with small matrices
 GPU_RATE = 50e12  # of one server GPU at the paper's sizes
 WORLD_PER_SECOND = 200.0  # small images that one core prepares, or draws for the embedded world
-STARTING = 1.0  # seconds of any run, besides
+STARTING = 1.0  # additional seconds of any run
 FETCHING = 30.0  # seconds for published weights
 PAGE, DRAWN, SITE, NOTEBOOK = (
     4.0,
@@ -127,7 +127,7 @@ class _Counted(Costs):
             try:
                 return sizes_of(run, self._results)
             except (KeyError, ValueError):
-                pass  # a damaged manifest is the run's own affair: the time left must not stop the work
+                pass  # the run itself reports a damaged manifest; an estimate must not stop the work
         world, name = self._plan.scale.data.world, run.spec["dataset"]
         if world is not None:
             return self._sizes_in(world, name)

@@ -12,10 +12,10 @@ from typing import IO, NamedTuple, cast
 
 from mamo.data.files import MAX_FILE, Bounded, open_file, read_file
 
-# A member that is large and packed more tightly than text or pictures can be is taken for a decompression bomb.
+# A large member that is packed more tightly than text or pictures can be counts as a decompression bomb.
 BOMB_BYTES = 16 << 20
 BOMB_RATIO = 200
-# Of a table of contents: some 200,000 photographs. That of COCO's largest archive has 9 MB.
+# Bytes of a table of contents, enough for some 200,000 photographs. COCO's largest archive has 9 MB.
 MAX_CONTENTS = 24 << 20
 # Deflate gives no more than it is asked for; of the other methods, that many packed bytes can become 100 MB.
 _PIECE, _PACKED_PIECE = 1 << 20, 4096
@@ -52,7 +52,7 @@ class ZipMember(NamedTuple):
                 raise OSError(
                     f"{self.archive}: {self.name} has {info.file_size:,} bytes; more than {limit:,} are not read"
                 )
-            # In pieces: read as a whole, a member that holds more than its size says is unpacked in full first.
+            # Read in pieces: read() would unpack a member in full first, even if it holds more than its size says.
             plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
             with archive.open(info) as member:
                 return b"".join(iter(lambda: member.read(_PIECE if plain else _PACKED_PIECE), b""))

@@ -65,7 +65,7 @@ def parts_of(spec: Mapping[str, Any]) -> int:
     return DATASETS[spec["dataset"]].parts if whole and spec["dataset"] in DATASETS else 1
 
 
-# Cut so that a part takes a core about half an hour.
+# Sized so that a part takes a core about half an hour.
 DATASETS = {
     "coco": Dataset("coco", "captions", ("train", "val", "test"), parts=4, paper_images=113_000),
     "visual_genome": Dataset("visual_genome", "captions", ("train",), parts=4, paper_images=100_000),

@@ -10,7 +10,7 @@ from typing import Any
 
 from mamo.data import archives
 
-LISTED = 20  # items named per finding; the rest is counted
+LISTED = 20  # items named per finding; the rest are only counted
 MAX_TEXT = 10_000  # characters; a model reads a few hundred at most, and published texts stay far below
 TOO_LONG = f"texts of more than {MAX_TEXT:,} characters"
 NUL = "texts with a NUL character"

@@ -219,7 +219,7 @@ def _kind(value: Any) -> str:
         return f"{type(value).__name__} of {len(value)}"
     if (
         isinstance(value, int) and value.bit_length() > _SHOWN_BITS
-    ):  # Python refuses to write very long numbers out
+    ):  # Python refuses to print very long numbers
         return f"int of {value.bit_length():,} bits"
     if isinstance(value, str | bytes):
         value = value[: _SHOWN + 1]

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-# Images larger than this are refused, wherever they lie; published sets stay far below.
+# Larger images are refused; published sets stay far below.
 MAX_IMAGE = 100 << 20
 # The largest text of a release, Visual Genome's regions, has 0.7 GB.
 MAX_FILE = 2 << 30

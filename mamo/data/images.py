@@ -68,7 +68,9 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
         return _normalise(data, store_size)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
-    except UnidentifiedImageError as error:  # its own text holds an address of memory, new in every process
+    except (
+        UnidentifiedImageError
+    ) as error:  # Pillow's message has a memory address, which differs in every process
         raise ImageError(f"{name}: is not an image in a known format") from error
     except MemoryError:
         raise
@@ -143,7 +145,7 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     whites = [white for white in (1, 255, 65535) if white / 16 <= high <= 1.05 * white] or [1]
     white = whites[0]
-    if not (-0.05 * white <= low and high <= 1.05 * white):  # false for what is no number, too
+    if not (-0.05 * white <= low and high <= 1.05 * white):  # also false for NaN
         raise ImageError(f"grey levels from {low:g} to {high:g}: white is known as 1, 255 or 65535")
     levels = values.clip(0, white)
     if white == 65535:

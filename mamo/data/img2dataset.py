@@ -93,7 +93,9 @@ def _read(shard: Path, findings: Findings) -> Iterator[Example]:
     mend = f"delete it with {stats.name}, run img2dataset again"
     try:
         with SampleTar(shard, findings) as tar:
-            if len(tar.samples) < successes:  # cut off between two members, which a tar does not show
+            if (
+                len(tar.samples) < successes
+            ):  # cut off between two members, which the tar itself does not show
                 raise FormatError(
                     f"{shard}: holds {len(tar.samples)} samples where {stats.name} counts {successes}"
                 )
@@ -130,7 +132,7 @@ def _caption(tar: SampleTar, sample: Sample, findings: Findings) -> str | None:
         return ""
     try:
         caption = parse_json(tar.read(sample, "json").decode("utf-8")).get("caption")
-    except (ValueError, AttributeError):  # a JSON file that is damaged, or is no object, holds no caption
+    except (ValueError, AttributeError):  # a damaged JSON file, or one that is not an object, has no caption
         caption = None
     if caption is not None and not isinstance(caption, str):
         findings.note("captions that are no text", sample.name)

@@ -19,8 +19,8 @@ from mamo.data.sampler import batch_indices, example_generator
 from mamo.data.transforms import EvalTransform
 
 SECONDS_TO_HEAR = 1.0  # how a worker process ended
-# A batch that does not come in ten times so many seconds never comes. In turns, since a process that is stopped for hours (as
-# a scheduler does) finds one turn over when it goes on, and not all.
+# A batch that does not arrive within ten times so many seconds never will. The wait is split into turns: a process that a
+# scheduler suspends for hours then uses up one turn, not all of them.
 SECONDS_A_TURN, TURNS = 30.0, 10
 _Request = tuple[int, int, int]  # step, position in the global batch, record
 
@@ -107,7 +107,7 @@ class TrainLoader:
             pin_memory=self.pin_memory,
             prefetch_factor=4 if self.workers else None,
             timeout=SECONDS_A_TURN if self.workers else 0,
-            # Its own, so that the global generator's state does not depend on when a run was resumed.
+            # A generator of its own, so that the global generator's state does not depend on when a run was resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
         try:
@@ -117,7 +117,7 @@ class TrainLoader:
         except (EOFError, ConnectionError) as error:
             if not self.workers or "DataLoader worker" in str(error):
                 raise  # of the data itself, here or in a worker
-            # A worker that dies while its batch is fetched. PyTorch raises an error of its own as soon as it hears how the
+            # A worker died while its batch was fetched. PyTorch raises its own error as soon as it learns how the
             # worker ended, which may come after the end of the connection; it says more.
             time.sleep(SECONDS_TO_HEAR)
             raise RuntimeError("DataLoader worker ended while its batch was fetched") from error

@@ -21,7 +21,7 @@ SHARED_MEMORY = Path("/dev/shm")
 # A socket's path has at most 107 bytes. Python makes a folder pymp-XXXXXXXX, and listener-XXXXXXXX in it.
 _SOCKET_PATH, _FOLDER_NAME, _SOCKET_NAME = 107, 14, 18
 LONGEST_FOLDER = _SOCKET_PATH - _FOLDER_NAME - _SOCKET_NAME
-# A quarter of shared memory stays free: NCCL and the semaphores of the workers lie there too.
+# Keep a quarter of shared memory free: NCCL and the workers' semaphores use it too.
 _SHARE_FREE = 4
 _OPEN_FILES = 65_536
 

@@ -170,7 +170,7 @@ def _normalise(source: ImageSource, root: Path, store_size: int) -> Outcome:
         return image
     except ImageError as error:
         return error
-    except archives.ArchiveError as error:  # nobody knows which images it holds
+    except archives.ArchiveError as error:  # its images are unknown
         raise FormatError(str(error)) from error
     except OSError as error:
         return ImageError(str(error))

@@ -13,7 +13,7 @@ from mamo.data.plain_pickle import load_plain
 SPLITS = ("train", "val", "testA", "testB")
 _SIDE = 100_000  # pixels that a photograph's side may have
 _THIN = 1e-6  # of the image's side; what is thinner has no area in float32
-# What a release may come to, where short files name the same long list again and again. RefCOCO+ has 141,564 expressions.
+# Upper limit for a release in which short files repeat the same long list. RefCOCO+ has 141,564 expressions.
 MAX_EXPRESSIONS = 500_000
 MAX_PROPOSALS = 5_000_000  # over all expressions
 _REFS = "refcoco+/refs(unc).p"

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-# Purposes of random streams: the same seed and step must not give related numbers for different things.
+# Purposes of random streams: the same seed and step must give unrelated numbers for different purposes.
 _ORDER, _EXAMPLE = 1, 2
 
 

@@ -117,7 +117,7 @@ class SampleTar:
         """The plain files in the tar."""
         size = self._file.seek(0, 2)
         self._file.seek(0)
-        # Names that are no UTF-8 stay apart from each other, and can be written.
+        # Names that are not UTF-8 stay distinct and can be written.
         with tarfile.open(
             fileobj=cast(IO[bytes], self._file), mode="r:", encoding="utf-8", errors="backslashreplace"
         ) as tar:
@@ -159,7 +159,7 @@ class SampleTar:
         self._file.seek(offset)
         if size - offset > _PADDING or self._file.read(_PADDING).strip(b"\0"):
             raise FormatError(
-                f"{self._path}: damaged tar (what follows its last file, from byte {offset:,}, is no file: a header is "
+                f"{self._path}: damaged tar (what follows its last file, from byte {offset:,}, is not a file: a header is "
                 "damaged, or two tars were put together)"
             )
 

@@ -11,7 +11,7 @@ import torch
 
 from mamo.specs.stored import StoredError, read_object
 
-# Texts are short and every worker process tokenises its own; threads on top only get in the way of forks.
+# Texts are short and every worker process tokenises its own; extra threads would only break forks.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from tokenizers import Tokenizer as Backend  # noqa: E402
@@ -138,7 +138,7 @@ class Tokenizer:
         if (path := folder / "tokenizer.json").is_file():
             try:
                 return cls(Backend.from_file(str(path)))
-            except Exception as error:  # the library raises no class of its own
+            except Exception as error:  # the library raises plain Exception
                 raise TokenizerError(f"{path}: is not a tokenizer ({str(error)[:300]}); {mend}") from error
         if not (folder / "vocab.txt").is_file():
             raise TokenizerError(

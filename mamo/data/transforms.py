@@ -46,7 +46,7 @@ class Normalise:
 
 def _open(jpeg: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(jpeg))
-    # Stored images are RGB already; a foreign one is converted at the price of a full decode.
+    # Stored images are already RGB; converting another one costs a full decode.
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -17,7 +17,7 @@ _MEND = "it comes from the VQA v2 download page (visualqa.org)"
 TRAINED = ("train2014", "val2014")
 TEST = "test-dev2015"
 ALL = "test2015"
-REST = "test_rest"  # test questions beside test-dev's: the server wants all of them for test-std
+REST = "test_rest"  # test questions beside test-dev's: the server needs all of them for test-std
 
 
 def read(root: Path, findings: Findings) -> Iterator[Example]:
@@ -127,7 +127,7 @@ def _answers(annotation: Entry) -> list[str]:
     answers = []
     for answer in annotation.entries("answers"):
         text = answer.text("answer")
-        if text != "":  # nobody's answer is left out further on
+        if text != "":  # from here on no answer is left out
             answer.word("answer")
         answers.append(text or "")
     return answers

@@ -57,7 +57,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
-# Columns that a record may leave out, and what then stands there.
+# Columns that a record may leave out, with their default.
 OPTIONAL: dict[str, Any] = {"answer_type": "", "annotators": 0, "unanimous": ""}
 IMAGES = pa.schema(
     [("key", pa.string()), ("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32())]

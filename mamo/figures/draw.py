@@ -39,7 +39,7 @@ def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
     # Ids in an SVG are random unless salted: the same values then give the same file. Texts stay texts: they can be found, and
     # a page can give them its ink.
     settings: Any = {"svg.hashsalt": str(values["figure"]), "svg.image_inline": True, "svg.fonttype": "none"}
-    settings |= {"image.composite_image": False}  # pictures enter an SVG with their own pixels
+    settings |= {"image.composite_image": False}  # pictures keep their own pixels in an SVG
     with matplotlib.rc_context(settings):
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def _save_svg(figure: Any, file: Path) -> None:
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
     text = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, buffer.getvalue())
-    # matplotlib's names of clips follow the last digits of their places, which differ from machine to machine.
+    # matplotlib names clips after the last digits of their positions, which differ between machines.
     for i, name in enumerate(re.findall(r'<clipPath id="(p[0-9a-f]+)"', text)):
         text = text.replace(name, f"clip{i}")
     write_text(file, text)

@@ -18,10 +18,12 @@ from mamo.data.records import Prepared
 from mamo.data.world.truth import SceneTruth
 from mamo.specs.overrides import SpecError
 
-OWN_SIDE = 384  # pixels of the shorter side of an own photo, as data sets are stored (DatasetSpec.store_size)
+OWN_SIDE = (
+    384  # pixels of the shorter side of a user's photo, as data sets are stored (DatasetSpec.store_size)
+)
 SHOWN_SIDE = 256  # pixels of the shorter side of a shown image, at most
 _QUALITY = 88
-# Words that name nothing to look for; of the others one is drawn to be masked.
+# Words that name nothing visible; the word to mask is drawn from the others.
 FUNCTION_WORDS = frozenset(
     "a an the is are was be there it its this that and or of to in on at by with for from as some we see one".split()
 )
@@ -62,7 +64,7 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
             stored = normalise(path, OWN_SIDE)
         except ImageError as error:
             raise SpecError(str(error)) from error
-        # What the data sets' own records say, where there is anything to say.
+        # Columns with the text of a record.
         record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
         found.append(Example(place, str(path), -1, text, record, stored.jpeg))
     return found
@@ -159,7 +161,7 @@ def draw_patches(grid: int, boxes: Sequence[Sequence[float]], seed: int, place: 
         across = np.minimum(edges[1:], x1) - np.maximum(edges[:-1], x0)
         down = np.minimum(edges[1:], y1) - np.maximum(edges[:-1], y0)
         covered = np.clip(down, 0, None)[:, None] * np.clip(across, 0, None)[None] * grid**2
-        touched = np.flatnonzero(covered > 0.05).tolist()  # a rim of a few pixels is no touch
+        touched = np.flatnonzero(covered > 0.05).tolist()  # a rim of a few pixels does not count as touching
         if touched and len(touched) < grid**2:
             return touched
     side = max(1, round(grid / 4))

@@ -172,7 +172,7 @@ def _grounding(values: Values, style: Style) -> Sheet:
     """Per example the image with the true box, and one map per model with the box that it chooses."""
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
-        truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # an own photo has none
+        truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # a user's photo has none
         found: list[Panel] = [(image, "", truths)]
         for model in values["models"]:
             own = example["models"].get(model["key"])
@@ -225,7 +225,7 @@ def _strips(
         below = y
         for place, (i, title) in enumerate(zip(row, titles, strict=True)):
             x = _MARGIN + place * (strip + apart)
-            # On the panels, not under what stands above them.
+            # The heading belongs to its panels, not to the row above.
             sheet.text(x, y + deep - 0.04, title, style.font, va="bottom")
             for image, label, boxes in shown[i]:
                 if image is None:

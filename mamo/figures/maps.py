@@ -264,7 +264,7 @@ def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], g
 def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
     """Compute where an expression looks, and the proposal that its map chooses."""
     network, exponent, least = model.network, 0.5, 0.5
-    if isinstance(model.spec, GroundingSpec):  # else a model of one's own choice, not fine-tuned for it
+    if isinstance(model.spec, GroundingSpec):  # else a model of the user's choice, not fine-tuned for it
         exponent, least = model.spec.area_exponent, model.spec.iou
     cam = AttentionGradCam(network, bound.layer)
 
@@ -277,7 +277,7 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: Sc
             side = network.spec.image_size
             chosen = int(choose_box(heat[None], proposals, present, side, exponent)[0])
         box = proposals[0, chosen] if chosen >= 0 else None
-        truth_box = example.record["box"]  # None of an own photo
+        truth_box = example.record["box"]  # None for a user's photo
         iou = float(box_iou(box, torch.tensor(truth_box))) if box is not None and truth_box else 0.0
         own = {
             "map": _rounded(heat.flatten()),

@@ -16,7 +16,7 @@ from mamo.specs.plan import FigurePlan, Plan
 from mamo.training.run import Context, RunError, read_record, require
 from mamo.training.unpacked import require_files
 
-BUNDLED = "demo"  # the model that stands in where nothing was trained yet
+BUNDLED = "demo"  # the model used if nothing was trained yet
 _SAYS = {"grounding": "an expression", "answers": "a question"}
 
 # A model as a page names it, how to load it (None: it has nothing to show), and the fusion layer to read.

@@ -23,7 +23,7 @@ _SCALES = {
     "answers": f"{_ONE} all images.",
     "masked_patches": "Every bar is a share of its image's greatest value, which stands under the axis.",
 }
-FOLDER = "figures"  # of maps, below a scale's results
+FOLDER = "figures"  # folder of maps, below a scale's results
 
 
 def figure_digest(plan: Plan, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# Nearly black: what stands on pictures or on colours stays dark where a page turns the ink of plain text light.
+# Nearly black: text on pictures or colours stays dark when a dark page turns plain black text light.
 RIM = "#010101"
 TRUE_BOX, CHOSEN_BOX = "#00c2f3", "#ffffff"
 _LINE = 1.25 / 72  # inches of a line of text for each point of its size
@@ -87,7 +87,7 @@ def broken(text: str, inches: float, size: float) -> str:
 
 
 def _plain(text: str) -> str:
-    # A dollar sign would open matplotlib's mathematics.
+    # A dollar sign would start matplotlib's math mode.
     return text.replace("$", r"\$")
 
 

@@ -21,8 +21,8 @@ CONTENTS: Final = "pack.json"
 LARGEST = 256 << 20  # bytes of one file
 TOTAL = 2 << 30  # bytes of all files together, with the tar's own
 MEMBERS = 200_000
-_MEMORY = 512 << 20  # that decompression may take
-_DICTIONARY = 64 << 20  # bytes back in which the compressor looks for repetitions: those of many runs
+_MEMORY = 512 << 20  # bytes of memory that decompression may take
+_DICTIONARY = 64 << 20  # bytes back in which the compressor looks for repetitions: enough for many runs
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}"
 # site/kind/run/file, or figures/file
 MEMBER = re.compile(

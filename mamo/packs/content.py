@@ -13,8 +13,8 @@ from mamo.data.statistics import statistics
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
 
-_TOLERANCE = 1e-6  # between a recorded metric and the mean over the items that it comes from
-_COLUMNS = 200  # of a table of numbers
+_TOLERANCE = 1e-6  # tolerance between a recorded metric and the mean over its items
+_COLUMNS = 200  # columns of a table of numbers
 
 
 class ContentError(ValueError):

@@ -43,7 +43,7 @@ def forget(run: Run, results: Path) -> list[Path]:
         if target.exists():
             raise SpecError(f"{target} is there already: remove one of the two")
         moves.append((place, target))
-    for place, target in reversed(moves):  # the pre-training last: until then nothing is made again
+    for place, target in reversed(moves):  # move the pre-training last: until then nothing is made again
         target.parent.mkdir(parents=True, exist_ok=True)
         with run_lock(place):
             shutil.move(str(place), str(target))

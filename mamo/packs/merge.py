@@ -292,7 +292,9 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged)
             mark(directory, site or pack.runs[name].site)
             write_text(directory / ".record.json", pack.runs[name].text)
             write_text(directory / RECORD, pack.runs[name].text)
-            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)  # of a training that is not needed now
+            shutil.rmtree(
+                directory / CHECKPOINTS, ignore_errors=True
+            )  # leftovers of a training that is not needed now
 
 
 def _write_maps(pack: Pack, results: Path, maps: Mapping[str, str], found: Merged) -> None:

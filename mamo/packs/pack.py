@@ -22,7 +22,7 @@ from mamo.training.unpacked import unpacked
 
 FORMAT = 1
 RECORD = "record.json"
-# What pages and provenance read of a run, beside all its tables of numbers (*.csv).
+# Files of a run that pages and provenance read, beside all its tables of numbers (*.csv).
 FILES = (RECORD, ITEMS, SCORES, "manifest.json", "overlap.json", IMAGES)
 
 
@@ -70,7 +70,7 @@ def write_pack(
         here = directory.parent.parent.parent.name != SITES
         owner = site if site and here and not unpacked(directory) else site_of(directory, record)
         name = f"{owner}/{key}"
-        if name in directories:  # of the same site, beside the one that pages show
+        if name in directories:  # a second one of the same site, beside the one that pages show
             found.left_out[name] = f"{name}: stands in these results twice"
             continue
         directories[name], runs[name] = directory, run

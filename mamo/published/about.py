@@ -20,7 +20,7 @@ TASKS = {
     "localisation": "measured for localisation",
 }
 LEVEL = 0.95
-_PLAIN = ("train/", "chance/")  # metrics that are no scores of their own
+_PLAIN = ("train/", "chance/")  # metrics that are not scores
 
 
 def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[s
             if split != "train" and len(data.records(split)):
                 images[split] = data.records(split).column("image").to_pylist()
     except (PreparedError, KeyError, OSError):
-        images = {}  # each item then counts as an image of its own
+        images = {}  # then each item counts as its own image
     found = {}
     for name, value in job.get("metrics", {}).items():
         mine = contributions(name, items, images)

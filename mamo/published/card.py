@@ -9,7 +9,7 @@ from mamo.specs.plan import Plan
 
 PAPER = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
 ARXIV = "2210.04183"
-# The hub's tasks that come nearest. It knows none for a pair's match.
+# The nearest of the hub's tasks; it has none for matching a pair.
 PIPELINES = {"vqa": "visual-question-answering", "nlvr2": "visual-question-answering"}
 PIPELINE = "zero-shot-image-classification"
 LICENCE_NAME = "terms-of-the-training-data"
@@ -134,7 +134,7 @@ def _metadata(config: dict[str, Any]) -> str:
         EvalResult(
             task_type=PIPELINES.get(score["task"], PIPELINE),
             task_name=score["job"],
-            # A generated stand-in is not the release whose form it has.
+            # A generated stand-in is not the release whose format it has.
             dataset_type="synthetic" if generated else score["data"],
             dataset_name=f"generated scenes in the form of {score['data']}" if generated else score["data"],
             metric_type="accuracy" if "accuracy" in score["metric"] else score["metric"],

@@ -21,7 +21,7 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
 LICENCE = "LICENSE.md"
 MODEL_TYPE = "mamo"
-# What a task is used with, of all that it was trained with.
+# Settings that a task needs in use, out of all that it was trained with.
 TASK_SETTINGS = {
     "retrieval": ("shortlist",),
     "vqa": ("decoder_layers", "min_answer_count", "shortlist"),
@@ -125,7 +125,9 @@ def save_weights(directory: Path, out: Path, half: bool = False) -> None:
     state = weights_of(read_state(directory / WEIGHTS))
     if half:
         state = {name: t.to(torch.float16) if t.is_floating_point() else t for name, t in state.items()}
-    with beside(out / WEIGHTS) as part:  # which gives it the umask's mode; the library's save_file does not
+    with beside(
+        out / WEIGHTS
+    ) as part:  # this gives the file the umask's mode; the library's save_file does not
         part.write_bytes(save(state, metadata={"format": "pt"}))
 
 

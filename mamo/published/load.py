@@ -29,7 +29,7 @@ from mamo.training.save import build_network
 
 HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "README.md"]
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# A job's settings for training, which no exported model holds or needs.
+# A job's training settings, which an exported model neither holds nor needs.
 _UNUSED: dict[str, Any] = {
     "data": ["none"],
     "optimiser": {},
@@ -182,7 +182,9 @@ def _fetched(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
-    except Exception as error:  # the hub raises many kinds; all mean that the model could not be had
+    except (
+        Exception
+    ) as error:  # the hub raises many kinds of errors; all mean that the model is not available
         raise LoadError(
             f"'{name}' is not a folder here, and could not be fetched from the hub ({error}). Without internet: put {CONFIG}, "
             f"{WEIGHTS} and tokenizer.json of the model into a folder and name that folder"

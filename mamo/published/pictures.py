@@ -48,7 +48,7 @@ def texts_of(given: Texts) -> list[str]:
     """One text or many as a list.
 
     Raises:
-        ValueError: one of them is no text; the message says which.
+        ValueError: one of them is not a text; the message says which.
     """
     if isinstance(given, str):
         return [given]
@@ -114,7 +114,7 @@ def _read(path: str | Path) -> Image.Image:
                     f"{image.width} x {image.height} pixels: more than {MAX_PIXELS} are refused as a decompression bomb"
                 )
             image.load()
-    except UnidentifiedImageError as error:  # its own text holds an address of memory
+    except UnidentifiedImageError as error:  # Pillow's message has a memory address
         raise ImageError(f"{name}: is not an image in a known format") from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error

@@ -221,7 +221,7 @@ class Pretrained:
         asking = torch.arange(len(queries))[:, None].expand_as(listed)
         image, text = (asking, listed) if ask == "image" else (listed, asking)
         logits = self._matching(shown, said, image.flatten(), text.flatten(), batch_size)
-        # The margin orders pairs as the probability does, without its saturation at 1.
+        # The margin sorts pairs like the probability, without saturating at 1.
         margin = (logits[:, 1] - logits[:, 0]).view(listed.shape)
         best = margin.argsort(dim=1, descending=True, stable=True)
         order = listed.gather(1, best)

@@ -33,7 +33,7 @@ def push(folder: Path, name: str) -> str:
     try:
         address = str(api.create_repo(name, exist_ok=True))
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Export of the MAMO workbench")
-    except Exception as error:  # the hub raises many kinds; all mean that the model is not there
+    except Exception as error:  # the hub raises many kinds of errors; all mean that the upload failed
         raise RunError(
             f"{folder} could not be uploaded to {name} ({error}); it lies there whole. Log in with `hf auth login`, then "
             f"`hf upload {name} {folder}`"

@@ -56,7 +56,7 @@ def contributions(
             each of its items as an image of its own.
 
     Returns:
-        None where the metric is no mean over the items that are there.
+        None where the metric is not a mean over the items that are there.
     """
     if "rank" in items:
         return _retrieval(metric, items, images_of)

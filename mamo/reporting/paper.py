@@ -70,7 +70,7 @@ class PaperTable(Spec):
                 )
             for key, value in row.values.items():
                 if value is not None and not self._possible(value):
-                    raise ValueError(f"row '{row.key}': {key} is {value}, which is no {self.unit}")
+                    raise ValueError(f"row '{row.key}': {key} is {value}, which is not a {self.unit}")
         return self
 
     def _possible(self, value: float) -> bool:

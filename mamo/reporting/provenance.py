@@ -214,7 +214,7 @@ def find_run(results: Path, name: str) -> str:
     found = exact or [key for key in keys if key.startswith(name) or key.split("/")[1].startswith(name)]
     if len(found) == 1:
         return found[0]
-    problem = "is ambiguous" if found else f"is no run with a record in {results}"
+    problem = "is ambiguous" if found else f"is not a run with a record in {results}"
     listed = "\n  ".join(found or keys) or "(none)"
     raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
 

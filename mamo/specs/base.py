@@ -23,7 +23,7 @@ class Spec(BaseModel):
             if isinstance(value, bool) and name in cls.model_fields:
                 kinds = get_args(annotation := cls.model_fields[name].annotation) or (annotation,)
                 if bool not in kinds and Any not in kinds and {int, float} & set(kinds):
-                    raise ValueError(f"{name}: {str(value).lower()} is no number")
+                    raise ValueError(f"{name}: {str(value).lower()} is not a number")
         return values
 
 

@@ -108,7 +108,7 @@ def undivided(run: Run, ranks: int) -> str | None:
     """Why a run cannot be made by so many processes together; None where it can."""
     batch, objectives = run.spec["batch_size"], run.spec.get("objectives", {})
     if batch % ranks:
-        return f"{run.key}: batch_size {batch} is no multiple of {ranks} processes"
+        return f"{run.key}: batch_size {batch} is not a multiple of {ranks} processes"
     group = objectives.get("itm_group")
     if objectives.get("itc") and objectives.get("itm") and batch // ranks % group:
         return f"{run.key}: each of {ranks} processes has {batch // ranks} pairs, no multiple of objectives.itm_group {group}"

@@ -73,7 +73,7 @@ def find_key(
     close = close or difflib.get_close_matches(name, spellings, n=2 * LISTED, cutoff=0.5)
     near = list(dict.fromkeys(spellings[spelling] for spelling in close))[:LISTED]
     if len(near) == 1:
-        raise SpecError(f"'{name}' is no {what}: did you mean '{near[0]}'?")
+        raise SpecError(f"'{name}' is not a {what}: did you mean '{near[0]}'?")
     which = "the nearest are" if near else "there are"
     listed = few(near or [*also, *shown.values()], "\n  ")
-    raise SpecError(f"'{name}' is no {what}; {which}\n  {listed}")
+    raise SpecError(f"'{name}' is not a {what}; {which}\n  {listed}")

@@ -92,7 +92,7 @@ class Plan:
         runs: run key (``kind/id``) -> run; every spec once, however many tables show it.
         tables: ablation name -> its table.
         figures: name -> a figure that models draw.
-        others: ablation name -> a table that is no part of the whole, but is made when it is asked for by name.
+        others: ablation name -> a table that is not part of the whole, but is made when it is asked for by name.
         requested: how many runs there would be if each table executed all of its own; what only figures read counts once.
     """
 
@@ -301,7 +301,7 @@ def make_plan(
     """Plan a scale: its ablations and figures (or only the named ones), their distinct runs and their tables.
 
     Args:
-        others: plan also what the scale can make, though it is no part of the whole.
+        others: plan also what the scale can make, though it is not part of the whole.
         seeds: runs per row, for every experiment or by ablation, in place of what the scale and the files say.
 
     Raises:

@@ -240,12 +240,12 @@ class PretrainSpec(Spec):
     def _sizes_agree(self) -> PretrainSpec:
         if self.batch_size % self.objectives.itm_group:
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}"
+                f"batch_size {self.batch_size} is not a multiple of objectives.itm_group {self.objectives.itm_group}"
             )
         distillation = self.objectives.distillation
         if distillation and distillation.queue % self.batch_size:
             raise ValueError(
-                f"objectives.distillation.queue {distillation.queue} is no multiple of batch_size {self.batch_size}: it holds "
+                f"objectives.distillation.queue {distillation.queue} is not a multiple of batch_size {self.batch_size}: it holds "
                 "whole batches"
             )
         if self.transform.size != self.model.image_size:

@@ -32,7 +32,7 @@ def resolve(record: Mapping[str, Any]) -> Run:
         record: what :func:`mamo.specs.stored.read_record_file` gave, or a record of the same form.
 
     Raises:
-        SpecError: it is no run of today's: another revision of the method, a setting that is gone or has another meaning, an
+        SpecError: it is not a run of today's: another revision of the method, a setting that is gone or has another meaning, an
             input whose name has no digest, or a name whose digest is not that of the settings. The message says which.
     """
     name = str(record.get("run"))[:200]

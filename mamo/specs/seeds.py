@@ -29,7 +29,7 @@ def read_seeds(value: Any) -> Seeds:
 def _count(value: Any, where: str) -> int:
     text = str(value)
     if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
-        raise SpecError(f"{where}: '{text}' is no number of runs per row; e.g. 3, or table5=3,table6=3")
+        raise SpecError(f"{where}: '{text}' is not a number of runs per row; e.g. 3, or table5=3,table6=3")
     return int(text)
 
 
@@ -44,7 +44,7 @@ def by_ablation(seeds: Seeds, experiments: Iterable[str]) -> dict[str, int]:
     """Runs per row of each ablation that a call sets; a bare number is meant for every experiment.
 
     Raises:
-        SpecError: a name that is no experiment, with the nearest one.
+        SpecError: a name that is not an experiment, with the nearest one.
     """
     names = list(experiments)
     chosen = dict.fromkeys(names, seeds) if isinstance(seeds, int) else dict(seeds or {})

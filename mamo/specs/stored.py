@@ -48,7 +48,7 @@ def read_record_file(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        StoredError: it is damaged, says no outcome, holds a metric that is no number, or is the record of another run.
+        StoredError: it is damaged, says no outcome, holds a metric that is not a number, or is the record of another run.
     """
     mend = (
         "delete it and call the same command again; where the run's own copy of it is whole, that is put back, and nothing is "
@@ -73,13 +73,13 @@ def check_record(record: Mapping[str, Any], path: Path, run: str, mend: str) -> 
     if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
         raise StoredError(f"{path}: says no outcome ({', '.join(STATUSES)}); {mend}")
     if not isinstance(metrics, dict):
-        raise StoredError(f"{path}: 'metrics' is no object; {mend}")
+        raise StoredError(f"{path}: 'metrics' is not an object; {mend}")
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {mend}")
     for section in ("spec", "inputs", "details", "provenance"):
         if not isinstance(record.get(section, {}), dict):
-            raise StoredError(f"{path}: '{section}' is no object; {mend}")
+            raise StoredError(f"{path}: '{section}' is not an object; {mend}")
     if record.get("run", run) != run:
         raise StoredError(f"{path}: is the record of another run, {str(record['run'])[:100]}; {mend}")
 

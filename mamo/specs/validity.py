@@ -100,7 +100,7 @@ def of_weights(scale: Scale) -> Iterator[str]:
     vision, patch = scale.weights.vision, scale.pretrain.model.patch_size
     for size in vision.image_sizes:
         if size % patch:
-            yield f"weights.vision.image_sizes: {size} is no multiple of pretrain.model.patch_size {patch}"
+            yield f"weights.vision.image_sizes: {size} is not a multiple of pretrain.model.patch_size {patch}"
 
 
 def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
@@ -156,7 +156,7 @@ def of_job(name: str, spec: JobSpec, model: ModelSpec, scale: Scale) -> Iterator
             yield f"{where}.data: {spec.data[0]} has no split '{split}' to evaluate on; put another data set first"
     yield from _seed(f"{where}.seed", spec.seed)
     if spec.transform.size % model.patch_size:
-        yield f"{where}.transform.size: {spec.transform.size} is no multiple of the model's patch_size {model.patch_size}"
+        yield f"{where}.transform.size: {spec.transform.size} is not a multiple of the model's patch_size {model.patch_size}"
     if isinstance(spec, AlignmentSpec) and spec.schedule.epochs and spec.batch_size < 2:
         yield f"{where}.batch_size: ITM draws its negatives from the batch, so it needs two pairs or more"
     if isinstance(spec, GroundingSpec | LocalisationSpec):

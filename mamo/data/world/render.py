@@ -20,7 +20,7 @@ def box(thing: Thing, canvas: int, grid: int) -> Box:
     width, height = tinted(thing.kind, thing.tint, thing.size, cell).size
 
     def place(index: int, length: int, offset: float) -> int:
-        # Whatever its size, an object fills its cell to the border at most: cells are the patches of a small model.
+        # An object never leaves its cell, whatever its size: cells are the patches of a small model.
         play = (cell - length) / 2 * 0.8
         return round(index * cell + (cell - length) / 2 + offset * play)
 
