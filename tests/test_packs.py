@@ -180,7 +180,7 @@ def test_what_does_not_resolve_is_left_out_of_a_pack_with_all_that_needs_it(
         ),
         ("pretrain", "record.json", lambda r: r.update(scale="demo"), "another scale"),
         ("finetune", "record.json", lambda r: r["metrics"].update(tr_r1=99.0), "gives 50.0000 for 'tr_r1'"),
-        ("finetune", "record.json", lambda r: r.update(outcome={}), "says no outcome"),
+        ("finetune", "record.json", lambda r: r.update(outcome={}), "has no outcome"),
         ("finetune", "items.arrow", None, "items.arrow: cannot be read"),
         ("finetune", "curve.csv", None, "curve.csv"),
     ],

@@ -36,8 +36,8 @@ def drawing(values: Values, title: str, style: Style = FULL) -> Any:
 def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
     import matplotlib
 
-    # Ids in an SVG are random unless salted: the same values then give the same file. Texts stay texts: they can be found, and
-    # a page can give them its ink.
+    # Salted ids make the same values give the same SVG; otherwise they are random. Texts stay texts, so that they can be
+    # searched and take the page's colour.
     settings: Any = {"svg.hashsalt": str(values["figure"]), "svg.image_inline": True, "svg.fonttype": "none"}
     settings |= {"image.composite_image": False}  # pictures keep their own pixels in an SVG
     with matplotlib.rc_context(settings):

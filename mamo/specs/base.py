@@ -28,10 +28,10 @@ class Spec(BaseModel):
 
 
 def check_names(names: Iterable[str], what: str) -> None:
-    """Refuse what could not stand in a path or a command as it is.
+    """Check that names can be used in paths and commands without quoting.
 
     Raises:
-        ValueError: a name holds something else than letters, digits, ``_``, ``-`` and ``.``.
+        ValueError: a name has other characters than letters, digits, ``_``, ``-`` and ``.``.
     """
     for name in names:
         if not _NAME.fullmatch(name):

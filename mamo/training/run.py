@@ -1,4 +1,4 @@
-"""What the executors of all kinds share: a run's context, its result, its record."""
+"""Shared by the executors of all kinds: a run's context, its result, its record."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is executed. None of it changes what the run is, so none of it is part of a spec.
+    """Options of execution. None of them changes what a run computes, so none is part of a spec.
 
     Attributes:
-        threads: that decode images while data are prepared.
+        threads: number of threads that decode images while data are prepared.
         micro_batch: pairs of a rank's share that go through the network at once; None: all. The gradient is that of the
             whole batch, ITC's contrast over all ranks' pairs included.
         compile: compile the transformer layers (``torch.compile``).
-        activation_checkpointing: keep no activations inside the transformer layers; they are computed once more on the way
-            back, which costs a third more time and saves most of the memory.
+        activation_checkpointing: keep no activations inside the transformer layers; recomputing them in the backward pass
+            costs a third more time and saves most of the memory.
     """
 
     threads: int = 1
@@ -42,7 +42,7 @@ class Options:
     activation_checkpointing: bool = False
 
     def of_training(self) -> dict[str, Any]:
-        """As keywords of the training loop's ``Course``."""
+        """Return the options as keywords of the training loop's ``Course``."""
         return {
             "micro_batch": self.micro_batch,
             "compiled": self.compile,
@@ -52,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Context:
-    """What an executor works with.
+    """Everything that an executor works with.
 
     Attributes:
         results: the scale's results.
@@ -73,7 +73,7 @@ class Context:
 
     @property
     def checkpoints(self) -> Path:
-        """Where a training run keeps what it resumes from, until its record is written."""
+        """Folder of a training run's checkpoints, until its record is written."""
         return self.directory / CHECKPOINTS
 
     def input(self, role: str) -> Path:
@@ -105,10 +105,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Result:
-    """What an executor hands back for the record.
+    """Result that an executor returns for the record.
 
     Attributes:
-        checks: see :mod:`mamo.training.checks`; none for what trains and measures nothing.
+        checks: see :mod:`mamo.training.checks`; none for runs that neither train nor measure.
     """
 
     outcome: Outcome
@@ -118,7 +118,7 @@ class Result:
 
 
 def read_record(run: Run, results: Path) -> dict[str, Any]:
-    """A finished run's record.
+    """Read a finished run's record.
 
     Raises:
         RunError: the run is not done.
@@ -136,10 +136,10 @@ def read_record(run: Run, results: Path) -> dict[str, Any]:
 
 
 def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
-    """Refuse to go on without the runs that a figure or page needs.
+    """Check that the runs needed by a figure or page are done.
 
     Args:
-        name: of what needs them, as ``mamo reproduce`` knows it.
+        name: name of the figure or page for ``mamo reproduce``.
 
     Raises:
         RunError: some are not made yet; the message has the command that makes them, how many there are, and what they cost.
@@ -157,17 +157,17 @@ def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that it is there whole or not at all."""
+    """Write a file atomically: it is either complete or absent."""
     with beside(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A place beside a file's own, to write to; what was written is renamed at the end, once the disk has it.
+    """Yield a temporary path next to ``path``; on success fsync it and rename it into place.
 
-    After an error the file is as it was before. What killed processes of this machine left beside it is removed. The file gets
-    the mode that the user's umask (or the folder's default ACL) gives to a new file, whatever its writer makes of it.
+    After an error the file is as it was before. Leftovers of killed processes of this machine are removed. The file gets the
+    mode that the user's umask (or the folder's default ACL) gives to a new file, whatever its writer sets.
     """
     stem = f".{path.name}.{socket.gethostname()}-"
     for left in path.parent.glob(f"{glob.escape(stem)}*"):
@@ -178,7 +178,7 @@ def beside(path: Path) -> Iterator[Path]:
         part.touch()
         mode = part.stat().st_mode
         yield part
-        if part.stat().st_mode != mode:  # safetensors writes for its own user alone
+        if part.stat().st_mode != mode:  # safetensors writes files that only their user can read
             part.chmod(mode & 0o7777)
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -191,7 +191,7 @@ def beside(path: Path) -> Iterator[Path]:
 def as_new(directory: Path) -> None:
     """Give the files below a run's directory at least the mode that a new file gets here, whichever library wrote them.
 
-    Some writers keep a file for their own user whatever the umask says; a second user of a shared checkout could not read it.
+    Some libraries ignore the umask and make files that only their user can read, which breaks shared checkouts.
     """
     probe = directory / f".mode-{os.getpid()}"
     probe.touch()

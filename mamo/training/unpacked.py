@@ -1,7 +1,7 @@
-"""Runs that were taken from a pack: their records are there, and their weights or data are not.
+"""Runs taken from a pack: their records are there, their weights or data are not.
 
-A note in the run's directory says so. Data and starting weights are made again where a new run needs them; a pre-training,
-which may have taken days, only when it is asked for.
+A note in the run's directory marks them. Data and starting weights are made again when a new run needs them; a pre-training,
+which may take days, only on request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MARK = ".unpacked.json"
 
 
 def unpacked(directory: Path) -> bool:
-    """Whether the run of a directory was taken from a pack, and not made here since."""
+    """Check whether a directory's run was taken from a pack and has not been made here since."""
     return (directory / MARK).is_file()
 
 
@@ -41,7 +41,7 @@ def marked_site(directory: Path) -> str | None:
 
 
 def require_files(run: Run, results: Path) -> None:
-    """Refuse to read weights or data that did not travel.
+    """Refuse to read weights or data that were not in the pack.
 
     Raises:
         RunError: the run was taken from a pack.
@@ -53,6 +53,4 @@ def require_files(run: Run, results: Path) -> None:
             else f"to make it again: `mamo results forget {run.id} --scale {results.name}`, then `mamo {run.kind} {run.id} "
             f"--scale {results.name} --needs`"
         )
-        raise RunError(
-            f"{run.key} was taken from a pack, so that its record is here and its files are not; {mend}"
-        )
+        raise RunError(f"{run.key} was taken from a pack: its record is here, its files are not; {mend}")

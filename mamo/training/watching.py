@@ -1,4 +1,4 @@
-"""Watching a run while it trains: its progress in the terminal or the log, and TensorBoard's event files."""
+"""Show a run's progress while it trains, in the terminal or the log, and write TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Watching:
         total: steps of the whole run.
         start: the first step of this process.
         events: the folder of TensorBoard's event files; None: none are written.
-        leader: whether this process is the one that speaks.
+        leader: whether this process reports progress.
     """
 
     def __init__(self, total: int, start: int, events: Path | None, leader: bool) -> None:
@@ -59,7 +59,7 @@ class Watching:
             self._writer.close()
 
     def step(self, finished: int, values: Mapping[str, float]) -> None:
-        """One more step is done.
+        """Count a finished step.
 
         Args:
             finished: steps done so far, those before a resume included.
@@ -81,7 +81,7 @@ class Watching:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the loss and its parts of a step for TensorBoard.
 
-        Straight into its event files: torch's own writer would cost every short job a second for its imports.
+        Written directly: importing torch's own writer would cost every short job a second.
         """
         if self._events is None:
             return
@@ -97,6 +97,6 @@ class Watching:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Format seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
