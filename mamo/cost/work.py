@@ -90,7 +90,7 @@ class _Counted(Costs):
     """The costs of runs, with estimated sizes for data that are not prepared yet."""
 
     def sizes(self, run: Run) -> list[Sizes]:
-        """Of a run's data sets, in the order of its spec."""
+        """Sizes of a run's data sets, in the order of its spec."""
         return [self._sizes(self._plan.runs[run.inputs[f"data:{name}"]]) for name in run.spec["data"]]
 
     def operations(self, run: Run) -> float:
