@@ -36,7 +36,7 @@ changes.
 
 **Programs.** `--json` of plan, status, explain, compare and doctor prints one JSON object and nothing else to standard output;
 messages go to standard error, and the exit status is the same. Later versions may add keys but do not rename them:"""
-# Command -> key of its object -> what stands there. A test compares them with what the commands print.
+# Command -> key of its object -> meaning. A test compares them with what the commands print.
 JSON: dict[str, dict[str, str]] = {
     "plan": {
         "scale, title, cost": "of the scale, in words",

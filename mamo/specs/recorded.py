@@ -29,7 +29,7 @@ def resolve(record: Mapping[str, Any]) -> Run:
     """Rebuild the run of a record, with its settings read by the current schemas.
 
     Args:
-        record: what :func:`mamo.specs.stored.read_record_file` gave, or a record of the same form.
+        record: what :func:`mamo.files.stored.read_record_file` gave, or a record of the same form.
 
     Raises:
         SpecError: it is not a current run: another revision of the method, a setting that is gone or has another meaning, an
