@@ -58,11 +58,10 @@ def _command(args: argparse.Namespace) -> int:
     for check in checks:
         for finding in check(args):
             wrong += finding.state == "wrong"
-            found.append({"state": finding.state, "what": finding.what, "fix": finding.mend or None})
+            found.append({"state": finding.state, "what": finding.what, "fix": finding.fix or None})
             if not args.json:
                 print(
-                    f"{finding.state:6}{finding.what}"
-                    + (f"\n      -> {finding.mend}" if finding.mend else "")
+                    f"{finding.state:6}{finding.what}" + (f"\n      -> {finding.fix}" if finding.fix else "")
                 )
     if args.json:
         options.print_json({"wrong": wrong, "findings": found})
@@ -157,8 +156,8 @@ def _gpus(args: argparse.Namespace) -> Iterator[Finding]:
     try:
         listed = _told(program, "-L").stdout.splitlines() if program else []
     except subprocess.TimeoutExpired:
-        mend = "its driver hangs: restart the machine, or use another"
-        yield Finding("wrong", f"{program} does not answer within {PATIENCE} s", mend)
+        fix = "its driver hangs: restart the machine, or use another"
+        yield Finding("wrong", f"{program} does not answer within {PATIENCE} s", fix)
         return
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     allotted = f"; CUDA_VISIBLE_DEVICES={given}" if given is not None else ""
@@ -239,10 +238,10 @@ def _versions_of_data(args: argparse.Namespace) -> Iterator[Finding]:
         elif _cached(f"timm/{name}" if run.spec["source"] == "timm" else name):
             yield Finding("ok", f"weights {run.name} ({name}) are in the hub's cache")
         else:
-            mend = f"`mamo weights --scale {plan.scale.name} --needs {run.name}` on a machine with a network"
-            mend += "; HF_HUB_OFFLINE=1 forbids it here" if offline else ""
+            fix = f"`mamo weights --scale {plan.scale.name} --needs {run.name}` on a machine with a network"
+            fix += "; HF_HUB_OFFLINE=1 forbids it here" if offline else ""
             yield Finding(
-                "wrong" if offline else "note", f"weights {run.name} ({name}) are not here yet", mend
+                "wrong" if offline else "note", f"weights {run.name} ({name}) are not here yet", fix
             )
 
 

@@ -47,8 +47,8 @@ def _shared_memory() -> Finding:
         return Finding("wrong", f"{SHARED_MEMORY} cannot be written", "make it writable: chmod 1777, as root")
     what = f"{usage.free / 1e9:.2g} of {usage.total / 1e9:.2g} GB are free in {SHARED_MEMORY}"
     if usage.free < ENOUGH_SHARED:
-        mend = "containers: --shm-size=8g or --ipc=host. Batches that do not fit come through pipes, which is slower"
-        return Finding("note", what, mend)
+        fix = "containers: --shm-size=8g or --ipc=host. Batches that do not fit come through pipes, which is slower"
+        return Finding("note", what, fix)
     return Finding("ok", what)
 
 

@@ -108,8 +108,8 @@ def _divisions(plan: Plan, resources: Mapping[JobKind, Mapping[str, Any]]) -> It
         problems = list(cannot_run(plan, kind, resources[kind]))
         if problems:
             more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
-            mend = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"
-            yield Finding("wrong", f"{problems[0]}{more}", mend)
+            fix = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"
+            yield Finding("wrong", f"{problems[0]}{more}", fix)
 
 
 def _kinds(asked_of: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:

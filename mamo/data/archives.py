@@ -147,13 +147,13 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
 @lru_cache(maxsize=64)
 def _open(archive: Path) -> zipfile.ZipFile:
     """Open an archive, once per process; reading from several threads is safe."""
-    mend = "fetch it again, or remove it if its files are unpacked beside it"
+    fix = "fetch it again, or remove it if its files are unpacked beside it"
     try:
         file = Bounded(open_file(archive), MAX_CONTENTS)
         opened = zipfile.ZipFile(cast(IO[bytes], file))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ArchiveError(f"{archive}: is not a complete zip file ({error}); {mend}") from error
+        raise ArchiveError(f"{archive}: is not a complete zip file ({error}); {fix}") from error
     except OSError as error:
-        raise ArchiveError(f"{archive}: cannot be read ({error}); {mend}") from error
+        raise ArchiveError(f"{archive}: cannot be read ({error}); {fix}") from error
     file.allow(None)
     return opened

@@ -143,23 +143,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def read_json(path: Path, mend: str) -> Any:
+def read_json(path: Path, fix: str) -> Any:
     """Parse a JSON file, which may still be in its owner's zip archive (in the file's folder or in the one above).
 
     Raises:
-        FormatError: the file is missing or is not JSON; ``mend`` says what to do about it.
+        FormatError: the file is missing or is not JSON; ``fix`` says what to do about it.
     """
     try:
         return parse_json(archives.read_bytes(path).decode("utf-8-sig"))
     except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {mend}") from error
+        raise FormatError(f"{path}: no such file; {fix}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
     except ValueError as error:  # of JSON, of UTF-8, or a number of thousands of digits
-        raise FormatError(f"{path}: not JSON ({error}); {mend}") from error
+        raise FormatError(f"{path}: not JSON ({error}); {fix}") from error
 
 
-def read_text(path: Path, mend: str) -> str:
+def read_text(path: Path, fix: str) -> str:
     """A text file in UTF-8, with or without a byte-order mark; may still be in its owner's zip archive.
 
     Raises:
@@ -168,9 +168,9 @@ def read_text(path: Path, mend: str) -> str:
     try:
         return archives.read_bytes(path).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {mend}") from error
+        raise FormatError(f"{path}: no such file; {fix}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise FormatError(f"{path}:{line}: not text in UTF-8 ({error}); {mend}") from error
+        raise FormatError(f"{path}:{line}: not text in UTF-8 ({error}); {fix}") from error

@@ -134,12 +134,12 @@ class Tokenizer:
             TokenizerError: neither file is there, or it cannot be read.
         """
         folder = Path(folder)
-        mend = "take the original files, or make the run of text weights again"
+        fix = "take the original files, or make the run of text weights again"
         if (path := folder / "tokenizer.json").is_file():
             try:
                 return cls(Backend.from_file(str(path)))
             except Exception as error:  # the library raises plain Exception
-                raise TokenizerError(f"{path}: is not a tokenizer ({str(error)[:300]}); {mend}") from error
+                raise TokenizerError(f"{path}: is not a tokenizer ({str(error)[:300]}); {fix}") from error
         if not (folder / "vocab.txt").is_file():
             raise TokenizerError(
                 f"{folder}: holds neither tokenizer.json nor vocab.txt; point to a BERT tokenizer"
@@ -150,12 +150,12 @@ class Tokenizer:
         except StoredError as error:
             raise TokenizerError(str(error)) from error
         if not isinstance(lowercase, bool):
-            raise TokenizerError(f"{config}: 'do_lower_case' is {str(lowercase)[:60]!r}; {mend}")
+            raise TokenizerError(f"{config}: 'do_lower_case' is {str(lowercase)[:60]!r}; {fix}")
         try:
             vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
         except Exception as error:
             raise TokenizerError(
-                f"{folder / 'vocab.txt'}: is not a vocabulary ({str(error)[:300]}); {mend}"
+                f"{folder / 'vocab.txt'}: is not a vocabulary ({str(error)[:300]}); {fix}"
             ) from error
         backend = _bert(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase)
         backend.add_special_tokens([token for token in SPECIAL if token in vocabulary])

@@ -22,7 +22,7 @@ class StoredError(ValueError):
 
 
 def read_object(
-    path: Path, mend: str = "delete it and call the command again, which makes it again"
+    path: Path, fix: str = "delete it and call the command again, which makes it again"
 ) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
@@ -35,11 +35,11 @@ def read_object(
     except FileNotFoundError:
         raise
     except RecursionError:
-        raise StoredError(f"{path}: nested too deeply to be read; {mend}") from None
+        raise StoredError(f"{path}: nested too deeply to be read; {fix}") from None
     except (OSError, ValueError) as error:  # of the file, of UTF-8, of JSON
-        raise StoredError(f"{path}: cannot be read ({error}); {mend}") from error
+        raise StoredError(f"{path}: cannot be read ({error}); {fix}") from error
     if not isinstance(values, dict):
-        raise StoredError(f"{path}: holds a {type(values).__name__}, not an object; {mend}")
+        raise StoredError(f"{path}: holds a {type(values).__name__}, not an object; {fix}")
     return values
 
 
@@ -50,16 +50,16 @@ def read_record_file(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is none.
         StoredError: it is damaged, has no outcome, holds a metric that is not a number, or is the record of another run.
     """
-    mend = (
+    fix = (
         "delete it and call the same command again; if the run's own copy of it is complete, that is put back, and nothing is "
         "computed"
     )
-    record = read_object(path, mend)
-    check_record(record, path, path.parent.name, mend)
+    record = read_object(path, fix)
+    check_record(record, path, path.parent.name, fix)
     return record
 
 
-def check_record(record: Mapping[str, Any], path: Path, run: str, mend: str) -> None:
+def check_record(record: Mapping[str, Any], path: Path, run: str, fix: str) -> None:
     """Check that an object has the form of a run's record.
 
     Args:
@@ -71,17 +71,17 @@ def check_record(record: Mapping[str, Any], path: Path, run: str, mend: str) -> 
     """
     outcome, metrics = record.get("outcome"), record.get("metrics", {})
     if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
-        raise StoredError(f"{path}: has no outcome ({', '.join(STATUSES)}); {mend}")
+        raise StoredError(f"{path}: has no outcome ({', '.join(STATUSES)}); {fix}")
     if not isinstance(metrics, dict):
-        raise StoredError(f"{path}: 'metrics' is not an object; {mend}")
+        raise StoredError(f"{path}: 'metrics' is not an object; {fix}")
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {mend}")
+            raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {fix}")
     for section in ("spec", "inputs", "details", "provenance"):
         if not isinstance(record.get(section, {}), dict):
-            raise StoredError(f"{path}: '{section}' is not an object; {mend}")
+            raise StoredError(f"{path}: '{section}' is not an object; {fix}")
     if record.get("run", run) != run:
-        raise StoredError(f"{path}: is the record of another run, {str(record['run'])[:100]}; {mend}")
+        raise StoredError(f"{path}: is the record of another run, {str(record['run'])[:100]}; {fix}")
 
 
 def checksums(directory: Path) -> dict[str, str]:

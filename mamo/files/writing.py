@@ -1,4 +1,4 @@
-"""Writing files so that they are there whole or not at all."""
+"""Write files atomically: they are either complete or absent."""
 
 from __future__ import annotations
 

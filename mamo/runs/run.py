@@ -135,13 +135,13 @@ def require_files(run: Run, results: Path) -> None:
         RunError: the run was taken from a pack.
     """
     if unpacked(run.directory(results)):
-        mend = (
+        fix = (
             "call a run that needs it, which makes it again"
             if run.kind in ("data", "weights")
             else f"to make it again: `mamo results forget {run.id} --scale {results.name}`, then `mamo {run.kind} {run.id} "
             f"--scale {results.name} --needs`"
         )
-        raise RunError(f"{run.key} was taken from a pack: its record is here, its files are not; {mend}")
+        raise RunError(f"{run.key} was taken from a pack: its record is here, its files are not; {fix}")
 
 
 def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:

@@ -26,13 +26,13 @@ class Entry:
         values: the object.
         above: the entry that holds it, or the file's path in words.
         name: its name in there, e.g. ``images`` and 3 for ``images[3]``; '' for the whole file.
-        mend: what to do about a wrong one.
+        fix: what to do about a wrong one.
     """
 
-    __slots__ = ("_above", "_name", "mend", "values")
+    __slots__ = ("_above", "_name", "fix", "values")
 
-    def __init__(self, values: Any, above: Entry | str, name: str | tuple[str, int], mend: str) -> None:
-        self._above, self._name, self.mend = above, name, mend
+    def __init__(self, values: Any, above: Entry | str, name: str | tuple[str, int], fix: str) -> None:
+        self._above, self._name, self.fix = above, name, fix
         if not isinstance(values, Mapping):
             raise self.wrong(f"is {_kind(values)}, not an object")
         self.values = values
@@ -47,7 +47,7 @@ class Entry:
 
     def wrong(self, problem: str) -> FormatError:
         """An error about this entry."""
-        return FormatError(f"{self.where}: {problem}; {self.mend}")
+        return FormatError(f"{self.where}: {problem}; {self.fix}")
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
@@ -142,7 +142,7 @@ class Entry:
             FormatError: it is missing, or something else.
         """
         for number, value in enumerate(self.list(name)):
-            yield Entry(value, self, (name, number), self.mend)
+            yield Entry(value, self, (name, number), self.fix)
 
     def file(self, folder: Path, *names: str) -> Path:
         """The file that fields name, below a folder.
@@ -168,28 +168,28 @@ class Entry:
         return found
 
 
-def document(path: Path, mend: str) -> Entry:
+def document(path: Path, fix: str) -> Entry:
     """Read a JSON file that holds one object.
 
     Raises:
         FormatError: the file is missing, or holds something else.
     """
-    return Entry(read_json(path, mend), str(path), "", mend)
+    return Entry(read_json(path, fix), str(path), "", fix)
 
 
-def listing(path: Path, mend: str) -> Iterator[Entry]:
+def listing(path: Path, fix: str) -> Iterator[Entry]:
     """The objects of a JSON file that holds a list of them.
 
     Raises:
         FormatError: the file is missing, or holds something else.
     """
-    values = read_json(path, mend)
+    values = read_json(path, fix)
     if not isinstance(values, list):
-        raise FormatError(f"{path}: is {_kind(values)}, not a list; {mend}")
+        raise FormatError(f"{path}: is {_kind(values)}, not a list; {fix}")
     if not values:
-        raise FormatError(f"{path}: the list is empty; {mend}")
+        raise FormatError(f"{path}: the list is empty; {fix}")
     for number, value in enumerate(values):
-        yield Entry(value, str(path), f"entry {number}", mend)
+        yield Entry(value, str(path), f"entry {number}", fix)
 
 
 def by_id(entries: Iterator[Entry], name: str) -> dict[int, Entry]:

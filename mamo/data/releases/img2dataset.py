@@ -90,7 +90,7 @@ def _read(shard: Path, findings: Findings) -> Iterator[Example]:
     failed = count - successes
     if failed > 0:
         findings.note("links that could not be downloaded", f"{shard.name}: {failed}", failed)
-    mend = f"delete it with {stats.name}, run img2dataset again"
+    fix = f"delete it with {stats.name}, run img2dataset again"
     try:
         with SampleTar(shard, findings) as tar:
             if (
@@ -102,9 +102,9 @@ def _read(shard: Path, findings: Findings) -> Iterator[Example]:
             for sample in tar.samples:
                 yield from _example(tar, sample, findings)
     except FormatError as error:
-        raise FormatError(f"{error}; {mend}") from error
+        raise FormatError(f"{error}; {fix}") from error
     except OSError as error:
-        raise FormatError(f"{shard}: cannot be read ({error}); {mend}") from error
+        raise FormatError(f"{shard}: cannot be read ({error}); {fix}") from error
 
 
 def _example(tar: SampleTar, sample: Sample, findings: Findings) -> Iterator[Example]:

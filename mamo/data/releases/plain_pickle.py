@@ -65,7 +65,7 @@ class _PlainUnpickler(pickle._Unpickler):
     }
 
 
-def load_plain(path: Path, mend: str) -> Any:
+def load_plain(path: Path, fix: str) -> Any:
     """Load a pickle of plain data, unpacked or in a zip archive; byte strings of Python 2 are read as UTF-8.
 
     Raises:
@@ -79,7 +79,7 @@ def load_plain(path: Path, mend: str) -> Any:
             raise ValueError(f"it unfolds to more than {MAX_VALUES:,} values")
         return found
     except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {mend}") from error
+        raise FormatError(f"{path}: no such file; {fix}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
     except (
@@ -95,7 +95,7 @@ def load_plain(path: Path, mend: str) -> Any:
         RecursionError,
         struct.error,
     ) as error:
-        raise FormatError(f"{path}: refused as a pickle ({error}); {mend}") from error
+        raise FormatError(f"{path}: refused as a pickle ({error}); {fix}") from error
 
 
 def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:

@@ -158,9 +158,9 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     if not path.is_file():
         raise PreparedError(f"{path}: part {part + 1} of {parts} is not prepared; prepare it first")
     file = folder / f"{part_name(part, parts)}.arrow"
-    mend = "remove both and prepare it again"
+    fix = "remove both and prepare it again"
     try:
-        account = read_object(path, mend)
+        account = read_object(path, fix)
     except StoredError as error:
         raise PreparedError(str(error)) from error
     counts, named, entry = account.get("counts"), account.get("named"), account.get("file")
@@ -169,11 +169,11 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     sound = sound and isinstance(account.get("tallies", {}), dict)
     sound = sound and type(account.get("images")) is int and type(account.get("examples")) is int
     if not sound or not isinstance(entry, dict):
-        raise PreparedError(f"{path}: is not an account of a part such as {file}; {mend}")
+        raise PreparedError(f"{path}: is not an account of a part such as {file}; {fix}")
     whole = file.is_file() and entry.get("file") == file.name and file.stat().st_size == entry.get("bytes")
     whole = whole and entry.get("rows") == account["examples"]
     if not whole or (account.get("dataset"), account.get("store_size")) != (dataset, store_size):
-        raise PreparedError(f"{file}: is not the part that {path} describes; {mend}")
+        raise PreparedError(f"{file}: is not the part that {path} describes; {fix}")
     return account
 
 

@@ -134,9 +134,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         PreparedError: there is none (never prepared, or interrupted), or it is damaged or contradicts itself.
     """
-    file, mend = path / MANIFEST, f"remove {path} and prepare it again"
+    file, fix = path / MANIFEST, f"remove {path} and prepare it again"
     try:
-        manifest = read_object(file, mend)
+        manifest = read_object(file, fix)
         _check_manifest(manifest)
     except FileNotFoundError as error:
         state = "was not prepared to the end" if path.is_dir() else "does not exist"
@@ -145,7 +145,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise PreparedError(str(error)) from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise PreparedError(f"{file}: is not a manifest of a prepared data set ({reason}); {mend}") from error
+        raise PreparedError(f"{file}: is not a manifest of a prepared data set ({reason}); {fix}") from error
     return manifest
 
 
