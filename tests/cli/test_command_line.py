@@ -79,10 +79,10 @@ def test_a_long_list_of_known_names_is_cut() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("reprodce", "there is no 'reprodce': did you mean 'reproduce'?"),
-        ("dev lnit", "there is no 'lnit': did you mean 'lint'?"),
+        ("reprodce", "unknown name 'reprodce': did you mean 'reproduce'?"),
+        ("dev lnit", "unknown name 'lnit': did you mean 'lint'?"),
         ("plan --scael smoke", "mamo plan: error: unknown option '--scael': did you mean '--scale'?"),
-        ("completion bsh", "there is no 'bsh': did you mean 'bash'?"),
+        ("completion bsh", "unknown name 'bsh': did you mean 'bash'?"),
     ],
 )
 def test_a_mistyped_word_is_answered_with_the_nearest(

@@ -79,7 +79,7 @@ def test_what_passes_batches_on_is_looked_at(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("TMPDIR", raising=False)
     memory, files, limit = told()
     assert memory[0] == "note" and "0.06 of 0.064 GB" in memory[1] and "--shm-size" in memory[1]
-    assert files[0] == "note" and "more than 75 characters" in files[1] and "they lie in /tmp" in files[1]
+    assert files[0] == "note" and "more than 75 characters" in files[1] and "they go to /tmp" in files[1]
     assert limit[0] == "wrong" and "may open 512 files" in limit[1]
     monkeypatch.setattr("tempfile.tempdir", "/tmp")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
