@@ -245,4 +245,4 @@ def test_a_model_says_what_it_is_and_what_it_saw(model: Pretrained) -> None:
     said = repr(model)
     assert said.startswith("MAMO, pre-trained: mamo-") and "scale smoke" in said
     assert "images of 32 px in patches of 8" in said and "coco" in said
-    assert "no score" in said
+    assert "no scores" in said
