@@ -140,7 +140,9 @@ def test_a_model_of_the_package_is_loaded_by_its_name(
     model = mamo.load("tiny")
     wanted = task.network.state_dict()["vision.class_token"]
     torch.testing.assert_close(model.network.vision.class_token.data, wanted, atol=1e-3, rtol=1e-3)
-    with pytest.raises(LoadError, match=r"'tinny' .*\(tiny\), did you mean 'tiny', and not a name on the hub"):
+    with pytest.raises(
+        LoadError, match=r"'tinny' .*\(tiny\), did you mean 'tiny', and not a name on the hub"
+    ):
         mamo.load("tinny")
     monkeypatch.chdir(ABLATIONS.parent)
     monkeypatch.setattr("mamo.published.export.BUNDLE_LIMIT", 1000)
