@@ -22,7 +22,7 @@ PLUMBING_STEPS = 100
 
 
 def plumbing_only(plan: Plan) -> bool:
-    """Whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
+    """Check whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
     steps = []
     for run in plan.by_kind("pretrain"):
         schedule = run.spec["schedule"]
@@ -33,7 +33,7 @@ def plumbing_only(plan: Plan) -> bool:
 
 
 def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
-    """The verdicts on all claims from the records that exist.
+    """Decide all claims from the records that exist.
 
     Args:
         results: the scale's results.
@@ -64,7 +64,7 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
 
 
 class Judge:
-    """Decides claims over the tables of one scale."""
+    """Decide claims over the tables of one scale."""
 
     def __init__(self, plan: Plan, tables: Mapping[str, TableResults]) -> None:
         self.plan, self.tables = plan, tables
@@ -88,7 +88,7 @@ class Judge:
             return obstacle
         numbers = self._numbers(test, table)
         if not numbers:
-            return open_claim(claim, "missing", "no seed has results for all rows that are compared")
+            return open_claim(claim, "missing", "no seed has results for all compared rows")
         if any(number.seeds < 2 and not number.borrowed for number in numbers):
             why = "one seed: the numbers say how these models differ, not what the method does"
             return open_claim(claim, "seeds", why, numbers)
@@ -96,7 +96,7 @@ class Judge:
         return Finding(claim, verdict, why, tuple(numbers), "small" if verdict == "cannot tell" else "")
 
     def _obstacle(self, claim: ClaimSpec, table: TableResults) -> Finding | None:
-        """What decides, or forbids to decide, before any number is looked at."""
+        """Find a reason that settles or blocks a verdict before any number is looked at."""
         test, names = claim.test, row_names(table.ablation)
         if self.plan.scale.caveat is not None and any(term.startswith(REPORTED) for term in test.terms):
             why = "the other model's number comes from other data; comparable at scale paper only"
@@ -128,7 +128,7 @@ class Judge:
         return any(estimate is not None and estimate.lower > chance for estimate in own)
 
     def _lent(self, table: TableResults, columns: Mapping[str, float], comparison: bool) -> Noise | None:
-        """For a table of one seed: the noise between seeds of the same metrics in another table of the scale."""
+        """Borrow the noise between seeds, for a table of one seed, from another table of the scale with the same metrics."""
         if table.ablation.seeds > 1:
             return None
         wanted = {(c.job, c.metric): columns[c.key] for c in table.ablation.columns if c.key in columns}

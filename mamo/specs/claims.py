@@ -102,7 +102,7 @@ class Claims(Spec):
 
 
 def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
-    """The claims of ``ablations/paper/arxiv/claims.yaml``; none where there is no such file.
+    """The claims of ``ablations/paper/arxiv/claims.yaml``; none if there is no such file.
 
     Raises:
         SpecError: a wrong entry, with file, key and nearest valid name.

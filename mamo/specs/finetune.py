@@ -14,7 +14,7 @@ from mamo.specs.transforms import TransformSpec
 
 
 class JobSpec(Spec):
-    """What all downstream jobs share."""
+    """Settings of all downstream jobs."""
 
     ACTS_IN: ClassVar = "runs/make_finetuning.py"
 
@@ -38,7 +38,7 @@ class JobSpec(Spec):
 
 
 class AlignmentSpec(JobSpec):
-    """What the jobs that train ITC + ITM share."""
+    """Settings of the jobs that train ITC + ITM."""
 
     ACTS_IN: ClassVar = "tasks/alignment.py"
 
@@ -114,7 +114,7 @@ class GroundingSpec(AlignmentSpec):
 
 
 class LocalisationSpec(JobSpec):
-    """Grad-CAM of the ITM score, a map for each word, against the boxes of what the words name; the embedded world only."""
+    """Grad-CAM of the ITM score, a map for each word, against the boxes of the named objects; the embedded world only."""
 
     ACTS_IN: ClassVar = "tasks/localisation.py"
 

@@ -24,7 +24,7 @@ DRAWN = own("the draw of everything random; a table's seeds are counted from it"
 
 
 class MaskingSpec(Spec):
-    """How much of each modality is hidden (section 4.2)."""
+    """Masking of images and texts (section 4.2)."""
 
     ACTS_IN: ClassVar = "objectives/masking.py"
 
@@ -108,7 +108,7 @@ class MrmSpec(Spec):
 
 
 class DistillationSpec(Spec):
-    """ALBEF's own extras, which MAMO does without: momentum features in ITC, a queue of them, and soft targets."""
+    """ALBEF's own extras, which MAMO does not use: momentum features in ITC, a queue of them, and soft targets."""
 
     ACTS_IN: ClassVar = "objectives/distillation.py"
 
@@ -136,7 +136,7 @@ class LossWeights(Spec):
 
 
 class ObjectivesSpec(Spec):
-    """Which of the five losses are summed (Eq. 6); null or false switches one off."""
+    """The five losses and their sum (Eq. 6); null or false switches one off."""
 
     itc: Annotated[bool, given("3.2, Eq. 6", "objectives/itc.py")] = True
     itm: Annotated[bool, given("3.2, Eq. 6", "objectives/itm.py")] = True
@@ -174,7 +174,7 @@ class ObjectivesSpec(Spec):
         return self
 
     def random_negatives(self, progress: float) -> float:
-        """The share of ITM's negatives drawn uniformly after a share of the run."""
+        """Return the share of ITM's negatives drawn uniformly after a share ``progress`` of the run."""
         if self.itm_random_end is None:
             return self.itm_random
         way = min(1.0, progress / self.itm_random_by)
@@ -223,11 +223,11 @@ class TargetSpec(Spec):
         return self
 
     def momentum_of(self, steps: int) -> float:
-        """The EMA momentum of a run of so many steps."""
+        """Return the EMA momentum of a run of ``steps`` steps."""
         return self.momentum if self.momentum is not None else _momentum(self.horizon or 0.0, steps)
 
     def mim_momentum_of(self, steps: int) -> float | None:
-        """The momentum of MIM's own image encoder, if it has one."""
+        """Return the momentum of MIM's own image encoder, if it has one."""
         return None if self.mim_horizon is None else _momentum(self.mim_horizon, steps)
 
 
@@ -236,7 +236,7 @@ def _momentum(horizon: float, steps: int) -> float:
 
 
 class CollapseSpec(Spec):
-    """When a run counts as diverged, beside a loss that is not finite."""
+    """Criteria for divergence, in addition to a loss that is not finite."""
 
     ACTS_IN: ClassVar = "training/outcome.py"
 
@@ -295,12 +295,12 @@ class PretrainSpec(Spec):
     def _sizes_agree(self) -> PretrainSpec:
         if self.batch_size % self.objectives.itm_group:
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}"
+                f"batch_size {self.batch_size} is not a multiple of objectives.itm_group {self.objectives.itm_group}"
             )
         distillation = self.objectives.distillation
         if distillation and distillation.queue % self.batch_size:
             raise ValueError(
-                f"objectives.distillation.queue {distillation.queue} is no multiple of batch_size {self.batch_size}: it holds "
+                f"objectives.distillation.queue {distillation.queue} is not a multiple of batch_size {self.batch_size}: it has "
                 "whole batches"
             )
         if self.transform.size != self.model.image_size:
@@ -311,16 +311,16 @@ class PretrainSpec(Spec):
 
     @property
     def needs_target(self) -> bool:
-        """Whether any objective reads the target network."""
+        """True if any objective reads the target network."""
         return self.predicts_features or self.objectives.distillation is not None
 
     @property
     def predicts_features(self) -> bool:
-        """Whether MRM or MIM predicts what the target network makes of the unmasked pair."""
+        """True if MRM or MIM predicts the target network's features of the unmasked pair."""
         mim = self.objectives.mim
         return self.objectives.mrm is not None or (mim is not None and mim.target == "momentum_features")
 
     @property
     def needs_visual_tokens(self) -> bool:
-        """Whether the visual tokeniser's weights are an input of the run."""
+        """True if the visual tokeniser's weights are an input of the run."""
         return self.objectives.mim is not None and self.objectives.mim.target == "visual_tokens"

@@ -50,7 +50,7 @@ class TransformSpec(Spec):
         default=(3 / 4, 4 / 3), description="width over height of a random crop"
     )
     flip: Annotated[float, chosen("ALBEF; the rule from its VQA")] = Field(
-        default=0.5, ge=0, le=1, description="chance of a flip; never where the text says left or right"
+        default=0.5, ge=0, le=1, description="chance of a flip; never if the text says left or right"
     )
     randaugment: RandAugmentSpec | None = Field(default_factory=RandAugmentSpec, description="null: none")
     interpolation: Annotated[Literal["bicubic", "bilinear"], chosen("ALBEF")] = Field(

@@ -28,7 +28,7 @@ class TrainingSpec(Spec):
 
 
 class VisionWeightsSpec(Spec):
-    """Where the image encoder starts."""
+    """Starting weights of the image encoder."""
 
     ACTS_IN: ClassVar = "runs/make_weights.py"
 
@@ -41,12 +41,12 @@ class VisionWeightsSpec(Spec):
     )
     training: Annotated[TrainingSpec | None, STARTS] = None
     image_sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...], STARTS] = Field(
-        (), description="naming: sides at which images are met in turn, in pixels; none: the model's own only"
+        (), description="naming: image sides used in turn, in pixels; none: only the model's own"
     )
 
 
 class TextWeightsSpec(Spec):
-    """Where tokenizer, text encoder and fusion encoder start."""
+    """Starting weights of tokenizer, text encoder and fusion encoder."""
 
     ACTS_IN: ClassVar = "runs/make_weights.py"
 

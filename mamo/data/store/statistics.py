@@ -11,8 +11,7 @@ def statistics(manifest: Mapping[str, Any], split: str | None = "train") -> dict
 
     Args:
         manifest: of a prepared data set.
-        split: the split counted; Table 10 counts what pre-training sees, i.e. ``train``. ``None`` counts all
-            splits.
+        split: the split to count; Table 10 counts what pre-training sees, i.e. ``train``. ``None`` counts all splits.
 
     Raises:
         KeyError: the data set has no such split.
