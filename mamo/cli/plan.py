@@ -11,11 +11,10 @@ from mamo.specs.identity import Kind
 from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.specs.recorded import KINDS
 
 if TYPE_CHECKING:
     from mamo.cost.runs import Hardware
-
-KINDS: tuple[Kind, ...] = ("data", "weights", "pretrain", "finetune")
 
 
 def add(commands: Any) -> None:

@@ -40,7 +40,7 @@ def power_words(claims: Sequence[Mapping[str, Any]]) -> str:
         (min(abs(number["paper"]) for number in claim["numbers"]), claim["sees"])
         for claim in claims
         if claim.get("sees") is not None
-        and claim["test"]["kind"] not in ("close", "above_chance")
+        and claim["test"]["within"] is None
         and all(number["paper"] is not None for number in claim["numbers"])
     ]
     small = sum(gap < least for gap, least in paper)

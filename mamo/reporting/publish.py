@@ -21,6 +21,7 @@ from mamo.reporting.specification_curve import curve_section
 from mamo.reporting.table_csv import write_csv
 from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
 from mamo.specs.ablation import AblationSpec
+from mamo.specs.lint import row_changes
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
 
@@ -48,7 +49,7 @@ def publish(
         draw_curve(ablation.readings, values["curve"], title, drawings)
     elif drawings:
         draw(ablation, values, title, drawings)
-    write_text(reports / page.files[0], _page(plan, ablation, values, shown, gaps, paper, page))
+    write_text(reports / page.files[0], _page(plan, table, values, shown, gaps, paper, page))
 
 
 def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | None, name: str) -> str:
@@ -104,13 +105,14 @@ def own_table(table: Table) -> str:
 
 def _page(
     plan: Plan,
-    ablation: AblationSpec,
+    table: TablePlan,
     values: Mapping[str, Any],
     shown: Table,
     gaps: Table | None,
     paper: PaperTable | None,
     page: Page,
 ) -> str:
+    ablation = table.ablation
     parts = [
         page.mark,
         f"# {heading(ablation)}",
@@ -132,13 +134,14 @@ def _page(
         if not plumbing_only(plan):
             parts.append(wrapped(agreement_text(values.get("agreement", ()), column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
-    notes += [
-        f"{row.label}: also changes `{name}`: {why}"
-        for row in ablation.rows
-        for name, why in row.besides.items()
-    ]
     if notes:
         parts += ["## Notes", "\n".join(bullet(note) for note in notes)]
+    changed = row_changes(plan, table)
+    lines = [
+        bullet(f"{row.label}: {', '.join(f'`{line}`' for line in changed[row.key]) or 'the base row'}")
+        for row in ablation.rows
+    ]
+    parts += ["## What each row changes", "\n".join(lines)] if lines else []
     runs = _runs(ablation, values)
     parts += ["## Runs", runs] if runs else []
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -35,10 +35,6 @@ class RowSpec(Spec):
     key: str = Field(description="also the key of the paper's row")
     label: str
     set: dict[str, Any] = Field(default_factory=dict, description="dotted overrides of the pre-training spec")
-    besides: dict[str, str] = Field(
-        default_factory=dict,
-        description="settings that differ from the base row beyond what the label says -> why; shown under the table",
-    )
     columns: tuple[str, ...] | None = Field(None, description="the columns shown for this row; null: all")
     series: str | None = Field(None, description="figures: the curve that the row belongs to")
     x: float | None = Field(None, description="figures: the row's place on the axis")

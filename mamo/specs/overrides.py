@@ -145,25 +145,17 @@ def build(schema: Any, values: Mapping[str, Any], where: str) -> Any:
 
 
 def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
-    """List the known field names of the nested model at ``location`` (of all nested ones if unclear)."""
-    models: list[type[BaseModel]] = _models(schema)
+    """The known field names of the nested model that ``location`` leads to (all nested ones if unclear)."""
+    models: list[type[BaseModel]] = models_of(schema)
     for part in location:
-        found = (
-            [
-                m
-                for model in models
-                for m in _models(model.model_fields[str(part)].annotation)
-                if str(part) in model.model_fields
-            ]
-            if any(str(part) in m.model_fields for m in models)
-            else []
-        )
+        fields = [model.model_fields[str(part)] for model in models if str(part) in model.model_fields]
+        found = [model for field in fields for model in models_of(field.annotation)]
         models = found or models
     return {name: None for model in models for name in model.model_fields}
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """List every pydantic model named in an annotation such as ``MimSpec | None`` or ``dict[str, JobSpec]``."""
+def models_of(annotation: Any) -> list[type[BaseModel]]:
+    """Every pydantic model named in an annotation such as ``MimSpec | None`` or ``dict[str, JobSpec]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in models_of(argument)]

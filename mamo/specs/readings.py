@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec, check_names
-from mamo.specs.claims import GreaterTest, OutcomeTest
+from mamo.specs.claims import ClaimTest
 
 BETWEEN = "__"  # of a model's key and a reading's, in the key of their row
 
@@ -55,12 +55,13 @@ class ContrastSpec(Spec):
         """The models that it compares."""
         return self.minus if self.minus is not None else self.ends[:1] if self.ends is not None else ()
 
-    def test(self, table: str, reading: str) -> GreaterTest | OutcomeTest:
-        """Turn the question under one reading into a claim's test."""
+    def test(self, table: str, reading: str) -> ClaimTest:
+        """The question under one reading, as a test of claims."""
         rows = [row_of(model, reading) for model in self.models]
         if self.ends is not None:
-            return OutcomeTest(table=table, row=rows[0], status=self.ends[1])
-        return GreaterTest(table=table, row=rows[0], than=rows[1], columns=self.columns)
+            return ClaimTest(table=table, ends=(rows[0], self.ends[1]))
+        contrast = {rows[0]: 1.0, rows[1]: -1.0}
+        return ClaimTest(table=table, contrast=(contrast,), columns=self.columns)
 
 
 def row_of(model: str, reading: str) -> str:

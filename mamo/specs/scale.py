@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,7 @@ from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError, build, load_yaml, merge
 from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.source import chosen, own
 from mamo.specs.weights import WeightsSpec
 from mamo.specs.world import WorldSpec
 
@@ -19,27 +20,35 @@ from mamo.specs.world import WorldSpec
 class DatasetSpec(Spec):
     """How one official release is turned into the internal form."""
 
-    store_size: int = Field(
-        384, gt=0, description="shorter side of the stored images in pixels, never enlarged"
+    ACTS_IN: ClassVar = "data/store/prepare.py"
+
+    store_size: Annotated[int, chosen("ours", "data/store/images.py")] = Field(
+        384, gt=0, description="shorter side of the stored JPEG images in pixels, never enlarged"
     )
-    missing_limit: float | None = Field(
-        0.001, ge=0, le=1, description="share of images that may be missing; null: any"
+    missing_limit: Annotated[float | None, chosen("ours")] = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="share of images that may be missing (dead links of SBU and CC3M); null: any",
     )
-    interleave: int = Field(
+    interleave: Annotated[int, own("for small data")] = Field(
         1, gt=0, description="images whose captions are written round-robin (twin scenes)"
     )
-    limits: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
-        None, description="at most this many images of a split"
-    )
+    limits: Annotated[
+        dict[str, Annotated[int, Field(ge=1)]] | None,
+        own("for small data"),
+    ] = Field(None, description="at most this many images of a split")
 
 
 class DataSpec(Spec):
     """Source of the data, and how it is stored."""
 
-    source: Literal["world", "release"] = Field(
+    ACTS_IN: ClassVar = "data/store/prepare.py"
+
+    source: Annotated[Literal["world", "release"], own("the embedded world")] = Field(
         "release", description="the embedded world, or releases on disk"
     )
-    world: WorldSpec | None = None
+    world: Annotated[WorldSpec | None, own("the embedded world", "data/world")] = None
     datasets: dict[str, DatasetSpec] = Field(description="by name")
 
     @model_validator(mode="after")

@@ -23,32 +23,12 @@ from mamo.specs.finetune import (
 from mamo.specs.model import ModelSpec
 from mamo.specs.names import nearest
 from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.releases import RELEASES
 from mamo.specs.scale import Scale
 
 SEEDS = 2**48  # limit of seeds in the order of examples
 STAND_INS = ("naming", "mlm", "scratch")
 
-
-class Release(NamedTuple):
-    """A data set as planning knows it; :mod:`mamo.data.datasets` has the same for preparation."""
-
-    kind: str
-    splits: tuple[str, ...]
-
-
-_GALLERY = ("train", "val", "test")
-RELEASES = {
-    "coco": Release("captions", _GALLERY),
-    "visual_genome": Release("captions", ("train",)),
-    "sbu": Release("captions", ("train",)),
-    "cc3m": Release("captions", ("train",)),
-    "flickr30k": Release("captions", _GALLERY),
-    "flickr8k": Release("captions", _GALLERY),
-    "vqa2": Release("vqa", _GALLERY),
-    "visual_genome_qa": Release("vqa", ("train",)),
-    "nlvr2": Release("nlvr2", ("train", "dev", "test")),
-    "refcoco_plus": Release("refs", ("train", "val", "testA", "testB")),
-}
 
 _RECALLS = tuple(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10))
 _NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing", "words"))

@@ -12,11 +12,12 @@ import pytest
 from caption_releases import jpeg, texts, write_shard
 
 from mamo.data.examples import Example, Findings, FormatError
-from mamo.data.releases import sbu, tars
+from mamo.data.releases import tars
+from mamo.data.releases.img2dataset import read_sbu
 
 
 def read(root: Path, findings: Findings | None = None) -> list[Example]:
-    return list(sbu.read(root, Findings() if findings is None else findings))
+    return list(read_sbu(root, Findings() if findings is None else findings))
 
 
 def told(examples: list[Example]) -> list[tuple[str, list[str], bytes]]:

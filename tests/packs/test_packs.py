@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mamo.cli.main import main
-from mamo.data.store.records import Writer
+from mamo.data.store.writer import Writer
 from mamo.packs.archive import PackError
 from mamo.packs.forget import forget
 from mamo.packs.merge import Merged, merge, read_pack

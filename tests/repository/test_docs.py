@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from mamo.cli.main import parser
 from mamo.data.datasets import DATASETS
 from mamo.specs.finetune import FinetuneSpec
+from mamo.specs.overrides import models_of
 from mamo.specs.plan import make_plan
 from mamo.specs.scale import Scale, read_scale
 
@@ -83,12 +84,6 @@ def paper() -> Scale:
     return read_scale("paper", ROOT / "ablations")
 
 
-def models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in models(argument)]
-
-
 def is_setting(dotted: str) -> bool:
     """Whether a dotted name leads through the specs; ``jobs`` and ``data.datasets`` are followed by a name of the paper's."""
     section, *rest = dotted.split(".")
@@ -96,18 +91,20 @@ def is_setting(dotted: str) -> bool:
         name, *rest = rest
         if name not in paper().jobs:
             return False
-        known: list[type[BaseModel]] = [m for m in models(FinetuneSpec) if isinstance(paper().jobs[name], m)]
+        known: list[type[BaseModel]] = [
+            m for m in models_of(FinetuneSpec) if isinstance(paper().jobs[name], m)
+        ]
     else:
-        known = models(Scale.model_fields[section].annotation)
+        known = models_of(Scale.model_fields[section].annotation)
         if dotted.startswith("data.datasets."):
             if rest[1] not in paper().data.datasets:
                 return False
-            known, rest = models(known[0].model_fields["datasets"].annotation), rest[2:]
+            known, rest = models_of(known[0].model_fields["datasets"].annotation), rest[2:]
     for part in rest:
         fields = [model.model_fields[part] for model in known if part in model.model_fields]
         if not fields:
             return False
-        known = [model for field in fields for model in models(field.annotation)]
+        known = [model for field in fields for model in models_of(field.annotation)]
     return True
 
 

@@ -16,6 +16,16 @@ _STATS = "_stats.json"
 _NUMBER = re.compile(r"\d{5,}")
 
 
+def read_sbu(root: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
+    """Read SBU Captions, 860k photos of Flickr with their owners' titles: ``sbu/*.tar``, all of them or one part."""
+    return read_shards(root / "sbu", findings, part, parts)
+
+
+def read_cc3m(root: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
+    """Read Conceptual Captions 3M, 2.95M web images with cleaned alt texts: ``cc3m/*.tar``, all of them or one part."""
+    return read_shards(root / "cc3m", findings, part, parts)
+
+
 def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
     """One training example per downloaded image, in the order of the shards; one sample at a time is in memory.
 

@@ -118,6 +118,11 @@ def answer_counts(root: Path, findings: Findings | None = None) -> Counter[str]:
     return total
 
 
+def write_candidates(root: Path, out: Path, findings: Findings) -> None:
+    """Write ``candidates.json`` beside the prepared records."""
+    candidates.write(out, answer_counts(root, findings))
+
+
 def _chosen(annotations: dict[int, Entry]) -> Counter[str]:
     for annotation in annotations.values():
         annotation.word("multiple_choice_answer")

@@ -12,7 +12,6 @@ from typing import Any
 from mamo.data import archives
 from mamo.data.datasets import DATASETS, Dataset
 from mamo.data.examples import LISTED, Example, Findings, FormatError, ImageSource
-from mamo.data.releases import candidates
 from mamo.data.store.images import ImageError, StoredImage, normalise
 from mamo.data.store.writer import Writer
 from mamo.files.reading import MAX_IMAGE
@@ -136,10 +135,7 @@ def assemble(
                 f"{dataset}: the release in {root} holds nothing that could be read ({findings.counts})"
             )
         _check_missing(dataset, out, intake, missing_limit)
-        if dataset == "vqa2":
-            from mamo.data.releases.vqa2 import answer_counts
-
-            candidates.write(out, answer_counts(root, findings))
+        info.write_extra(root, out, findings)
         manifest = writer.close(
             missing=intake.missing,
             unreadable=intake.unreadable,

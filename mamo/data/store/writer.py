@@ -18,9 +18,9 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from mamo.data.datasets import Kind
 from mamo.data.store.images import StoredImage, normalise
 from mamo.files.writing import write_json
+from mamo.specs.releases import Kind
 
 _BOX = pa.list_(pa.float32())
 SCHEMAS: dict[str, pa.Schema] = {
@@ -127,9 +127,7 @@ class ArrowFile:
             self._write_batch()
         self._writer.close()
         self._file.flush()
-        os.fsync(
-            self._file.fileno()
-        )  # the manifest, which declares the data set complete, must not reach the disk before it
+        os.fsync(self._file.fileno())  # before the manifest, which says that it is whole
         self._file.close()
         return {
             "file": self.path.relative_to(root).as_posix(),
@@ -270,17 +268,12 @@ class Writer:
         for split, file in self._records.items():
             self._files.append(file.finish(self.path))
             counts[split] = {"images": sum(self._used[split]), "records": file.rows}
-        texts = {split: {"images": n["images"], "texts": n["records"]} for split, n in counts.items()}
         manifest = {
             "dataset": self.dataset,
             "kind": self.kind,
             "store_size": self.store_size,
             "images": self.images,
             "splits": counts,
-            "statistics": {
-                "splits": texts,
-                "total": {"images": self.images, "texts": sum(n["records"] for n in counts.values())},
-            },
             "missing": [],
             "unreadable": [],
             **extra,

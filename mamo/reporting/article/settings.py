@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.ledgers.deviations import SOURCE, read_deviations
+from mamo.ledgers.deviations import PAGE, fixed_choices, settings_of
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.scale import Scale, read_scale
@@ -59,25 +59,23 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     return [section | {"main": section["title"] in MAIN} for section in sections if section["rows"]]
 
 
-def deviations(path: Path = SOURCE) -> list[dict[str, Any]]:
-    """Read the open points of the paper and the choices made here, by section: ``{title, entries}``; none without a ledger."""
-    if not path.is_file():
+def deviations(ablations: Path, page: Path = PAGE) -> list[dict[str, Any]]:
+    """What the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no page.
+
+    Args:
+        page: whose hand-written table lists what is no setting.
+    """
+    if not page.is_file():
         return []
-    ledger = read_deviations(path)
-    sections = [
-        {
-            "title": section.title,
-            "entries": [
-                {"point": entry.point, "here": entry.here, "source": entry.source}
-                for entry in section.entries
-            ],
-        }
-        for section in ledger.sections
+    fixed = [
+        {"point": point, "here": here, "source": source} for point, here, _, source in fixed_choices(page)
     ]
-    if ledger.not_built:
-        entries = [{"point": line, "here": "", "source": ""} for line in ledger.not_built]
-        sections.append({"title": "Not built", "entries": entries})
-    return sections
+    settings = [
+        {"point": setting.description, "here": setting.text, "source": setting.source.place}
+        for setting in settings_of(read_scale(PAPER, ablations))
+        if setting.source.kind == "chosen"
+    ]
+    return [{"title": "Fixed", "entries": fixed}, {"title": "Settings", "entries": settings}]
 
 
 def _part(values: Mapping[str, Any], place: str) -> Any:
