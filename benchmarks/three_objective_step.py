@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.plain_step import attend, encode_image, encode_text, follow
 from mamo.data.tokenizer import Tokenizer
-from mamo.model.draws import uniform
+from mamo.method import attend, encode_image, encode_text, follow, unit
 from mamo.model.mamo import Mamo
+from mamo.model.step_random import uniform
 from mamo.model.transformer import PostNormLayer
 from mamo.objectives.itm import hard_negatives
 from mamo.objectives.masking import TextMasker
@@ -52,8 +52,8 @@ class Network(nn.Module):
     def fuse(self, visual: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """The fused text tokens, (B, L, D)."""
         for layer in self.fusion:
-            text = layer.norm_attention(text + attend(layer.attention, text, mask == 1))
-            text = layer.norm_cross(text + attend(layer.cross_attention, text, None, visual))
+            text = layer.norm_attention(text + attend(layer.attention, text, text, mask == 1))
+            text = layer.norm_cross(text + attend(layer.cross_attention, text, visual, None))
             text = layer.norm_mlp(text + layer.mlp(text))
         return text
 

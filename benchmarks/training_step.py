@@ -15,10 +15,10 @@ import torch
 
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result, alternating, operations, ratio
-from benchmarks.plain_step import PlainStep
 from benchmarks.three_objective_step import ThreeObjectives
-from mamo.model.lengths import set_packing
+from mamo.method import PlainStep
 from mamo.model.mamo import Mamo
+from mamo.model.packing import set_packing
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mamo.model.lengths import Packing
+from mamo.model.packing import Packing
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.model.vision import interpolate_positions
 from mamo.specs.model import ModelSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mamo.model.lengths import Packing
+from mamo.model.packing import Packing
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.specs.model import ModelSpec
 

@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
         Args:
             bias: added to the scores before the softmax, broadcast to (B, H, T, S); -inf or very negative hides a token. A list
-                says that tokens are packed (see :mod:`mamo.model.lengths`): one (B', 1, 1, T') for each group,
+                says that tokens are packed (see :mod:`mamo.model.packing`): one (B', 1, 1, T') for each group,
                 in self-attention alone.
             context_BSD: keys and values come from here in cross-attention.
         """

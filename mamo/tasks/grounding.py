@@ -5,24 +5,22 @@ No box is used in training, nor in choosing weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mamo.data.loader import image_batches
 from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
-from mamo.tasks.alignment import AlignmentTask, matching_logits
+from mamo.tasks.alignment import AlignmentTask
 from mamo.tasks.boxes import box_iou, choose_box
-from mamo.tasks.evaluating import by_image, device_of, evaluating
+from mamo.tasks.evaluating import autocast_of, encoded_records, evaluating, evaluation_mode
 from mamo.tasks.gallery import encode_gallery
+from mamo.tasks.match_maps import check_layer, match_maps
 from mamo.tasks.recall import shortlist
 from mamo.tasks.task import Evaluation
 
@@ -51,52 +49,27 @@ class GroundingTask(AlignmentTask):
         self, network: Mamo, spec: GroundingSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
-        fusion_attention(network, spec.layer)  # is there such a layer?
-        if spec.layer == len(network.fusion.layers):
-            raise ValueError(
-                f"layer {spec.layer} is the last fusion layer: ITM's score reads its [CLS] alone, so the words' attention "
-                f"there has no gradient; set layer to one of 1 to {spec.layer - 1}"
-            )
+        check_layer(network, spec.layer)
 
     def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Heat:
         """Where a text looks for what makes the pair match, under both readings of what is averaged."""
-        with torch.no_grad(), self._autocast():
-            text = self.network.encode_text(ids_BL, mask_BL)
-        attention = fusion_attention(self.network, self.spec.layer)
-        with self._autocast():
-            relevance = attention_relevance(
-                attention, lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1]
-            )
-        maps = split_relevance(relevance, self.network.vision.grid).words_on_patches
+        autocast = autocast_of(self, self.spec.precision)
+        maps = match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
         words_BL = ~self.tokenizer.special_mask(ids_BL)
         shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
         return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
 
     def choose(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-        """The chosen proposal of every record, -1 for none, by the tokens whose maps are averaged; an image is encoded once for
-        all its texts."""
-        device, size = device_of(self), self.spec.eval_batch_size
+        """Choose a proposal for every record, -1 for none, by the tokens whose maps are averaged."""
         chosen = {tokens: torch.full((len(records),), -1) for tokens in Heat._fields}
-        groups = list(by_image([record["image"] for record in records], size))
-        rows = [row for group in groups for row in group.images]
-        images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
-        with self._steady():
-            for group, image in zip(groups, images, strict=True):
-                with torch.no_grad(), self._autocast():
-                    visual = self.network.encode_image(image.to(device))
-                for start in range(0, len(group.records), size):
-                    part = group.records[start : start + size]
-                    ids, mask = self.tokenizer.encode(
-                        [records[i]["text"] for i in part], self.network.spec.max_words
-                    )
-                    places = group.places[start : start + size].to(device)
-                    heat = self.heat(visual[places], ids.to(device), mask.to(device))
-                    boxes, present = _padded([records[i]["proposals"] for i in part])
-                    side = self.network.spec.image_size
-                    for tokens, maps in heat._asdict().items():
-                        chosen[tokens][part] = choose_box(
-                            maps.cpu(), boxes, present, side, self.spec.area_exponent
-                        )
+        images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
+        side, exponent = self.network.spec.image_size, self.spec.area_exponent
+        with evaluation_mode(self):  # and gradients: Grad-CAM needs them
+            for part in encoded_records(self, data, images, texts):
+                heat = self.heat(part.visual[:, 0], part.ids, part.mask)
+                boxes, present = _padded([records[i]["proposals"] for i in part.records])
+                for tokens, maps in heat._asdict().items():
+                    chosen[tokens][part.records] = choose_box(maps.cpu(), boxes, present, side, exponent)
         return {tokens: places.tolist() for tokens, places in chosen.items()}
 
     def validate(self, data: Prepared) -> float:
@@ -161,20 +134,6 @@ class GroundingTask(AlignmentTask):
             items["correct"] += correct
             items["iou"] += ious
         return Evaluation(metrics, items)
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.spec.precision == "bf16"
-        return torch.autocast(device_of(self).type, torch.bfloat16, enabled=enabled)
-
-    @contextmanager
-    def _steady(self) -> Iterator[None]:
-        """Evaluation mode, with gradients still to be had."""
-        training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(training)
 
 
 def _overlaps(record: Mapping[str, Any]) -> Tensor:

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mamo.model.mamo import Mamo
-from mamo.objectives.masking import PatchMask, TextMask, at
-from mamo.objectives.mim import standardised
+from mamo.model.vision import gather_tokens
+from mamo.objectives.masking import PatchMask, TextMask
+from mamo.objectives.mim_targets import standardised
 from mamo.objectives.mrm import normalised
-from mamo.tasks.alignment import matching_logits
+from mamo.tasks.evaluating import evaluation_mode
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.recall import rerank, shortlist
 
@@ -86,20 +87,15 @@ def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]
         ``*_partner`` and ``*_partner_z``: how much more error a wrong partner brings, as a share, and in standard errors;
         ``itc_*``, ``teacher_*``, ``itm_*``: R@1 among the pairs by similarity, by the teacher's, and re-ranked by ITM.
     """
-    training = task.training
-    task.eval()
-    try:
-        with torch.no_grad():
-            return _masked(task, pairs, draw) | _recall(task, pairs)
-    finally:
-        task.train(training)
+    with evaluation_mode(task), torch.no_grad():
+        return _masked(task, pairs, draw) | _recall(task, pairs)
 
 
 def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
-    wanted, network = task.spec.objectives, task.network
-    names = ["mlm"] * bool(wanted.mlm) + ["mim"] * bool(wanted.mim)
-    if wanted.mrm:
-        names += ["mrm_image"] * wanted.mrm.image + ["mrm_text"] * wanted.mrm.text
+    asked, network = task.spec.objectives, task.network
+    names = ["mlm"] * bool(asked.mlm) + ["mim"] * bool(asked.mim)
+    if asked.mrm:
+        names += ["mrm_image"] * asked.mrm.image + ["mrm_text"] * asked.mrm.text
     ratios, spreads = {name: Ratio() for name in names}, {name: [0.0, 0.0] for name in names if name != "mlm"}
     for step, batch in enumerate(pairs.parts()):
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
@@ -131,16 +127,16 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
 
 def _targets(task: PretrainTask, batch: Batch) -> dict[str, Tensor]:
     """What every position is to be predicted as, masked or not: patches (B, N, O), sub-words (B, L, O)."""
-    wanted, target, found = task.spec.objectives, task.target, {}
+    asked, target, found = task.spec.objectives, task.target, {}
     vision = target.vision(batch["image"]) if target is not None else None
-    if wanted.mim:
-        found["mim"] = standardised(wanted.mim, task.mim_target(batch["image"], vision))
-    if wanted.mrm and target is not None and vision is not None and target.projector is not None:
+    if asked.mim:
+        found["mim"] = standardised(asked.mim, task.mim_target(batch["image"], vision))
+    if asked.mrm and target is not None and vision is not None and target.projector is not None:
         fused = target.fused(vision, batch["ids"], batch["mask"])
-        if wanted.mrm.image:
-            found["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), wanted.mrm.normalise)
-        if wanted.mrm.text:
-            found["mrm_text"] = normalised(target.projector(fused.text), wanted.mrm.normalise)
+        if asked.mrm.image:
+            found["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), asked.mrm.normalise)
+        if asked.mrm.text:
+            found["mrm_text"] = normalised(target.projector(fused.text), asked.mrm.normalise)
     return found
 
 
@@ -157,9 +153,11 @@ def _image_side(
 
     def predicted(fused: Tensor) -> Tensor:
         if name == "mrm_image":
-            return _mrm(task, at(fused[:, 1:], patches.masked))
+            return _mrm(task, gather_tokens(fused[:, 1:], patches.masked))
         assert task.mim_head is not None
-        return task.mim_head(fused if task.decodes else at(fused[:, 1:], patches.masked), patches.masked)
+        return task.mim_head(
+            fused if task.decodes else gather_tokens(fused[:, 1:], patches.masked), patches.masked
+        )
 
     if target.ndim == 2:  # codes: the share of wrong ones, against always naming the image's commonest
         codes = target.gather(1, patches.masked)
@@ -167,7 +165,7 @@ def _image_side(
         missed = [(predicted(fused).argmax(-1) != codes).float().sum(1) for fused in (right, wrong)]
         ratio.add(missed[0], (1 - common).sum(1), missed[1])
         return
-    hidden, power = at(target, patches.masked), 2 if name == "mrm_image" else 1
+    hidden, power = gather_tokens(target, patches.masked), 2 if name == "mrm_image" else 1
     middle = target.mean(1, keepdim=True) if power == 2 else target.median(1, keepdim=True).values
     errors = [_error(predicted(fused), hidden, power).sum(1) for fused in (right, wrong)]
     ratio.add(errors[0], _error(middle, hidden, power).sum(1), errors[1])
@@ -233,15 +231,15 @@ def _add_spread(sums: list[float], target: Tensor, mask_BL: Tensor | None = None
 
 def _recall(task: PretrainTask, pairs: Pairs) -> dict[str, float]:
     """R@1 of both directions among the pairs, by the online network's similarity, re-ranked, and by the teacher's."""
-    wanted, found = task.spec.objectives, dict[str, float]()
-    if not wanted.itc:
+    asked, found = task.spec.objectives, dict[str, float]()
+    if not asked.itc:
         return found
     networks = {"itc": task.network} | ({"teacher": task.target.network} if task.target is not None else {})
     for name, network in networks.items():
         encoded = [_encode(network, batch) for batch in pairs.parts()]
         similarity = torch.cat([e[2] for e in encoded]) @ torch.cat([e[3] for e in encoded]).T
         found |= {f"{name}_{k}": v for k, v in _at_1(similarity, None).items()}
-        if name == "itc" and wanted.itm:
+        if name == "itc" and asked.itm:
             mask = pairs.batch["mask"]
             features = torch.cat([e[0] for e in encoded]), torch.cat([e[1] for e in encoded]), mask
             found |= {f"itm_{k}": v for k, v in _at_1(similarity, (network, *features, pairs.size)).items()}
@@ -268,7 +266,7 @@ def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] |
             images, texts = (queries, candidates) if name == "tr" else (candidates, queries)
             logits = torch.cat(
                 [
-                    matching_logits(network, visual[i], text[t], mask[t])
+                    network.matching_logits(visual[i], text[t], mask[t])
                     for i, t in zip(images.split(2 * size), texts.split(2 * size), strict=True)
                 ]
             )
@@ -284,28 +282,22 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
         batch: as for :meth:`PretrainTask.forward`. What exceeds whole groups of ITM's negatives is left out; nothing is
             measured where the pairs do not fill one.
     """
-    wanted = task.spec.objectives
+    asked = task.spec.objectives
     count = len(batch["ids"])
-    count -= count % wanted.itm_group if wanted.itm else 0
+    count -= count % asked.itm_group if asked.itm else 0
     if count < 2:
         return {}
     batch = {name: value[:count] if isinstance(value, Tensor) else value for name, value in batch.items()}
-    training = task.training
-    task.eval()
-    try:
+    norms = {}
+    with evaluation_mode(task), torch.enable_grad():
         parameters = [p for p in task.network.fusion.parameters() if p.requires_grad]
-        with torch.enable_grad():
-            values = task(batch)
-        norms = {}
-        for name in ("itm", "mlm", "mim", "mrm"):
-            if name in values:
-                gradients = torch.autograd.grad(
-                    values[name], parameters, retain_graph=True, allow_unused=True
-                )
-                squares = [g.float().square().sum() for g in gradients if g is not None]
-                weight = getattr(task.spec.objectives.weights, name)
-                norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-    finally:
-        task.train(training)
+        values = task(batch)
+        for name in asked.names:
+            if name == "itc":  # it reads no fused token
+                continue
+            gradients = torch.autograd.grad(values[name], parameters, retain_graph=True, allow_unused=True)
+            squares = [g.float().square().sum() for g in gradients if g is not None]
+            weight = getattr(asked.weights, name)
+            norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     largest = max(norms.values(), default=0.0)
     return {f"gradient_{name}": norm / largest if largest else 0.0 for name, norm in norms.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mamo.data.sampler import batch_indices
@@ -31,13 +31,6 @@ class LanguageTask(Task):
         self.bert = TextEncoder(spec.model_copy(update={"text_layers": layers}), tokenizer.vocab_size)
         self.head = MlmHead(self.bert.embedding.words)
         self.masker = TextMasker(BERT_MASKING, tokenizer, spec.max_words)
-
-    def newly_initialised(self) -> tuple[nn.Module, ...]:
-        """Nothing stands out: everything starts at random."""
-        return ()
-
-    def after_step(self) -> None:
-        """Nothing follows a step."""
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the masked sub-words of a batch of texts (ids and mask, (B, L))."""

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mamo.data.loader import image_batches
 from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.data.world.truth import Named, SceneTruth
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import LocalisationSpec
-from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.alignment import alignment_losses
+from mamo.tasks.batch_pass import WholeBatch
 from mamo.tasks.boxes import box_area, heat_inside
-from mamo.tasks.evaluating import by_image, device_of
-from mamo.tasks.soundness import Sound
+from mamo.tasks.evaluating import autocast_of, encoded_records, evaluation_mode
+from mamo.tasks.expectations import StepExpectations
+from mamo.tasks.match_maps import check_layer, match_maps
 from mamo.tasks.task import DownstreamTask, Evaluation
 
 
@@ -51,32 +51,20 @@ class LocalisationTask(DownstreamTask):
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
         self.truth = truth
-        fusion_attention(network, spec.layer)  # is there such a layer?
-        if spec.layer == len(network.fusion.layers):
-            raise ValueError(
-                f"layer {spec.layer} is the last fusion layer, where the words' attention has no gradient of ITM's score; "
-                f"set layer to one of 1 to {spec.layer - 1}"
-            )
+        check_layer(network, spec.layer)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """ITC + ITM, should a spec ask for training."""
-        return alignment_losses(self.network, batch)
+        """Compute ITC + ITM, should a spec ask for training."""
+        return alignment_losses(self.network, batch, WholeBatch(self.network, batch))
 
-    def sound(self) -> Sound:
+    def expectations(self) -> StepExpectations:
         """Both losses of alignment; nothing is masked."""
-        return Sound(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
+        return StepExpectations(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
 
     def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """A map for every token: (B, L, g, g)."""
-        enabled = self.spec.precision == "bf16"
-        with torch.autocast(device_of(self).type, torch.bfloat16, enabled=enabled):
-            with torch.no_grad():
-                text = self.network.encode_text(ids_BL, mask_BL)
-            relevance = attention_relevance(
-                fusion_attention(self.network, self.spec.layer),
-                lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1],
-            )
-        return split_relevance(relevance, self.network.vision.grid).words_on_patches
+        autocast = autocast_of(self, self.spec.precision)
+        return match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
 
     def test(self, data: Prepared) -> Evaluation:
         """Share of heat and pointing game over the test split, for words that name one object beyond doubt.
@@ -90,35 +78,15 @@ class LocalisationTask(DownstreamTask):
         items: dict[str, list[Any]] = {
             "image": [], "record": [], "word": [], "what": [], "share": [], "hit": [], "area": []
         }  # fmt: skip
-        training = self.training
-        self.eval()
-        try:
-            self._measure(data, records, items)
-        finally:
-            self.train(training)
+        images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
+        with evaluation_mode(self):  # and gradients: Grad-CAM needs them
+            for part in encoded_records(self, data, images, texts):
+                maps = self.maps(part.visual[:, 0], part.ids, part.mask).cpu()
+                for i, words in zip(part.records, maps, strict=True):
+                    self._enter(items, data.images.key(records[i]["image"]), i, texts[i], words)
         if not items["share"]:
             raise PreparedError(f"{data.path}, split 'test': no word names an object beyond doubt")
         return Evaluation(_summary(items), items)
-
-    def _measure(
-        self, data: Prepared, records: Sequence[Mapping[str, Any]], items: dict[str, list[Any]]
-    ) -> None:
-        device, size = device_of(self), self.spec.eval_batch_size
-        groups = list(by_image([record["image"] for record in records], size))
-        rows = [row for group in groups for row in group.images]
-        images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.spec.precision == "bf16")
-        for group, image in zip(groups, images, strict=True):
-            with torch.no_grad(), autocast:
-                visual = self.network.encode_image(image.to(device))
-            for start in range(0, len(group.records), size):
-                part = group.records[start : start + size]
-                texts = [records[i]["text"] for i in part]
-                ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
-                places = group.places[start : start + size].to(device)
-                maps = self.maps(visual[places], ids.to(device), mask.to(device)).cpu()
-                for i, text, words in zip(part, texts, maps, strict=True):
-                    self._enter(items, data.images.key(records[i]["image"]), i, text, words)
 
     def _enter(self, items: dict[str, list[Any]], key: str, record: int, text: str, maps_Lgg: Tensor) -> None:
         words = self.tokenizer.words(text, self.network.spec.max_words)

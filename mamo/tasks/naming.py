@@ -92,13 +92,6 @@ class NamingTask(Task):
         self.tint_head = nn.Linear(spec.width, tints + 1)
         self.present_head = nn.Linear(spec.width, kinds + 1)
 
-    def newly_initialised(self) -> tuple[nn.Module, ...]:
-        """Nothing stands out: everything starts at random."""
-        return ()
-
-    def after_step(self) -> None:
-        """Nothing follows a step."""
-
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """A batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
         features = self.vision(batch["image"])

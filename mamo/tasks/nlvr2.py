@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamo.data.loader import image_batches
 from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import PairedAttention, statement_logits
 from mamo.specs.finetune import Nlvr2Spec
-from mamo.tasks.evaluating import by_image, device_of, evaluating
-from mamo.tasks.soundness import Sound
+from mamo.tasks.evaluating import encoded_records, evaluating
+from mamo.tasks.expectations import StepExpectations
 from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 
 SPLITS = ("dev", "test")
@@ -53,29 +52,20 @@ class Nlvr2Task(DownstreamTask):
         logits = self.logits(left, right, batch["ids"], batch["mask"])
         return {"loss": F.cross_entropy(logits.float(), batch["label"])}
 
-    def sound(self) -> Sound:
+    def expectations(self) -> StepExpectations:
         """The heads of alignment have no part in this task; a bias of all scores of a pool shifts them alike."""
-        sound = without_alignment(self.network)
-        return replace(sound, unread=(*sound.unread, self.pair.pool.score.bias))
+        expected = without_alignment(self.network)
+        return replace(expected, unread=(*expected.unread, self.pair.pool.score.bias))
 
     def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
         """1 where a sentence is taken for true, else 0; photos are encoded once for all their sentences."""
-        device, size = device_of(self), self.spec.eval_batch_size
         labels = torch.zeros(len(records), dtype=torch.long)
+        pairs = [(record["image"], record["image2"]) for record in records]
+        sentences = [record["text"] for record in records]
         with evaluating(self, self.spec.precision):
-            groups = list(by_image([(record["image"], record["image2"]) for record in records], size))
-            rows = [row for group in groups for pair in group.images for row in pair]
-            images = image_batches(data.images, rows, self.transform_eval, 2 * size, torch.get_num_threads())
-            for group, image in zip(groups, images, strict=True):
-                visual = self.network.encode_image(image.to(device)).unflatten(0, (-1, 2))
-                for start in range(0, len(group.records), size):
-                    part = group.records[start : start + size]
-                    ids, mask = self.tokenizer.encode(
-                        [records[i]["text"] for i in part], self.network.spec.max_words
-                    )
-                    left, right = visual[group.places[start : start + size].to(device)].unbind(1)
-                    logits = self.logits(left, right, ids.to(device), mask.to(device))
-                    labels[part] = logits.argmax(1).cpu()
+            for part in encoded_records(self, data, pairs, sentences):
+                left, right = part.visual.unbind(1)
+                labels[part.records] = self.logits(left, right, part.ids, part.mask).argmax(1).cpu()
         return labels.tolist()
 
     def correct(self, data: Prepared, split: str) -> list[bool]:

@@ -12,7 +12,7 @@ from mamo.data.records import Prepared
 from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
-from mamo.tasks.alignment import AlignmentTask, matching_logits
+from mamo.tasks.alignment import AlignmentTask
 from mamo.tasks.evaluating import evaluating
 from mamo.tasks.gallery import Gallery, encode_gallery
 from mamo.tasks.recall import recall_metrics, rerank, shortlist
@@ -100,8 +100,8 @@ def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) ->
             continue
         image, text = pairs_2P[:, part]
         longest = int(lengths[part[-1]])
-        logits = matching_logits(
-            network, gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
+        logits = network.matching_logits(
+            gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
         )
         scores[part] = logits[:, 1] - logits[:, 0]
     if is_distributed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamo.objectives.visual_tokens import DiscreteVae
 from mamo.tasks.task import Task
@@ -19,13 +19,6 @@ class VisualCodesTask(Task):
         super().__init__()
         self.vae = DiscreteVae(codes)
         self.total = total
-
-    def newly_initialised(self) -> tuple[nn.Module, ...]:
-        """Nothing stands out: everything starts at random."""
-        return ()
-
-    def after_step(self) -> None:
-        """Nothing follows a step."""
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """A batch of pixels in [0, 1] (B, 3, S, S) -> reconstruction loss and its parts."""

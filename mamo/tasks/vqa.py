@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamo.data.loader import image_batches
 from mamo.data.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
@@ -17,8 +16,8 @@ from mamo.data.vqa_server import SCORES, SUBMISSION, blank_scores, submission
 from mamo.model.decoder import AnswerDecoder, Context, context_of
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
-from mamo.tasks.evaluating import by_image, device_of, evaluating
-from mamo.tasks.soundness import Sound
+from mamo.tasks.evaluating import encoded_records, evaluating
+from mamo.tasks.expectations import StepExpectations
 from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
 
@@ -95,27 +94,20 @@ class VqaTask(DownstreamTask):
         """Score the task's candidates, see :meth:`mamo.model.decoder.AnswerDecoder.rank`: indices and log-probabilities."""
         return self.decoder.rank(context, self.candidate_ids, self.candidate_mask, self.spec.shortlist)
 
-    def sound(self) -> Sound:
+    def expectations(self) -> StepExpectations:
         """The heads of alignment have no part in this task."""
         return without_alignment(self.network)
 
     def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """The best candidate for each question; an image is encoded once for all questions about it."""
-        device, size = device_of(self), self.spec.eval_batch_size
         best = torch.zeros(len(records), dtype=torch.long)
+        images = [(record["image"],) for record in records]
+        questions = [record["question"] for record in records]
         with evaluating(self, self.spec.precision):
-            groups = list(by_image([record["image"] for record in records], size))
-            rows = [row for group in groups for row in group.images]
-            images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
-            for group, image in zip(groups, images, strict=True):
-                visual = self.network.encode_image(image.to(device))
-                for start in range(0, len(group.records), size):
-                    part = group.records[start : start + size]
-                    texts = [records[i]["question"] for i in part]
-                    ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
-                    places = group.places[start : start + size].to(device)
-                    chosen, scores = self.rank(self.context(visual[places], ids.to(device), mask.to(device)))
-                    best[part] = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0].cpu()
+            for part in encoded_records(self, data, images, questions):
+                context = self.context(part.visual[:, 0], part.ids, part.mask)
+                chosen, scores = self.rank(context)
+                best[part.records] = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0].cpu()
         return [self.answers[i] for i in best.tolist()]
 
     def validate(self, data: Prepared) -> float:
