@@ -57,11 +57,6 @@ class Network(nn.Module):
             text = layer.norm_mlp(text + layer.mlp(text))
         return text
 
-    def units(self, visual: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Projections of unit length."""
-        image_BE = F.normalize(self.vision_projection(visual[:, 0]).float(), dim=-1)
-        return image_BE, F.normalize(self.text_projection(text[:, 0]).float(), dim=-1)
-
     def words(self, fused: Tensor) -> Tensor:
         """Logits over the vocabulary at every position."""
         return F.linear(self.transform(fused), self.text.embedding.words.weight, self.bias).float()
@@ -92,12 +87,12 @@ class ThreeObjectives(nn.Module):
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
         online, following = self.online, self.following
         visual, text = encode_image(online, image), encode_text(online, ids, mask)
-        image_BE, text_BE = online.units(visual, text)
+        image_BE, text_BE = unit(online, visual, text)
         all_images, all_texts, soft = image_BE, text_BE, (None, None)
         if following is not None:
             with torch.no_grad():
                 followed = encode_image(following, image)
-                image_m, text_m = following.units(followed, encode_text(following, ids, mask))
+                image_m, text_m = unit(following, followed, encode_text(following, ids, mask))
                 all_images = torch.cat([image_m, self.images])
                 all_texts = torch.cat([text_m, self.texts])
                 soft = (image_m @ all_texts.T, text_m @ all_images.T)

@@ -2,8 +2,8 @@
 
 Read it from top to bottom, with the paper beside it. It computes what :mod:`mamo.tasks.pretrain` computes, with the same
 weights, masks and negatives: a test holds losses and gradients of both equal for every setting that an ablation uses. Here each
-loss makes its own passes through the fusion encoder, in the paper's words. There the same is arranged to cost a fraction of that,
-on many GPUs or in micro-batches (docs/performance.md says what it is worth). ALBEF's extras are in :mod:`mamo.albef`.
+loss makes its own passes through the fusion encoder, in the paper's words. There the same is arranged to cost a fraction of it,
+on many GPUs or in micro-batches (docs/performance.md says what that is worth). ALBEF's extras are in :mod:`mamo.albef`.
 
 Names are the paper's: f the network, g the projector of MRM, h the predictors, (I, T) an image-text pair.
 Shapes: B pairs, S side of an image, N patches, P visible patches, L sub-words, T tokens, D width, E width of ITC's projections.

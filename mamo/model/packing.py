@@ -37,7 +37,7 @@ class Packing(nn.Module):
     packs = False
 
     def groups(self, mask_BT: Tensor) -> list[LengthGroup]:
-        """The sequences of a batch, shortest first; no group where they are not to be packed, or too few.
+        """Group the sequences of a batch, shortest first; no groups where they are not to be packed, or too few.
 
         Args:
             mask_BT: 1 for tokens, 0 for the padding that follows them.
@@ -47,15 +47,17 @@ class Packing(nn.Module):
         if count < 2:
             return []
         lengths, order = mask_BT.sum(1).sort(stable=True)
+        # Groups of nearly equal size: one of a few leftovers would cost a call of every layer for itself.
         bounds = [batch * number // count for number in range(count + 1)]
         longest = lengths[[end - 1 for end in bounds[1:]]].tolist()
+        # A text without tokens keeps a place, as attention over nothing is not defined.
         return [
             LengthGroup(order[a:b], max(1, most))
             for (a, b), most in zip(pairwise(bounds), longest, strict=True)
         ]
 
     def through(self, layers: Iterable[nn.Module], x_BTD: Tensor, padding: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, D) through transformer layers, packed where that is asked for; zeros where padding was cut off.
+        """Run transformer layers over (B, T, D), packed where that is asked for; zeros where padding was cut off.
 
         Args:
             padding: the bias that hides padding, (B, 1, 1, T).
@@ -71,19 +73,19 @@ class Packing(nn.Module):
 
 
 def set_packing(module: nn.Module, packs: bool) -> None:
-    """Let the encoders within a module pack their sequences, or not."""
+    """Switch the packing of all encoders within a module."""
     for part in module.modules():
         if isinstance(part, Packing):
             part.packs = packs
 
 
 def pack(x_BTD: Tensor, groups: list[LengthGroup]) -> Tensor:
-    """(B, T, D) -> (N, D); every sequence is in exactly one group."""
+    """Lay the groups' tokens in one row: (B, T, D) -> (N, D); every sequence is in exactly one group."""
     return _Pack.apply(x_BTD, groups)
 
 
 def unpack(x_ND: Tensor, groups: list[LengthGroup], tokens: int) -> Tensor:
-    """The inverse of :func:`pack`: (N, D) -> (B, T, D) of ``tokens`` tokens, zeros where padding was cut off."""
+    """Invert :func:`pack`: (N, D) -> (B, T, D) of ``tokens`` tokens, zeros where padding was cut off."""
     return _Unpack.apply(x_ND, groups, tokens)
 
 

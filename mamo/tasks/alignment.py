@@ -15,10 +15,10 @@ from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import itm_loss
 from mamo.specs.finetune import AlignmentSpec
 from mamo.tasks.accumulation import Autocast
-from mamo.tasks.batch_pass import BatchPass, Losses, MicroBatches, WholeBatch, rows_of
+from mamo.tasks.batch_pass import BatchPass, Losses, MicroBatches, WholeBatch
 from mamo.tasks.expectations import StepExpectations
 from mamo.tasks.task import DownstreamTask
-from mamo.tasks.views import Features, draw_negatives, wrong_pairs
+from mamo.tasks.views import Judged, draw_negatives, judged_pairs
 
 
 class AlignmentTask(DownstreamTask):
@@ -63,20 +63,20 @@ def alignment_losses(network: Mamo, batch: dict[str, Any], through: BatchPass, r
         through.add(itc=itc_loss(image_BE, text_BE, temperature))
     for part in through.parts:
         with through.computing():
-            matched = Features(*(rows_of(x, part) for x in (through.visual, through.text, mask)))
-            share = len(matched.mask) / len(mask)
-            itm, accuracy = _judge(network, matched, *wrong_pairs(through, part, negatives, mask), share)
+            # A wrong partner may belong to another part: negatives are drawn among all pairs, whatever fits into memory.
+            judged = judged_pairs(through, part, mask, negatives)
+            share = len(judged.matched.mask) / len(mask)
+            itm, accuracy = _judge(network, judged, share)
             through.add(itm=itm)
             through.watch({"itm_accuracy": accuracy}, share)
     return through.result()
 
 
-def _judge(
-    network: Mamo, matched: Features, wrong_text: Features, wrong_image: Features, share: float
-) -> tuple[Tensor, Tensor]:
+def _judge(network: Mamo, judged: Judged, share: float) -> tuple[Tensor, Tensor]:
     """Return ITM's loss over right and wrong pairs, and the share of them that is judged rightly."""
-    judged = zip(matched, wrong_text, wrong_image, strict=True)
-    logits = network.matching_logits(*(torch.cat(features) for features in judged))
+    # Three times the batch in one call of the fusion encoder.
+    features = zip(*(pairs for pairs in judged if pairs is not None), strict=True)
+    logits = network.matching_logits(*(torch.cat(tensors) for tensors in features))
     of_matched, of_wrong_text, of_wrong_image = logits.chunk(3)
     with torch.no_grad():
         says_matched = logits.argmax(1) == 1

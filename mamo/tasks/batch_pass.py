@@ -38,7 +38,8 @@ def plain_sum(losses: Losses) -> Tensor:
 
 
 def rows_of(x: Tensor, part: slice) -> Tensor:
-    """Return the pairs of a part; the tensor itself where these are all, so that no gradient takes a detour."""
+    """Return the pairs of a part; the tensor itself where these are all."""
+    # A slice of everything would cost its gradient a batch of zeros and a copy.
     return x if part.start == 0 and part.stop >= len(x) else x[part]
 
 
@@ -87,6 +88,7 @@ class WholeBatch(BatchPass):
         super().__init__(total)
         self.visual = network.encode_image(batch["image"])
         self.text = network.encode_text(batch["ids"], batch["mask"])
+        # One part: the losses of single pairs are computed for all of them in one go.
         self.parts = [slice(0, len(batch["ids"]))]
 
     @contextmanager
@@ -112,6 +114,7 @@ class MicroBatches(BatchPass):
         """Compute losses inside; their backward follows at once, so that only one part's graph is alive."""
         with self._autocast():
             yield
+        # Outside autocast, as PyTorch wants it: gradients come in the precision of what they belong to.
         if self._pending:
             self._total(self._pending).backward()
         for name, loss in self._pending.items():

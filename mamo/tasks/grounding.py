@@ -1,6 +1,8 @@
 """Weakly supervised grounding: ITC + ITM, then Grad-CAM of ITM's score over proposals (section 4.3, appendix A).
 
 No box is used in training, nor in choosing weights.
+
+Shapes: B texts, P proposals, V visual tokens, L sub-words, D width, g patches along a side.
 """
 
 from __future__ import annotations
@@ -52,9 +54,10 @@ class GroundingTask(AlignmentTask):
         check_layer(network, spec.layer)
 
     def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Heat:
-        """Where a text looks for what makes the pair match, under both readings of what is averaged."""
+        """Map where a text finds what makes the pair match, under both readings of what is averaged."""
         autocast = autocast_of(self, self.spec.precision)
         maps = match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
+        # ALBEF averages over all tokens, [CLS] and [SEP] among them; sub-words alone are the other defensible reading.
         words_BL = ~self.tokenizer.special_mask(ids_BL)
         shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
         return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
@@ -73,10 +76,8 @@ class GroundingTask(AlignmentTask):
         return {tokens: places.tolist() for tokens, places in chosen.items()}
 
     def validate(self, data: Prepared) -> float:
-        """Mean reciprocal rank, in percent, of the right image for each text of val, by ITC.
-
-        Grounding accuracy would choose weights by boxes, which weak supervision does without.
-        """
+        """Return the mean reciprocal rank, in percent, of the right image for each text of val, by ITC."""
+        # Grounding accuracy would choose weights by boxes, which weak supervision does without.
         with evaluating(self, self.spec.precision):
             gallery = encode_gallery(
                 self.network,
@@ -92,11 +93,11 @@ class GroundingTask(AlignmentTask):
         return 100.0 * (1.0 / ranks.double()).mean().item()
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """All expressions of the three splits."""
+        """Expect all expressions of the three splits."""
         return {split: data.manifest["splits"][split]["records"] for split in SPLITS}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Accuracy on val, testA and testB; chance takes one of the proposals at random.
+        """Measure accuracy on val, testA and testB; chance takes one of the proposals at random.
 
         ``SPLIT_accuracy`` averages the maps of the tokens that the spec names, ``SPLIT_accuracy_all`` or ``..._words`` those of
         the other reading.
@@ -113,7 +114,7 @@ class GroundingTask(AlignmentTask):
             records = list(data.records(split))
             if not records:
                 raise PreparedError(
-                    f"{data.path}, split '{split}': there are no expressions; prepare it anew"
+                    f"{data.path}, split '{split}': there are no expressions; prepare it again"
                 )
             by_tokens = self.choose(data, records)
             chosen = by_tokens.pop(self.spec.tokens)
@@ -137,13 +138,13 @@ class GroundingTask(AlignmentTask):
 
 
 def _overlaps(record: Mapping[str, Any]) -> Tensor:
-    """IoU of each proposal with the true box: (P,)."""
+    """Compute the IoU of each proposal with the true box: (P,)."""
     proposals = torch.tensor(record["proposals"], dtype=torch.double).reshape(-1, 4)
     return box_iou(proposals, torch.tensor(record["box"], dtype=torch.double))
 
 
 def _padded(proposals: Sequence[Sequence[Sequence[float]]]) -> tuple[Tensor, Tensor]:
-    """Lists of boxes -> (B, P, 4) and (B, P), True where there is one; P is at least 1."""
+    """Pad lists of boxes: (B, P, 4) and (B, P), True where there is one; P is at least 1."""
     most = max(1, *(len(boxes) for boxes in proposals)) if proposals else 1
     padded = torch.zeros(len(proposals), most, 4)
     present = torch.zeros(len(proposals), most, dtype=torch.bool)

@@ -3,6 +3,8 @@
 The paper shows such maps for chosen examples. In the embedded world, where every object's box is known, they are measured
 over a whole test set: the share of a word's heat that lies inside the box, and the pointing game (Zhang et al., 2018), a hit
 where the hottest point does.
+
+Shapes: B texts, V visual tokens, L sub-words, D width, g patches along a side.
 """
 
 from __future__ import annotations
@@ -58,16 +60,16 @@ class LocalisationTask(DownstreamTask):
         return alignment_losses(self.network, batch, WholeBatch(self.network, batch))
 
     def expectations(self) -> StepExpectations:
-        """Both losses of alignment; nothing is masked."""
+        """Expect both losses of alignment; nothing is masked."""
         return StepExpectations(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
 
     def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """A map for every token: (B, L, g, g)."""
+        """Map where each token of a text finds what makes the pair match: (B, L, g, g)."""
         autocast = autocast_of(self, self.spec.precision)
         return match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
 
     def test(self, data: Prepared) -> Evaluation:
-        """Share of heat and pointing game over the test split, for words that name one object beyond doubt.
+        """Measure the share of heat and the pointing game over the test split, for words that name one object beyond doubt.
 
         ``items`` holds one row for every such word. Chance is a map without any preference: the mean area of the boxes.
 
@@ -103,12 +105,12 @@ class LocalisationTask(DownstreamTask):
 
 
 def word_map(maps_Lgg: Tensor, words: Sequence[tuple[str, list[int]]], named: Named) -> Tensor:
-    """The mean map of the sub-words of what is named: (L, g, g) -> (g, g)."""
+    """Average the maps of the sub-words of what is named: (L, g, g) -> (g, g)."""
     return maps_Lgg[[place for i in named.words for place in words[i][1]]].mean(0)
 
 
 def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, bool]:
-    """The share of the heat inside a box, and whether the hottest point lies in it.
+    """Measure the share of the heat inside a box, and tell whether the hottest point lies in it.
 
     A map without heat has a share of 0 and misses.
 
@@ -118,6 +120,7 @@ def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, b
     """
     if not bool(heat_gg.sum() > 0):
         return 0.0, False
+    # As fine as the pixels, since boxes do not end at patches; bicubic resampling can undershoot 0.
     fine = F.interpolate(
         heat_gg.double()[None, None], size=(size, size), mode="bicubic", align_corners=False
     ).clamp(min=0)[0]
@@ -128,7 +131,7 @@ def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, b
 
 
 def _summary(items: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """Means over the words of each sort, in percent."""
+    """Average over the words of each sort, in percent."""
     metrics: dict[str, float] = {}
     for what in ("object", "colour"):
         chosen = [i for i, sort in enumerate(items["what"]) if sort == what]

@@ -18,7 +18,7 @@ def check_layer(network: Mamo, layer: int) -> None:
     Raises:
         ValueError: there is no such layer, or it is the last one, where words have no gradient.
     """
-    fusion_attention(network, layer)
+    fusion_attention(network, layer)  # raises where there is no such layer
     if layer == len(network.fusion.layers):
         raise ValueError(
             f"layer {layer} is the last fusion layer: ITM's score reads its [CLS] alone, so the words' attention "
@@ -36,6 +36,7 @@ def match_maps(
         autocast: the precision.
     """
     with autocast:
+        # Only fusion is differentiated, and only down to the attention that is read.
         with torch.no_grad():
             text = network.encode_text(ids_BL, mask_BL)
         relevance = attention_relevance(

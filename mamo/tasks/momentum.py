@@ -35,6 +35,7 @@ class MomentumTask(Task):
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what learns; followers stay in evaluation mode, since a target must not drop anything out."""
         super().train(mode)
+        # nn.Module.train has switched every child, followers too.
         for each in self.followers():
             each.follower.eval()
         return self

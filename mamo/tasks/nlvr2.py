@@ -1,4 +1,7 @@
-"""NLVR2: is a sentence true of two photos? Two pairs, then paired attention (section 4.3, appendix A)."""
+"""NLVR2: is a sentence true of two photos? Two pairs, then paired attention (section 4.3, appendix A).
+
+Shapes: B sentences, S side of an image in pixels, V visual tokens, L sub-words, D width.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class Nlvr2Task(DownstreamTask):
         self.pair = PairedAttention(network.spec.width, network.spec.heads, network.spec.dropout)
 
     def newly_initialised(self) -> Iterable[nn.Module]:
-        """The paired attention with its classifier."""
+        """Return the paired attention with its classifier."""
         return (self.pair,)
 
     def logits(self, left_BVD: Tensor, right_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
@@ -43,22 +46,24 @@ class Nlvr2Task(DownstreamTask):
         return statement_logits(self.network, self.pair, left_BVD, right_BVD, ids_BL, mask_BL)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Cross-entropy.
+        """Compute the cross-entropy of "false" and "true".
 
         Args:
             batch: image and image2 (B, 3, S, S), ids and mask (B, L), label (B,), 1 for true.
         """
+        # Both photos in one call of the image encoder.
         left, right = self.network.encode_image(torch.cat([batch["image"], batch["image2"]])).chunk(2)
         logits = self.logits(left, right, batch["ids"], batch["mask"])
         return {"loss": F.cross_entropy(logits.float(), batch["label"])}
 
     def expectations(self) -> StepExpectations:
-        """The heads of alignment have no part in this task; a bias of all scores of a pool shifts them alike."""
+        """Expect no gradient in the heads of alignment, nor in the bias of the pool's scores."""
+        # That bias shifts all scores of a softmax alike.
         expected = without_alignment(self.network)
         return replace(expected, unread=(*expected.unread, self.pair.pool.score.bias))
 
     def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
-        """1 where a sentence is taken for true, else 0; photos are encoded once for all their sentences."""
+        """Predict 1 where a sentence is taken for true, else 0."""
         labels = torch.zeros(len(records), dtype=torch.long)
         pairs = [(record["image"], record["image2"]) for record in records]
         sentences = [record["text"] for record in records]
@@ -69,29 +74,29 @@ class Nlvr2Task(DownstreamTask):
         return labels.tolist()
 
     def correct(self, data: Prepared, split: str) -> list[bool]:
-        """Whether each sentence of a split is judged rightly.
+        """Tell which sentences of a split are judged rightly.
 
         Raises:
             PreparedError: the split is empty.
         """
         records = list(data.records(split))
         if not records:
-            raise PreparedError(f"{data.path}, split '{split}': there are no sentences; prepare it anew")
+            raise PreparedError(f"{data.path}, split '{split}': there are no sentences; prepare it again")
         return [
             label == record["label"]
             for label, record in zip(self.predict(data, records), records, strict=True)
         ]
 
     def validate(self, data: Prepared) -> float:
-        """Accuracy on dev in percent."""
+        """Return the accuracy on dev in percent."""
         return _percent(self.correct(data, "dev"))
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """All sentences of both splits."""
+        """Expect all sentences of both splits."""
         return {split: data.manifest["splits"][split]["records"] for split in SPLITS}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Accuracy on dev and test; chance is the training set's majority label."""
+        """Measure accuracy on dev and test; chance is the training set's majority label."""
         train = data.records("train").column("label").to_pylist()
         majority = int(2 * sum(train) >= len(train))
         metrics: dict[str, float] = {}

@@ -206,7 +206,7 @@ class PretrainTask(MomentumTask):
 
     def itm(self, pairs: Pairs, fused: dict[str, Tensor]) -> Tensor | None:
         """Judge matched and wrong pairs by their fused [CLS] (Eq. 5)."""
-        if pairs.wrong_text is None:
+        if "matched" not in fused:
             return None
         logits = [
             self.network.itm_head(fused[view][:, 0]) for view in ("matched", "wrong_text", "wrong_image")

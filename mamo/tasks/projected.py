@@ -52,10 +52,10 @@ class ProjectedNetwork(nn.Module):
     def at_masked(
         self, vision_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor, patches: PatchMask, words: TextPlaces
     ) -> AtMasked:
-        """Return what :meth:`fused` says of the masked positions, without the last layer's work for all others."""
+        """Return what :meth:`fused` says of the masked positions."""
         fusion, tokens = self.network.fusion, vision_BVD.shape[1]
         x, bias = fusion.before_last(vision_BVD, self.network.encode_text(ids_BL, mask_BL), mask_BL)
-        # In the sequence [class token ; patches ; sub-words].
+        # Places in the sequence [class token ; patches ; sub-words]; the last layer's work for all others is spared.
         places = torch.cat([1 + patches.masked, tokens + words.places], 1)
         fused, masked = fusion.last(gather_tokens(x, places), x, bias), patches.masked.shape[1]
         return AtMasked(fused[:, :masked], fused[:, masked:][words.real])

@@ -1,4 +1,7 @@
-"""Image-text retrieval: fine-tuning with ITC + ITM, an ITC shortlist re-ranked by ITM (section 4.3, appendix A)."""
+"""Image-text retrieval: fine-tuning with ITC + ITM, an ITC shortlist re-ranked by ITM (section 4.3, appendix A).
+
+Shapes: P pairs of an image and a text.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class RetrievalTask(AlignmentTask):
     spec: RetrievalSpec
 
     def evaluate(self, data: Prepared, split: str) -> Evaluation:
-        """Recall at 1, 5 and 10 in both directions over a whole split; ``itc_*`` are those of similarity alone, not re-ranked.
+        """Measure recall at 1, 5 and 10 in both directions over a whole split; ``itc_*`` is that of similarity alone.
 
         ``items`` holds one rank per query, re-ranked and by similarity alone: ``index`` counts images in the order of first
         appearance for ``tr``, captions in the order of the records for ``ir``.
@@ -54,6 +57,7 @@ class RetrievalTask(AlignmentTask):
             text_ranks = rerank(texts, text_scores.view_as(texts.candidates)).cpu()
             image_ranks = rerank(pictures, picture_scores.view_as(pictures.candidates)).cpu()
         counts = of_text.bincount().tolist()
+        # An image asks for several captions, of which the best one counts.
         by_similarity = texts.first.cpu(), pictures.first.cpu()
         alone = recall_metrics(*by_similarity, counts)
         metrics = recall_metrics(text_ranks, image_ranks, counts) | {
@@ -68,30 +72,30 @@ class RetrievalTask(AlignmentTask):
         return Evaluation(metrics, items)
 
     def validate(self, data: Prepared) -> float:
-        """Mean recall on val in percent (X-VLM)."""
+        """Return the mean recall on val in percent (X-VLM)."""
         return self.evaluate(data, "val").metrics["mean_recall"]
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """Every image and every caption of the test split asks once."""
+        """Expect one query for every image and every caption of the test split."""
         split = data.manifest["splits"]["test"]
         return {"tr": split["images"], "ir": split["records"]}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Recall on the test split."""
+        """Measure recall on the test split."""
         return self.evaluate(data, "test")
 
 
 def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) -> Tensor:
-    """How much ITM holds each (image, text) pair for a match: (P,), "matched" over "not matched" in logits.
+    """Score (image, text) pairs by ITM: (P,), the logit of "matched" less that of "not matched".
 
-    That orders pairs as the probability does, without its saturation at 1. Texts of like length are scored together. Ranks
-    that call this together share the pairs among them, and all have all scores in the end.
+    Ranks that call this together share the pairs among them, and all have all scores in the end.
 
     Raises:
         ValueError: the gallery was encoded without its features.
     """
     if gallery.visual is None or gallery.text is None:
         raise ValueError("ITM needs the gallery's features: encode it with keep_features")
+    # Texts of like length are scored together, so that hardly any padding is fused.
     lengths = gallery.mask.sum(1)[pairs_2P[1]]
     # Every rank scores every n-th batch; the others' scores are zeros until all are added up.
     scores = torch.zeros(pairs_2P.shape[1], device=pairs_2P.device)
@@ -103,6 +107,7 @@ def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) ->
         logits = network.matching_logits(
             gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
         )
+        # Orders pairs as the probability does, without its saturation at 1.
         scores[part] = logits[:, 1] - logits[:, 0]
     if is_distributed():
         dist.all_reduce(scores)

@@ -53,15 +53,14 @@ class Task(nn.Module):
     def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
         """Leave the whole batch's gradient on the parameters, with only ``size`` pairs in the network at once.
 
-        This one is for losses that are means over pairs; a task that contrasts pairs has its own.
-
         Args:
             autocast: makes the context in which a forward runs.
 
         Returns:
-            the parts that ``forward`` would have given, detached.
+            What ``forward`` would have given, detached.
         """
         total: dict[str, Tensor] = {}
+        # A task that contrasts pairs with each other overrides this: of a part's contrast the mean is another loss.
         count = len(batch["ids"])
         for part in slices(count, size):
             share = (part.stop - part.start) / count

@@ -3,9 +3,9 @@
 The views are the matched pair, the pair with a wrong text or a wrong image (ITM), and the two masked views of section 3.2.1.
 Each is read at a few of its tokens.
 
-Shapes: B pairs, S side of an image in pixels, N patches, V = 1 + N visual tokens, L sub-words of a text, T = V + L tokens of the
-sequence [visual ; text], Q of them that are read, M masked patches of an image, K masked sub-words of all texts, D width, E width
-of ITC's projections.
+Shapes: B pairs, S side of an image in pixels, N patches, V = 1 + N visual tokens, L sub-words of a text, T = V + L tokens of
+the sequence [visual ; text], Q of them that are read, M masked patches of an image, K masked sub-words of all texts, D width, E
+width of ITC's projections.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ class Features(NamedTuple):
     """(B, L), 1 at sub-words, 0 at padding."""
 
 
+class Judged(NamedTuple):
+    """What ITM judges of each pair."""
+
+    matched: Features
+    wrong_text: Features | None
+    """Of each image with a wrong text; None without negatives."""
+    wrong_image: Features | None
+    """Of each text with a wrong image; None without negatives."""
+
+
 class Pairs(NamedTuple):
     """The pairs whose losses are computed at once: the whole batch, or a micro-batch."""
 
@@ -45,12 +55,7 @@ class Pairs(NamedTuple):
     """(B, L) sub-words before masking."""
     mask: Tensor
     """(B, L), 1 at sub-words, 0 at padding."""
-    matched: Features
-    """Of the unmasked pairs."""
-    wrong_text: Features | None
-    """Of each image with a wrong text; None without ITM."""
-    wrong_image: Features | None
-    """Of each text with a wrong image; None without ITM."""
+    judged: Judged
     patches: PatchMask
     words: TextMask
     places: TextPlaces
@@ -70,23 +75,30 @@ def draw_negatives(
     batch: dict[str, Any], image_BE: Tensor, text_BE: Tensor, temperature: Tensor, group: int, random: float
 ) -> Negatives:
     """Draw the negatives that ITM judges, by the step's own random numbers; see :func:`hard_negatives`."""
+    # By seed and step, not by the global generator: a resumed run, or one on more GPUs, draws the same.
     draws = uniform(batch["seed"], batch["step"], "itm", len(image_BE), 2).T.to(image_BE.device)
     return hard_negatives(image_BE, text_BE, temperature, batch["image_id"], draws, group, random)
 
 
-def wrong_pairs(
-    through: BatchPass, part: slice, negatives: Negatives, mask_BL: Tensor
-) -> tuple[Features, Features]:
-    """Return the features of a part's images with wrong texts, and of its texts with wrong images.
+def judged_pairs(through: BatchPass, part: slice, mask_BL: Tensor, negatives: Negatives | None) -> Judged:
+    """Return the features of a part's pairs, and of the wrong pairs that negatives make of them.
 
     Args:
-        negatives: of the whole batch; a wrong partner may belong to another part.
         mask_BL: of the whole batch.
+        negatives: of the whole batch; a wrong partner may belong to another part.
     """
-    visual, text, mask = (rows_of(x, part) for x in (through.visual, through.text, mask_BL))
+    if negatives is None:
+        return Judged(
+            Features(*(rows_of(x, part) for x in (through.visual, through.text, mask_BL))), None, None
+        )
     images, texts = negatives.image[part], negatives.text[part]
-    wrong_text = Features(visual, through.text[texts], mask_BL[texts])
-    return wrong_text, Features(through.visual[images], text, mask)
+    other_image, other_text, other_mask = through.visual[images], through.text[texts], mask_BL[texts]
+    visual, text, mask = (rows_of(x, part) for x in (through.visual, through.text, mask_BL))
+    return Judged(
+        Features(visual, text, mask),
+        wrong_text=Features(visual, other_text, other_mask),
+        wrong_image=Features(other_image, text, mask),
+    )
 
 
 def take_pairs(
@@ -103,15 +115,13 @@ def take_pairs(
         negatives, patches, words: of the whole batch; without ITM there are no negatives.
     """
     mask = batch["mask"]
-    wrong = wrong_pairs(through, part, negatives, mask) if negatives is not None else (None, None)
     hidden = TextMask(*(rows_of(tokens, part) for tokens in words))
-    visual, text, real = (rows_of(x, part) for x in (through.visual, through.text, mask))
+    judged = judged_pairs(through, part, mask, negatives)
     return Pairs(
-        rows_of(batch["image"], part),
-        rows_of(batch["ids"], part),
-        real,
-        Features(visual, text, real),
-        *wrong,
+        image=rows_of(batch["image"], part),
+        ids=rows_of(batch["ids"], part),
+        mask=judged.matched.mask,
+        judged=judged,
         patches=PatchMask(*(rows_of(indices, part) for indices in patches)),
         words=hidden,
         places=hidden.places(),
@@ -130,16 +140,18 @@ class View(NamedTuple):
 
 def views_of(network: Mamo, asked: ObjectivesSpec, pairs: Pairs, decodes: bool) -> dict[str, View]:
     """Encode what is masked, and list every view that an objective reads."""
-    visual, text, mask = pairs.matched
+    matched, wrong_text, wrong_image = pairs.judged
+    visual, text, mask = matched
     tokens = visual.shape[1]  # the text's [CLS] stands behind them in the sequence [visual ; text]
     cls = slice(tokens, tokens + 1)
     views: dict[str, View] = {}
-    if pairs.wrong_text is not None and pairs.wrong_image is not None:
-        views["matched"] = View(pairs.matched, cls)
-        views["wrong_text"] = View(pairs.wrong_text, cls)
-        views["wrong_image"] = View(pairs.wrong_image, cls)
+    if wrong_text is not None and wrong_image is not None:
+        views["matched"] = View(matched, cls)
+        views["wrong_text"] = View(wrong_text, cls)
+        views["wrong_image"] = View(wrong_image, cls)
     if asked.masks_image:
         masked = network.encode_image(pairs.image, pairs.patches.keep)
+        # Place 0 is the class token.
         read = slice(0, tokens) if decodes else 1 + pairs.patches.masked
         views["masked_image"] = View(Features(masked, text, mask), read)
     if asked.masks_text:
@@ -166,6 +178,7 @@ def fuse_views(network: Mamo, asked: ObjectivesSpec, pairs: Pairs, decodes: bool
         return {}
     features = zip(*(view.features for view in views.values()), strict=True)
     x, bias = network.fusion.before_last(*(torch.cat(tensors) for tensors in features))
+    # Every view has as many pairs: the stacked batch is cut into them again.
     batch, fused = len(pairs.mask), {}
     for (name, view), x_BTD, bias_B11T in zip(views.items(), x.split(batch), bias.split(batch), strict=True):
         read = x_BTD[:, view.read] if isinstance(view.read, slice) else gather_tokens(x_BTD, view.read)

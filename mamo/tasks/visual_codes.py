@@ -21,6 +21,7 @@ class VisualCodesTask(Task):
         self.total = total
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """A batch of pixels in [0, 1] (B, 3, S, S) -> reconstruction loss and its parts."""
+        """Compute the reconstruction loss of a batch of pixels in [0, 1], (B, 3, S, S), and its parts."""
+        # Codes are soft at first, so that gradients reach all of them, and hard at the end, as they are used.
         share = batch["step"] / max(1, self.total - 1)
         return self.vae(batch["pixels"], FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** share)

@@ -1,4 +1,8 @@
-"""Visual question answering: a decoder learns to generate answers and ranks a list of them (appendix A)."""
+"""Visual question answering: a decoder learns to generate answers and ranks a list of them (appendix A).
+
+Shapes: B questions, A answers of the question that has the most, M candidates, T sub-words of an answer, L of a question, V
+visual tokens, D width.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ class VqaTask(DownstreamTask):
         self.candidate_mask: Tensor
 
     def _encode_answers(self, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Sub-words closed by [SEP], without [CLS], and their mask: (M, T) each."""
+        """Tokenise answers: sub-words closed by [SEP], without [CLS], and their mask, (M, T) each."""
         ids, mask = self.tokenizer.encode(answers, self.network.spec.max_words)
         return ids[:, 1:], mask[:, 1:]
 
@@ -68,13 +72,14 @@ class VqaTask(DownstreamTask):
         return context_of(self.network.fuse(visual_BVD, text, mask_BL), mask_BL)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The weighted negative log-likelihood of all answers, per question.
+        """Compute the weighted negative log-likelihood of all answers, per question.
 
         Args:
             batch: image (B, 3, S, S), ids and mask (B, L) of the questions, ``answers`` B lists of texts and
                 ``weights`` B lists of their weights.
         """
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
+        # Questions have different numbers of answers: all are tokenised in one go, and laid into a padded (B, A, T).
         counts = torch.tensor([len(answers) for answers in batch["answers"]])
         given = torch.arange(int(counts.max())) < counts[:, None]
         flat_ids, flat_mask = self._encode_answers(
@@ -91,15 +96,15 @@ class VqaTask(DownstreamTask):
         return {"loss": -(weights_BA.to(image.device) * log_BA).sum() / len(image)}
 
     def rank(self, context: Context) -> tuple[Tensor, Tensor]:
-        """Score the task's candidates, see :meth:`mamo.model.decoder.AnswerDecoder.rank`: indices and log-probabilities."""
+        """Score the task's candidates; see :meth:`mamo.model.decoder.AnswerDecoder.rank`."""
         return self.decoder.rank(context, self.candidate_ids, self.candidate_mask, self.spec.shortlist)
 
     def expectations(self) -> StepExpectations:
-        """The heads of alignment have no part in this task."""
+        """Expect no gradient in the heads of alignment."""
         return without_alignment(self.network)
 
     def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The best candidate for each question; an image is encoded once for all questions about it."""
+        """Name the best candidate for each question."""
         best = torch.zeros(len(records), dtype=torch.long)
         images = [(record["image"],) for record in records]
         questions = [record["question"] for record in records]
@@ -111,19 +116,19 @@ class VqaTask(DownstreamTask):
         return [self.answers[i] for i in best.tolist()]
 
     def validate(self, data: Prepared) -> float:
-        """Official accuracy in percent on the first questions of val."""
+        """Return the official accuracy in percent on the first questions of val."""
         stored = data.records("val")
         records = _answered(data, "val", [stored[i] for i in range(min(len(stored), VALIDATION_QUESTIONS))])
         scores = question_scores(self.predict(data, records), records)
         return sum(scores) / len(scores)
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """All questions of the split that was evaluated."""
+        """Expect all questions of the split that was evaluated."""
         split = "val" if evaluation.metrics["evaluated_on_val"] else "test"
         return {"": data.manifest["splits"][split]["records"]}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Official accuracy on the test split, or on val where the test split's answers are not public.
+        """Measure official accuracy on the test split, or on val where the test split's answers are not public.
 
         The metric ``evaluated_on_val`` is 1 in the latter case and 0 otherwise. The answers to all test
         questions come along as a file in the form that the evaluation server takes, with one to enter its scores in.
