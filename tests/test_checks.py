@@ -15,7 +15,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.reporting.provenance import check_lines
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec
-from mamo.tasks import pretrain
+from mamo.tasks import momentum
 from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training import checks as checks_module
@@ -149,7 +149,7 @@ def tiny_expectations() -> Any:
 def test_a_target_that_does_not_follow(
     words: Tokenizer, monkeypatch: pytest.MonkeyPatch, update: Callable[..., None], says: str | None
 ) -> None:
-    monkeypatch.setattr(pretrain, "update_target", update)
+    monkeypatch.setattr(momentum, "update_target", update)
     found = trained(task_of(words), words).checks
     if says is None:
         assert not warned(found)
@@ -157,7 +157,7 @@ def test_a_target_that_does_not_follow(
         assert says in only_warning(found, "target")["says"]
 
 
-REAL = pretrain.update_target
+REAL = momentum.update_target
 
 
 def test_a_momentum_of_nothing_is_a_target_that_follows(words: Tokenizer) -> None:

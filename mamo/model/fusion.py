@@ -24,6 +24,7 @@ def sincos_positions(grid: int, width: int) -> Tensor:
     Their wavelengths run from 2 patches to twice the grid, so that neighbours differ and none repeats on it.
     """
     frequencies = math.pi / grid ** (torch.arange(width // 4) / max(1, width // 4 - 1))
+    # Widths are shared out: a quarter each to sines and cosines of rows and of columns.
     angles = torch.arange(grid)[:, None] * frequencies
     along = torch.cat([angles.sin(), angles.cos()], 1)
     rows = along[:, None].expand(grid, grid, -1)

@@ -29,8 +29,10 @@ class Mamo(nn.Module):
         self.fusion = FusionEncoder(spec)
         self.vision_projection = nn.Linear(spec.width, spec.projection_width)
         self.text_projection = nn.Linear(spec.width, spec.projection_width)
+        # Stored as it is, not as a logarithm: it is clamped after each step (ALBEF).
         self.temperature = nn.Parameter(torch.tensor(spec.temperature))
         self.itm_head = nn.Linear(spec.width, 2)
+        # Encoders have initialised themselves; these are new in every run.
         for head in (self.vision_projection, self.text_projection, self.itm_head):
             initialise(head, spec.width)
 

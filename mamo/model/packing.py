@@ -94,6 +94,7 @@ def _pack(x_BTD: Tensor, groups: list[LengthGroup]) -> Tensor:
 
 
 def _unpack(x_ND: Tensor, groups: list[LengthGroup], tokens: int) -> Tensor:
+    # Zeros, not what padding would have become: nothing reads it, and a mask hides it in attention.
     x_BTD = x_ND.new_zeros(sum(len(rows) for rows, _ in groups), tokens, x_ND.shape[-1])
     parts = x_ND.split([len(rows) * longest for rows, longest in groups])
     for (rows, longest), part in zip(groups, parts, strict=True):

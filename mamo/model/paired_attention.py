@@ -22,6 +22,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Pool (B, T, D) by the mask of real tokens: (B, D)."""
+        # In fp32 at least: the softmax of a long sequence has shares that bf16 rounds to one.
         scores = self.score(x_BTD)[..., 0].relu().float().masked_fill(mask_BT == 0, -1e4)
         return (self.dropout(scores.softmax(-1)).to(x_BTD.dtype)[:, None] @ x_BTD)[:, 0]
 

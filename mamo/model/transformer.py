@@ -55,6 +55,7 @@ class Attention(nn.Module):
                 in self-attention alone.
             context_BSD: keys and values come from here in cross-attention.
         """
+        # A list of biases says that tokens are packed: attention goes from group to group, the rest runs over all at once.
         if isinstance(bias, list):
             projected_ND = self._project(x_BTD, self.query, self.key, self.value)
             parts = projected_ND.split([hidden.shape[0] * hidden.shape[-1] for hidden in bias])
@@ -63,6 +64,7 @@ class Attention(nn.Module):
                 query, key, value = self._heads(part.unflatten(0, (len(hidden), -1)), 3)
                 mixed.append(self._mix(query, key, value, hidden).flatten(0, 1))
             return self.out(torch.cat(mixed))
+        # Self-attention has three projections of the same tokens; a context gives keys and values of its own.
         if context_BSD is None:
             query, key, value = self._heads(self._project(x_BTD, self.query, self.key, self.value), 3)
         else:

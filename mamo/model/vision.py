@@ -20,6 +20,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.patch_size = spec.patch_size
         self.grid = spec.image_size // spec.patch_size
+        # A convolution, as timm's weights have it; forward() computes it as a matrix product.
         self.patch_embedding = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, spec.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, spec.width))
@@ -54,6 +55,7 @@ class VisionEncoder(nn.Module):
         x = torch.cat([class_token.to(x.dtype), x], 1)
         for layer in self.layers:
             x = layer(x)
+        # Post-norm features: what fusion reads and what MIM predicts (section 3.2.1).
         return self.norm(x)
 
     def resize(self, image_size: int) -> None:
@@ -79,7 +81,7 @@ def patch_pixels(image_B3SS: Tensor, patch_size: int) -> Tensor:
 def interpolate_positions(positions_1TD: Tensor, grid: int) -> Tensor:
     """Resample learned positions bicubically and keep the class token's: (1, 1 + n*n, D) -> (1, 1 + grid*grid, D)."""
     old = round((positions_1TD.shape[1] - 1) ** 0.5)
-    if old == grid:
+    if old == grid:  # the common case, without a copy
         return positions_1TD
     first, rest = positions_1TD[:, :1], positions_1TD[:, 1:]
     rest = rest.reshape(1, old, old, -1).permute(0, 3, 1, 2).float()

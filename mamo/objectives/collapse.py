@@ -19,7 +19,7 @@ def std_within_items(features_MD: Tensor, item_M: Tensor, items: int) -> Tensor:
     Args:
         item_M: the item (image or text) of each vector, from 0 to ``items`` - 1.
     """
-    features = features_MD.float()
+    features = features_MD.float()  # sums of squares overflow or vanish in bf16
     count = features.new_zeros(items).index_add_(0, item_M, torch.ones_like(features[:, 0]))
     mean = (
         features.new_zeros(items, features.shape[1]).index_add_(0, item_M, features)
@@ -27,6 +27,7 @@ def std_within_items(features_MD: Tensor, item_M: Tensor, items: int) -> Tensor:
     )
     # An item with one position has no deviation, which says nothing about a collapse.
     several = (count > 1)[item_M]
+    # Over the root mean square, so that a projector that shrinks everything does not look like a collapse.
     left = (features - mean[item_M])[several].square().sum()
     return (left / features[several].square().sum()).sqrt()
 
@@ -38,6 +39,7 @@ def relative_error(error: Tensor, target_MD: Tensor, power: int) -> Tensor:
     Args:
         power: 2 for a squared error, whose best constant is the mean; 1 for an absolute one, whose best is the median.
     """
+    # The best constant changes with the targets: a teacher that drifts or grows does not look like a divergence.
     target = target_MD.float()
     if power == 2:
         return error.detach() / target.var(0, correction=0).mean()

@@ -75,6 +75,7 @@ def momentum_itc_loss(
         The mean over this rank's pairs. The queue takes the momentum features in afterwards.
     """
     with torch.no_grad():
+        # Momentum features carry no gradient, so a plain gather of all ranks' would do as well.
         everyone = Pair(gather(momentum.image.float()), gather(momentum.text.float()))
         images, texts = everyone
         if queue is not None:
@@ -108,6 +109,7 @@ def _soft_cross_entropy(
     hard = F.cross_entropy(logits, own_B)
     if not alpha:
         return hard
+    # Targets are as smooth as the similarities are: the same temperature on both sides (ALBEF).
     with torch.no_grad():
         soft = (momentum_BE @ candidates_CE.T / temperature).softmax(1)
     return (1 - alpha) * hard + alpha * F.cross_entropy(logits, soft)
@@ -123,6 +125,7 @@ def distilled_mlm_loss(
         momentum_MV: the target network's predictions there.
         count: masked sub-words of this rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
     """
+    # In full precision: a softmax over a vocabulary is mostly made of values that bf16 rounds away.
     logits, soft = logits_MV.float(), momentum_MV.float().softmax(-1).detach()
     total = (1 - alpha) * F.cross_entropy(logits, ids_M, reduction="sum")
     return global_mean(total + alpha * F.cross_entropy(logits, soft, reduction="sum"), count)

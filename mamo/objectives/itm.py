@@ -49,12 +49,14 @@ def hard_negatives(
         raise ValueError(
             f"{batch} pairs on this rank cannot be cut into ITM groups of {group}: change itm_group"
         )
+    # Another text of the same image is a right one, so identities are compared and not places.
     groups = torch.arange(batch, device=image_BE.device) // group
     allowed = (groups[:, None] == groups) & (image_ids_B[:, None] != image_ids_B)
     if not allowed.any(1).all():
         raise ValueError(
             "a group of pairs holds one image only, so it offers no negative: raise batch_size or itm_group"
         )
+    # Outside autocast: a small tau magnifies what bf16 rounds.
     with torch.autocast(image_BE.device.type, enabled=False):
         scores = image_BE @ text_BE.T / temperature
 
@@ -82,6 +84,7 @@ def itm_loss(matched_B2: Tensor, wrong_text_B2: Tensor, wrong_image_B2: Tensor, 
             their shares.
     """
     logits = torch.cat([matched_B2, wrong_text_B2, wrong_image_B2]).float()
+    # 1 is "matched": the right pairs come first.
     labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
     labels[: len(matched_B2)] = 1
     return F.cross_entropy(logits, labels) * share

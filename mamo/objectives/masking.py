@@ -63,6 +63,7 @@ def mask_patches(draws_BN: Tensor, ratio: float) -> PatchMask:
         draws_BN: uniform numbers; the patches with the least ones are removed.
     """
     patches = draws_BN.shape[1]
+    # As many of every image, so that a batch stays a rectangle.
     removed = min(max(round(ratio * patches), 1), patches - 1)
     order = draws_BN.argsort(1)
     return PatchMask(order[:, removed:].sort(1).values, order[:, :removed].sort(1).values)
@@ -104,6 +105,7 @@ def mask_text(
         unit_BL = order_BL.gather(1, first_BL).masked_fill(~maskable_BL, 2.0)
         rank_BL = (unit_BL[:, None, :] < unit_BL[:, :, None]).sum(2)
     chosen = (rank_BL < quota_B[:, None]) & maskable_BL
+    # The rest keeps its sub-word: the network must not take an unmasked one for granted (BERT).
     kind, pick = draws_3BL[1], draws_3BL[2]
     randoms = vocabulary[(pick * len(vocabulary)).long()]
     masked = torch.where(chosen & (kind < spec.replace_mask), mask_id, ids_BL)
@@ -125,6 +127,7 @@ class TextMasker(nn.Module):
         special = torch.tensor(
             [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]
         )
+        # Not stored with the weights: they follow from the vocabulary.
         everything = torch.arange(tokenizer.vocab_size)
         self.register_buffer("special", special, persistent=False)
         self.register_buffer("vocabulary", everything[~torch.isin(everything, special)], persistent=False)

@@ -49,6 +49,7 @@ class MimHead(nn.Module):
         """
         if not self.decodes:
             return self.mlp(fused_BTD)
+        # Blocks attend over all tokens, so what is not masked is dropped behind them only.
         for layer in self.decoder:
             fused_BTD = layer(fused_BTD)
         return self.mlp(self.norm(gather_tokens(fused_BTD[:, 1:], masked_BM)))
@@ -64,6 +65,7 @@ def mim_loss(
         share: of the batch that these pairs are. Every image has M masked patches, so the means of micro-batches add up by
             their shares.
     """
+    # Visible patches are left out: the network has seen them, and would only copy.
     target = at_masked(spec, target_BN, masked_BM)
     return TARGETS[spec.target].loss(predicted_BMO.float(), target) * share
 

@@ -44,6 +44,7 @@ class MimTarget(NamedTuple):
 def momentum_features(source: Source) -> Tensor:
     """Return the momentum image encoder's features of the patches (section 3.2.1): (B, N, D)."""
     assert source.features_BVD is not None, "a task that predicts momentum features has a target network"
+    # Without the class token, which stands for no patch.
     return source.features_BVD[:, 1:]
 
 
@@ -64,6 +65,7 @@ def cross_entropy(predicted_BMO: Tensor, codes_BM: Tensor) -> Tensor:
     return F.cross_entropy(predicted_BMO.flatten(0, 1), codes_BM.flatten())
 
 
+# Eq. 2 takes the L1 loss on features; pixels share it, so that Table 8 compares targets and not losses.
 TARGETS: dict[Name, MimTarget] = {
     "momentum_features": MimTarget(momentum_features, F.l1_loss),
     "pixels": MimTarget(pixels, F.l1_loss),
@@ -73,8 +75,9 @@ TARGETS: dict[Name, MimTarget] = {
 
 def at_masked(spec: MimSpec, target_BN: Tensor, masked_BM: Tensor) -> Tensor:
     """Pick the targets of the masked patches as they are predicted: (B, M, O) vectors or (B, M) codes."""
-    if target_BN.ndim == 2:
+    if target_BN.ndim == 2:  # codes
         return target_BN.gather(1, masked_BM)
+    # detach(): Eq. 2's targets are constants, whoever made them.
     return standardised(spec, gather_tokens(target_BN, masked_BM).detach())
 
 
@@ -82,6 +85,7 @@ def standardised(spec: MimSpec, target: Tensor) -> Tensor:
     """Bring targets into the form that is predicted: each vector standardised where the spec asks for it; codes as they are."""
     if spec.target == "visual_tokens":
         return target
+    # In full precision: the error of a feature is often smaller than bf16's steps.
     target = target.float()
     if spec.normalise_target:
         target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()

@@ -34,5 +34,6 @@ def mlm_loss(head: MlmHead, fused_MD: Tensor, ids_M: Tensor, count: Tensor | Non
         ids_M: the sub-words that stood there.
         count: masked sub-words of the rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
     """
+    # A sum and a count, not a mean: texts have different numbers of masked sub-words, and so have ranks and micro-batches.
     total = F.cross_entropy(head(fused_MD).float(), ids_M, reduction="sum")
     return global_mean(total, ids_M.new_tensor(len(ids_M)) if count is None else count)

@@ -41,7 +41,7 @@ def normalised(vectors_MD: Tensor, how: Normalise) -> Tensor:
     the vectors less their mean): between 0 and 4 whatever the width.
     """
     vectors_MD = vectors_MD.to(torch.promote_types(vectors_MD.dtype, torch.float32))
-    if how == "l2":
+    if how == "l2":  # as in BYOL, which section 3.2.1 follows
         return F.normalize(vectors_MD, dim=-1) * vectors_MD.shape[-1] ** 0.5
     if how == "layer":
         return F.layer_norm(vectors_MD, vectors_MD.shape[-1:])
@@ -59,6 +59,7 @@ def mrm_loss(
     """
     # detach() is Eq. 1's sg: no gradient reaches the target side, whatever its parameters would take.
     predicted, target = normalised(predicted_MD, normalise), normalised(target_MD.detach(), normalise)
+    # Summed and divided by the whole batch's count, so that parts and ranks add up to one mean.
     squared = F.mse_loss(predicted, target, reduction="sum")
     if count is None:
         count = squared.new_tensor(len(predicted_MD))  # in fp32: bf16 cannot count beyond 256
@@ -71,5 +72,6 @@ def mrm_error(loss: Tensor, target_MD: Tensor, count: Tensor, normalise: Normali
     Args:
         loss: of these positions, which are M of ``count``.
     """
+    # relative_error compares means, and the loss is a share of one.
     share = len(target_MD) / count
     return relative_error(loss / share, normalised(target_MD, normalise), 2)

@@ -75,6 +75,7 @@ class VisualTokenizer(nn.Module):
         self, encoder: nn.Module, codes: int, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
         super().__init__()
+        # Frozen: its codes are targets, and must mean the same throughout a run.
         self.encoder = encoder.eval().requires_grad_(False)
         self.codes = codes
         self.register_buffer("mean", torch.tensor(mean)[None, :, None, None], persistent=False)
@@ -85,6 +86,7 @@ class VisualTokenizer(nn.Module):
         """Name the code of every patch of normalised images: (B, grid * grid)."""
         # The tokenisers take pixels in [0, 1], so the model's own normalisation is undone first.
         pixels = (image_B3SS.float() * self.std + self.mean).clamp(0, 1)
+        # Resized so that one code falls on each patch, whatever the patch's own size.
         side = grid * CODE_STRIDE
         pixels = F.interpolate(
             pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False

@@ -128,6 +128,7 @@ class MicroBatches(BatchPass):
 
     def result(self) -> Losses:
         """Pass the features' gradients on to the encoders, and return the sums of all parts."""
+        # Last: the encoders' gradient is that of all losses, which are known only now.
         self._cached.backward()
         return super().result()
 

@@ -68,7 +68,7 @@ def by_image(images: Sequence[Key], size: int) -> Iterator[ImageGroup[Key]]:
     records: dict[Key, list[int]] = {}
     for record, image in enumerate(images):
         records.setdefault(image, []).append(record)
-    distinct = list(records)
+    distinct = list(records)  # a dict keeps the order of first appearance
     for start in range(0, len(distinct), size):
         part = distinct[start : start + size]
         counts = torch.tensor([len(records[image]) for image in part])
@@ -103,6 +103,7 @@ def encoded_records(
     """
     network, size, device = task.network, task.spec.eval_batch_size, device_of(task)
     groups = list(by_image(images, size))
+    # Decoded ahead in worker threads while the network is busy, in the order in which groups need them.
     rows = [row for group in groups for shown in group.images for row in shown]
     shown = len(images[0]) if images else 1
     threads = torch.get_num_threads()

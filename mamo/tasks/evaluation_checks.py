@@ -30,6 +30,7 @@ def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int])
     Raises:
         InvalidEvaluation: a sort has fewer or more.
     """
+    # Retrieval has queries of two directions, grounding and NLVR2 several splits; other evaluations one sort of item.
     columns = [name for name in ("direction", "split") if name in items]
     if columns:
         found: Mapping[str, int] = Counter(items[columns[0]])
@@ -58,7 +59,7 @@ def check_metrics(metrics: Mapping[str, float]) -> str:
         InvalidEvaluation: one does not.
     """
     for name, value in metrics.items():
-        low, high = 0.0, 100.0
+        low, high = 0.0, 100.0  # percent, unless its name says otherwise
         if name in SWITCHES:
             high = 1.0
         elif name.endswith(COUNTS):

@@ -116,11 +116,13 @@ class GroundingTask(AlignmentTask):
                 raise PreparedError(
                     f"{data.path}, split '{split}': there are no expressions; prepare it again"
                 )
+            # Both readings of what is averaged cost one pass.
             by_tokens = self.choose(data, records)
             chosen = by_tokens.pop(self.spec.tokens)
             overlaps = [_overlaps(record) for record in records]
             ious = [float(row[i]) if i >= 0 else 0.0 for row, i in zip(overlaps, chosen, strict=True)]
             correct = [i >= 0 and iou >= self.spec.iou for i, iou in zip(chosen, ious, strict=True)]
+            # Taking a proposal at random is right as often as proposals are.
             shares = [(row >= self.spec.iou).double().mean().item() if len(row) else 0.0 for row in overlaps]
             metrics[f"{split}_accuracy"] = 100.0 * sum(correct) / len(records)
             for tokens, others in by_tokens.items():

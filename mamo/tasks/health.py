@@ -1,4 +1,4 @@
-"""Whether pre-training's mechanisms work: measured on a few validation pairs while a run trains.
+"""Measure whether pre-training's mechanisms work, on a few validation pairs while a run trains.
 
 A loss that falls does not say that a masked patch is told from its neighbours, that the other modality helps, or that the
 teacher is worth following. Each is measured here against a baseline that knows no more than the item's own mean. Nothing is
@@ -38,7 +38,7 @@ class Pairs(NamedTuple):
     """Pairs that go through the network at once."""
 
     def parts(self) -> Iterator[Batch]:
-        """The pairs in micro-batches."""
+        """Yield the pairs in micro-batches."""
         for start in range(0, len(self.batch["ids"]), self.size):
             part = slice(start, start + self.size)
             yield {k: v[part] if isinstance(v, Tensor) else v for k, v in self.batch.items()}
@@ -52,7 +52,7 @@ class Ratio:
         self.gains: list[Tensor] = []
 
     def add(self, error_B: Tensor, baseline_B: Tensor | None, wrong_B: Tensor) -> None:
-        """Errors of a micro-batch's items: the model's, the baseline's, and the model's with a wrong partner."""
+        """Add errors of a micro-batch's items: the model's, the baseline's, and the model's with a wrong partner."""
         self.error += float(error_B.sum())
         self.baseline += float(baseline_B.sum()) if baseline_B is not None else 0.0
         self.wrong += float(wrong_B.sum())
@@ -76,7 +76,7 @@ class Ratio:
 
 
 def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]:
-    """Everything that is measured on the pairs without gradients; what the spec does not ask for is left out.
+    """Measure on the pairs all that needs no gradients; what the spec does not ask for is left out.
 
     Args:
         draw: number of the masks; the same number hides the same patches and sub-words.
@@ -93,6 +93,7 @@ def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]
 
 def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
     asked, network = task.spec.objectives, task.network
+    # MRM is measured by modality: one of its two terms may work and the other not.
     names = ["mlm"] * bool(asked.mlm) + ["mim"] * bool(asked.mim)
     if asked.mrm:
         names += ["mrm_image"] * asked.mrm.image + ["mrm_text"] * asked.mrm.text
@@ -104,6 +105,7 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
         if {"mim", "mrm_image"} & set(names):
             masked = network.encode_image(image, patches.keep)
             text = network.encode_text(ids, mask)
+            # A neighbour's text is a wrong partner: every pair shows another image.
             right, wrong = (network.fuse(masked, text.roll(by, 0), mask.roll(by, 0)).image for by in (0, 1))
             for name in ("mim", "mrm_image"):
                 if name in targets:
@@ -126,7 +128,7 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
 
 
 def _targets(task: PretrainTask, batch: Batch) -> dict[str, Tensor]:
-    """What every position is to be predicted as, masked or not: patches (B, N, O), sub-words (B, L, O)."""
+    """Make the targets of every position, masked or not: patches (B, N, O), sub-words (B, L, O)."""
     asked, target, found = task.spec.objectives, task.target, {}
     vision = target.vision(batch["image"]) if target is not None else None
     if asked.mim:
@@ -149,7 +151,7 @@ def _image_side(
     patches: PatchMask,
     ratio: Ratio,
 ) -> None:
-    """Errors at the masked patches of fused image tokens (B, 1 + N, D): with the right text and with a wrong one."""
+    """Add errors at the masked patches of fused image tokens (B, 1 + N, D), with the right text and with a wrong one."""
 
     def predicted(fused: Tensor) -> Tensor:
         if name == "mrm_image":
@@ -180,7 +182,7 @@ def _text_side(
     words: TextMask,
     ratios: dict[str, Ratio],
 ) -> None:
-    """Errors at the chosen sub-words of fused text tokens (B, L, D): with the right image and with a wrong one."""
+    """Add errors at the masked sub-words of fused text tokens (B, L, D), with the right image and with a wrong one."""
     chosen, mask = words.chosen, batch["mask"]
     rows = chosen.nonzero()[:, 0]
 
@@ -204,13 +206,13 @@ def _text_side(
 
 
 def _mrm(task: PretrainTask, fused: Tensor) -> Tensor:
-    """h(g(fused)), as Eq. 1 compares it."""
+    """Compute h(g(fused)), as Eq. 1 compares it."""
     assert task.online.projector is not None and task.predictor is not None and task.spec.objectives.mrm
     return normalised(task.predictor(task.online.projector(fused)), task.spec.objectives.mrm.normalise)
 
 
 def _error(predicted: Tensor, target: Tensor, power: int) -> Tensor:
-    """Absolute or squared error of vectors, its mean over dimensions."""
+    """Compute the absolute or squared error of vectors, its mean over dimensions."""
     difference = predicted.float() - target.float()
     return (difference.abs() if power == 1 else difference.square()).mean(-1)
 
@@ -230,7 +232,7 @@ def _add_spread(sums: list[float], target: Tensor, mask_BL: Tensor | None = None
 
 
 def _recall(task: PretrainTask, pairs: Pairs) -> dict[str, float]:
-    """R@1 of both directions among the pairs, by the online network's similarity, re-ranked, and by the teacher's."""
+    """Measure R@1 of both directions among the pairs: by the online network's similarity, re-ranked, and by the teacher's."""
     asked, found = task.spec.objectives, dict[str, float]()
     if not asked.itc:
         return found
@@ -252,7 +254,7 @@ def _encode(network: Mamo, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor
 
 
 def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] | None) -> dict[str, float]:
-    """R@1 in percent of text and image retrieval among pairs; with a ranker, of the re-ranked shortlists."""
+    """Measure R@1 in percent of text and image retrieval among pairs; with a ranker, of the re-ranked shortlists."""
     own, found = torch.arange(len(similarity), device=similarity.device), {}
     for name, scores in (("tr", similarity), ("ir", similarity.T)):
         listed = shortlist(scores, own, own, min(SHORTLIST, len(own)))
@@ -276,7 +278,7 @@ def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] |
 
 
 def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
-    """Norm of each loss's gradient in the fusion encoder, weighted as in the sum, over the largest of them.
+    """Compute the norm of each loss's gradient in the fusion encoder, weighted as in the sum, over the largest of them.
 
     Args:
         batch: as for :meth:`PretrainTask.forward`. What exceeds whole groups of ITM's negatives is left out; nothing is
@@ -284,6 +286,7 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
     """
     asked = task.spec.objectives
     count = len(batch["ids"])
+    # ITM draws its negatives within whole groups.
     count -= count % asked.itm_group if asked.itm else 0
     if count < 2:
         return {}

@@ -118,6 +118,7 @@ def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, b
         heat_gg: a value per patch, not negative; resampled bicubically to ``size`` x ``size`` first, as grounding does.
         box: x0, y0, x1, y1 as shares.
     """
+    # Without heat the hottest point would be the first pixel, and a share of nothing is not defined.
     if not bool(heat_gg.sum() > 0):
         return 0.0, False
     # As fine as the pixels, since boxes do not end at patches; bicubic resampling can undershoot 0.

@@ -98,6 +98,7 @@ class Nlvr2Task(DownstreamTask):
     def test(self, data: Prepared) -> Evaluation:
         """Measure accuracy on dev and test; chance is the training set's majority label."""
         train = data.records("train").column("label").to_pylist()
+        # The best guess without the photos.
         majority = int(2 * sum(train) >= len(train))
         metrics: dict[str, float] = {}
         items: dict[str, list[Any]] = {"identifier": [], "split": [], "correct": []}

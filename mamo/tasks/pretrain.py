@@ -76,6 +76,7 @@ class PretrainTask(MomentumTask):
         self.online = ProjectedNetwork(
             network, make_projector(asked.mrm, network.spec) if asked.mrm else None
         )
+        # On the online side alone: the asymmetry that Table 7 takes away.
         self.predictor = make_predictor(asked.mrm, network.spec) if asked.mrm else None
         self.mlm_head = MlmHead(network.text.embedding.words) if asked.mlm else None
         codes = visual_tokenizer.codes if visual_tokenizer else 0
@@ -93,6 +94,7 @@ class PretrainTask(MomentumTask):
         self.momentum_mlm_head: MlmHead | None = None
         if distillation and distillation.alpha and self.mlm_head is not None and self.target is not None:
             self.momentum_mlm_head = MlmHead(self.target.network.text.embedding.words)
+            # Tied to the target's word embeddings, so only its bias is a parameter of its own.
             self.momentum_mlm_head.load_state_dict(self.mlm_head.state_dict())
             self.momentum_mlm_head.requires_grad_(False)
         self.visual_tokenizer = visual_tokenizer
@@ -222,6 +224,7 @@ class PretrainTask(MomentumTask):
             return mlm_loss(self.mlm_head, fused["masked_text"], hidden, pairs.counts.words)
         distillation = self.spec.objectives.distillation
         assert distillation is not None and self.target is not None
+        # The target reads the masked text, as ALBEF's does: it says what could stand there, not what stood there.
         with torch.no_grad():
             vision = self.target.vision(pairs.image)
             text = self.target.fused(vision, pairs.words.ids, pairs.mask).text
@@ -279,6 +282,7 @@ class PretrainTask(MomentumTask):
         losses, errors, watched = [], [], dict[str, Tensor]()
         for name, (online_MD, target_MD, item_M, count) in terms.items():
             projected = projector(online_MD)
+            # g projects the target's side by the target's own, slower copy.
             with torch.no_grad():
                 goal = target.projector(target_MD)
             losses.append(mrm_loss(predictor(projected), goal, count, asked.normalise))

@@ -42,6 +42,7 @@ class RetrievalTask(AlignmentTask):
             )
             similarity, of_text = gallery.similarity, gallery.image_of_text
             images = torch.arange(len(similarity), device=of_text.device)
+            # ITC proposes candidates, which ITM re-ranks (appendix A): fusing all pairs of a gallery would take days.
             texts = shortlist(similarity, images, of_text, self.spec.shortlist)
             pictures = shortlist(similarity.T, of_text, images, self.spec.shortlist)
             captions = torch.arange(len(of_text), device=of_text.device)

@@ -17,7 +17,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.data.transforms import EvalTransform
 from mamo.data.vqa2 import REST
 from mamo.data.vqa_server import SCORES, SUBMISSION, blank_scores, submission
-from mamo.model.decoder import AnswerDecoder, Context, context_of
+from mamo.model.decoder import AnswerDecoder, FusedContext, context_of
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
 from mamo.tasks.evaluating import encoded_records, evaluating
@@ -66,7 +66,7 @@ class VqaTask(DownstreamTask):
         ids, mask = self.tokenizer.encode(answers, self.network.spec.max_words)
         return ids[:, 1:], mask[:, 1:]
 
-    def context(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Context:
+    def context(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> FusedContext:
         """Encode questions and fuse them with their images' features."""
         text = self.network.encode_text(ids_BL, mask_BL)
         return context_of(self.network.fuse(visual_BVD, text, mask_BL), mask_BL)
@@ -95,7 +95,7 @@ class VqaTask(DownstreamTask):
         log_BA = self.decoder(ids_BAT.to(image.device), mask_BAT.to(image.device), context)
         return {"loss": -(weights_BA.to(image.device) * log_BA).sum() / len(image)}
 
-    def rank(self, context: Context) -> tuple[Tensor, Tensor]:
+    def rank(self, context: FusedContext) -> tuple[Tensor, Tensor]:
         """Score the task's candidates; see :meth:`mamo.model.decoder.AnswerDecoder.rank`."""
         return self.decoder.rank(context, self.candidate_ids, self.candidate_mask, self.spec.shortlist)
 
@@ -109,6 +109,7 @@ class VqaTask(DownstreamTask):
         images = [(record["image"],) for record in records]
         questions = [record["question"] for record in records]
         with evaluating(self, self.spec.precision):
+            # An image is encoded once for all questions about it.
             for part in encoded_records(self, data, images, questions):
                 context = self.context(part.visual[:, 0], part.ids, part.mask)
                 chosen, scores = self.rank(context)
@@ -143,6 +144,7 @@ class VqaTask(DownstreamTask):
             files[SUBMISSION] = submission([*test, *rest], [*predictions, *self.predict(data, rest)])
             if not public:
                 files[SCORES] = blank_scores()
+        # The test split's answers are not public for VQA v2: then val, held out from training, takes its place.
         records = test
         if not public:
             records = list(data.records("val"))
@@ -151,6 +153,7 @@ class VqaTask(DownstreamTask):
 
         scores = question_scores(predictions, records)
         types = [record["type"] for record in records]
+        # What questions are worth without the image: the chance level that means something here.
         guess = QuestionOnly(data.records("train"))
         guesses = question_scores([guess(record["question"], record["type"]) for record in records], records)
         metrics = {

@@ -41,6 +41,7 @@ class QuestionOnly:
     """
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+        # Three tables, from the most to the least specific.
         questions: defaultdict[str, Counter[str]] = defaultdict(Counter)
         types: defaultdict[str, Counter[str]] = defaultdict(Counter)
         every: Counter[str] = Counter()
