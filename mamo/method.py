@@ -133,20 +133,11 @@ class PlainStep:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Compute ``loss`` and the losses that it is made of; see :meth:`PretrainTask.forward` for the batch."""
-        views, asked = self.views(batch), self.asked
-        losses: dict[str, Tensor] = {}
-        if asked.mrm:
-            losses["mrm"] = self.mrm(views)
-        if asked.mim:
-            losses["mim"] = self.mim(views)
-        if asked.mlm:
-            losses["mlm"] = self.mlm(views)
-        if asked.itc:
-            losses["itc"] = self.itc(views)
-        if asked.itm:
-            losses["itm"] = self.itm(views)
+        views, weights = self.views(batch), self.asked.weights
+        asked = [name for name in ("mrm", "mim", "mlm", "itc", "itm") if getattr(self.asked, name)]
+        losses = {name: getattr(self, name)(views) for name in asked}
         # Eq. 6; the paper's weights are 1.
-        total = torch.stack([getattr(asked.weights, name) * loss for name, loss in losses.items()]).sum()
+        total = torch.stack([getattr(weights, name) * loss for name, loss in losses.items()]).sum()
         return {"loss": total, **losses}
 
     def views(self, batch: dict[str, Any]) -> Views:

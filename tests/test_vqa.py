@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mamo.data.records import Prepared, PreparedError, Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.data.transforms import EvalTransform
-from mamo.model.decoder import AnswerDecoder, Context, pack
+from mamo.model.decoder import AnswerDecoder, FusedContext, pack
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
@@ -64,14 +64,14 @@ def sharpen(task: VqaTask) -> VqaTask:
     return task
 
 
-def make_context(task: VqaTask, questions: list[str]) -> Context:
+def make_context(task: VqaTask, questions: list[str]) -> FusedContext:
     ids, mask = task.tokenizer.encode(questions, MODEL.max_words)
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(len(questions), 3, 32, 32, generator=generator)
     return task.context(task.network.encode_image(images), ids, mask)
 
 
-def brute_force(task: VqaTask, context: Context, question: int, answer: str) -> float:
+def brute_force(task: VqaTask, context: FusedContext, question: int, answer: str) -> float:
     """One answer read token by token, with nothing packed, padded or shared."""
     ids = task.tokenizer.encode([answer], MODEL.max_words)[0]
     states, bias = context.states[question : question + 1], context.bias[question : question + 1]
