@@ -123,8 +123,8 @@ def load_visual_tokenizer(
     Raises:
         StoredError: its configuration is incomplete, or its weights do not fit.
     """
+    from mamo.files.stored import StoredError, read_object
     from mamo.model.pretrained import fill, read_state
-    from mamo.specs.stored import StoredError, read_object
 
     config = read_object(directory / "config.json")
     if not {"source", "codes"} <= set(config) or not isinstance(config["codes"], int):

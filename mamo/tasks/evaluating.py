@@ -12,8 +12,8 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared
+from mamo.data.batches.loader import image_batches
+from mamo.data.store.records import Prepared
 from mamo.specs.pretrain import Precision
 from mamo.tasks.task import DownstreamTask
 

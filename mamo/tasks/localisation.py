@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.data.world.truth import Named, SceneTruth
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import LocalisationSpec

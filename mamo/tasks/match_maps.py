@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.model.mamo import Mamo
+from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 
 
 def check_layer(network: Mamo, layer: int) -> None:
