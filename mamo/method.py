@@ -114,7 +114,7 @@ class Views(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What the target network makes of the unmasked pairs; no gradient goes through it (sg)."""
+    """The target network's features of the unmasked pairs; no gradient goes through them (sg)."""
 
     visual: Tensor
     fused_image: Tensor
@@ -208,7 +208,7 @@ class PlainStep:
 
     @torch.no_grad()
     def mim_target(self, views: Views) -> Tensor:
-        """What the masked patches predict (Table 8)."""
+        """Make what the masked patches predict (Table 8)."""
         task, name = self.task, self.asked.mim.target  # type: ignore[union-attr]
         if name == "visual_tokens":
             targets = task.visual_tokenizer(views.image, self.f.vision.grid)  # type: ignore[misc]

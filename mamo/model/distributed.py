@@ -1,4 +1,4 @@
-"""What the losses need to know of other ranks; without a process group, a world of one.
+"""Communication between ranks for the losses; without a process group, a world of one.
 
 Shapes: B rows of this rank.
 """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class BatchCounts(NamedTuple):
-    """What a rank's whole batch holds."""
+    """Numbers of pairs and of masked positions in a rank's whole batch."""
 
     pairs: int
     words: Tensor

@@ -38,7 +38,7 @@ class MimHead(nn.Module):
 
     @property
     def decodes(self) -> bool:
-        """Whether a decoder reads all image tokens, not only the masked ones."""
+        """True if a decoder reads all image tokens, not only the masked ones."""
         return len(self.decoder) > 0
 
     def forward(self, fused_BTD: Tensor, masked_BM: Tensor) -> Tensor:

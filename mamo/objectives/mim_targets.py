@@ -1,4 +1,4 @@
-"""What a masked patch predicts, and by which loss: the three targets of Table 8.
+"""The targets of masked image modelling and their losses (Table 8).
 
 A new target is an entry of :data:`TARGETS`; the width of its predictions stands in :meth:`mamo.specs.pretrain.MimSpec.head`.
 
@@ -20,7 +20,7 @@ from mamo.specs.pretrain import MimTarget as Name
 
 
 class Source(NamedTuple):
-    """What targets are made from."""
+    """The inputs from which targets are made."""
 
     image_B3SS: Tensor
     """Normalised pixels of the whole image."""

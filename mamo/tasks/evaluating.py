@@ -1,4 +1,4 @@
-"""What evaluations share: a module's state and precision, and records with the features of their images.
+"""Evaluation mode and precision, and records with the features of their images: shared by all evaluations.
 
 Shapes: R records, P images of a record, V visual tokens, L sub-words, D width.
 """

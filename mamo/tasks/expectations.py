@@ -1,4 +1,4 @@
-"""What the checks of training (:mod:`mamo.training.checks`) may expect of a task's steps."""
+"""Expectations of a task's steps, for the checks of training (:mod:`mamo.training.checks`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Average(NamedTuple):
 
 @dataclass(frozen=True)
 class StepExpectations:
-    """What must hold in every step of a task.
+    """Conditions that hold in every step of a task.
 
     Attributes:
         losses: names of the losses that every step gives.

@@ -134,7 +134,7 @@ class PretrainTask(MomentumTask):
 
     @property
     def decodes(self) -> bool:
-        """Whether MIM's decoder reads all image tokens, not only the masked ones."""
+        """True if MIM's decoder reads all image tokens, not only the masked ones."""
         return self.mim_head is not None and self.mim_head.decodes
 
     def forward(self, batch: dict[str, Any], through: BatchPass | None = None) -> Losses:

@@ -1,4 +1,4 @@
-"""What the checks of training may expect of a pre-training step."""
+"""Expectations of a pre-training step, for the checks of training."""
 
 from __future__ import annotations
 

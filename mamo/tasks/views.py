@@ -26,7 +26,7 @@ from mamo.tasks.batch_pass import BatchPass, rows_of
 
 
 class Features(NamedTuple):
-    """What the fusion encoder reads of pairs."""
+    """The input of the fusion encoder."""
 
     visual: Tensor
     """(B, V, D)."""
@@ -37,7 +37,7 @@ class Features(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What ITM judges of each pair."""
+    """The matched and the wrong pairs that ITM judges."""
 
     matched: Features
     wrong_text: Features | None
