@@ -14,8 +14,9 @@ from typing import Any
 from mamo.specs.ablation import RowSpec
 from mamo.specs.identity import changes
 from mamo.specs.plan import Plan, TablePlan
+from mamo.specs.pretrain import LossWeights
 
-OBJECTIVES = ("itc", "itm", "mlm", "mim", "mrm")
+OBJECTIVES = tuple(LossWeights.model_fields)
 # Words that claim a setting beside those of its own name.
 WORDS: Mapping[str, tuple[str, ...]] = {
     "target.momentum": ("ema",),
