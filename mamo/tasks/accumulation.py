@@ -57,6 +57,7 @@ class CachedFeatures:
                 images, texts = self._encode(part)
                 visual.append(images)
                 text.append(texts)
+        # Leaves: losses stop here, and their gradients wait for the second encoding.
         self.visual = torch.cat(visual).requires_grad_()
         self.text = torch.cat(text).requires_grad_()
 
@@ -89,6 +90,7 @@ class _RandomState:
         self._cpu, self._cuda = self._present()
 
     def _present(self) -> tuple[Tensor, Tensor | None]:
+        # Dropout on a GPU draws from the GPU's own generator.
         cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
         return torch.get_rng_state(), cuda
 

@@ -78,6 +78,7 @@ def _judge(network: Mamo, judged: Judged, share: float) -> tuple[Tensor, Tensor]
     features = zip(*(pairs for pairs in judged if pairs is not None), strict=True)
     logits = network.matching_logits(*(torch.cat(tensors) for tensors in features))
     of_matched, of_wrong_text, of_wrong_image = logits.chunk(3)
+    # One of three judgements is "matched", so that always saying no reaches two thirds.
     with torch.no_grad():
         says_matched = logits.argmax(1) == 1
         is_matched = torch.arange(len(logits), device=logits.device) < len(of_matched)

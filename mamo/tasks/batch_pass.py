@@ -138,5 +138,6 @@ def _mean(values: list[tuple[float, Tensor]]) -> Tensor:
     if len(values) == 1:
         return values[0][1]
     value = torch.stack([value for _, value in values])
+    # Nothing can be said of some parts (a text with one masked word has no deviation): they leave the mean alone.
     share = torch.tensor([share for share, _ in values], device=value.device).masked_fill(value.isnan(), 0.0)
     return (value.nan_to_num() * share).sum() / share.sum()

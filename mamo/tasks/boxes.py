@@ -60,6 +60,7 @@ def choose_box(
         :, 0
     ]
     boxes = boxes_BP4.double()
+    # Of what lies within the image; without the exponent a larger box would always hold more heat.
     area = box_area(boxes.clamp(0, 1))
     scores = heat_inside(fine, boxes) / area.clamp(min=1e-12) ** area_exponent
     scores = scores.masked_fill(~present_BP | (area <= 0), float("-inf"))

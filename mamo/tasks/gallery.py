@@ -79,6 +79,7 @@ def _images(
         encoded = network.encode_image(images.to(device))
         with torch.autocast(device.type, enabled=False):
             projections.append(network.project_image(encoded.float()))
+        # ITM fuses features; validation by ITC alone does without, and without their memory.
         if keep:
             features.append(encoded)
     return torch.cat(projections), torch.cat(features) if keep else None

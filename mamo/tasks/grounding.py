@@ -121,6 +121,7 @@ class GroundingTask(AlignmentTask):
             chosen = by_tokens.pop(self.spec.tokens)
             overlaps = [_overlaps(record) for record in records]
             ious = [float(row[i]) if i >= 0 else 0.0 for row, i in zip(overlaps, chosen, strict=True)]
+            # An expression without any heat chooses nothing, which is wrong.
             correct = [i >= 0 and iou >= self.spec.iou for i, iou in zip(chosen, ious, strict=True)]
             # Taking a proposal at random is right as often as proposals are.
             shares = [(row >= self.spec.iou).double().mean().item() if len(row) else 0.0 for row in overlaps]

@@ -134,10 +134,11 @@ def naming_batches(
     pictures: dict[int, Image.Image] = {}
     for step in range(start, total):
         rng = np.random.default_rng((seed, step))
-        size = sizes[step % len(sizes)]
+        size = sizes[step % len(sizes)]  # a batch has one size
         rows = []
         for index in batch_indices(seed, step, batch_size, len(scenes.scenes)):
             scene = scenes.scenes[index]
+            # The world's pictures are small and few: each is decoded once.
             if index not in pictures:
                 with Image.open(scene.path) as opened:
                     pictures[index] = opened.convert("RGB")

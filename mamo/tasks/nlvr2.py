@@ -35,6 +35,7 @@ class Nlvr2Task(DownstreamTask):
         self, network: Mamo, spec: Nlvr2Spec, tokenizer: Tokenizer, transform_eval: EvalTransform
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
+        # New in every run: pre-training knows no pairs of images.
         self.pair = PairedAttention(network.spec.width, network.spec.heads, network.spec.dropout)
 
     def newly_initialised(self) -> Iterable[nn.Module]:

@@ -63,5 +63,6 @@ class ProjectedNetwork(nn.Module):
     @torch.no_grad()
     def projections(self, image_B3SS: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Pair:
         """Return ITC's projections of images and texts."""
+        # Unmasked, as the online side of ITC is.
         text = self.network.encode_text(ids_BL, mask_BL)
         return Pair(self.network.project_image(self.vision(image_B3SS)), self.network.project_text(text))

@@ -44,6 +44,7 @@ def shortlist(similarity_QC: Tensor, query_Q: Tensor, candidate_C: Tensor, size:
     for scores, query in zip(similarity_QC.split(_ROWS), query_Q.split(_ROWS), strict=True):
         order = _least_if_nan(scores).argsort(dim=1, descending=True, stable=True)
         correct = candidate_C[order] == query[:, None]
+        # A query that nothing answers would count as missed, and hide a gap in the data.
         if not correct.any(1).all():
             raise ValueError("a query has no right candidate among the gallery")
         parts.append((order[:, :size], correct[:, :size], correct.int().argmax(1) + 1))
@@ -73,7 +74,7 @@ def chance_recall(correct: Sequence[int], candidates: int, k: int) -> float:
         correct: c, the number of right candidates of each query.
         candidates: n.
     """
-    k = min(k, candidates)
+    k = min(k, candidates)  # a small gallery is found as a whole
     missed = [math.comb(candidates - c, k) / math.comb(candidates, k) for c in correct]
     return 100.0 * (1.0 - sum(missed) / len(missed))
 

@@ -101,6 +101,7 @@ def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) ->
     # Every rank scores every n-th batch; the others' scores are zeros until all are added up.
     scores = torch.zeros(pairs_2P.shape[1], device=pairs_2P.device)
     for number, part in enumerate(lengths.argsort(stable=True).split(batch_size)):
+        # Ranks score different batches of one gallery, as each of them holds its features.
         if number % world_size() != rank():
             continue
         image, text = pairs_2P[:, part]

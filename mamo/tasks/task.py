@@ -122,6 +122,7 @@ class DownstreamTask(Task):
 
 def without_alignment(network: Mamo) -> StepExpectations:
     """Expect no gradient in the heads of ITC and ITM: for tasks that read the fused pair alone, and mask nothing."""
+    # They are kept all the same: a fine-tuned model still compares and matches pairs.
     heads = (network.vision_projection, network.text_projection, network.itm_head)
     unread = (*heads, network.temperature, network.fusion.mask_token)
     return StepExpectations(unread=unread, features={"image": network.vision, "text": network.text})

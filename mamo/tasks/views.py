@@ -125,6 +125,7 @@ def take_pairs(
         patches=PatchMask(*(rows_of(indices, part) for indices in patches)),
         words=hidden,
         places=hidden.places(),
+        # Of the whole batch, not of the part: what a part's loss is a share of.
         counts=BatchCounts(len(mask), words.chosen.sum(), mask.new_tensor(patches.masked.numel())),
         progress=batch["progress"],
     )

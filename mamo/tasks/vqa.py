@@ -49,6 +49,7 @@ class VqaTask(DownstreamTask):
         answers: Sequence[str],
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
+        # Evaluation ranks a fixed list: a free answer that nobody gave could only be wrong (appendix A).
         if not answers:
             raise ValueError(
                 "no answer candidates: lower min_answer_count, or prepare vqa2 with its annotations"
@@ -138,6 +139,7 @@ class VqaTask(DownstreamTask):
         test = list(data.records("test")) if "test" in splits else []
         predictions = self.predict(data, test)
         public = any(record["answers"] for record in test)
+        # The server wants an answer to every question, those without public answers too.
         files = {}
         if test:
             rest = list(data.records(REST)) if REST in splits else []

@@ -20,7 +20,6 @@ from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.transforms import TransformSpec
-from mamo.tasks import alignment
 from mamo.tasks.recall import chance_recall, recall, recall_metrics, rerank, shortlist
 from mamo.tasks.retrieval import RetrievalTask
 
@@ -183,12 +182,13 @@ def test_hard_negatives_show_other_images(
 ) -> None:
     """Pairs of four images only, each three times: the wrong image and the wrong text never belong to the pair's image."""
     seen: list[tuple[torch.Tensor, ...]] = []
+    judge = Mamo.matching_logits
 
     def record(net: Mamo, visual: torch.Tensor, text: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         seen.append((visual.detach(), text.detach()))
-        return net.matching_logits(visual, text, mask)
+        return judge(net, visual, text, mask)
 
-    monkeypatch.setattr(alignment, "matching_logits", record)
+    monkeypatch.setattr(Mamo, "matching_logits", record)
     task = make_task(words)
     batch = training_batch(data, words, 0)
     image_id = torch.arange(4).repeat(3)
