@@ -62,7 +62,7 @@ def encode_image(f: Mamo, image_B3SS: Tensor, visible_BN: Tensor | None = None) 
     class_token = (vision.class_token + vision.positions[:, :1]).expand(len(x), -1, -1)
     x = torch.cat([class_token.to(x.dtype), x], 1)
     for layer in vision.layers:
-        x = vit_layer(layer, x)
+        x = vit_layer(layer, x)  # type: ignore[arg-type]
     x = vision.norm(x)
     if visible_BN is None:
         return x
@@ -85,7 +85,7 @@ def fuse(f: Mamo, visual: Tensor, text: Tensor, mask_BL: Tensor) -> tuple[Tensor
     x = torch.cat([visual + f.fusion.positions, text], 1)
     seen = torch.cat([mask_BL.new_ones(len(mask_BL), tokens), mask_BL], 1) == 1
     for layer in f.fusion.layers:
-        x = bert_layer(layer, x, seen)
+        x = bert_layer(layer, x, seen)  # type: ignore[arg-type]
     return x[:, :tokens], x[:, tokens:]
 
 

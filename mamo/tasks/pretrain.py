@@ -210,10 +210,10 @@ class PretrainTask(MomentumTask):
         """Judge matched and wrong pairs by their fused [CLS] (Eq. 5)."""
         if "matched" not in fused:
             return None
-        logits = [
+        matched, wrong_text, wrong_image = (
             self.network.itm_head(fused[view][:, 0]) for view in ("matched", "wrong_text", "wrong_image")
-        ]
-        return itm_loss(*logits, pairs.share)
+        )
+        return itm_loss(matched, wrong_text, wrong_image, pairs.share)
 
     def mlm(self, pairs: Pairs, fused: dict[str, Tensor]) -> Tensor | None:
         """Predict the masked sub-words (Eq. 3), with soft targets of the target network where ALBEF's are asked for."""
