@@ -17,7 +17,7 @@ SCALE = "paper"
 INTRODUCTION = """\
 # What the paper leaves open
 
-The paper does not settle everything that an implementation must decide, and no official code has been found. This page lists
+The paper does not settle everything that an implementation must decide, and there is no official code. This page lists
 each open point, what is done here, and where. Where the paper is silent, X-VLM comes first (appendix A equals its fine-tuning
 settings almost line for line), then ALBEF, whose architecture the paper takes over.
 

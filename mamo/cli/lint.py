@@ -1,4 +1,4 @@
-"""``mamo lint``: whether the rows of ablation files change what their labels say, and nothing else."""
+"""``mamo dev lint``: check that the rows of ablation files change what their labels say, and nothing else."""
 
 from __future__ import annotations
 

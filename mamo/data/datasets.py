@@ -23,8 +23,8 @@ class Dataset:
         splits: its splits.
         function: the reader in the module.
         shares_images: whether several examples may name the same image.
-        parts: into how many parts a whole release is cut that many jobs prepare side by side; no part of any identity, since
-            the result does not depend on it.
+        parts: number of parts of a whole release that jobs prepare in parallel; not in any identity, since the result does
+            not depend on it.
         tars: whether the reader itself can read one part of the release (consecutive tar files).
         paper_images: training images that the paper counts (Table 10), where it does.
     """
@@ -60,12 +60,12 @@ class Dataset:
 
 
 def parts_of(spec: Mapping[str, Any]) -> int:
-    """How many parts a data run's preparation is cut into: 1 for the embedded world and for quick versions of a release."""
+    """Return how many parts a data run is prepared in: 1 for the embedded world and for quick versions of a release."""
     whole = spec.get("source") == "release" and not spec.get("limits")
     return DATASETS[spec["dataset"]].parts if whole and spec["dataset"] in DATASETS else 1
 
 
-# Cut so that a part takes a core about half an hour.
+# Sized so that a part takes a core about half an hour.
 DATASETS = {
     "coco": Dataset("coco", "captions", ("train", "val", "test"), parts=4, paper_images=113_000),
     "visual_genome": Dataset("visual_genome", "captions", ("train",), parts=4, paper_images=100_000),

@@ -1,4 +1,4 @@
-"""The deviations ledger as data: what the paper leaves open, what is done here, and where in the code it acts."""
+"""The deviations ledger as data: the open points of the paper, the choices made here, and the code where they act."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mamo.specs.scale import DatasetSpec, Scale
 from mamo.specs.weights import WeightsSpec
 
 SOURCE = Path("docs/deviations.yaml")
-# Names of parts, which are no settings of their own.
+# Names of parts, which are not settings themselves.
 STRUCTURE = {"task"}
 
 
@@ -26,7 +26,7 @@ class Deviation(Spec):
     """One open point."""
 
     point: str
-    here: str = Field(description="what is done here")
+    here: str = Field(description="the choice made here")
     settings: tuple[str, ...] = Field(
         (), description="dotted settings of a scale; none: fixed in code, or rows"
     )
@@ -57,7 +57,7 @@ class Given(Spec):
 
 
 class Own(Spec):
-    """Settings that the paper has no counterpart of."""
+    """Settings without a counterpart in the paper."""
 
     why: str
     settings: tuple[str, ...]
@@ -94,7 +94,7 @@ def read_deviations(path: Path = SOURCE) -> Deviations:
 
 
 def problems(deviations: Deviations, scale: Scale, root: Path) -> list[str]:
-    """What no longer holds of the ledger, one line per problem.
+    """List what is wrong with the ledger, one line per problem.
 
     Args:
         scale: the paper's, whose values it shows.
@@ -130,7 +130,7 @@ def problems(deviations: Deviations, scale: Scale, root: Path) -> list[str]:
 
 
 def source_of(place: str, root: Path) -> str | None:
-    """The source text of ``file:name`` or ``file:Class.method``; None where it is not there."""
+    """Find the source text of ``file:name`` or ``file:Class.method``; None if it does not exist."""
     file, _, name = place.partition(":")
     path = root / file
     if not path.is_file():
@@ -148,7 +148,7 @@ def source_of(place: str, root: Path) -> str | None:
 
 
 def owners(setting: str, scale: Scale) -> set[tuple[str, str]]:
-    """The (spec, field) that a dotted setting of a scale leads to; none where it leads nowhere."""
+    """Find the (spec, field) of a dotted setting of a scale; none if it does not exist."""
     section, *rest = setting.split(".")
     models: list[type[BaseModel]]
     if section == "jobs":
@@ -180,7 +180,7 @@ def fields() -> Iterator[tuple[str, str]]:
         for name, field in model.model_fields.items():
             children = _models(field.annotation)
             if model in (WeightsSpec,) or name == "training":
-                # Where starting weights come from is one choice; how stand-ins are trained belongs to it.
+                # The source of starting weights is one choice; the training of stand-ins is part of it.
                 children = [child for child in children if name != "training"]
             pending += children
             if not children and name not in STRUCTURE:
@@ -191,7 +191,7 @@ def fields() -> Iterator[tuple[str, str]]:
 
 
 def value_of(setting: str, scale: Scale) -> Any:
-    """A setting's value at a scale, as a plain JSON value; ``off`` within a section that is switched off."""
+    """Return a setting's value at a scale as a plain JSON value; ``off`` within a section that is switched off."""
     value: Any = scale.model_dump(mode="json")
     for part in setting.split("."):
         if value is None:
@@ -201,7 +201,7 @@ def value_of(setting: str, scale: Scale) -> Any:
 
 
 def _definer(model: type[BaseModel], name: str) -> str:
-    """The spec that defines a field of a model: the model, or the one that it inherits it from."""
+    """Find the spec that defines a field: the model itself, or the base that it inherits it from."""
     return next(
         (base for base in reversed(model.__mro__) if name in getattr(base, "__annotations__", {})), model
     ).__name__

@@ -1,4 +1,4 @@
-"""What the claims need to know of one table: its results, outcomes, chance levels and the paper's numbers."""
+"""Give the claims access to one table: its results, outcomes, chance levels and the paper's numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mamo.specs.plan import Plan, TablePlan
 
 
 class TableResults:
-    """What the claims need to know of one table."""
+    """One table as the claims need it."""
 
     def __init__(self, plan: Plan, table: TablePlan, results: Path, ablations: Path) -> None:
         self.plan, self.table, self.ablation = plan, table, table.ablation
@@ -40,12 +40,12 @@ class TableResults:
         ]
 
     def outcomes(self, row: str) -> list[str]:
-        """How the pre-trainings of a row ended."""
+        """Outcomes of a row's pre-trainings."""
         records = [self.records[key] for key in self.table.pretrainings[row]]
         return ["missing" if record is None else str(record["outcome"]["status"]) for record in records]
 
     def chance(self, columns: Sequence[str]) -> float | None:
-        """The mean of the columns' chance levels; None where one is not known."""
+        """Mean of the columns' chance levels; None if one is not known."""
         levels = []
         for column in columns:
             cells = [cell for cell in self.table.cells if cell.column == column]
@@ -62,7 +62,7 @@ class TableResults:
         return sum(levels) / len(levels) if levels else None
 
     def reported(self, rows: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
-        """The same weighted sum of the paper's numbers; None where it gives not all of them."""
+        """The same weighted sum of the paper's numbers; None if it does not give all of them."""
         of = {line.key: line.values for line in self.paper.rows} if self.paper else {}
         total = 0.0
         for row, u in rows.items():

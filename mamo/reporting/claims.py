@@ -29,12 +29,12 @@ from mamo.specs.claims import (
 from mamo.specs.plan import Plan
 
 PER_STEP = 0.1  # slopes are given for ten more percent of masking
-# A pre-training of fewer steps shows that it runs, and nothing else: its numbers must not be taken for an answer.
+# A shorter pre-training shows only that it runs: its numbers must not decide anything.
 PLUMBING_STEPS = 100
 
 
 def plumbing_only(plan: Plan) -> bool:
-    """Whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
+    """Check whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
     steps = []
     for run in plan.by_kind("pretrain"):
         schedule = run.spec["schedule"]
@@ -45,7 +45,7 @@ def plumbing_only(plan: Plan) -> bool:
 
 
 def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
-    """The verdicts on all claims from the records that exist.
+    """Decide all claims from the records that exist.
 
     Args:
         results: the scale's results.
@@ -76,7 +76,7 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
 
 
 class Judge:
-    """Decides claims over the tables of one scale."""
+    """Decide claims over the tables of one scale."""
 
     def __init__(self, plan: Plan, tables: Mapping[str, TableResults]) -> None:
         self.plan, self.tables = plan, tables
@@ -100,7 +100,7 @@ class Judge:
             return obstacle
         numbers = self._numbers(test, table)
         if not numbers:
-            return open_claim(claim, "missing", "no seed has results for all rows that are compared")
+            return open_claim(claim, "missing", "no seed has results for all compared rows")
         if any(number.seeds < 2 and not number.borrowed for number in numbers):
             why = "one seed: the numbers say how these models differ, not what the method does"
             return open_claim(claim, "seeds", why, numbers)
@@ -108,7 +108,7 @@ class Judge:
         return Finding(claim, verdict, why, tuple(numbers), "small" if verdict == "cannot tell" else "")
 
     def _obstacle(self, claim: ClaimSpec, table: TableResults) -> Finding | None:
-        """What decides, or forbids to decide, before any number is looked at."""
+        """Find a reason that settles or blocks a verdict before any number is looked at."""
         test, names = claim.test, row_names(table.ablation)
         if isinstance(test, ReportedTest) and self.plan.scale.caveat is not None:
             why = "the other model's number comes from other data; comparable at scale paper only"
@@ -140,7 +140,7 @@ class Judge:
         return any(estimate is not None and estimate.lower > chance for estimate in own)
 
     def _lent(self, table: TableResults, columns: Mapping[str, float], comparison: bool) -> Noise | None:
-        """For a table of one seed: the noise between seeds of the same metrics in another table of the scale."""
+        """Borrow the noise between seeds, for a table of one seed, from another table of the scale with the same metrics."""
         if table.ablation.seeds > 1:
             return None
         wanted = {(c.job, c.metric): columns[c.key] for c in table.ablation.columns if c.key in columns}
@@ -181,7 +181,7 @@ class Judge:
         ]
 
     def _numbers(self, test: Test, table: TableResults) -> list[Number]:
-        """The contrasts that a test looks at; the claim says that they lie above 0 (near 0, for what is close)."""
+        """Compute the contrasts of a test; the claim says that they are above 0 (near 0 for ``close``)."""
         columns = table.columns(test)
         mean, names = _mean(columns), row_names(table.ablation)
         headings = column_names(table.ablation)
@@ -246,28 +246,24 @@ def _mean(columns: Sequence[str]) -> dict[str, float]:
 
 
 def _decide(test: Test, numbers: Sequence[Number]) -> tuple[Verdict, str]:
-    """The verdict of intervals: all of them must agree to support, one that clearly contradicts refutes."""
+    """Decide by the intervals: all must agree to support; one that clearly contradicts refutes."""
     if isinstance(test, CloseTest):
         if all(-test.within < number.lower and number.upper < test.within for number in numbers):
-            return "supported", f"every interval lies within {test.within:g} points"
+            return "supported", f"every interval is within {test.within:g} points"
         if any(number.lower > test.within or number.upper < -test.within for number in numbers):
-            return "refuted", f"an interval lies beyond {test.within:g} points"
+            return "refuted", f"an interval is beyond {test.within:g} points"
         return "cannot tell", f"the intervals reach beyond {test.within:g} points"
     if all(number.lower > 0 for number in numbers):
-        return "supported", "the interval lies above 0" if len(
-            numbers
-        ) == 1 else "every interval lies above 0"
+        return "supported", "the interval is above 0" if len(numbers) == 1 else "every interval is above 0"
     below = [number for number in numbers if number.upper < 0]
-    # Of many intervals, one lies below 0 by chance: it must do so for all of them together.
+    # With many intervals, one is below 0 by chance: correct for their number.
     if below and (len(numbers) == 1 or any(_far_below(number, len(numbers)) for number in below)):
-        return "refuted", "the interval lies below 0" if len(
-            numbers
-        ) == 1 else f"{below[0].label} lies below 0"
-    return "cannot tell", "the interval holds 0" if len(numbers) == 1 else "not every interval lies above 0"
+        return "refuted", "the interval is below 0" if len(numbers) == 1 else f"{below[0].label} is below 0"
+    return "cannot tell", "the interval includes 0" if len(numbers) == 1 else "not every interval is above 0"
 
 
 def _far_below(number: Number, count: int) -> bool:
-    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still lies below 0."""
+    """Check whether an interval widened for ``count`` comparisons (assuming a normal distribution) is still below 0."""
     from statistics import NormalDist
 
     normal = NormalDist()

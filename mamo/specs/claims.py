@@ -1,4 +1,4 @@
-"""The claims ledger as data: what the paper says that results can support or refute, and the test that decides it."""
+"""The claims ledger as data: statements of the paper that results can support or refute, and their tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "paper/arxiv/claims.yaml"  # sections and tables are numbered as in this 
 
 
 class TestSpec(Spec):
-    """What all tests share: a table, and the columns whose mean is tested."""
+    """Shared by all tests: a table, and the columns whose mean is tested."""
 
     __test__ = False  # not a test of this project's suite
 
@@ -23,7 +23,7 @@ class TestSpec(Spec):
 
 
 class GreaterTest(TestSpec):
-    """A row lies above another one."""
+    """A row is above another one."""
 
     kind: Literal["greater"] = "greater"
     row: str
@@ -32,7 +32,7 @@ class GreaterTest(TestSpec):
 
 
 class BestTest(TestSpec):
-    """A row lies above every other one."""
+    """A row is above every other one."""
 
     kind: Literal["best"] = "best"
     row: str
@@ -48,12 +48,12 @@ class GainTest(TestSpec):
 
 
 class CloseTest(TestSpec):
-    """Rows lie near another one, whichever side."""
+    """Rows are near another one, on either side."""
 
     kind: Literal["close"] = "close"
     rows: tuple[str, ...] = Field(min_length=1)
     to: str
-    within: float = Field(gt=0, description="percentage points that count as little")
+    within: float = Field(gt=0, description="percentage points that count as close")
 
 
 class TrendTest(TestSpec):
@@ -73,14 +73,14 @@ class OutcomeTest(TestSpec):
 
 
 class ChanceTest(TestSpec):
-    """A row lies above chance."""
+    """A row is above chance."""
 
     kind: Literal["above_chance"] = "above_chance"
     row: str
 
 
 class ReportedTest(TestSpec):
-    """A row lies above a model of other work, by the numbers that the paper quotes for it."""
+    """A row is above a model of other work, by the numbers that the paper quotes for it."""
 
     kind: Literal["above_reported"] = "above_reported"
     row: str
@@ -119,7 +119,7 @@ class Claims(Spec):
 
 
 def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
-    """The claims of ``ablations/paper/arxiv/claims.yaml``; none where there is no such file.
+    """The claims of ``ablations/paper/arxiv/claims.yaml``; none if there is no such file.
 
     Raises:
         SpecError: a wrong entry, with file, key and nearest valid name.
@@ -132,7 +132,7 @@ def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
 
 
 def rows_of(test: Test) -> tuple[str, ...]:
-    """The rows that a test names."""
+    """Return the rows that a test names."""
     if isinstance(test, GreaterTest):
         return test.row, test.than
     if isinstance(test, BestTest):

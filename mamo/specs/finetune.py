@@ -13,7 +13,7 @@ from mamo.specs.transforms import TransformSpec
 
 
 class JobSpec(Spec):
-    """What all downstream jobs share."""
+    """Settings of all downstream jobs."""
 
     data: tuple[str, ...] = Field(min_length=1, description="prepared data sets; the first one is evaluated")
     transform: TransformSpec = Field(description="training transform; its size is the raised resolution")
@@ -30,7 +30,7 @@ class JobSpec(Spec):
 
 
 class AlignmentSpec(JobSpec):
-    """What the jobs that train ITC + ITM share."""
+    """Settings of the jobs that train ITC + ITM."""
 
     itm_random: float = Field(
         0.0, ge=0, le=1, description="share of ITM's negatives drawn uniformly, not by similarity"
@@ -80,7 +80,7 @@ class GroundingSpec(AlignmentSpec):
 
 
 class LocalisationSpec(JobSpec):
-    """Grad-CAM of the ITM score, a map for each word, against the boxes of what the words name; the embedded world only."""
+    """Grad-CAM of the ITM score, a map for each word, against the boxes of the named objects; the embedded world only."""
 
     task: Literal["localisation"] = "localisation"
     layer: int = Field(

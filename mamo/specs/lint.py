@@ -1,6 +1,6 @@
-"""Whether a row of an ablation differs from its base row in more than its label says.
+"""Check that a row of an ablation differs from its base row only in what its label says.
 
-A table that names one change and makes two shows nothing. A row's resolved spec is compared with the base row's, and each
+A table that names one change but makes two proves nothing. A row's resolved spec is compared with the base row's, and each
 setting that differs must be claimed: by a word of the label (the setting's own, one of ``WORDS``, or its value), by a list of
 objectives, or by the row's ``besides``, which says why it changes too and which the table's page prints.
 """
@@ -17,7 +17,7 @@ from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.pretrain import LossWeights
 
 OBJECTIVES = tuple(LossWeights.model_fields)
-# Words that claim a setting beside those of its own name.
+# Words that claim a setting, beside those of its own name.
 WORDS: Mapping[str, tuple[str, ...]] = {
     "target.momentum": ("ema",),
     "target.horizon": ("ema",),
@@ -28,7 +28,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 
 
 def findings(plan: Plan) -> list[str]:
-    """What the lint has to say of a plan's tables, one line per finding; nothing if all labels say what their rows change."""
+    """Check a plan's tables, one line per finding; none if all labels say what their rows change."""
     return [line for table in plan.tables.values() for line in table_findings(plan, table)]
 
 
@@ -42,7 +42,7 @@ def table_findings(plan: Plan, table: TablePlan) -> Iterator[str]:
     rows = ablation.rows
     if (
         ablation.kind == "readings"
-    ):  # what a reading sets is its own; what a model changes is compared under the first one
+    ):  # a reading's own settings are not compared; models are compared under the first reading
         rows = rows[: len(ablation.models)]
     for row in rows:
         where = f"ablations/{ablation.name}.yaml: row '{row.key}' ('{row.label}')"
@@ -69,16 +69,14 @@ def table_findings(plan: Plan, table: TablePlan) -> Iterator[str]:
 
 
 def _claimed(setting: str, value: Any, row: RowSpec, lists_objectives: bool) -> bool:
-    """Whether the label claims a setting."""
+    """Check whether the label claims a setting."""
     leaf = setting.rsplit(".", 1)[-1]
     if lists_objectives and setting in {f"objectives.{name}" for name in OBJECTIVES}:
         return True
     label = row.label.lower()
     tokens = set(re.findall(r"[a-z]+|\d+(?:\.\d+)?", label))
     own = set(WORDS.get(setting, ()))
-    if value or re.search(
-        r"\bw/o\b|\bno\b|\bwithout\b", label
-    ):  # what is switched off must be said to be off
+    if value or re.search(r"\bw/o\b|\bno\b|\bwithout\b", label):  # the label must say that it is off
         own |= {word for word in leaf.split("_") if len(word) > 2}
     numbers = {token for token in tokens if token[0].isdigit()}
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -91,7 +89,7 @@ def _claimed(setting: str, value: Any, row: RowSpec, lists_objectives: bool) -> 
 
 
 def _named_objectives(label: str) -> set[str] | None:
-    """The objectives that a label lists, if it lists several: ``ITC+ITM, MLM``."""
+    """Read the objectives that a label lists, if it lists several: ``ITC+ITM, MLM``."""
     name = rf"(?:{'|'.join(OBJECTIVES)})"
     found = re.search(rf"{name}(?:\s*[+,]\s*{name})+", label, re.IGNORECASE)
     return set(re.findall(name, found[0].lower())) if found else None

@@ -41,9 +41,11 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def _divisible(self) -> ModelSpec:
         if self.image_size % self.patch_size:
-            raise ValueError(f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}")
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
+            )
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.fusion_positions == "sincos" and self.width % 4:
             raise ValueError(f"width {self.width}: sincos positions need a multiple of 4")
         if self.width * self.mlp_ratio < 1:

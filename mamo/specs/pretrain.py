@@ -45,7 +45,7 @@ class Head(NamedTuple):
 
 
 class MaskingSpec(Spec):
-    """How much of each modality is hidden (section 4.2)."""
+    """Masking of images and texts (section 4.2)."""
 
     image_ratio: float = Field(0.75, gt=0, lt=1, description="share of patches removed from the masked image")
     text_ratio: float = Field(0.25, gt=0, lt=1, description="share of sub-words chosen in the masked text")
@@ -127,7 +127,7 @@ class MrmSpec(Spec):
 
 
 class DistillationSpec(Spec):
-    """ALBEF's own extras, which MAMO does without: momentum features in ITC, a queue of them, and soft targets."""
+    """ALBEF's own extras, which MAMO does not use: momentum features in ITC, a queue of them, and soft targets."""
 
     queue: int = Field(65536, ge=0, description="pairs of earlier steps that ITC also contrasts; 0: none")
     alpha: float = Field(
@@ -149,7 +149,7 @@ class LossWeights(Spec):
 
 
 class ObjectivesSpec(Spec):
-    """Which of the five losses are summed (Eq. 6); null or false switches one off."""
+    """The five losses and their sum (Eq. 6); null or false switches one off."""
 
     itc: bool = True
     itm: bool = True
@@ -215,7 +215,7 @@ class ObjectivesSpec(Spec):
         return tuple(heads)
 
     def random_negatives(self, progress: float) -> float:
-        """Return the share of ITM's negatives that is drawn uniformly after a share of the run."""
+        """Return the share of ITM's negatives drawn uniformly after a share ``progress`` of the run."""
         if self.itm_random_end is None:
             return self.itm_random
         way = min(1.0, progress / self.itm_random_by)
@@ -262,11 +262,11 @@ class TargetSpec(Spec):
         return self
 
     def momentum_of(self, steps: int) -> float:
-        """Return the EMA momentum of a run of so many steps."""
+        """Return the EMA momentum of a run of ``steps`` steps."""
         return self.momentum if self.momentum is not None else _momentum(self.horizon or 0.0, steps)
 
     def mim_momentum_of(self, steps: int) -> float | None:
-        """Return the momentum of MIM's own image encoder; None if it has none."""
+        """Return the momentum of MIM's own image encoder, if it has one."""
         return None if self.mim_horizon is None else _momentum(self.mim_horizon, steps)
 
 
@@ -275,7 +275,7 @@ def _momentum(horizon: float, steps: int) -> float:
 
 
 class CollapseSpec(Spec):
-    """When a run counts as diverged, beside a loss that is not finite."""
+    """Criteria for divergence, in addition to a loss that is not finite."""
 
     min_spread: float = Field(
         0.01,
@@ -328,12 +328,12 @@ class PretrainSpec(Spec):
     def _sizes_agree(self) -> PretrainSpec:
         if self.batch_size % self.objectives.itm_group:
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of objectives.itm_group {self.objectives.itm_group}"
+                f"batch_size {self.batch_size} is not a multiple of objectives.itm_group {self.objectives.itm_group}"
             )
         distillation = self.objectives.distillation
         if distillation and distillation.queue % self.batch_size:
             raise ValueError(
-                f"objectives.distillation.queue {distillation.queue} is no multiple of batch_size {self.batch_size}: it holds "
+                f"objectives.distillation.queue {distillation.queue} is not a multiple of batch_size {self.batch_size}: it has "
                 "whole batches"
             )
         if self.transform.size != self.model.image_size:
@@ -344,16 +344,16 @@ class PretrainSpec(Spec):
 
     @property
     def needs_target(self) -> bool:
-        """Whether any objective reads the target network."""
+        """True if any objective reads the target network."""
         return self.predicts_features or self.objectives.distillation is not None
 
     @property
     def predicts_features(self) -> bool:
-        """Whether MRM or MIM predicts what the target network makes of the unmasked pair."""
+        """True if MRM or MIM predicts the target network's features of the unmasked pair."""
         mim = self.objectives.mim
         return self.objectives.predicts_fused or (mim is not None and mim.predicts_features)
 
     @property
     def needs_visual_tokens(self) -> bool:
-        """Whether the visual tokeniser's weights are an input of the run."""
+        """True if the visual tokeniser's weights are an input of the run."""
         return self.objectives.mim is not None and self.objectives.mim.target == "visual_tokens"

@@ -34,7 +34,7 @@ class DatasetSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Where the data comes from, and how it is stored."""
+    """Source of the data, and how it is stored."""
 
     source: Literal["world", "release"] = Field(
         "release", description="the embedded world, or releases on disk"
@@ -55,18 +55,19 @@ class Scale(Spec):
     name: str
     title: str = Field(description="one line for pages and the command line")
     caveat: str | None = Field(
-        None, description="what every page says about data and model; null at paper scale"
+        None, description="caveat on data and model, shown on every page; null at paper scale"
     )
-    cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
+    cost: str = Field(description="cost of the whole scale in words, on stated hardware")
     published: bool = Field(
         False,
         description="its pages are shown to others: they refuse runs of code that the repository cannot name; not inherited",
     )
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
     seeds: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict, description="ablation -> runs per row at this scale, in place of the file's own"
+        default_factory=dict,
+        description="ablation -> runs per row at this scale, instead of the file's own number",
     )
-    figures: tuple[str, ...] = Field((), description="the files of ablations/figures that models draw")
+    figures: tuple[str, ...] = Field((), description="files of ablations/figures, drawn from trained models")
     data: DataSpec
     weights: WeightsSpec
     pretrain: PretrainSpec
@@ -82,7 +83,7 @@ class Scale(Spec):
 
     @model_validator(mode="after")
     def _cells_meet_patches(self) -> Scale:
-        """In the embedded world an object stands in a cell of the board. Patches that straddle two cells show parts of two."""
+        """Check that patches meet the world's cells: a patch across two cells would show parts of two objects."""
         if self.data.world is None:
             return self
         grid, patch = self.data.world.grid, self.pretrain.model.patch_size

@@ -35,7 +35,7 @@ class TransformSpec(Spec):
         default=(3 / 4, 4 / 3), description="width over height of a random crop"
     )
     flip: float = Field(
-        default=0.5, ge=0, le=1, description="chance of a flip; never where the text says left or right"
+        default=0.5, ge=0, le=1, description="chance of a flip; never if the text says left or right"
     )
     randaugment: RandAugmentSpec | None = Field(default_factory=RandAugmentSpec, description="null: none")
     interpolation: Literal["bicubic", "bilinear"] = Field(

@@ -23,7 +23,7 @@ class TrainingSpec(Spec):
 
 
 class VisionWeightsSpec(Spec):
-    """Where the image encoder starts."""
+    """Starting weights of the image encoder."""
 
     source: Literal["timm", "naming", "scratch"] = Field(
         "timm",
@@ -34,12 +34,12 @@ class VisionWeightsSpec(Spec):
     )
     training: TrainingSpec | None = None
     image_sizes: tuple[Annotated[int, Field(gt=0)], ...] = Field(
-        (), description="naming: sides at which images are met in turn, in pixels; none: the model's own only"
+        (), description="naming: image sides used in turn, in pixels; none: only the model's own"
     )
 
 
 class TextWeightsSpec(Spec):
-    """Where tokenizer, text encoder and fusion encoder start."""
+    """Starting weights of tokenizer, text encoder and fusion encoder."""
 
     source: Literal["transformers", "mlm"] = Field(
         "transformers", description="transformers: published BERT; mlm: trained by masked language modelling"

@@ -167,7 +167,9 @@ def test_a_neighbours_archive_does_not_stand_in(tmp_path: Path) -> None:
 def test_damaged_archives_are_named(odd: Path) -> None:
     (odd / "coco/dataset_coco.json").unlink()
     (odd / "coco/caption_datasets.zip").write_bytes(b"half a download")
-    with pytest.raises(FormatError, match=r"caption_datasets.zip: is no whole zip file .*fetch it again"):
+    with pytest.raises(
+        FormatError, match=r"caption_datasets.zip: is not a complete zip file .*fetch it again"
+    ):
         list(coco.read(odd, Findings()))
 
 
@@ -176,7 +178,7 @@ def test_a_cut_off_archive_of_photos_is_refused_whatever_may_be_missing(odd: Pat
     archive = odd / "coco/train2014.zip"
     archive.write_bytes(archive.read_bytes()[:-60])
     with pytest.raises(
-        FormatError, match=r"train2014.zip: is no whole zip file .*fetch it again, or remove it"
+        FormatError, match=r"train2014.zip: is not a complete zip file .*fetch it again, or remove it"
     ):
         prepare("coco", odd, tmp_path / "out", store_size=32, missing_limit=None, workers=2)
     archive.unlink()

@@ -83,7 +83,7 @@ def test_nested_columns_and_optional_ones(tmp_path: Path) -> None:
 def test_wrong_records_are_refused(tmp_path: Path) -> None:
     writer = Writer(tmp_path, dataset="toy", kind="captions", store_size=16)
     writer.add_image("a", jpeg(1))
-    with pytest.raises(ValueError, match="image 1 is no row"):
+    with pytest.raises(ValueError, match="image 1 is not one of"):
         writer.add_record("train", image=1, text="x")
     with pytest.raises(ValueError, match="kind captions has"):
         writer.add_record("train", image=0, caption="x")

@@ -100,7 +100,7 @@ def test_shards_that_would_not_be_read_are_named(tmp_path: Path) -> None:
     (folder / "linked").unlink()
     (folder / "back").symlink_to(folder)
     (folder / "00004.tar.gz").write_bytes(b"packed")
-    with pytest.raises(FormatError, match="00004.tar.gz: is no plain .tar"):
+    with pytest.raises(FormatError, match="00004.tar.gz: is not a plain .tar"):
         read(tmp_path)
     (folder / "00004.tar.gz").unlink()
     (folder / "sbu-captions-all.tar.gz").write_bytes(b"the list of addresses")

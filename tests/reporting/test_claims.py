@@ -145,7 +145,7 @@ def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
     )
     assert [claim["verdict"] for claim in found] == ["supported", "refuted", "refuted"]
     assert found[0]["numbers"][0]["value"] == pytest.approx(0.6) and len(found[1]["numbers"]) == 5
-    assert "in VQA test-dev lies below 0" in found[1]["why"]
+    assert "in VQA test-dev is below 0" in found[1]["why"]
 
 
 def test_steps_are_compared(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -172,6 +173,68 @@ def commands(page: Path) -> Iterator[list[str]]:
         words = text.split()
         if words and re.fullmatch(r"(?:\S*/)?mamo", words[0]) and len(words) > 1:
             yield shlex.split(text)[1:]
+
+
+# Programs that a reader has before `.venv` is activated, and those whose page says where to get them.
+SYSTEM = {
+    "apptainer",
+    "docker",
+    "done",
+    "export",
+    "find",
+    "git",
+    "kill",
+    "make",
+    "pip",
+    "printf",
+    "rm",
+    "source",
+    "tar",
+}
+FETCHED = {"img2dataset", "pipx"}
+
+
+def programs(page: Path) -> Iterator[str]:
+    """The program of each line of a page's shell blocks, in order; settings of variables and ``time`` before it are skipped."""
+    for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language in ("bash", "sh", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.removeprefix("$ ").split()
+                while words and (re.match(r"\w+=\S*$", words[0]) or words[0] == "time"):
+                    words = words[1:]
+                if words and not line.startswith((" ", "#")):
+                    yield words[0] if words[0] != "source" else " ".join(words[:2])
+
+
+def missing_programs(page: Path) -> list[str]:
+    """The programs that a page calls before they are on the reader's path."""
+    environment = Path(sys.executable).parent
+    activated, missing = False, []
+    for program in programs(page):
+        if program == "source .venv/bin/activate":
+            activated = True
+        elif program.startswith(".venv/bin/"):
+            missing += [program] if not (environment / Path(program).name).exists() else []
+        elif program not in SYSTEM | FETCHED and not (activated and (environment / program).exists()):
+            missing.append(program)
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_commands_are_on_the_path_when_a_page_uses_them(page: Path) -> None:
+    missing = missing_programs(page)
+    assert not missing, f"{page.name}: write `source .venv/bin/activate` before {', '.join(missing)}"
+
+
+def test_a_command_before_the_activation_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```bash\nmake venv\nSCALE=demo mamo plan\nsource .venv/bin/activate\nmamo plan\n```\n",
+        encoding="utf-8",
+    )
+    assert missing_programs(page) == ["mamo"]
+    page.write_text("```bash\n.venv/bin/mamo plan\n.venv/bin/mamoo plan\n```\n", encoding="utf-8")
+    assert missing_programs(page) == [".venv/bin/mamoo"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

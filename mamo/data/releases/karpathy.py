@@ -62,7 +62,7 @@ def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings)
 
 
 def _of_another(sentence: Entry, entry: Entry, name: str, findings: Findings) -> bool:
-    """Whether a caption says by its number that it belongs to another image."""
+    """Check whether a caption's number assigns it to another image."""
     other = "imgid" in sentence and "imgid" in entry and sentence.value("imgid") != entry.value("imgid")
     if other:
         findings.note("captions of another image", name)

@@ -1,4 +1,4 @@
-"""Numbers of images and texts in prepared data sets (paper Table 10), from their manifests."""
+"""Count images and texts in prepared data sets (paper Table 10), from their manifests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ def statistics(manifest: Mapping[str, Any], split: str | None = "train") -> dict
 
     Args:
         manifest: of a prepared data set.
-        split: the split counted; Table 10 counts what pre-training sees, i.e. ``train``. ``None`` counts all
-            splits.
+        split: the split to count; Table 10 counts what pre-training sees, i.e. ``train``. ``None`` counts all splits.
 
     Raises:
         KeyError: the data set has no such split.
@@ -24,7 +23,7 @@ def statistics(manifest: Mapping[str, Any], split: str | None = "train") -> dict
 
 
 def table(manifests: Iterable[Path], split: str | None = "train") -> list[dict[str, Any]]:
-    """Rows of Table 10 in the order of the manifest files, and their sum as ``total``."""
+    """Make Table 10's rows in the order of the manifest files, with their sum as ``total``."""
     rows = [statistics(json.loads(Path(path).read_text(encoding="utf-8")), split) for path in manifests]
     sums = {key: sum(row[key] for row in rows) for key in ("images", "texts")}
     return [*rows, {"dataset": "total", **sums}]

@@ -1,4 +1,4 @@
-"""Everything that the article says, as plain JSON values for its template."""
+"""Collect everything that the article says, as plain JSON values for its template."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def content(
     ablations: Path,
     ledger: Path = SOURCE,
 ) -> dict[str, Any]:
-    """What the article says.
+    """Collect the article's content.
 
     Args:
         values: table name -> what ``collect`` gave for it; ``claims`` -> what ``judge`` gave, where the plan has claims.
@@ -83,7 +83,7 @@ def _readers(plan: Plan) -> tuple[dict[str, list[str]], list[tuple[str, ...]]]:
 
 
 def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The drawings that lie in the reports, and the headings of those that do not.
+    """List the drawings in the reports, and the headings of missing ones.
 
     A drawing is ``{file, heading, caption, stale}``, stale where it was drawn from other runs or settings than the planned.
     """

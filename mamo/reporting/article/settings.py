@@ -14,7 +14,7 @@ from mamo.specs.scale import Scale, read_scale
 
 PAPER = "paper"  # the scale that holds the paper's own settings
 OFF = "off"
-# Sections that the article's text shows; the others, with the jobs, stand in its appendix.
+# Sections shown in the article's text; the others, with the jobs, are in its appendix.
 MAIN = ("Model", "Masking", "Target network", "Optimiser", "Schedule", "Pre-training, further")
 # Sections of the scale, with the article's words for them; jobs follow, each by its name.
 SECTIONS = {
@@ -40,7 +40,7 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     here = scale.model_dump(mode="json")
     try:
         there = read_scale(PAPER, ablations).model_dump(mode="json")
-    except SpecError:  # another project's scales
+    except SpecError:  # scales of another project
         there = {}
     sections = [
         {"title": title, "rows": _rows(_part(here, place), _part(there, place))}
@@ -60,7 +60,7 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
 
 
 def deviations(path: Path = SOURCE) -> list[dict[str, Any]]:
-    """What the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no ledger."""
+    """Read the open points of the paper and the choices made here, by section: ``{title, entries}``; none without a ledger."""
     if not path.is_file():
         return []
     ledger = read_deviations(path)
