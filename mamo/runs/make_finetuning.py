@@ -20,8 +20,8 @@ from mamo.runs.make_pretraining import save_curve, training_batches, training_re
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.save import WEIGHTS, load_network, save_network_config, save_tensors
 from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
+from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.registry import make_task, read_spec
-from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
@@ -124,7 +124,7 @@ def check_evaluation(
             measured = check_items(evaluation.items, expected)
             found.append(finding("items", True, f"every item is measured: {measured}", items=expected))
         return found
-    except UnsoundEvaluation as error:
+    except InvalidEvaluation as error:
         raise RunError(f"{context.run.key}: {error}") from error
 
 
