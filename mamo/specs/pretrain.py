@@ -44,6 +44,7 @@ class Head(NamedTuple):
     in_target: bool = False
     """The target network has a copy, which reads the same positions of the unmasked pair."""
 
+
 SHUFFLED = own(
     "keeps look-alikes in one batch, and reading local where memory is small", "data/batches/sampler.py"
 )
