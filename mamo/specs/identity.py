@@ -22,6 +22,7 @@ REVISIONS: dict[Kind, int] = {"data": 2, "weights": 3, "pretrain": 2, "finetune"
 # Settings that came after runs existed, each with the value at which a run is what it was without it: there it stays out of the
 # digest.
 NEUTRAL: Mapping[Kind, Mapping[str, Any]] = {
+    "weights": {"teacher": None},
     "pretrain": {"masking.unit": "subword", "masking.span_words": 3.8, "objectives.distillation": None}
 }
 

@@ -24,9 +24,10 @@ from mamo.specs.model import ModelSpec
 from mamo.specs.names import nearest
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import Scale
+from mamo.specs.weights import TEACHER_STRIDE
 
 SEEDS = 2**48  # what the order of examples can tell apart
-STAND_INS = ("naming", "mlm", "scratch")
+STAND_INS = ("naming", "distilled", "mlm", "scratch")
 
 
 class Release(NamedTuple):
@@ -101,6 +102,13 @@ def of_weights(scale: Scale) -> Iterator[str]:
     for size in vision.image_sizes:
         if size % patch:
             yield f"weights.vision.image_sizes: {size} is no multiple of pretrain.model.patch_size {patch}"
+    if vision.teacher is not None:
+        grid, taught = scale.pretrain.model.image_size // patch, vision.teacher.image_size // TEACHER_STRIDE
+        if grid != taught:
+            yield (
+                f"weights.vision.teacher.image_size: {vision.teacher.image_size} gives a map of {taught} x {taught}, and the "
+                f"model has {grid} x {grid} patches; {grid * TEACHER_STRIDE} gives as many"
+            )
 
 
 def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
