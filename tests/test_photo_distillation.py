@@ -15,6 +15,7 @@ import tiny
 import torch
 from PIL import Image
 
+from benchmarks import photo_bound
 from mamo.data.photo_views import Maps, Photos, distillation_batches, flip_map, look_through
 from mamo.data.prepare import prepare
 from mamo.data.records import Prepared
@@ -302,3 +303,23 @@ def test_runs_that_have_no_teacher_keep_their_identity() -> None:
     values = {"role": "vision"} | spec.model_dump(mode="json")
     without = {name: value for name, value in values.items() if name != "teacher"}
     assert Run("weights", "vision", values).digest == Run("weights", "vision", without).digest
+
+
+def test_the_bound_is_high_where_features_say_what_is_in_the_photo() -> None:
+    """Linear map and GRU find the caption where a photo's features hold its words, and nothing where they are noise."""
+    generator = np.random.default_rng(0)
+    things = [f"{a}{b}" for a in "abcdefgh" for b in "klmnopqr"]
+
+    def split(count: int) -> tuple[photo_bound.Captions, torch.Tensor]:
+        shown = generator.integers(0, 64, (count, 2))
+        words = [["a", things[i], "and", things[j]] for i, j in shown]
+        features = torch.zeros(count, 64)
+        features[torch.arange(count)[:, None], torch.from_numpy(shown)] = 1
+        return photo_bound.Captions(list(range(count)), torch.arange(count), words), features
+
+    (train, train_features), (test, test_features) = split(4000), split(100)
+    found = photo_bound.measure(train, train_features, test, test_features)
+    assert found["tr_r10"] > 80 and found["ir_r10"] > 80 and found["chance/tr_r10"] == pytest.approx(10)
+    noise = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
+    lost = photo_bound.measure(train, noise, test, noise[:100])
+    assert lost["tr_r10"] < 25
