@@ -52,6 +52,7 @@ RELEASES = {
 }
 
 _RECALLS = tuple(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10))
+_OF_ITC = tuple(f"itc_{name}" for name in (*_RECALLS, "mean_recall"))  # by similarity alone, not re-ranked
 _NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing", "words"))
 
 
@@ -67,7 +68,7 @@ class _Task(NamedTuple):
 
 
 TASKS: Mapping[type[JobSpec], _Task] = {
-    RetrievalSpec: _Task("captions", ("val", "test"), (*_RECALLS, "mean_recall")),
+    RetrievalSpec: _Task("captions", ("val", "test"), (*_RECALLS, "mean_recall", *_OF_ITC)),
     VqaSpec: _Task(
         "vqa",
         ("val",),
