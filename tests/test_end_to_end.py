@@ -145,8 +145,12 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
     quick = {
         "data": {"datasets": {"flickr8k": {"limits": {"train": 200, "val": 20, "test": 50}}}},
         "weights": {"vision": vision, "text": {"training": {"steps": 5}}},
-        "pretrain": {"schedule": {"epochs": 1, "steps_per_epoch": 4, "warmup_steps": 1}},
-        "jobs": {"retrieval_flickr8k": {"schedule": {"epochs": 1, "steps_per_epoch": 2}}},
+        "pretrain": {
+            "schedule": {"epochs": 1, "steps_per_epoch": 4, "warmup_steps": 1},
+            "objectives": {"itm_group": 32},
+            "batch_size": 32,
+        },
+        "jobs": {"retrieval_flickr8k": {"schedule": {"epochs": 1, "steps_per_epoch": 2}, "batch_size": 32}},
     }
     scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), quick)))
     plan = make_plan("flickr8k", ablations, only=["flickr8k"], seeds=1)

