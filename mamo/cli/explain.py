@@ -12,12 +12,12 @@ from mamo.cli import options
 from mamo.cli.explain_values import run_values, table_values
 from mamo.cli.plan import KINDS
 from mamo.cli.status import log_of, state_of
+from mamo.files.stored import read_record_file
 from mamo.reporting.pages import Page, pages_of, parts_of
 from mamo.reporting.provenance import check_lines, row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
 from mamo.specs.plan import Plan
-from mamo.specs.stored import read_record_file
 
 REVISIONS_FILE = "mamo/specs/identity.py"
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.files.stored import read_record_file
+from mamo.runs.unpacked import marked_site
 from mamo.specs.base import check_names
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import KINDS
-from mamo.specs.stored import read_record_file
-from mamo.training.unpacked import marked_site
 
 SITES = "sites"
 

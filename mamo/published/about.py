@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamo.specs.stored import StoredError, read_record_file
+from mamo.files.stored import StoredError, read_record_file
 
 TASKS = {
     "pretraining": "pre-trained",
@@ -148,7 +148,7 @@ def _evaluations(record: Mapping[str, Any], results: Path) -> Iterator[tuple[Pat
 
 def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[str, tuple[float, float]]:
     """The 95 % intervals of a job's metrics over resampled test images, where its results per item are there."""
-    from mamo.data.records import Prepared, PreparedError
+    from mamo.data.store.records import Prepared, PreparedError
     from mamo.reporting.items import contributions, read_items
     from mamo.reporting.resampling import resampled_means
 

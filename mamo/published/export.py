@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mamo.files.stored import read_object
+from mamo.files.writing import beside
 from mamo.published.about import about_of
 from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
+from mamo.runs.run import RunError, read_record, require_files
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
-from mamo.specs.stored import read_object
-from mamo.training.run import RunError, beside, read_record
-from mamo.training.unpacked import require_files
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -139,7 +139,7 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
 
 def answers_of(record: dict[str, Any], results: Path) -> Path | None:
     """The candidate answers of a VQA run: they lie with its first data set."""
-    from mamo.data.candidates import FILE
+    from mamo.data.releases.candidates import FILE
 
     spec = record["spec"]
     if spec.get("task") != "vqa":
@@ -188,7 +188,7 @@ def _aligned(record: dict[str, Any]) -> bool:
 
 def _write_processor(config: dict[str, Any], out: Path) -> None:
     """What ``AutoProcessor`` and ``AutoImageProcessor`` read."""
-    from mamo.data import candidates
+    from mamo.data.releases import candidates
 
     transform, task = config["transform"], config["task"] or {}
     images = {

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mamo.data.vqa_server import METRICS, read_scores
+from mamo.data.releases.vqa_server import METRICS, read_scores
+from mamo.files.stored import read_object, read_record_file
+from mamo.files.writing import beside, write_text
 from mamo.reporting.tables import sensible
 from mamo.specs.plan import Cell, Plan, TablePlan
-from mamo.specs.stored import read_object, read_record_file
-from mamo.training.run import beside, write_text
 
 # The columns of results.csv, one line per value.
 TIDY = ("table", "row", "column", "metric", "seed", "value", "chance", "run", "outcome")
@@ -177,7 +177,7 @@ def _counts(
     table: str, plan: Plan, key: str, record: dict[str, Any] | None, results: Path
 ) -> list[dict[str, Any]]:
     """Images and texts of one prepared data set (Table 10), from its manifest."""
-    from mamo.data.statistics import statistics
+    from mamo.data.store.statistics import statistics
 
     run = plan.runs[key]
     counts: Mapping[str, Any] = {}

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mamo.files.writing import beside
 from mamo.reporting.specification_curve import ordered
 from mamo.specs.readings import ReadingSpec
-from mamo.training.run import beside
 
 COLOURS = {
     "supported": 2,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.files.writing import beside
 from mamo.specs.ablation import AblationSpec
-from mamo.training.run import beside
 
 
 def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: list[Path]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.files.writing import write_text
 from mamo.reporting.agreement import agreement_text
 from mamo.reporting.claims import plumbing_only
 from mamo.reporting.curve_figure import draw_curve
@@ -22,7 +23,6 @@ from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
-from mamo.training.run import write_text
 
 
 def publish(

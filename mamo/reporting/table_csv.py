@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from mamo.files.writing import beside
 from mamo.reporting.differences import paper_difference
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.tables import headings_of, sensible
 from mamo.specs.ablation import AblationSpec
-from mamo.training.run import beside
 
 # ``low`` and ``high`` bound the 95 % interval; ``outcome`` says why a value is missing.
 COLUMNS = (

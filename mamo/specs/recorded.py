@@ -29,7 +29,7 @@ def resolve(record: Mapping[str, Any]) -> Run:
     """The run of a record, its settings read by today's schemas.
 
     Args:
-        record: what :func:`mamo.specs.stored.read_record_file` gave, or a record of the same form.
+        record: what :func:`mamo.files.stored.read_record_file` gave, or a record of the same form.
 
     Raises:
         SpecError: it is no run of today's: another revision of the method, a setting that is gone or has another meaning, an
