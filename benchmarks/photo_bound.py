@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from mamo.data.records import Prepared
-from mamo.data.sampler import batch_indices
-from mamo.data.transforms import EvalTransform, Normalise
+from mamo.data.batches.sampler import batch_indices
+from mamo.data.batches.transforms import EvalTransform, Normalise
+from mamo.data.store.records import Prepared
 from mamo.model.pretrained import load_vit, read_state
 from mamo.model.teacher import load_teacher
 from mamo.model.vision import VisionEncoder

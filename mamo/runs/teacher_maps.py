@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mamo.data.photo_views import Maps, Photos
-from mamo.data.transforms import Normalise
+from mamo.data.batches.photo_views import Maps, Photos
+from mamo.data.batches.transforms import Normalise
+from mamo.files.writing import beside
 from mamo.model.teacher import Teacher
 from mamo.specs.transforms import TransformSpec
 from mamo.training.loop import pick_device
-from mamo.training.run import beside
 
 AT_ONCE = 16  # photos in the teacher: more do not fit a processor's cache, and fewer leave it idle
 

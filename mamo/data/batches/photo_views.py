@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mamo.data.records import ImageStore, Prepared
-from mamo.data.sampler import batch_indices, example_generator
-from mamo.data.transforms import Box, Normalise, random_box
+from mamo.data.batches.sampler import batch_indices, example_generator
+from mamo.data.batches.transforms import Box, Normalise, random_box
+from mamo.data.store.records import ImageStore, Prepared
 from mamo.specs.transforms import TransformSpec
 from mamo.specs.weights import TeacherSpec
 
