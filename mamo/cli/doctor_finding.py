@@ -10,4 +10,4 @@ class Finding(NamedTuple):
 
     state: str
     what: str
-    mend: str = ""
+    fix: str = ""

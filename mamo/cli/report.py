@@ -1,4 +1,4 @@
-"""``mamo report``: tables, figures and pages from the runs' records."""
+"""``mamo report``: write tables, figures and pages from the runs' records."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _command(args: argparse.Namespace) -> int:
 
     if args.collect:
         if len(args.pages) != 1 or args.pages[0] == OVERVIEW:
-            raise SpecError("--collect wants exactly one table or figure, or the claims")
+            raise SpecError("--collect takes exactly one table or figure, or the claims")
         values = gather(args.pages[0])
         if values["missing"]:
             raise SpecError("these runs have no record yet:\n  " + "\n  ".join(values["missing"]))

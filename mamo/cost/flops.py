@@ -1,6 +1,6 @@
-"""Floating-point operations of the networks, counted from their shapes.
+"""Count floating-point operations of the networks from their shapes.
 
-A matrix product of (m, k) and (k, n) counts 2 m k n, as usual and as torch's own counter has it; sums, norms, softmax and
+A matrix product of (m, k) and (k, n) counts 2 m k n, as in torch's own counter; sums, norms, softmax and
 other work that is linear in the activations does not count. Sizes: T tokens of a sequence, S tokens read, Q tokens computed,
 N patches, P visible patches, L sub-words, D width.
 """
@@ -102,7 +102,7 @@ def pretraining_pair(
         chosen: sub-words of a text that are masked.
         contrasted: pairs of the global batch, which ITC compares each pair with.
         group: pairs that a rank has, which the draw of ITM's negatives compares each pair with.
-        most: masked sub-words of the text that has the most: so many the last fusion layer computes for every text.
+        most: masked sub-words of the text that has the most; the last fusion layer computes that many for every text.
     """
     most = chosen if most is None else most
     network, wanted = Network(spec.model, vocab_size), spec.objectives
@@ -143,7 +143,7 @@ def pretraining_pair(
     if wanted.distillation:
         candidates = network.contrast(contrasted + wanted.distillation.queue)
         extra += network.vision() + network.text(words) + network.projections()
-        extra += 2 * candidates  # of its two sides, gradients go back to the online one alone
+        extra += 2 * candidates  # gradients go back to the online side only
         if wanted.distillation.alpha:
             extra += candidates
             if wanted.mlm:

@@ -1,4 +1,4 @@
-"""Numbers of parameters, counted from the models' shapes."""
+"""Count parameters from the models' shapes."""
 
 from __future__ import annotations
 

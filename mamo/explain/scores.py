@@ -1,4 +1,4 @@
-"""What Grad-CAM differentiates: one value per sample, from the fused representations."""
+"""The scores that Grad-CAM differentiates: one value per sample, from the fused representations."""
 
 from __future__ import annotations
 

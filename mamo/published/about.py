@@ -1,4 +1,4 @@
-"""What a trained model is, what it saw and what it scored: from the records of its runs, kept in ``config.json``."""
+"""Describe a trained model: its kind, its training data and its scores, from its runs' records, kept in ``config.json``."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ TASKS = {
     "localisation": "measured for localisation",
 }
 LEVEL = 0.95
-_PLAIN = ("train/", "chance/")  # metrics that are no scores of their own
+_PLAIN = ("train/", "chance/")  # metrics that are not scores
 
 
 def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
-    """What a model's record and those of its inputs say.
+    """Summarise a model's record and those of its inputs.
 
     Args:
-        results: the scale's results, in which the run lies.
+        results: the scale's results, which hold the run.
 
     Returns:
         ``task`` ("pretraining" or a job's), ``data`` and ``pretrained_on`` (names of data sets), ``generated`` (whether they
-        come from the embedded world; None where their records are gone), ``start`` (hub names of the weights that
+        come from the embedded world; None if their records are gone), ``start`` (hub names of the weights that
         pre-training started from), and ``scores``: a list with ``job``, ``task``, ``data``, ``metric``, ``value``, ``lower``
         and ``upper`` (of the 95 % interval, None where it is not known) and ``chance`` (None likewise).
     """
@@ -55,7 +55,7 @@ def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
 
 
 def describe(config: Mapping[str, Any], parameters: int) -> str:
-    """A model in a few lines, for people: what it is, what it saw, what it scored."""
+    """Describe a model in a few lines: what it is, what it saw, what it scored."""
     about, model = config.get("about") or {}, config["model"]
     task = (config.get("task") or {}).get("task") or about.get("task", "pretraining")
     lines = [
@@ -69,15 +69,15 @@ def describe(config: Mapping[str, Any], parameters: int) -> str:
             f"{score['metric']} {score['value']:.1f}{interval(score)} ({score['job']})"
             for score in about["scores"]
         ]
-        lines.append(f"  scored {', '.join(scores)}" if scores else "  no score of it as it is is recorded")
+        lines.append(f"  scored {', '.join(scores)}" if scores else "  no scores are recorded")
     return "\n".join(lines)
 
 
 def saw(about: Mapping[str, Any]) -> str:
-    """The data sets of a model, and whether any real image was among them."""
+    """Name the data sets of a model, and say if all of them were generated."""
     names = ", ".join(dict.fromkeys([*about["pretrained_on"], *about["data"]])) or "unknown data"
     if about["generated"]:
-        return f"generated scenes alone, no photograph (the embedded world, in the forms of {names})"
+        return f"only generated scenes, no photographs (the embedded world, in the formats of {names})"
     return names
 
 
@@ -87,7 +87,7 @@ def interval(score: Mapping[str, Any]) -> str:
 
 
 def _record(results: Path, key: str) -> dict[str, Any]:
-    """The record of a run, {} where there is none to be read."""
+    """Read the record of a run; {} if there is none."""
     try:
         return read_record_file(results / key / "record.json") if key else {}
     except (OSError, StoredError):
@@ -108,7 +108,7 @@ def _start(pretraining: Mapping[str, Any], results: Path) -> list[str]:
 
 
 def _scores(record: Mapping[str, Any], results: Path) -> Iterator[dict[str, Any]]:
-    """A fine-tuning's own scores; of a pre-training, those of jobs that evaluated it as it is."""
+    """Yield a fine-tuning's own scores; for a pre-training, the scores of jobs that evaluated it without training."""
     for directory, job in _evaluations(record, results):
         metrics = job.get("metrics", {})
         known = _intervals(directory, job, results)
@@ -147,7 +147,7 @@ def _evaluations(record: Mapping[str, Any], results: Path) -> Iterator[tuple[Pat
 
 
 def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of a job's metrics over resampled test images, where its results per item are there."""
+    """Compute 95 % intervals of a job's metrics over resampled test images, if its results per item exist."""
     from mamo.data.store.records import Prepared, PreparedError
     from mamo.reporting.items import contributions, read_items
     from mamo.reporting.resampling import resampled_means
@@ -162,7 +162,7 @@ def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[s
             if split != "train" and len(data.records(split)):
                 images[split] = data.records(split).column("image").to_pylist()
     except (PreparedError, KeyError, OSError):
-        images = {}  # each item then counts as an image of its own
+        images = {}  # then each item counts as its own image
     found = {}
     for name, value in job.get("metrics", {}).items():
         mine = contributions(name, items, images)

@@ -1,4 +1,4 @@
-"""From runs' records to the values of one table or figure."""
+"""Collect the values of one table or figure from the runs' records."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def collect(
         lines = statistics(table, grid)
         paper = find_paper(table.ablation.paper, ablations)
         order = agreement(grid, paper) if paper else []
-        # A server's score comes without results per item: what these say belongs to another value.
+        # A server's score has no results per item; those in the run belong to another value.
         scored = {(cell["row"], cell["column"]) for cell in cells if cell["metric"] in METRICS.values()}
         lines = [line for line in lines if (line["row"], line["column"]) not in scored]
     more: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def write_values(values: Mapping[str, Any], path: Path) -> None:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Read what ``write_values`` wrote."""
+    """Read values written by ``write_values``."""
     return read_object(path)
 
 
@@ -123,7 +123,7 @@ def write_statistics(values: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 
 def _sensible(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line whose numbers have the digits that they can have."""
+    """Round a line's numbers to their significant digits."""
     return {key: sensible(value) if isinstance(value, float) else value for key, value in line.items()}
 
 
@@ -142,7 +142,7 @@ def _lines(
     """A cell's values, one per seed; null where the run has no record or did not converge.
 
     Args:
-        submitted: the server's metric, taken where its score was entered for every seed. A column of nothing else has no
+        submitted: the server's metric, used if its score was entered for every seed. A column with only this metric has no
             lines before that.
     """
     found = [record["metrics"] for key in cell.runs if (record := records[key]) is not None]

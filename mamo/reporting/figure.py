@@ -1,4 +1,4 @@
-"""Curves of a figure ablation (paper Fig. 6): a row of panels per metric, a column per series."""
+"""Draw the curves of a figure ablation (paper Fig. 6): a row of panels per metric, a column per series."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
     import seaborn as sns
 
     assert ablation.axes is not None, "checked by AblationSpec"
-    # Ids in an SVG are random unless salted: the same values then give the same file.
+    # Salted ids make the same values give the same SVG; otherwise they are random.
     plt.rcParams.update({"svg.hashsalt": ablation.name, "font.size": 9})
     cells = pd.DataFrame(values["cells"])
     intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}

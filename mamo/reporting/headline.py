@@ -1,4 +1,4 @@
-"""The numbers that a reader asks for first: MAMO beside the ALBEF-style model and chance, one line per data set."""
+"""The headline numbers: MAMO beside the ALBEF-style model and chance, one line per data set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mamo.reporting.tables import NONE, Heading, Line, headings_of, number, prim
 from mamo.specs.plan import Plan
 
 MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
-# In the order of the paper's tables; the others ablate.
+# In the order of the paper's tables; the other tables are ablations.
 TABLES = ("table1", "table2", "table3", "table4", "localisation")
 
 
 def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Path) -> list[dict[str, Any]]:
-    """One line for each task and data set of the tables that have both models.
+    """Make one line for each task and data set of the tables that have both models.
 
     Args:
         values: table name -> what ``collect`` gave for it.
@@ -83,7 +83,7 @@ def _texts(values: Mapping[str, Any], headings: Sequence[Heading]) -> tuple[dict
 
 
 def _short(labels: list[str]) -> list[str]:
-    """Labels that end in the same word say it once: ``TR``, ``IR R@1``."""
+    """Shorten labels that end in the same word: ``TR``, ``IR R@1``."""
     ends = {label.rpartition(" ")[2] for label in labels}
     if len(labels) > 1 and len(ends) == 1 and all(" " in label for label in labels):
         return [label.rpartition(" ")[0] for label in labels[:-1]] + labels[-1:]
@@ -91,7 +91,7 @@ def _short(labels: list[str]) -> list[str]:
 
 
 def headline_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """The lines as a pipe table; '' where there are none."""
+    """Format the lines as a pipe table; '' if there are none."""
     if not lines:
         return ""
     headings = [Heading(key, label, "") for key, label in MODELS.items()]

@@ -1,7 +1,7 @@
-"""From a run's results per test item to a vector over test images whose mean is the metric.
+"""Turn a run's results per test item into a vector over test images whose mean is the metric.
 
-Captions and questions about one image are not independent of each other, so an image is what is resampled, with everything
-that is asked about it. A metric over items is then a ratio of two sums over images, and is made linear: image c contributes
+Captions and questions about one image are not independent of each other, so images are resampled, each with everything asked
+about it. A metric over items is then a ratio of two sums over images, and is made linear: image c contributes
 ``R + (s_c - R n_c) C / N``, where it holds n_c of N items with a score of s_c together, C counts images and R is the metric.
 """
 
@@ -21,11 +21,11 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each test image contributes to a metric.
+    """Contributions of the test images to a metric.
 
     Attributes:
         values: (C,) in percent; their mean is the metric.
-        images: which images these are; equal bytes mean the same test items in the same order.
+        images: identity of these images; equal bytes mean the same test items in the same order.
     """
 
     values: np.ndarray
@@ -33,7 +33,7 @@ class Contributions:
 
 
 def read_items(directory: Path) -> dict[str, Sequence[Any]] | None:
-    """The columns of a run's results per item; None where it has none."""
+    """Read the columns of a run's results per item; None if it has none."""
     import pyarrow as pa
 
     path = directory / ITEMS
@@ -47,7 +47,7 @@ def read_items(directory: Path) -> dict[str, Sequence[Any]] | None:
 def contributions(
     metric: str, items: Mapping[str, Sequence[Any]], images_of: Mapping[str, Sequence[int]]
 ) -> Contributions | None:
-    """What each image contributes to a metric.
+    """Compute what each image contributes to a metric.
 
     Args:
         metric: a metric that a downstream job records, such as ``tr_r1``.
@@ -56,7 +56,7 @@ def contributions(
             each of its items as an image of its own.
 
     Returns:
-        None where the metric is no mean over the items that are there.
+        None where the metric is not a mean over the items that are there.
     """
     if "rank" in items:
         return _retrieval(metric, items, images_of)
@@ -67,7 +67,7 @@ def contributions(
         elif metric != "accuracy":
             return None
         scores = np.asarray(items["score"], dtype=float)
-        # Which split was evaluated is told by its number of questions.
+        # The split that was evaluated is recognised by its number of questions.
         split = next((name for name in ("test", "val") if len(images_of.get(name, ())) == len(scores)), "")
         return _linear([(scores, chosen, _images(images_of, split, len(scores)), 1.0)])
     if "share" in items:
@@ -101,11 +101,11 @@ def _retrieval(
         return None
     direction, rank = np.array(items["direction"]), np.asarray(items[column])
     captions = _images(images_of, "test", int((direction == "ir").sum()))
-    # Images ask in the order in which the records first name them.
+    # Images are in the order in which the records first name them.
     queries = {"ir": captions, "tr": np.array(list(dict.fromkeys(captions.tolist())))}
     if len(queries["tr"]) != (direction == "tr").sum():
         queries["tr"] = np.arange((direction == "tr").sum())
-        if metric == "mean_recall":  # which captions belong to which image is not known
+        if metric == "mean_recall":  # it is not known which captions belong to which image
             return None
     strata = []
     for name, k, weight in parts:
@@ -120,7 +120,7 @@ def _localisation(metric: str, items: Mapping[str, Sequence[Any]]) -> Contributi
         return None
     chosen = np.array(items["what"]) == found[1]
     scores = np.asarray(items["share" if found[2] == "share" else "hit"], dtype=float)
-    # Every image with a named word counts, also one without a word of this sort.
+    # Every image with a named word counts, even without a word of this sort.
     return _linear([(scores, chosen, np.unique(np.array(items["image"]), return_inverse=True)[1], 1.0)])
 
 
@@ -130,7 +130,7 @@ def _images(images_of: Mapping[str, Sequence[int]], split: str, count: int) -> n
 
 
 def _linear(strata: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, float]]) -> Contributions:
-    """Strata of (scores, which of them count, their images, weight) as one vector over all the strata's images."""
+    """Join strata of (scores, which of them count, their images, weight) into one vector over all their images."""
     every = np.unique(np.concatenate([images for _, _, images, _ in strata]))
     values = np.zeros(len(every))
     for scores, chosen, images, weight in strata:

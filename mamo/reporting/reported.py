@@ -1,4 +1,4 @@
-"""Ours beside the paper's, cell by cell, with the difference."""
+"""Compare our numbers with the paper's, cell by cell."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def reported_cells(
 def cell_lines(
     table: TablePlan, lines: Sequence[Mapping[str, Any]], ablations: Path, edition: str = "arxiv"
 ) -> Iterator[str]:
-    """Cells as aligned text under the table's title."""
+    """Format cells as aligned text under the table's title."""
     ablation = table.ablation
     paper = load_paper(ablation.paper, ablations, edition) if ablation.paper else None
     yield f"{ablation.name}: {ablation.title}"
@@ -101,7 +101,7 @@ def cell_lines(
 
 
 def _own(values: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float | None, str]]:
-    """(row, column) -> mean over the seeds that have a value, and how the cell's runs ended."""
+    """Map (row, column) -> mean over the seeds that have a value, and how the cell's runs ended."""
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in values["cells"]:
         cells.setdefault((cell["row"], cell["column"]), []).append(cell)

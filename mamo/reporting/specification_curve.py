@@ -1,4 +1,4 @@
-"""The specification curve: what each question's answer is under each defensible reading of what the text leaves open.
+"""The specification curve: the answer to each question under each defensible reading of what the paper leaves open.
 
 Readings that lead to the same trainings for a question (one that only concerns another model, say) are one reading to it, and
 count once.
@@ -20,13 +20,13 @@ from mamo.specs.claims import ClaimSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.readings import ContrastSpec, ReadingSpec, row_of
 
-ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}  # a verdict, as a word
+ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}  # verdict -> word
 
 
 def curve(
     plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
 ) -> list[dict[str, Any]]:
-    """The answers to an ablation's questions under each reading.
+    """Answer an ablation's questions under each reading.
 
     Args:
         results: the scale's results.
@@ -86,7 +86,7 @@ def _entry(finding: Finding, readings: Sequence[ReadingSpec]) -> dict[str, Any]:
 
 
 def curve_section(contrasts: Sequence[Mapping[str, Any]]) -> str:
-    """How often each question is answered in which way, and the answer under each reading."""
+    """Format how often each question gets which answer, and the answer under each reading."""
     answers = list(ANSWERS.values())
     headings = [Heading(answer, answer, "share of readings") for answer in answers]
     lines = [
@@ -110,7 +110,7 @@ def curve_section(contrasts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def ordered(contrast: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The readings of a question by their effect; those without a number last."""
+    """Sort the readings of a question by their effect; those without a number last."""
     entries = contrast["readings"]
     numbered = sorted((e for e in entries if e["value"] is not None), key=lambda entry: entry["value"])
     return [*numbered, *(entry for entry in entries if entry["value"] is None)]

@@ -1,4 +1,4 @@
-"""Data runs: the embedded world in the official release formats, and releases in the internal form."""
+"""Make data runs: the embedded world in the official release formats, and releases in the internal form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mamo.training.outcome import Outcome
 
 
 def release_root(context: Context) -> Path:
-    """The folder of releases that a data run reads: the world's, or the user's.
+    """Return the folder of releases that a data run reads: the world's, or the user's.
 
     Raises:
         RunError: the user has named none.
@@ -42,7 +42,7 @@ def make_data(context: Context) -> Result:
     if context.run.name == WORLD:
         from mamo.data.world.generate import write_world
 
-        # Written beside and renamed: an interrupted world is begun anew, and never passes for a whole one.
+        # Written atomically: an interrupted world starts again and never passes for a complete one.
         release, beside = context.directory / "release", context.directory / "release.partial"
         for leftover in (release, beside):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -53,23 +53,20 @@ def make_data(context: Context) -> Result:
     manifest = _whole(context.directory)
     if manifest is None:
         manifest = _prepare(context, root, parts)
-    # A preparation that was killed at its very end leaves its parts.
+    # A preparation killed at its very end leaves its parts behind.
     shutil.rmtree(context.directory / PARTS, ignore_errors=True)
-    metrics = {
-        key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)
-    }
     details: dict[str, Any] = {"splits": manifest["splits"]}
     if spec["source"] == "release":
         details |= _account(spec["dataset"], root, manifest, context.directory)
-    return Result(Outcome("converged"), metrics, details)
+    return Result(Outcome("converged"), {}, details)
 
 
 def _whole(directory: Path) -> dict[str, Any] | None:
-    """The manifest of a data set that was prepared to its end before its record could be written; None without one.
+    """Read the manifest of a data set that was fully prepared but has no record yet; None without one.
 
     The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
     """
-    if unpacked(directory):  # of its pack: what was counted, without the files
+    if unpacked(directory):  # from a pack: the counts without the files
         (directory / MANIFEST).unlink(missing_ok=True)
     if not (directory / MANIFEST).is_file():
         return None
@@ -89,7 +86,7 @@ def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
     if parts > 1:
         from mamo.data.store.parts import gather
 
-        # Parts that other jobs have prepared are there already; what is missing is made here.
+        # Parts prepared by other jobs exist already; make the missing ones here.
         for part in range(parts):
             make_part(context, part, parts)
         return gather(spec["dataset"], root, context.directory, parts, **settings)
@@ -132,7 +129,7 @@ def make_part(context: Context, part: int, parts: int, wait: bool = False) -> di
 
 
 def _account(dataset: str, root: Path, manifest: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """What a release lacks of the paper's images, and which of its training images are test images elsewhere."""
+    """Count the paper's images missing from a release, and its training images that are test images elsewhere."""
     from mamo.data.releases.overlap import FILE, counts, overlap
     from mamo.files.writing import write_json
 

@@ -31,7 +31,7 @@ from mamo.training.watching import EVENTS
 
 
 def make_pretraining(context: Context) -> Result:
-    """Train the online network on the spec's objectives, and keep all that a later step may read."""
+    """Train the online network on the spec's objectives, and save everything that a later run may read."""
     with process_group():
         return _pretrain(context)
 
@@ -116,7 +116,7 @@ def training_batches(
 
 
 def data_workers() -> int:
-    """Worker processes per rank: decoding keeps pace with a GPU only in parallel; a CPU run has no core to spare."""
+    """Choose the worker processes per rank: a GPU needs parallel decoding; a CPU run has no core to spare."""
     import os
 
     return (
@@ -127,7 +127,7 @@ def data_workers() -> int:
 
 
 def save_curve(trained: Trained, directory: Path) -> None:
-    """The loss parts over the steps as ``curve.csv``."""
+    """Save the loss parts over the steps as ``curve.csv``."""
     if trained.curve:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(trained.curve[0]))
@@ -137,7 +137,7 @@ def save_curve(trained: Trained, directory: Path) -> None:
 
 
 def training_result(trained: Trained, batch_size: int) -> Result:
-    """The last tenth's mean of each loss part, and the throughput."""
+    """Compute the mean of each loss part over the last tenth, and the throughput."""
     last = trained.curve[-max(1, len(trained.curve) // 10) :] if trained.curve else []
     names = [name for name in (last[0] if last else {}) if name != "step"]
     metrics = {f"train/{name}": sum(row[name] for row in last) / len(last) for name in names}

@@ -1,4 +1,4 @@
-"""Where a number comes from: machine, versions, code, time and memory."""
+"""Record the provenance of a run: machine, versions, code, time and memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mamo.specs.code import CHANGED, PACKAGE, Code, running_code, tree_digest
 PACKAGES = ("mamo", "torch", "numpy", "pillow", "tokenizers", "pyarrow")
 
 
-# Beside the checkpoints: which code they come from.
+# File beside the checkpoints with the code that they come from.
 BEGUN = ".code.json"
 
 
 class Stopwatch:
-    """Started when a run starts; says what the run took and which code made it."""
+    """Measure a run from its start: time and memory, and the code that makes it."""
 
     def __init__(self, directory: Path) -> None:
         self.began = datetime.now(UTC)
@@ -38,8 +38,8 @@ class Stopwatch:
 
         ``code`` is the commit, with ``+changes`` where the package differs from it (by tracked files or by others) or was
         edited while the run was made (then ``code_edited`` is true), and None outside of a repository; ``code_digest`` is of
-        all files of the package as they were when the run was begun.
-        ``earlier_code`` is there for a run that was begun by other code than that which finished it.
+        all files of the package as they were when the run started.
+        ``earlier_code`` is there if other code started the run than finished it.
         """
         usage, edited = resource.getrusage(resource.RUSAGE_SELF), tree_digest(PACKAGE) != self.code.digest
         return {
@@ -59,7 +59,7 @@ def _words(code: Code, edited: bool = False) -> dict[str, Any]:
 
 
 def _earlier_code(directory: Path, code: Code) -> list[dict[str, Any]]:
-    """The other code whose checkpoints this run goes on from; takes note of ``code`` for whoever goes on from its own."""
+    """Return the other code whose checkpoints this run resumes from, and record ``code`` beside this run's own checkpoints."""
     path, known = directory / BEGUN, []
     if any((directory / CHECKPOINTS).glob("step-*")):
         with suppress(OSError, ValueError):
@@ -91,7 +91,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that make the numbers."""
+    """Versions of Python and of the packages that affect numbers."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
 from mamo.specs.pretrain import Precision
+from mamo.specs.source import chosen, given, own
 
+STARTS = own(
+    "where starting weights come from: published ones at the paper's scale, stand-ins that are trained here at small ones"
+)
+WITHOUT_A_VIT = "the paper has an ImageNet-trained ViT; where there is none, a small one learns from another network"
+DISTILLED = own(WITHOUT_A_VIT)
 TEACHER_STRIDE = 32  # pixels of its input for each vector of a convolutional teacher's last map
 
 
@@ -27,24 +33,28 @@ class TrainingSpec(Spec):
 class TeacherSpec(Spec):
     """A convolutional network that the image encoder learns from, and what is shown of each photo."""
 
-    architecture: str = Field(
+    ACTS_IN: ClassVar = "data/batches/photo_views.py"
+
+    architecture: Annotated[str, own(WITHOUT_A_VIT, "model/teacher.py")] = Field(
         "tf_efficientnet_lite0",
         description="timm's name of an EfficientNet, whose last map has one vector for each 32 pixels",
     )
-    image_size: int = Field(
+    image_size: Annotated[int, own(WITHOUT_A_VIT, "runs/teacher_maps.py")] = Field(
         224, gt=0, description="side of the teacher's input in pixels: 32 for each patch of the model"
     )
-    crops: int = Field(
+    crops: Annotated[int, DISTILLED] = Field(
         1, ge=0, description="random crops of each photo that the teacher sees beside the whole photo"
     )
-    crop_scale: tuple[float, float] = Field((0.3, 1.0), description="share of a photo that a crop keeps")
-    window: float = Field(
+    crop_scale: Annotated[tuple[float, float], DISTILLED] = Field(
+        (0.3, 1.0), description="share of a photo that a crop keeps"
+    )
+    window: Annotated[float, DISTILLED] = Field(
         0.6, gt=0, le=1, description="least share of a crop that the encoder sees, on the crop's own map"
     )
-    visible: float = Field(
+    visible: Annotated[float, DISTILLED] = Field(
         0.5, gt=0, le=1, description="share of the patches that the encoder sees in half of the steps"
     )
-    logits: float = Field(
+    logits: Annotated[float, own(WITHOUT_A_VIT, "tasks/photo_distillation.py")] = Field(
         0.0, ge=0, description="weight of the divergence from the teacher's 1,000 ImageNet classes"
     )
 
@@ -60,47 +70,58 @@ class TeacherSpec(Spec):
 
 
 class VisionWeightsSpec(Spec):
-    """Where the image encoder starts."""
+    """Starting weights of the image encoder."""
 
-    source: Literal["timm", "naming", "distilled", "scratch"] = Field(
+    ACTS_IN: ClassVar = "runs/make_weights.py"
+
+    source: Annotated[Literal["timm", "naming", "distilled", "scratch"], STARTS] = Field(
         "timm",
         description="timm: published weights; naming: trained to name the world's objects; distilled: trained on the photos of "
         "pretrain.data to see what an ImageNet-trained convolutional network sees; scratch: random",
     )
-    name: str | None = Field(
+    name: Annotated[str | None, chosen("ours; ALBEF takes DeiT-B")] = Field(
         "vit_base_patch16_224.augreg_in1k",
         description="timm's name (ImageNet-trained ViT-B/16); distilled: a file with the teacher's weights, null: those "
         "that the extra `photos` installs",
     )
-    training: TrainingSpec | None = None
-    teacher: TeacherSpec | None = Field(None, description="distilled: what is learned from")
-    image_sizes: tuple[Annotated[int, Field(gt=0)], ...] = Field(
-        (), description="naming: sides at which images are met in turn, in pixels; none: the model's own only"
+    training: Annotated[TrainingSpec | None, STARTS] = None
+    teacher: Annotated[TeacherSpec | None, STARTS] = Field(None, description="distilled: what is learned from")
+    image_sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...], STARTS] = Field(
+        (), description="naming: image sides used in turn, in pixels; none: only the model's own"
     )
 
 
 class TextWeightsSpec(Spec):
-    """Where tokenizer, text encoder and fusion encoder start."""
+    """Starting weights of tokenizer, text encoder and fusion encoder."""
 
-    source: Literal["transformers", "mlm"] = Field(
+    ACTS_IN: ClassVar = "runs/make_weights.py"
+
+    source: Annotated[Literal["transformers", "mlm"], STARTS] = Field(
         "transformers", description="transformers: published BERT; mlm: trained by masked language modelling"
     )
-    name: str | None = Field("bert-base-uncased", description="the published model's name")
-    vocab_size: int = Field(
+    name: Annotated[str | None, chosen("ALBEF")] = Field(
+        "bert-base-uncased", description="the published model's name: layers 1-6 text, 7-12 fusion"
+    )
+    vocab_size: Annotated[int, STARTS] = Field(
         1000, gt=0, description="entries of a WordPiece vocabulary trained here (mlm only)"
     )
-    training: TrainingSpec | None = None
+    training: Annotated[TrainingSpec | None, STARTS] = None
 
 
 class VisualTokensSpec(Spec):
     """The discrete tokeniser whose codes are MIM's target in Table 8."""
 
-    source: Literal["transformers", "dvae"] = Field(
+    ACTS_IN: ClassVar = "runs/make_weights.py"
+
+    source: Annotated[Literal["transformers", "dvae"], STARTS] = Field(
         "transformers", description="transformers: DALL-E's published encoder; dvae: a small one trained here"
     )
-    name: str | None = Field("facebook/flava-image-codebook", description="the published model's name")
-    codes: int = Field(8192, gt=1, description="size of the codebook")
-    training: TrainingSpec | None = None
+    name: Annotated[str | None, given("4.5")] = Field(
+        "facebook/flava-image-codebook",
+        description="the published model's name: DALL-E's encoder, at 8 pixels per patch",
+    )
+    codes: Annotated[int, STARTS] = Field(8192, gt=1, description="size of the codebook")
+    training: Annotated[TrainingSpec | None, STARTS] = None
 
 
 class WeightsSpec(Spec):

@@ -1,8 +1,8 @@
-"""Silent failures made loud: what goes wrong in training without an error, looked for while a run trains.
+"""Detect silent failures: look for training that goes wrong without an error, while a run trains.
 
 The loop shows every step's values, and a few steps as a whole: the first three, some in between and the last. Nothing here
-draws a random number or changes a tensor. What is found stands in the run's record as ``checks``, with its numbers; what is
-wrong is a warning there, in the log and wherever the run is shown, since only a person can say whether it was meant.
+draws a random number or changes a tensor. The findings are in the run's record as ``checks``, with their numbers; a
+failed check is a warning there, in the log and wherever the run is shown, since only a person can say whether it was meant.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from mamo.tasks.soundness import Average, Sound
 from mamo.training.findings import Finding, finding
 
-FIRST = 3  # steps that are looked at as a whole, at the start
-BETWEEN = 8  # and over the rest of the run
-LASTING = 3  # looks in a row without a gradient until a tensor counts as dead
+FIRST = 3  # steps inspected in full at the start
+BETWEEN = 8  # and in the rest of the run
+LASTING = 3  # inspections in a row without a gradient until a tensor counts as dead
 ZEROS = 10  # steps in a row until a loss of exactly zero counts as dead
 SAMPLE = 8  # values of each tensor by which the target network is followed
 SAME = 1e-3  # spread of features over their size below which all items look alike
@@ -30,7 +30,7 @@ class Checks:
 
     Args:
         module: the task.
-        sound: what its steps should look like.
+        sound: expected properties of its steps.
         total: steps of the whole run.
         clip: bound on the gradient's norm, if there is one.
         least: spread within an item below which MRM's projections count as collapsed; None where none is watched.
@@ -46,7 +46,7 @@ class Checks:
             for part in sound.unread
             for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())
         }
-        # A bias of attention keys shifts all scores of a query alike, so its gradient is nothing but rounding.
+        # A bias of attention keys shifts all scores of a query equally, so its gradient is only rounding noise.
         self._trained = {
             name: p
             for name, p in module.named_parameters()
@@ -65,11 +65,11 @@ class Checks:
         self._handles: list[Any] = []
 
     def looks_at(self, step: int) -> bool:
-        """Whether a step is looked at as a whole; a function of the step alone, so that resuming changes nothing."""
+        """Decide whether a step is inspected in full: a function of the step alone, so resuming changes nothing."""
         return step < FIRST or step == self.total - 1 or step % max(1, self.total // BETWEEN) == 0
 
     def begin(self, step: int) -> None:
-        """Before the forward pass of a step that is looked at."""
+        """Prepare to inspect a step; call before its forward pass."""
         if not self.looks_at(step):
             return
         for name, module in self.sound.features.items():
@@ -96,7 +96,7 @@ class Checks:
 
     @torch.no_grad()
     def end(self, step: int) -> None:
-        """After the update of a step that was looked at."""
+        """Inspect a step; call after its update."""
         if not self.looks_at(step):
             return
         for handle in self._handles:
@@ -122,7 +122,7 @@ class Checks:
         found["gap"] = float((target - online).abs().mean() / online.abs().mean().clamp(min=1e-12))
 
     def see(self, step: int, values: Mapping[str, float]) -> None:
-        """The values of any step."""
+        """Record the values of any step."""
         self._steps += 1
         for name, zeros in self._zeros.items():
             if name not in values:
@@ -155,12 +155,12 @@ class Checks:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """From a checkpoint; one of an earlier version has nothing, and the steps before it stay unseen."""
+        """Restore from a checkpoint; one of an earlier version has no such state, so the steps before it are not counted."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)
 
     def findings(self) -> list[Finding]:
-        """What was found, a line for each check; nothing where no step was made."""
+        """Return the findings, a line for each check; none if no step was made."""
         if not self._steps:
             return []
         found = [self._gradients(), self._losses()]
@@ -194,7 +194,7 @@ class Checks:
             f"{name} is missing in {count} of {self._steps} steps" for name, count in self._missing.items()
         ]
         wrong += [f"{name} is exactly 0 for {count} steps in a row" for name, count in zero.items()]
-        says = f"{', '.join(self._zeros)}: there, and not stuck at 0"
+        says = f"{', '.join(self._zeros)}: present, and not stuck at 0"
         return finding(
             "losses", not wrong, "; ".join(wrong) or says, steps=self._steps, missing=self._missing, zero=zero
         )
@@ -217,7 +217,7 @@ class Checks:
         wrong = [f"{name} features are the same for all items ({self._features[name]:.2g})" for name in alike]
         if self._spread["low_steps"]:
             wrong.append(
-                f"the spread of projected features within an item lay below {self.least:g} in {self._spread['low_steps']} of "
+                f"the spread of projected features within an item was below {self.least:g} in {self._spread['low_steps']} of "
                 f"{self._steps} steps (lowest {self._spread['lowest']:.3g} at step {self._spread['step']})"
             )
         shown = [f"{name} {value:.3g}" for name, value in self._features.items()]

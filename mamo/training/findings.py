@@ -1,4 +1,4 @@
-"""What a run's checks found, as its record holds it: light, since a workflow's short jobs say it too."""
+"""Results of a run's checks, as in its record. Imports little, since short jobs of a workflow use it too."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Finding = dict[str, Any]
 
 
 def finding(name: str, passed: bool, says: str, **numbers: Any) -> Finding:
-    """One check's result as a record holds it."""
+    """Make one check's result in the form of a record."""
     return {"check": name, "passed": passed, "says": says, "numbers": _plain(numbers)}
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows no number that is not finite."""
+    """Replace numbers that are not finite, which JSON cannot express."""
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def warned(checks: list[Finding]) -> list[Finding]:
-    """Those that did not pass."""
+    """Return the checks that did not pass."""
     return [check for check in checks if not check["passed"]]
 
 
 def tell(run: str, checks: list[Finding]) -> None:
-    """Say in the log what is wrong."""
+    """Log the failed checks as warnings."""
     for check in warned(checks):
         print(f"WARNING: {run}: {check['check']}: {check['says']}", file=sys.stderr, flush=True)

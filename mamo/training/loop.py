@@ -1,4 +1,4 @@
-"""The one training loop. It knows no method: a task gives a dict with ``loss``, and everything else stays there."""
+"""The training loop. It knows nothing about the method: a task returns a dict with ``loss`` and does the rest itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from mamo.training.watching import Watching
 
 @dataclass
 class Course:
-    """How long and how to train.
+    """Configuration of one training loop.
 
     Attributes:
         total: optimiser steps.
@@ -65,15 +65,15 @@ class Course:
 
 @dataclass
 class Trained:
-    """What came of it.
+    """Result of a training.
 
     Attributes:
         curve: a row of loss parts for each logged step.
-        seconds: spent in steps by this process.
-        steps: finished steps, those before a resume included.
+        seconds: time that this process spent in steps.
+        steps: finished steps, including those before a resume.
         steps_per_second: of this process.
-        checks: what was looked for in the steps, see :mod:`mamo.training.checks`.
-        trained_on: it diverged and went on to the end all the same, as ``collapse.stop`` asks.
+        checks: findings about the steps, see :mod:`mamo.training.checks`.
+        trained_on: it diverged and trained to the end anyway, as ``collapse.stop: false`` asks.
     """
 
     outcome: Outcome
@@ -97,7 +97,7 @@ def train(
     if slow and rank() == 0:
         print(f"WARNING: {slow}", file=sys.stderr, flush=True)
     optimiser = make_optimiser(task, course.optimiser)
-    if rank():  # the same weights everywhere, but not the same dropout
+    if rank():  # same weights on all ranks, but different dropout
         torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
     least = course.collapse.min_spread if course.collapse else None
@@ -105,7 +105,7 @@ def train(
     monitor = DivergenceMonitor(course.collapse, course.total)
     start = _resume(task, optimiser, course, curve, checks, monitor)
     prepare_layers(task, course)
-    # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
+    # Micro-batches take several backward passes, after which the loop itself averages over ranks.
     model = task if course.micro_batch else wrap(task)
     stop = StopSignals()
     watching = Watching(course.total, start, course.events, rank() == 0)
@@ -148,28 +148,28 @@ def train(
     seconds = max(time.monotonic() - began, 1e-9)
     long = _any_rank(seconds > course.checkpoint_seconds, device)
     if course.checkpoints and outcome.status == "converged" and long:
-        # What follows (a long evaluation, say) may be interrupted too, and shall not cost the training.
+        # A long evaluation after this may be interrupted too; that must not lose the training.
         _save(course.checkpoints, task, optimiser, finished, curve, course, checks, monitor)
     speed = (finished - start) / seconds
     return Trained(outcome, curve, seconds, finished, speed, checks.findings(), trained_on)
 
 
 def _train(task: Task, course: Course, device: torch.device) -> None:
-    """Training mode. Sequences are packed where sizes that differ from step to step cost nothing: not on a GPU, which would
-    wait for their lengths, and not in compiled layers, which would be compiled for each."""
+    """Switch to training mode. Pack sequences only on CPU without torch.compile: packed sizes change every step, so
+    reading them forces a GPU sync, and each new size triggers a recompile."""
     task.train()
     set_packing(task, device.type == "cpu" and not course.compiled)
 
 
 def _evaluate(task: Task) -> None:
-    """Evaluation mode, in which a network says the same as one that was loaded to be evaluated, to the last bit."""
+    """Switch to evaluation mode, in which a network gives bit for bit the same as one loaded to be evaluated."""
     task.eval()
     set_packing(task, False)
 
 
 @torch.no_grad()
 def _finite(task: Task, steps: int) -> Outcome | None:
-    """The outcome of a training whose last update broke the weights, which no later loss tells of; None if all are finite."""
+    """Return an outcome if the last update broke the weights, which no later loss would show; None if all are finite."""
     named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
     if not named:
         return None
@@ -184,7 +184,7 @@ def _finite(task: Task, steps: int) -> Outcome | None:
 
 
 def prepare_layers(task: Task, course: Course) -> None:
-    """Compile the trained transformer layers, or let them keep no activations, as the course asks."""
+    """Compile the trained transformer layers, or checkpoint their activations, as the course says."""
     for layer in trained_layers(task):
         layer.checkpointing = course.activation_checkpointing
         if course.compiled:
@@ -200,7 +200,7 @@ def train_step(
     course: Course,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """One optimiser step; its loss parts."""
+    """Make one optimiser step and return its loss parts."""
     rate = learning_rate(step, course.total, course.warmup, course.optimiser.lr, course.optimiser.final_lr)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["multiplier"]
@@ -225,8 +225,8 @@ def train_step(
 
 
 def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str, float], bool, bool]:
-    """What all ranks go by: loss parts averaged over them, whether any was asked to stop, whether the first one's clock says
-    that a checkpoint is due. Ranks that went by their own would wait for each other for ever."""
+    """Agree over all ranks: loss parts averaged, stop if any was asked to, checkpoint if the first rank's clock says so.
+    Ranks that decided on their own would wait for each other for ever."""
     stacked = torch.stack([part.detach().float() for part in parts.values()])
     if not is_distributed():
         return dict(zip(parts, stacked.tolist(), strict=True)), asked, due
@@ -238,7 +238,7 @@ def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str,
 
 
 def _any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether a flag is set on any rank; all call it together."""
+    """Check whether a flag is set on any rank; all ranks call it together."""
     if not is_distributed():
         return flag
     found = torch.tensor([flag], dtype=torch.int32, device=device)
@@ -256,12 +256,12 @@ def _save(
     checks: Checks,
     monitor: DivergenceMonitor,
 ) -> None:
-    """Rank 0 writes a checkpoint with the random numbers of all ranks, which call this together."""
+    """Let rank 0 write a checkpoint with the random states of all ranks; all ranks call it together."""
     states = random_states()
     if rank() == 0:
         checkpoints.save(step, _state(task, optimiser, step, curve, course, states, checks, monitor))
     if is_distributed():
-        dist.barrier()  # no rank leaves, and ends the others, before the file is whole
+        dist.barrier()  # no rank may leave, and so end the others, before the file is complete
 
 
 def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -319,7 +319,7 @@ def _resume(
 
 
 def pick_device() -> torch.device:
-    """This rank's GPU where there is one, else the CPU."""
+    """Return this rank's GPU if there is one, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")

@@ -28,7 +28,7 @@ ABLATIONS = ROOT / "ablations"
 def say(plan: Plan, results: Path, reports: Path) -> dict[str, Any]:
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
     values[CLAIMS] = judge(plan, results, ABLATIONS)
-    return content(plan, values, results, reports, ABLATIONS, ROOT / "docs/deviations.yaml")
+    return content(plan, values, results, reports, ABLATIONS, ROOT / "docs/deviations.md")
 
 
 @pytest.fixture(scope="module")

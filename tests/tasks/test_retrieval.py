@@ -14,7 +14,8 @@ from tiny import model_spec, network
 
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
-from mamo.data.store.records import Prepared, PreparedError, Writer
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from vqa_task import ANSWERS, MODEL, SPEC, make_batch, make_task, sharpen
 
 from mamo.data.batches.transforms import EvalTransform
-from mamo.data.store.records import Prepared, PreparedError, Writer
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.decoder import AnswerDecoder, Context, pack
 from mamo.model.mamo import Mamo

@@ -183,7 +183,7 @@ def test_features_that_are_the_same_for_all_items(words: Tokenizer, monkeypatch:
 def test_a_spread_below_the_threshold_warns_before_the_run_counts_as_diverged(words: Tokenizer) -> None:
     done = trained(task_of(words), words, collapse=CollapseSpec(min_spread=10.0, patience=50))
     assert done.outcome.status == "converged"
-    assert "lay below 10 in 5 of 5 steps" in only_warning(done.checks, "features")["says"]
+    assert "was below 10 in 5 of 5 steps" in only_warning(done.checks, "features")["says"]
 
 
 def test_weights_that_the_last_update_broke_are_a_divergence(words: Tokenizer) -> None:

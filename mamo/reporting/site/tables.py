@@ -1,4 +1,4 @@
-"""Tables as the page shows them: for every cell our value, the paper's, the difference, and the runs behind it."""
+"""Prepare tables for the page: for every cell our value, the paper's, the difference, and the runs behind it."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ def _plain(value: float) -> str:
 
 
 def _interval(line: Mapping[str, Any] | None) -> str:
-    """The 95 % interval; '' where nothing could be resampled."""
+    """Format the 95 % interval; '' if nothing could be resampled."""
     if line is None or not line["mean_upper"] > line["mean_lower"]:
         return ""
     return f"[{line['mean_lower']:.1f}, {line['mean_upper']:.1f}]".replace("-", "−")
 
 
 def _against(line: Mapping[str, Any] | None, labels: Mapping[str, str]) -> dict[str, Any] | None:
-    """The paired difference from the base row, for the cell's provenance."""
+    """Format the paired difference from the base row, for the cell's provenance."""
     if line is None or not line["against"]:
         return None
     low, high = line["difference_lower"], line["difference_upper"]
@@ -128,7 +128,7 @@ def _against(line: Mapping[str, Any] | None, labels: Mapping[str, str]) -> dict[
 
 
 def _difference(cells: list[Mapping[str, Any]], paper: float | None) -> str:
-    """Ours minus the paper's, in percentage points; '' where one of them is missing."""
+    """Format ours minus the paper's, in percentage points; '' if one of them is missing."""
     found = [cell["value"] for cell in cells if cell["value"] is not None]
     if paper is None or not found or isinstance(paper, int):
         return ""
