@@ -23,7 +23,7 @@ REVISIONS: dict[Kind, int] = {"data": 2, "weights": 3, "pretrain": 2, "finetune"
 # keep their identity.
 NEUTRAL: Mapping[Kind, Mapping[str, Any]] = {
     "weights": {"teacher": None},
-    "pretrain": {"masking.unit": "subword", "masking.span_words": 3.8, "objectives.distillation": None}
+    "pretrain": {"masking.unit": "subword", "masking.span_words": 3.8, "objectives.distillation": None},
 }
 
 DIGEST_LENGTH = 10

@@ -13,7 +13,9 @@ from mamo.specs.source import chosen, given, own
 STARTS = own(
     "where starting weights come from: published ones at the paper's scale, stand-ins that are trained here at small ones"
 )
-WITHOUT_A_VIT = "the paper has an ImageNet-trained ViT; where there is none, a small one learns from another network"
+WITHOUT_A_VIT = (
+    "the paper has an ImageNet-trained ViT; where there is none, a small one learns from another network"
+)
 DISTILLED = own(WITHOUT_A_VIT)
 TEACHER_STRIDE = 32  # pixels of its input for each vector of a convolutional teacher's last map
 
@@ -85,7 +87,9 @@ class VisionWeightsSpec(Spec):
         "that the extra `photos` installs",
     )
     training: Annotated[TrainingSpec | None, STARTS] = None
-    teacher: Annotated[TeacherSpec | None, STARTS] = Field(None, description="distilled: what is learned from")
+    teacher: Annotated[TeacherSpec | None, STARTS] = Field(
+        None, description="distilled: what is learned from"
+    )
     image_sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...], STARTS] = Field(
         (), description="naming: image sides used in turn, in pixels; none: only the model's own"
     )
