@@ -7,8 +7,11 @@ N patches, P visible patches, L sub-words, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from mamo.cost.parameters import DALLE_CODES
 from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
@@ -16,6 +19,11 @@ from mamo.specs.pretrain import PretrainSpec
 def linear(rows: float, inputs: float, outputs: float) -> float:
     """A linear map of ``rows`` vectors."""
     return 2 * rows * inputs * outputs
+
+
+def mlp(rows: float, widths: Sequence[int]) -> float:
+    """An MLP on ``rows`` vectors; ``widths`` from input to output."""
+    return sum(linear(rows, inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
 @dataclass(frozen=True)
@@ -116,30 +124,24 @@ def pretraining_pair(
     if wanted.itm:
         forward += 3 * (network.fusion(words, 1) + linear(1, width, 2))
         extra += linear(1, spec.model.projection_width, group)  # without a backward: negatives are drawn
-    depth = wanted.mim.decoder_depth if wanted.mim else 0
-    if wanted.mim or (wanted.mrm and wanted.mrm.image):
-        last = 1 + patches if depth else removed
+    heads = wanted.heads(spec.model, DALLE_CODES)
+    if wanted.masks_image:
+        # A decoder reads all image tokens, so the last fusion layer computes them all.
+        last = 1 + patches if any(head.decoder_layers for head in heads) else removed
         forward += network.vision(patches - removed) + network.fusion(words, last)
         embedded += network.patch_embedding(patches - removed)
-    if wanted.mlm or (wanted.mrm and wanted.mrm.text):
+    if wanted.masks_text:
         forward += network.text(words) + network.fusion(words, most)
     if wanted.mlm:
         forward += network.vocabulary(chosen)
-    if wanted.mim:
-        hidden = round(width * wanted.mim.hidden_ratio)
-        outputs = {"momentum_features": width, "pixels": 3 * spec.model.patch_size**2}
-        out = outputs.get(wanted.mim.target, 8192)
-        forward += depth * network.layer(1 + patches)
-        forward += linear(removed, width, hidden) + linear(removed, hidden, out)
+    for head in heads:
+        operations = mlp(removed * head.on_image + chosen * head.on_text, head.widths)
+        forward += operations + head.decoder_layers * network.layer(1 + patches)
+        extra += operations if head.in_target else 0.0
     if spec.predicts_features:
         extra += network.vision()
-    if wanted.mrm:
-        hidden, out = round(width * wanted.mrm.hidden_ratio), round(width * wanted.mrm.projection_ratio)
-        rows = chosen * wanted.mrm.text + removed * wanted.mrm.image
-        projector = linear(rows, width, hidden) + linear(rows, hidden, out)
-        predictor = linear(rows, out, hidden) + linear(rows, hidden, out) if wanted.mrm.predictor else 0.0
-        forward += projector + predictor
-        extra += network.text(words) + network.fusion(words, removed + most) + projector
+    if wanted.predicts_fused:
+        extra += network.text(words) + network.fusion(words, removed + most)
     if wanted.distillation:
         candidates = network.contrast(contrasted + wanted.distillation.queue)
         extra += network.vision() + network.text(words) + network.projections()

@@ -23,9 +23,9 @@ from mamo.runs.run import Context, require
 from mamo.specs.finetune import GroundingSpec, JobSpec
 from mamo.specs.plan import FigurePlan, Plan
 from mamo.tasks.boxes import box_iou, choose_box
-from mamo.tasks.distilled import Distilled
 from mamo.tasks.localisation import localise, word_map
 from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.projected import ProjectedNetwork
 from mamo.tasks.task import DownstreamTask
 from mamo.tasks.vqa import VqaTask
 
@@ -334,7 +334,7 @@ def _mean_over_words(
     return maps[~model.tokenizer.special_mask(ids)[0].cpu()].mean(0)
 
 
-def _with_mrm(model: Model) -> tuple[PretrainTask, Distilled]:
+def _with_mrm(model: Model) -> tuple[PretrainTask, ProjectedNetwork]:
     """The task and its target network."""
     assert isinstance(model.task, PretrainTask), "FigureSpec refuses a job where the MRM loss is explained"
     assert model.task.target is not None, "a task with an MRM loss has a target"

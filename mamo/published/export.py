@@ -96,7 +96,7 @@ def _trained(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
         raise RunError(
             f"{run.key} has no weights of its own (it ended as {record['outcome']['status']}); export the run that trained them"
         )
-    return record
+    return record | {"scale": plan.scale.name}  # the same run may have been made for another scale
 
 
 def _write_model(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,33 @@ Precision = Literal["fp32", "bf16"]
 MaskedUnit = Literal["subword", "whole_word", "span"]
 MimTarget = Literal["momentum_features", "pixels", "visual_tokens"]
 Normalise = Literal["none", "l2", "layer"]
+Widths = tuple[int, int, int]  # of an MLP: input, hidden layer, output
+
+# Settings added after results already existed. At the value given here a setting is left out of the digest, so earlier runs
+# keep their identity.
+ADDED_LATER: Mapping[str, Any] = {
+    "masking.unit": "subword",
+    "masking.span_words": 3.8,
+    "objectives.distillation": None,
+}
+
+
+class Head(NamedTuple):
+    """An MLP that an objective puts on the masked positions of fused representations.
+
+    Model and cost estimate both read the shape from here, so that a plan can count a head without loading torch.
+    """
+
+    widths: Widths
+    on_image: bool
+    """It reads the masked patches of (masked image, text)."""
+    on_text: bool
+    """It reads the masked sub-words of (image, masked text)."""
+    decoder_layers: int = 0
+    """Transformer layers before the MLP, over all image tokens."""
+    in_target: bool = False
+    """The target network has a copy, which reads the same positions of the unmasked pair."""
+
 
 SHUFFLED = own(
     "keeps look-alikes in one batch, and reading local where memory is small", "data/batches/sampler.py"
@@ -72,6 +100,25 @@ class MimSpec(Spec):
         False, description="standardise each target vector (MAE does so for pixels)"
     )
 
+    @property
+    def predicts_features(self) -> bool:
+        """True if the target network's image encoder makes the targets."""
+        return self.target == "momentum_features"
+
+    def head(self, model: ModelSpec, codes: int) -> Head:
+        """Return the shape of the predictor h_mim.
+
+        Args:
+            codes: size of the codebook, read for visual tokens alone.
+        """
+        outputs: dict[MimTarget, int] = {
+            "momentum_features": model.width,
+            "pixels": 3 * model.patch_size**2,
+            "visual_tokens": codes,
+        }
+        widths = (model.width, round(model.width * self.hidden_ratio), outputs[self.target])
+        return Head(widths, on_image=True, on_text=False, decoder_layers=self.decoder_depth)
+
 
 class MrmSpec(Spec):
     """Masked representation modelling (Eq. 1, Tables 6 and 7)."""
@@ -105,6 +152,20 @@ class MrmSpec(Spec):
         if not (self.image or self.text):
             raise ValueError("MRM on no modality: set objectives.mrm to null instead")
         return self
+
+    def projector(self, model: ModelSpec) -> Head:
+        """Return the shape of the projector g, which online and target network have one of each."""
+        widths = (
+            model.width,
+            round(model.width * self.hidden_ratio),
+            round(model.width * self.projection_ratio),
+        )
+        return Head(widths, self.image, self.text, in_target=True)
+
+    def online_predictor(self, model: ModelSpec) -> Head | None:
+        """Return the shape of the predictor h_mrm on the online side; None without (Table 7)."""
+        _, hidden, projected = self.projector(model).widths
+        return Head((projected, hidden, projected), self.image, self.text) if self.predictor else None
 
 
 class DistillationSpec(Spec):
@@ -172,6 +233,34 @@ class ObjectivesSpec(Spec):
         if self.distillation and not self.itc:
             raise ValueError("distillation widens and softens ITC: it needs itc")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The losses that are switched on, in the order of their weights."""
+        return tuple(name for name in LossWeights.model_fields if getattr(self, name))
+
+    @property
+    def masks_image(self) -> bool:
+        """True if an objective reads the masked view (masked image, text)."""
+        return self.mim is not None or (self.mrm is not None and self.mrm.image)
+
+    @property
+    def masks_text(self) -> bool:
+        """True if an objective reads the masked view (image, masked text)."""
+        return self.mlm or (self.mrm is not None and self.mrm.text)
+
+    @property
+    def predicts_fused(self) -> bool:
+        """True if an objective predicts the target network's fused representation of the unmasked pair."""
+        return self.mrm is not None
+
+    def heads(self, model: ModelSpec, codes: int) -> tuple[Head, ...]:
+        """Return the shapes of all MLPs on masked positions; MLM's linear predictor shares BERT's word embeddings."""
+        heads = [self.mim.head(model, codes)] if self.mim else []
+        if self.mrm:
+            predictor = self.mrm.online_predictor(model)
+            heads += [self.mrm.projector(model)] + ([predictor] if predictor else [])
+        return tuple(heads)
 
     def random_negatives(self, progress: float) -> float:
         """Return the share of ITM's negatives drawn uniformly after a share ``progress`` of the run."""
@@ -318,7 +407,7 @@ class PretrainSpec(Spec):
     def predicts_features(self) -> bool:
         """True if MRM or MIM predicts the target network's features of the unmasked pair."""
         mim = self.objectives.mim
-        return self.objectives.mrm is not None or (mim is not None and mim.target == "momentum_features")
+        return self.objectives.predicts_fused or (mim is not None and mim.predicts_features)
 
     @property
     def needs_visual_tokens(self) -> bool:

@@ -1,4 +1,4 @@
-"""From a downstream job's spec to its task."""
+"""Make a downstream job's task from its spec."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mamo.tasks.task import DownstreamTask
 
 
 def read_spec(values: Mapping[str, Any]) -> JobSpec:
-    """A job's spec from its plain values; ``task`` names its kind."""
+    """Read a job's spec from its plain values; ``task`` names its kind."""
     return TypeAdapter(FinetuneSpec).validate_python(dict(values))
 
 
 def make_task(
     network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None = None
 ) -> DownstreamTask:
-    """The task of a spec around a network that already has the job's resolution.
+    """Make the task of a spec around a network that already has the job's resolution.
 
     Args:
         data: the job's first data set, from which VQA takes its candidate answers.
@@ -43,6 +43,7 @@ def make_task(
         PreparedError: localisation on data whose boxes are not known.
     """
     transform = EvalTransform(spec.transform)
+    # Imported where they are used: a job loads the code of its own task alone.
     if isinstance(spec, RetrievalSpec):
         from mamo.tasks.retrieval import RetrievalTask
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamo.tasks.soundness import Average, Sound
+from mamo.tasks.expectations import Average, StepExpectations
 from mamo.training.findings import Finding, finding
 
 FIRST = 3  # steps inspected in full at the start
@@ -30,20 +30,25 @@ class Checks:
 
     Args:
         module: the task.
-        sound: expected properties of its steps.
+        expected: expected properties of its steps.
         total: steps of the whole run.
         clip: bound on the gradient's norm, if there is one.
         least: spread within an item below which MRM's projections count as collapsed; None where none is watched.
     """
 
     def __init__(
-        self, module: nn.Module, sound: Sound, total: int, least: float | None, clip: float | None = None
+        self,
+        module: nn.Module,
+        expected: StepExpectations,
+        total: int,
+        least: float | None,
+        clip: float | None = None,
     ) -> None:
-        self.sound, self.total, self.least, self.clip = sound, total, least, clip
+        self.expected, self.total, self.least, self.clip = expected, total, least, clip
         self._clipped = 0
         unread = {
             id(p)
-            for part in sound.unread
+            for part in expected.unread
             for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())
         }
         # A bias of attention keys shifts all scores of a query equally, so its gradient is only rounding noise.
@@ -55,7 +60,7 @@ class Checks:
         self._silent = dict.fromkeys(self._trained, 0)
         self._looks = 0
         self._steps = 0
-        self._zeros = {name: [0, 0] for name in sound.parts}  # in a row: now, at most
+        self._zeros = {name: [0, 0] for name in expected.losses}  # in a row: now, at most
         self._missing: dict[str, int] = {}
         self._spread: dict[str, Any] = {"lowest": None, "step": None, "low_steps": 0}
         self._features: dict[str, float] = {}
@@ -72,12 +77,12 @@ class Checks:
         """Prepare to inspect a step; call before its forward pass."""
         if not self.looks_at(step):
             return
-        for name, module in self.sound.features.items():
+        for name, module in self.expected.features.items():
             self._handles.append(module.register_forward_hook(self._watching(name)))
-        if self.sound.average is not None:
-            self._before = _sample(self.sound.average.target)
+        if self.expected.average is not None:
+            self._before = _sample(self.expected.average.target)
             if not self._start:
-                online = _sample(self.sound.average.online)
+                online = _sample(self.expected.average.online)
                 self._start = {"target": self._before.cpu(), "online": online.cpu()}
 
     def _watching(self, name: str) -> Any:
@@ -107,8 +112,8 @@ class Checks:
         norms = torch.stack(torch._foreach_norm(list(reached.values()))).tolist() if reached else []
         alive = {name for name, norm in zip(reached, norms, strict=True) if norm != 0}
         self._silent = {name: 0 if name in alive else self._silent[name] + 1 for name in self._trained}
-        if self.sound.average is not None and self._before is not None:
-            self._follow(self.sound.average, self._before)
+        if self.expected.average is not None and self._before is not None:
+            self._follow(self.expected.average, self._before)
             self._before = None
 
     def _follow(self, average: Average, before: Tensor) -> None:
@@ -168,8 +173,8 @@ class Checks:
             share = self._clipped / self._steps
             says = f"the gradient was clipped to {self.clip:g} in {share:.0%} of the steps"
             found.append(finding("clipping", True, says, share=share))
-        if self.sound.average is not None:
-            found.append(self._target(self.sound.average))
+        if self.expected.average is not None:
+            found.append(self._target(self.expected.average))
         if self._features or self._spread["lowest"] is not None:
             found.append(self._spreads())
         return found

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from mamo.model.distributed import is_distributed, rank, world_size
-from mamo.model.lengths import set_packing
+from mamo.model.packing import set_packing
 from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
@@ -101,7 +101,7 @@ def train(
         torch.manual_seed(torch.initial_seed() + rank())
     curve: list[dict[str, float]] = []
     least = course.collapse.min_spread if course.collapse else None
-    checks = Checks(task, task.sound(), course.total, least, course.optimiser.clip)
+    checks = Checks(task, task.expectations(), course.total, least, course.optimiser.clip)
     monitor = DivergenceMonitor(course.collapse, course.total)
     start = _resume(task, optimiser, course, curve, checks, monitor)
     prepare_layers(task, course)
