@@ -88,14 +88,18 @@ def contributions(
 def _retrieval(
     metric: str, items: Mapping[str, Sequence[Any]], images_of: Mapping[str, Sequence[int]]
 ) -> Contributions | None:
+    column = "itc_rank" if metric.startswith("itc_") else "rank"  # by similarity alone, not re-ranked
+    metric = metric.removeprefix("itc_")
     found = re.fullmatch(r"(tr|ir)_r(\d+)", metric)
+    if column not in items:
+        return None
     if metric == "mean_recall":
         parts = [(direction, k, 1 / (2 * len(KS))) for direction in ("tr", "ir") for k in KS]
     elif found:
         parts = [(found[1], int(found[2]), 1.0)]
     else:
         return None
-    direction, rank = np.array(items["direction"]), np.asarray(items["rank"])
+    direction, rank = np.array(items["direction"]), np.asarray(items[column])
     captions = _images(images_of, "test", int((direction == "ir").sum()))
     # Images are in the order in which the records first name them.
     queries = {"ir": captions, "tr": np.array(list(dict.fromkeys(captions.tolist())))}
