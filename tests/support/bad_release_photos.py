@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bad_inputs import Case
+from bad_release_tars import endless, pipe
 from PIL import Image
 
 # What of the releases folder a data set reads.
