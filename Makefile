@@ -54,7 +54,10 @@ reproduce: venv ## Make the tables and figures of a SCALE
 	PATH="$(CURDIR)/$(BIN):$$PATH" mamo reproduce --scale $(SCALE) --cores $(CORES)
 
 test: venv lint ## Lint, check types, run every test
-	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest -n logical --dist loadgroup --no-loadscope-reorder
+	@# A process of tests for each core; the tests of a file share fixtures. SLURM's come last: one cluster at a time on a machine.
+	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest -n logical --dist loadfile --no-loadscope-reorder \
+	    --ignore-glob='*/test_slurm_*'
+	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest tests/workflow/test_slurm_*.py
 
 lint: venv ## Ruff, mypy and snakefmt, and notebooks without outputs; changes nothing
 	$(BIN)/ruff check $(CODE)

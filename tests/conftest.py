@@ -22,16 +22,10 @@ for number in (signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a file's tests, which share fixtures, to one process of pytest-xdist, and begin with the files that take longest."""
+    """Begin with the files that take longest."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        shared = "killable" if "killable" in getattr(item, "fixturenames", ()) else str(item.path)
-        if item.path.name.startswith("test_slurm"):  # one cluster at a time on a machine
-            shared = "slurm"
-        item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")
