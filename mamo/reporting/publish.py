@@ -138,7 +138,9 @@ def _page(
         parts += ["## Notes", "\n".join(bullet(note) for note in notes)]
     changed = row_changes(plan, table)
     lines = [
-        bullet(f"{row.label}: {', '.join(f'`{line}`' for line in changed[row.key]) or 'the base row'}")
+        bullet(
+            f"{escape(row.label)}: {', '.join(f'`{line}`' for line in changed[row.key]) or 'the base row'}"
+        )
         for row in ablation.rows
     ]
     parts += ["## What each row changes", "\n".join(lines)] if lines else []
