@@ -26,9 +26,9 @@ from mamo.reporting.site.runs import curves, run_lines
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
+from mamo.specs.record import Outcome, Record
 from mamo.specs.recorded import resolve
 from mamo.training.execute import execute
-from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, RunError
 from mamo.training.unpacked import MARK
 
@@ -105,7 +105,7 @@ def taken(out: Path, results: Path, site: str | None = None) -> Merged:
 def test_every_spec_of_every_scale_resolves_to_its_digest() -> None:
     for scale in ("smoke", "paper"):
         for run in make_plan(scale, ABLATIONS, others=True).runs.values():
-            assert resolve(record_of(run)).id == run.id
+            assert resolve(Record.model_validate(record_of(run))).id == run.id
 
 
 def test_a_pack_shows_what_the_results_showed(plan: Plan, made: Path, tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_data_and_starting_weights_are_made_again_where_a_new_run_needs_them(
     moved = forget(plan.runs[base], there)
     assert moved[0] == there / "sites" / "alpha" / base and len(moved) == 3, "two fine-tunings go with it"
     execute(plan, plan.runs[base], there)
-    assert execute(plan, job, there)["outcome"]["status"] == "converged"
+    assert execute(plan, job, there).converged
     with pytest.raises(SpecError, match="was not taken from a pack"):
         forget(plan.runs[base], there)
 

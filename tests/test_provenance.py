@@ -15,6 +15,7 @@ from mamo.reporting.provenance import facts, find_run, row_provenance, unnamed_c
 from mamo.specs.code import Code
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
+from mamo.specs.record import Outcome, Record
 
 ABLATIONS = Path(__file__).resolve().parents[1] / "ablations"
 
@@ -96,7 +97,8 @@ def test_a_run_without_record_and_an_old_record_are_shown_as_far_as_they_go(root
         "the planned spec, by the identity in the path"
     )
     assert not found["runs"][gone]["done"] and found["numbers"][0]["value"] is None
-    assert all(value is None for value in facts({}).values())
+    said = facts(Record(outcome=Outcome("diverged", None)))
+    assert said.pop("outcome") == "diverged" and all(value is None for value in said.values())
     with pytest.raises(SpecError, match="table7 has no row 'fully' .full, no_ema, no_predictor"):
         row_provenance(plan, table, "fully", results)
 
@@ -214,7 +216,7 @@ def test_what_the_repository_can_name(
     found: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamo.reporting.provenance.commit_digest", {"HEAD": "d0", "abc123": "d1"}.get)
-    problem = unnamed_code({"provenance": found})
+    problem = unnamed_code(Record.model_validate({"outcome": {"status": "converged"}, "provenance": found}))
     assert problem is None if says is None else says in str(problem)
 
 

@@ -234,18 +234,23 @@ def test_a_run_of_a_few_steps_does_not_diverge_by_a_rise() -> None:
     assert not any(monitor.see(step, {"loss": 1.0, "error_mrm": 10.0**step}) for step in range(4))
 
 
-def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume() -> None:
+def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume(tmp_path: Path) -> None:
     spec = CollapseSpec(rise=2.0, rise_patience=0.1, stop=False)
     monitor, rows = DivergenceMonitor(spec, 100), _rising(0.3, 1.0)
     for step, values in enumerate(rows[:60]):
         assert monitor.see(step, values) is None
     resumed = DivergenceMonitor(spec, 100)
     resumed.load(monitor.state())
+    late = DivergenceMonitor(spec, 100)  # resumed once it has noticed
     for one in (monitor, resumed):
         for step, values in enumerate(rows[60:], 60):
             assert one.see(step, values) is None
         assert one.noticed is not None and one.noticed.status == "diverged"
     assert monitor.noticed == resumed.noticed
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(100, monitor.state())
+    late.load(checkpoints.load() or {})
+    assert late.noticed == monitor.noticed
 
 
 def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:
@@ -269,9 +274,9 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     plan = make_plan("smoke")
     run = plan.find("data", "world")
     run.directory(tmp_path).mkdir(parents=True)
-    record = {"run": run.id, "outcome": {"status": "converged"}, "details": {"made": "before"}}
+    record = {"run": run.id, "outcome": {"status": "converged", "reason": ""}, "details": {"made": "before"}}
     run.record(tmp_path).write_text(json.dumps(record))
-    assert execute(plan, run, tmp_path) == record
+    assert execute(plan, run, tmp_path).as_json() == record
 
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ def _verify(run: Run, results: Path) -> None:
     """Refuse a record that does not have the spec, the inputs and the revision whose digest its path bears."""
     path = run.record(results)
     record = read_record_file(path)
-    made = Run(run.kind, run.name, record.get("spec", {}), record.get("inputs", {}))
-    known = (record.get("kind"), record.get("revision")) == (run.kind, REVISIONS[run.kind])
+    made = Run(run.kind, run.name, record.spec, record.inputs)
+    known = (record.kind, record.revision) == (run.kind, REVISIONS[run.kind])
     if not known or made.digest != run.digest:
         raise DvcError(
             f"{path} is not the record of the spec that its path bears, so it is not recorded: delete {path.parent}, and the "

@@ -79,7 +79,7 @@ def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) ->
                 "left": found.left,
                 "parts": found.parts,
             }
-        record = read_record_file(run.record(results)) if run.record(results).is_file() else {}
+        record = read_record_file(run.record(results)) if run.record(results).is_file() else None
         runs.append(
             {
                 "run": key,
@@ -87,8 +87,8 @@ def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) ->
                 "state": state,
                 "log": str(log) if log.is_file() else None,
                 "step": step,
-                "metrics": record.get("metrics", {}),
-                "seconds": record.get("provenance", {}).get("wall_seconds"),
+                "metrics": record.metrics if record else {},
+                "seconds": record.provenance.wall_seconds if record else None,
             }
         )
     return {"scale": plan.scale.name, "results": str(results), "counts": counts, "runs": runs}
@@ -132,7 +132,7 @@ def state_of(run: Run, results: Path, logs: Path) -> str:
     """How a run stands: one of ``STATES``."""
     record = run.record(results)
     if record.is_file():
-        return str(read_record_file(record)["outcome"]["status"])
+        return read_record_file(record).outcome.status
     if _locked(run.directory(results) / ".lock"):
         return "running"
     # Logs are of a scale, whatever the results: a run was tried here if it has a directory here, too.

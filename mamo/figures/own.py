@@ -145,7 +145,7 @@ def figure_models(
     else:
         require(plan, bound.inputs, results, figure.name)
     for model, run in runs:
-        status = read_record(run, results)["outcome"]["status"]
+        status = read_record(run, results).outcome.status
         described = {"key": model.key, "label": model.label, "run": run.key, "outcome": status}
         load = partial(Model.of_run, Context(plan, run, results, None)) if status == "converged" else None
         yield described, load, bound.layer

@@ -12,6 +12,7 @@ from typing import Any
 from mamo.data.statistics import statistics
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
+from mamo.specs.record import Record
 
 _TOLERANCE = 1e-6  # between a recorded metric and the mean over the items that it comes from
 _COLUMNS = 200  # of a table of numbers
@@ -21,19 +22,19 @@ class ContentError(ValueError):
     """A file that does not hold what its name says."""
 
 
-def check_file(name: str, content: bytes, metrics: Mapping[str, Any]) -> None:
+def check_file(name: str, content: bytes, record: Record) -> None:
     """Check one file of a packed run.
 
     Args:
         name: ``items.arrow``, ``curve.csv`` or another file of a run's directory.
-        metrics: of the run's record, which results per item must give.
+        record: the run's own, whose metrics the results per item must give.
 
     Raises:
         ContentError: it holds something else.
     """
     try:
         if name == ITEMS:
-            _check_items(_items(content), metrics)
+            _check_items(_items(content), record.metrics)
         elif name.endswith(".csv"):
             _check_numbers(content.decode("utf-8"))
         elif name == "manifest.json":
@@ -68,7 +69,7 @@ def _items(content: bytes) -> dict[str, Sequence[Any]]:
     return columns
 
 
-def _check_items(items: Mapping[str, Sequence[Any]], metrics: Mapping[str, Any]) -> None:
+def _check_items(items: Mapping[str, Sequence[Any]], metrics: Mapping[str, float]) -> None:
     """Results per item must give the recorded metrics."""
     for metric, value in metrics.items():
         found = contributions(metric, items, {})

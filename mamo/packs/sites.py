@@ -7,13 +7,13 @@ A scale's results hold one result of each run, which the pages show. What other 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mamo.specs.base import check_names
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
+from mamo.specs.record import Record
 from mamo.specs.recorded import KINDS
 from mamo.specs.stored import read_record_file
 from mamo.training.unpacked import marked_site
@@ -21,11 +21,9 @@ from mamo.training.unpacked import marked_site
 SITES = "sites"
 
 
-def machine_site(record: Mapping[str, Any]) -> str:
+def machine_site(record: Record) -> str:
     """The name of the machine that made a run, as a file name: its GPU, else its processor."""
-    provenance = record.get("provenance", {})
-    machine = provenance.get("machine") if isinstance(provenance, Mapping) else None
-    machine = machine if isinstance(machine, Mapping) else {}
+    machine = record.provenance.machine
     words = str(machine.get("gpu") or machine.get("cpu") or "unknown")
     return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")[:60] or "unknown"
 
@@ -43,7 +41,7 @@ def check_site(name: str) -> str:
     return name
 
 
-def site_of(directory: Path, record: Mapping[str, Any]) -> str:
+def site_of(directory: Path, record: Record) -> str:
     """Which site made the run of a directory."""
     if directory.parent.parent.parent.name == SITES:
         return directory.parent.parent.name

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mamo.specs.record import Record
 from mamo.specs.stored import StoredError, read_record_file
 
 TASKS = {
@@ -23,7 +24,7 @@ LEVEL = 0.95
 _PLAIN = ("train/", "chance/")  # metrics that are no scores of their own
 
 
-def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
+def about_of(record: Record, results: Path) -> dict[str, Any]:
     """What a model's record and those of its inputs say.
 
     Args:
@@ -35,21 +36,18 @@ def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
         pre-training started from), and ``scores``: a list with ``job``, ``task``, ``data``, ``metric``, ``value``, ``lower``
         and ``upper`` (of the 95 % interval, None where it is not known) and ``chance`` (None likewise).
     """
-    spec, downstream = record["spec"], record["kind"] == "finetune"
-    first = _record(results, record["inputs"].get("init", "")) if downstream else record
-    pretrained = first.get("spec", {}).get("data", [])
-    sources = {
-        source
-        for owner in (record, first)
-        for role, key in owner.get("inputs", {}).items()
-        if role.startswith("data:") and (source := _record(results, key).get("spec", {}).get("source"))
-    }
+    spec, downstream = record.spec, record.kind == "finetune"
+    first = _record(results, record.inputs.get("init", "")) if downstream else record
+    pretrained = first.spec.get("data", []) if first else []
+    inputs = [item for owner in (record, first) if owner for item in owner.inputs.items()]
+    read = [_record(results, key) for role, key in inputs if role.startswith("data:")]
+    sources = {source for data in read if data and (source := data.spec.get("source"))}
     return {
         "task": spec["task"] if downstream else "pretraining",
         "data": list(spec["data"]),
         "pretrained_on": list(pretrained),
         "generated": "world" in sources if sources else None,
-        "start": _start(first, results),
+        "start": _start(first, results) if first else [],
         "scores": list(_scores(record, results)),
     }
 
@@ -86,19 +84,20 @@ def interval(score: Mapping[str, Any]) -> str:
     return "" if score.get("lower") is None else f" [{score['lower']:.1f}, {score['upper']:.1f}]"
 
 
-def _record(results: Path, key: str) -> dict[str, Any]:
-    """The record of a run, {} where there is none to be read."""
+def _record(results: Path, key: str) -> Record | None:
+    """The record of a run; None where there is none to be read."""
     try:
-        return read_record_file(results / key / "record.json") if key else {}
+        return read_record_file(results / key / "record.json") if key else None
     except (OSError, StoredError):
-        return {}
+        return None
 
 
-def _start(pretraining: Mapping[str, Any], results: Path) -> list[str]:
+def _start(pretraining: Record, results: Path) -> list[str]:
     """Hub names of the published weights that a pre-training started from; stand-ins that were trained here have none."""
     found = []
     for role in ("vision", "text"):
-        spec = _record(results, pretraining.get("inputs", {}).get(role, "")).get("spec", {})
+        weights = _record(results, pretraining.inputs.get(role, ""))
+        spec = weights.spec if weights else {}
         name = spec.get("name")
         if spec.get("source") == "timm" and name:
             found.append(f"timm/{name}")
@@ -107,10 +106,10 @@ def _start(pretraining: Mapping[str, Any], results: Path) -> list[str]:
     return found
 
 
-def _scores(record: Mapping[str, Any], results: Path) -> Iterator[dict[str, Any]]:
+def _scores(record: Record, results: Path) -> Iterator[dict[str, Any]]:
     """A fine-tuning's own scores; of a pre-training, those of jobs that evaluated it as it is."""
     for directory, job in _evaluations(record, results):
-        metrics = job.get("metrics", {})
+        metrics = job.metrics
         known = _intervals(directory, job, results)
         for name, value in metrics.items():
             if (
@@ -123,9 +122,9 @@ def _scores(record: Mapping[str, Any], results: Path) -> Iterator[dict[str, Any]
             lower, upper = known.get(name, (None, None))
             chance = metrics.get(f"chance/{name}")
             yield {
-                "job": str(job["run"]).split("-")[0],
-                "task": job["spec"]["task"],
-                "data": job["spec"]["data"][0],
+                "job": job.run.split("-")[0],
+                "task": job.spec["task"],
+                "data": job.spec["data"][0],
                 "metric": name,
                 "value": round(value, 4),
                 "lower": lower,
@@ -134,19 +133,19 @@ def _scores(record: Mapping[str, Any], results: Path) -> Iterator[dict[str, Any]
             }
 
 
-def _evaluations(record: Mapping[str, Any], results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    if record["kind"] == "finetune":
-        yield results / "finetune" / record["run"], dict(record)
+def _evaluations(record: Record, results: Path) -> Iterator[tuple[Path, Record]]:
+    if record.kind == "finetune":
+        yield results / record.key, record
         return
-    key = f"pretrain/{record['run']}"
     for path in sorted((results / "finetune").glob("*/record.json")):
         job = _record(results, f"finetune/{path.parent.name}")
-        untrained = job.get("spec", {}).get("schedule", {}).get("epochs") == 0
-        if job.get("inputs", {}).get("init") == key and untrained and job["outcome"]["status"] == "converged":
+        if job is None or job.inputs.get("init") != record.key or not job.converged:
+            continue
+        if job.spec.get("schedule", {}).get("epochs") == 0:
             yield path.parent, job
 
 
-def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[str, tuple[float, float]]:
+def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[float, float]]:
     """The 95 % intervals of a job's metrics over resampled test images, where its results per item are there."""
     from mamo.data.records import Prepared, PreparedError
     from mamo.reporting.items import contributions, read_items
@@ -157,14 +156,14 @@ def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[s
         return {}
     images: dict[str, list[int]] = {}
     try:
-        data = Prepared(results / job["inputs"][f"data:{job['spec']['data'][0]}"])
+        data = Prepared(results / job.inputs[f"data:{job.spec['data'][0]}"])
         for split in data.manifest["splits"]:
             if split != "train" and len(data.records(split)):
                 images[split] = data.records(split).column("image").to_pylist()
     except (PreparedError, KeyError, OSError):
         images = {}  # each item then counts as an image of its own
     found = {}
-    for name, value in job.get("metrics", {}).items():
+    for name, value in job.metrics.items():
         mine = contributions(name, items, images)
         if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
             continue

@@ -6,6 +6,7 @@ from typing import Any
 
 from mamo.published.about import TASKS, interval, saw
 from mamo.specs.plan import Plan
+from mamo.specs.record import Record
 
 PAPER = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
 ARXIV = "2210.04183"
@@ -42,9 +43,7 @@ _HUB_ALIGNED = """\
 model.similarity(**processor(images=["photo.jpg"], text=["a dog on the grass"]))"""
 
 
-def card(
-    plan: Plan, record: dict[str, Any], config: dict[str, Any], load: str = "path/of/this/folder"
-) -> str:
+def card(plan: Plan, record: Record, config: dict[str, Any], load: str = "path/of/this/folder") -> str:
     """The text of README.md.
 
     Args:
@@ -56,7 +55,7 @@ def card(
         _metadata(config),
         "---",
         "",
-        f"# {record['run']}",
+        f"# {record.run}",
         "",
         f"A model of [{PAPER}](https://arxiv.org/abs/{ARXIV}), {TASKS[about['task']]} with the MAMO workbench, an independent",
         f"implementation of the paper. {plan.scale.title}.",
@@ -68,7 +67,7 @@ def card(
         f"- Image encoder: {model['vision_layers']} layers, patches of {model['patch_size']} pixels, images of"
         f" {model['image_size']} pixels; text encoder: {model['text_layers']} layers; fusion encoder:"
         f" {model['fusion_layers']} layers; width {model['width']}.",
-        f"- Run `{record['run']}` of scale `{record['scale']}`, revision {record['revision']} of the method.",
+        f"- Run `{record.run}` of scale `{record.scale}`, revision {record.revision} of the method.",
         "- The terms of the data sets and of the starting weights hold for these weights too: see [LICENSE.md](LICENSE.md).",
         "",
         "## Use",

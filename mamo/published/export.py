@@ -13,6 +13,7 @@ from mamo.published.about import about_of
 from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
+from mamo.specs.record import Record
 from mamo.specs.stored import read_object
 from mamo.training.run import RunError, beside, read_record
 from mamo.training.unpacked import require_files
@@ -86,21 +87,21 @@ def bundle(plan: Plan, run: Run, results: Path, out: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _trained(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
+def _trained(plan: Plan, run: Run, results: Path) -> Record:
     """The record of a run that has weights of its own."""
     record = read_record(run, results)
     directory = run.directory(results)
     for needed in (run, plan.runs[run.inputs["text"]]):
         require_files(needed, results)
-    if record["outcome"]["status"] != "converged" or not (directory / WEIGHTS).is_file():
+    if not record.converged or not (directory / WEIGHTS).is_file():
         raise RunError(
-            f"{run.key} has no weights of its own (it ended as {record['outcome']['status']}); export the run that trained them"
+            f"{run.key} has no weights of its own (it ended as {record.outcome.status}); export the run that trained them"
         )
     return record
 
 
 def _write_model(
-    plan: Plan, run: Run, record: dict[str, Any], results: Path, out: Path, half: bool
+    plan: Plan, run: Run, record: Record, results: Path, out: Path, half: bool
 ) -> dict[str, Any]:
     """Weights, tokenizer and candidate answers; returns the config, which is yet to be written."""
     directory = run.directory(results)
@@ -137,21 +138,21 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def answers_of(record: dict[str, Any], results: Path) -> Path | None:
+def answers_of(record: Record, results: Path) -> Path | None:
     """The candidate answers of a VQA run: they lie with its first data set."""
     from mamo.data.candidates import FILE
 
-    spec = record["spec"]
+    spec = record.spec
     if spec.get("task") != "vqa":
         return None
-    return results / record["inputs"][f"data:{spec['data'][0]}"] / FILE
+    return results / record.inputs[f"data:{spec['data'][0]}"] / FILE
 
 
-def config_of(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
+def config_of(directory: Path, record: Record) -> dict[str, Any]:
     """All that it takes to build and use the model; what it was trained with stays in the run's record."""
     built = read_object(directory / CONFIG)
-    spec, model = record["spec"], built.get("model")
-    downstream = record["kind"] == "finetune"
+    spec, model = record.spec, built.get("model")
+    downstream = record.kind == "finetune"
     task = None
     if downstream:
         task = {"task": spec.get("task")} | {
@@ -171,16 +172,16 @@ def config_of(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
         "transform": transform,
         "task": task,
         "aligned": _aligned(record),
-        "run": record["run"],
-        "scale": record["scale"],
+        "run": record.run,
+        "scale": record.scale,
         "mamo_version": version("mamo"),
     }
 
 
-def _aligned(record: dict[str, Any]) -> bool:
+def _aligned(record: Record) -> bool:
     """Whether ITC and ITM were trained last, so that similarities and matches mean something."""
-    spec = record["spec"]
-    if record["kind"] == "finetune":
+    spec = record.spec
+    if record.kind == "finetune":
         return spec.get("task") not in ("vqa", "nlvr2")
     objectives = spec.get("objectives", {})
     return bool(objectives.get("itc", True) and objectives.get("itm", True))

@@ -21,6 +21,7 @@ from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, confi
 from mamo.published.find import find_trained
 from mamo.published.pretrained import Pretrained
 from mamo.specs.finetune import JobSpec, Nlvr2Spec, VqaSpec
+from mamo.specs.record import Record
 from mamo.specs.stored import read_object, read_record_file
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.registry import read_spec
@@ -105,21 +106,21 @@ def _holds_a_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("record.json", CONFIG))
 
 
-def _of_run(directory: Path, record: dict[str, Any]) -> Pretrained:
+def _of_run(directory: Path, record: Record) -> Pretrained:
     """A run's own model; tokenizer and candidate answers are those of its inputs."""
-    lacking = {"spec", "inputs", "kind", "run", "scale"} - set(record)
-    if lacking or "text" not in record["inputs"] or "transform" not in record["spec"]:
+    lacking = {"spec", "inputs", "kind", "run", "scale"} - record.model_fields_set
+    if lacking or "text" not in record.inputs or "transform" not in record.spec:
         raise LoadError(f"{directory / 'record.json'}: is not the record of a trained model")
-    if record["kind"] == "finetune" and not (directory / WEIGHTS).is_file():
+    if record.kind == "finetune" and not (directory / WEIGHTS).is_file():
         raise LoadError(
             f"{directory} has no weights of its own: load the pre-training that it evaluated, "
-            f"{record['inputs'].get('init')}"
+            f"{record.inputs.get('init')}"
         )
     _require(directory, CONFIG, WEIGHTS)
     results = directory.resolve().parents[1]
     answers = answers_of(record, results)
     state = weights_of(read_state(directory / WEIGHTS))
-    tokenizer = results / record["inputs"]["text"]
+    tokenizer = results / record.inputs["text"]
     config = config_of(directory, record) | {"about": about_of(record, results)}
     return _build(config, state, directory, tokenizer, answers.parent if answers else directory)
 

@@ -42,7 +42,7 @@ class TableResults:
     def outcomes(self, row: str) -> list[str]:
         """How the pre-trainings of a row ended."""
         records = [self.records[key] for key in self.table.pretrainings[row]]
-        return ["missing" if record is None else str(record["outcome"]["status"]) for record in records]
+        return ["missing" if record is None else record.outcome.status for record in records]
 
     def chance(self, columns: Sequence[str]) -> float | None:
         """The mean of the columns' chance levels; None where one is not known."""
@@ -50,7 +50,7 @@ class TableResults:
         for column in columns:
             cells = [cell for cell in self.table.cells if cell.column == column]
             values = [
-                record["metrics"].get(f"chance/{cell.metric}")
+                record.metrics.get(f"chance/{cell.metric}")
                 for cell in cells
                 for key in cell.runs
                 if (record := self.records[key]) is not None

@@ -11,6 +11,7 @@ from typing import Any
 from mamo.data.vqa_server import METRICS, read_scores
 from mamo.reporting.tables import sensible
 from mamo.specs.plan import Cell, Plan, TablePlan
+from mamo.specs.record import Record
 from mamo.specs.stored import read_object, read_record_file
 from mamo.training.run import beside, write_text
 
@@ -103,7 +104,7 @@ def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
         pd.DataFrame(lines, columns=list(TIDY)).to_csv(part, index=False)
 
 
-def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, dict[str, Any] | None]:
+def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, Record | None]:
     """Run key -> its record; None where it has none."""
     return {key: _record(plan, key, results) for key in keys}
 
@@ -127,17 +128,17 @@ def _sensible(line: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sensible(value) if isinstance(value, float) else value for key, value in line.items()}
 
 
-def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:
+def _record(plan: Plan, key: str, results: Path) -> Record | None:
     path = plan.runs[key].record(results)
     if not path.is_file():
         return None
     record = read_record_file(path)
     scores = read_scores(path.parent)
-    return record | {"metrics": record["metrics"] | scores} if scores else record
+    return record.model_copy(update={"metrics": {**record.metrics, **scores}}) if scores else record
 
 
 def _lines(
-    table: str, cell: Cell, records: Mapping[str, dict[str, Any] | None], submitted: str | None
+    table: str, cell: Cell, records: Mapping[str, Record | None], submitted: str | None
 ) -> list[dict[str, Any]]:
     """A cell's values, one per seed; null where the run has no record or did not converge.
 
@@ -145,7 +146,7 @@ def _lines(
         submitted: the server's metric, taken where its score was entered for every seed. A column of nothing else has no
             lines before that.
     """
-    found = [record["metrics"] for key in cell.runs if (record := records[key]) is not None]
+    found = [record.metrics for key in cell.runs if (record := records[key]) is not None]
     if submitted and len(found) == len(cell.runs) and all(submitted in metrics for metrics in found):
         cell = replace(cell, metric=submitted)
     elif cell.metric in METRICS.values():
@@ -153,14 +154,14 @@ def _lines(
     lines = []
     for seed, key in enumerate(cell.runs):
         record = records[key]
-        outcome = "missing" if record is None else record["outcome"]["status"]
+        outcome = "missing" if record is None else record.outcome.status
         value = chance = None
         if record is not None and outcome == "converged":
-            if cell.metric not in record["metrics"]:
+            if cell.metric not in record.metrics:
                 raise KeyError(
-                    f"{key} recorded no '{cell.metric}' (it has {', '.join(sorted(record['metrics']))})"
+                    f"{key} recorded no '{cell.metric}' (it has {', '.join(sorted(record.metrics))})"
                 )
-            value, chance = record["metrics"][cell.metric], record["metrics"].get(f"chance/{cell.metric}")
+            value, chance = record.metrics[cell.metric], record.metrics.get(f"chance/{cell.metric}")
         lines.append(
             dict(
                 zip(
@@ -173,9 +174,7 @@ def _lines(
     return lines
 
 
-def _counts(
-    table: str, plan: Plan, key: str, record: dict[str, Any] | None, results: Path
-) -> list[dict[str, Any]]:
+def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[dict[str, Any]]:
     """Images and texts of one prepared data set (Table 10), from its manifest."""
     from mamo.data.statistics import statistics
 
@@ -184,7 +183,7 @@ def _counts(
     if record is not None:
         manifest = read_object(run.directory(results) / "manifest.json")
         counts = statistics(manifest)
-    outcome = "missing" if record is None else record["outcome"]["status"]
+    outcome = "missing" if record is None else record.outcome.status
     return [
         dict(
             zip(
@@ -197,7 +196,7 @@ def _counts(
     ]
 
 
-def _ending(key: str, record: dict[str, Any] | None) -> dict[str, Any]:
+def _ending(key: str, record: Record | None) -> dict[str, Any]:
     if record is None:
         return {"run": key, "outcome": "missing", "reason": None}
-    return {"run": key, "outcome": record["outcome"]["status"], "reason": record["outcome"].get("reason")}
+    return {"run": key, "outcome": record.outcome.status, "reason": record.outcome.reason}

@@ -14,6 +14,7 @@ from mamo.reporting.items import Contributions, contributions, read_items
 from mamo.reporting.resampling import Estimate, Grid
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, TablePlan
+from mamo.specs.record import Record
 
 # A recorded metric and the mean over the items that it comes from differ by rounding only.
 _TOLERANCE = 1e-6
@@ -23,9 +24,7 @@ class ItemsError(ValueError):
     """A run's results per item do not belong to its record; the message names the run and what to do."""
 
 
-def make_grid(
-    plan: Plan, table: TablePlan, records: Mapping[str, dict[str, Any] | None], results: Path
-) -> Grid:
+def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None], results: Path) -> Grid:
     """The results of a table's runs, with their results per item where there are any.
 
     Args:
@@ -45,9 +44,9 @@ def make_grid(
         i, k = rows.index(cell.row), columns.index(cell.column)
         for seed, key in enumerate(cell.runs):
             record = records[key]
-            if record is None or record["outcome"]["status"] != "converged":
+            if record is None or not record.converged:
                 continue
-            value = record["metrics"].get(cell.metric)
+            value = record.metrics.get(cell.metric)
             if value is None or not math.isfinite(value):
                 continue
             means[i, seed, k] = value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,34 @@ from mamo.specs.code import CHANGED, commit_digest, running_code
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, TablePlan
+from mamo.specs.record import Record
 from mamo.specs.stored import read_record_file
 
 MANIFEST = "manifest.json"
 _LISTED = 5
-# What a record says of a run beside its spec, in the order in which it is shown: name, path into the record, unit.
-FACTS = (
-    ("outcome", ("outcome", "status"), ""),
-    ("reason", ("outcome", "reason"), ""),
-    ("revision", ("revision",), ""),
-    ("code", ("provenance", "code"), ""),
-    ("code digest", ("provenance", "code_digest"), ""),
-    ("earlier code", ("provenance", "earlier_code"), ""),
-    ("machine", ("provenance", "machine"), ""),
-    ("packages", ("provenance", "versions"), ""),
-    ("started", ("provenance", "started"), ""),
-    ("wall-clock", ("provenance", "wall_seconds"), "s"),
-    ("processor time", ("provenance", "cpu_seconds"), "s"),
-    ("peak memory", ("provenance", "peak_memory_mb"), "MB"),
-    ("steps", ("details", "steps"), ""),
-    ("throughput", ("details", "pairs_per_second"), "pairs/s"),
-)
+# What a record says of a run beside its spec, in the order in which it is shown; None for what it does not say.
+FACTS: Mapping[str, Callable[[Record], Any]] = {
+    "outcome": lambda record: record.outcome.status,
+    "reason": lambda record: record.outcome.reason,
+    "revision": lambda record: record.revision,
+    "code": lambda record: record.provenance.code,
+    "code digest": lambda record: record.provenance.code_digest,
+    "earlier code": lambda record: [code.as_json() for code in record.provenance.earlier_code] or None,
+    "machine": lambda record: record.provenance.machine or None,
+    "packages": lambda record: record.provenance.versions or None,
+    "started": lambda record: record.provenance.started,
+    "wall-clock": lambda record: _with_unit(record.provenance.wall_seconds, "s"),
+    "processor time": lambda record: _with_unit(record.provenance.cpu_seconds, "s"),
+    "peak memory": lambda record: _with_unit(record.provenance.peak_memory_mb, "MB"),
+    "steps": lambda record: record.details.get("steps"),
+    "throughput": lambda record: _with_unit(record.details.get("pairs_per_second"), "pairs/s"),
+}
 
 
-def read_run(results: Path, key: str) -> dict[str, Any] | None:
+def read_run(results: Path, key: str) -> Record | None:
     """A run's record by its ``kind/id``; None where it has none."""
     path = results / key / "record.json"
-    if not path.is_file():
-        return None
-    record = read_record_file(path)
-    return record
+    return read_record_file(path) if path.is_file() else None
 
 
 def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
@@ -55,17 +53,19 @@ def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
         data set's manifest, which holds a checksum of every file), ``facts`` (see ``FACTS``; only what the record says),
         ``metrics`` and ``checks`` (see ``check_lines``).
     """
-    run, record = plan.runs[key], read_run(results, key) or {}
+    run, record = plan.runs[key], read_run(results, key)
+    spec = record.spec if record and record.spec else run.spec
+    inputs = record.inputs if record and record.inputs else run.inputs
     return {
         "run": key,
         "kind": run.kind,
-        "done": bool(record),
+        "done": record is not None,
         "seed": run.spec.get("seed"),
-        "spec": dict(record.get("spec", run.spec)),
-        "inputs": dict(record.get("inputs", run.inputs)),
-        "data": _data(record.get("inputs", run.inputs), results),
-        "facts": {name: value for name, value in facts(record).items() if value not in (None, "")},
-        "metrics": record.get("metrics", {}),
+        "spec": dict(spec),
+        "inputs": dict(inputs),
+        "data": _data(inputs, results),
+        "facts": {name: v for name, v in facts(record).items() if v not in (None, "")} if record else {},
+        "metrics": record.metrics if record else {},
         "checks": check_lines(record) if record else [],
     }
 
@@ -159,20 +159,19 @@ def check_code(plan: Plan, keys: Iterable[str], results: Path, any_code: bool = 
         )
 
 
-def unnamed_code(record: Mapping[str, Any]) -> str | None:
+def unnamed_code(record: Record) -> str | None:
     """Why the repository cannot name the code of a run; None where it can: a commit holds exactly what ran.
 
     Code that was committed as it ran only after the run is named too, as long as it is that of the present commit.
     """
-    found = record.get("provenance", {})
-    for code in (found, *found.get("earlier_code", ())):
-        name, digest = code.get("code"), code.get("code_digest")
-        if digest and not code.get("code_edited") and digest == commit_digest("HEAD"):
+    for version in record.provenance.all_code:
+        name, digest = version.code, version.code_digest
+        if digest and not version.code_edited and digest == commit_digest("HEAD"):
             continue
         if not name:
             return "its code was in no repository"
         if name.endswith(CHANGED):
-            edited = "was edited while it was made" if code.get("code_edited") else "differed from the commit"
+            edited = "was edited while it was made" if version.code_edited else "differed from the commit"
             return f"its code, {name}, {edited}"
         held = commit_digest(name)
         if held is None:
@@ -182,25 +181,20 @@ def unnamed_code(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_lines(record: Mapping[str, Any]) -> list[str]:
+def check_lines(record: Record) -> list[str]:
     """What the run's own checks found, a line for each; one line where the record is older than they are."""
-    if "checks" not in record:
+    if record.checks is None:
         return ["checks: none recorded; the run is older than they are"]
-    return [
-        f"check {check['check']}: {'passed' if check['passed'] else 'WARNING'}: {check['says']}"
-        for check in record["checks"]
-    ]
+    return [check.line for check in record.checks]
 
 
-def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+def facts(record: Record) -> dict[str, Any]:
     """What a record says of its run beside the spec, with units; None for what it does not say."""
-    found: dict[str, Any] = {}
-    for name, path, unit in FACTS:
-        value: Any = record
-        for part in path:
-            value = value.get(part) if isinstance(value, Mapping) else None
-        found[name] = f"{value} {unit}" if unit and value is not None else value
-    return found
+    return {name: read(record) for name, read in FACTS.items()}
+
+
+def _with_unit(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value} {unit}"
 
 
 def find_run(results: Path, name: str) -> str:
@@ -225,13 +219,13 @@ def differences(results: Path, one: str, other: str) -> Iterator[str]:
     Args:
         one, other: ``kind/id``.
     """
-    first, second = read_run(results, one) or {}, read_run(results, other) or {}
+    first, second = (read_record_file(results / key / "record.json") for key in (one, other))
     yield f"- {one}"
     yield f"+ {other}"
     parts = [
-        ("spec", flatten(first.get("spec", {})), flatten(second.get("spec", {}))),
-        ("inputs", first.get("inputs", {}), second.get("inputs", {})),
-        ("data", _data(first.get("inputs", {}), results), _data(second.get("inputs", {}), results)),
+        ("spec", flatten(first.spec), flatten(second.spec)),
+        ("inputs", first.inputs, second.inputs),
+        ("data", _data(first.inputs, results), _data(second.inputs, results)),
         ("circumstances", flatten(facts(first)), flatten(facts(second))),
     ]
     alike = True
@@ -242,7 +236,7 @@ def differences(results: Path, one: str, other: str) -> Iterator[str]:
             yield f"\n{title}"
         for key in changed:
             yield f"  {key}: {_words(ours.get(key))} -> {_words(theirs.get(key))}"
-    numbers = list(_metrics(first.get("metrics", {}), second.get("metrics", {})))
+    numbers = list(_metrics(first.metrics, second.metrics))
     if numbers:
         yield "\nmetrics"
         yield from numbers
@@ -250,13 +244,13 @@ def differences(results: Path, one: str, other: str) -> Iterator[str]:
         yield "\nnothing differs"
 
 
-def _metrics(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+def _metrics(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Iterator[str]:
     for name in dict.fromkeys([*ours, *theirs]):
         a, b = ours.get(name), theirs.get(name)
         if a == b:
             continue
-        gap = f" ({b - a:+.4g})" if isinstance(a, int | float) and isinstance(b, int | float) else ""
-        shown = [f"{value:.4g}" if isinstance(value, int | float) else _words(value) for value in (a, b)]
+        gap = f" ({b - a:+.4g})" if a is not None and b is not None else ""
+        shown = ["-" if value is None else f"{value:.4g}" for value in (a, b)]
         yield f"  {name}: {shown[0]} -> {shown[1]}{gap}"
 
 

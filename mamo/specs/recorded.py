@@ -11,6 +11,7 @@ from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.identity import REVISIONS, Kind, Run
 from mamo.specs.overrides import SpecError, build
 from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.record import Record
 from mamo.specs.scale import DatasetSpec
 from mamo.specs.weights import TextWeightsSpec, VisionWeightsSpec, VisualTokensSpec
 from mamo.specs.world import WorldSpec
@@ -25,32 +26,28 @@ _WEIGHTS: Mapping[str, type[BaseModel]] = {
 _BESIDES = ("dataset", "role", "model")
 
 
-def resolve(record: Mapping[str, Any]) -> Run:
+def resolve(record: Record) -> Run:
     """The run of a record, its settings read by today's schemas.
-
-    Args:
-        record: what :func:`mamo.specs.stored.read_record_file` gave, or a record of the same form.
 
     Raises:
         SpecError: it is no run of today's: another revision of the method, a setting that is gone or has another meaning, an
             input whose name has no digest, or a name whose digest is not that of the settings. The message says which.
     """
-    name = str(record.get("run"))[:200]
-    kind = record.get("kind")
-    if kind not in KINDS:
-        raise SpecError(f"{name}: kind {str(kind)[:60]!r} is none of {', '.join(KINDS)}")
+    name = record.run[:200]
+    kind = next((kind for kind in KINDS if kind == record.kind), None)
+    if kind is None:
+        raise SpecError(f"{name}: kind {record.kind[:60]!r} is none of {', '.join(KINDS)}")
     where = f"{kind}/{name}"
-    if record.get("revision") != REVISIONS[kind]:
+    if record.revision != REVISIONS[kind]:
         raise SpecError(
-            f"{where}: made by revision {record.get('revision')} of {kind}; this code has revision {REVISIONS[kind]}"
+            f"{where}: made by revision {record.revision} of {kind}; this code has revision {REVISIONS[kind]}"
         )
-    spec, inputs = record.get("spec"), record.get("inputs", {})
-    if not isinstance(spec, Mapping) or not isinstance(inputs, Mapping):
-        raise SpecError(f"{where}: says neither spec nor inputs")
-    for role, key in inputs.items():
-        if not isinstance(key, str) or "/" not in key or "-" not in key:
-            raise SpecError(f"{where}: input {role} is {str(key)[:60]!r}, not the key of a run")
-    run = Run(kind, str(record.get("name")), _today(kind, spec, where), dict(inputs))
+    if not record.spec:
+        raise SpecError(f"{where}: says no spec")
+    for role, key in record.inputs.items():
+        if "/" not in key or "-" not in key:
+            raise SpecError(f"{where}: input {role} is {key[:60]!r}, not the key of a run")
+    run = Run(kind, record.name, _today(kind, record.spec, where), record.inputs)
     if run.id != name:
         raise SpecError(
             f"{where}: its settings resolve to {run.id} today, so it is the result of something else than its name says"

@@ -1,33 +1,33 @@
-"""What a run's checks found, as its record holds it: light, since a workflow's short jobs say it too."""
+"""Results of a run's checks, as its record holds them: light, since a workflow's short jobs make some too."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-Finding = dict[str, Any]
+from mamo.specs.record import Check
 
 
-def finding(name: str, passed: bool, says: str, **numbers: Any) -> Finding:
-    """One check's result as a record holds it."""
-    return {"check": name, "passed": passed, "says": says, "numbers": _plain(numbers)}
+def check(name: str, passed: bool, says: str, **numbers: Any) -> Check:
+    """The result of one check, with numbers that JSON can hold."""
+    return Check(name=name, passed=passed, says=says, numbers=_finite(numbers))
 
 
-def _plain(value: Any) -> Any:
-    """JSON knows no number that is not finite."""
+def _finite(value: Any) -> Any:
+    """JSON knows no number that is not finite: None stands for it."""
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def warned(checks: list[Finding]) -> list[Finding]:
-    """Those that did not pass."""
-    return [check for check in checks if not check["passed"]]
+def warned(checks: Iterable[Check]) -> list[Check]:
+    """The checks that did not pass."""
+    return [one for one in checks if not one.passed]
 
 
-def tell(run: str, checks: list[Finding]) -> None:
-    """Say in the log what is wrong."""
-    for check in warned(checks):
-        print(f"WARNING: {run}: {check['check']}: {check['says']}", file=sys.stderr, flush=True)
+def log_warnings(run: str, checks: Iterable[Check]) -> None:
+    """Print every check that did not pass to the log."""
+    for one in warned(checks):
+        print(f"WARNING: {run}: {one.name}: {one.says}", file=sys.stderr, flush=True)

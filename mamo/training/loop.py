@@ -19,15 +19,15 @@ from mamo.model.lengths import set_packing
 from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
+from mamo.specs.record import Check, Outcome
 from mamo.tasks.task import Task
 from mamo.training import precision
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.checks import Checks
 from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
-from mamo.training.findings import Finding
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
-from mamo.training.outcome import DivergenceMonitor, Outcome
+from mamo.training.outcome import DivergenceMonitor
 from mamo.training.watching import Watching
 
 
@@ -81,7 +81,7 @@ class Trained:
     seconds: float
     steps: int
     steps_per_second: float
-    checks: list[Finding] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     trained_on: bool = False
 
 

@@ -14,8 +14,8 @@ from mamo.data.parts import FOLDER as PARTS
 from mamo.data.records import Prepared
 from mamo.data.writer import MANIFEST, PreparedError
 from mamo.specs.plan import WORLD
+from mamo.specs.record import Outcome
 from mamo.specs.world import WorldSpec
-from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, RunError
 from mamo.training.unpacked import unpacked
 

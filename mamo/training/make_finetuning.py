@@ -16,15 +16,15 @@ from mamo.data.transforms import TrainTransform
 from mamo.data.vqa_server import SCORES
 from mamo.model.distributed import rank
 from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
+from mamo.specs.record import Check, Outcome
 from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
-from mamo.training.findings import Finding, finding
+from mamo.training.findings import check
 from mamo.training.loop import Course, Trained, pick_device, train
 from mamo.training.make_pretraining import save_curve, training_batches, training_result
-from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, RunError, write_text
 from mamo.training.save import WEIGHTS, load_network, save_network_config, save_tensors
 from mamo.training.watching import EVENTS
@@ -33,12 +33,9 @@ from mamo.training.watching import EVENTS
 def make_finetuning(context: Context) -> Result:
     """Fine-tune and evaluate; skipped where the pre-training diverged, unless that trained on to its end."""
     init = context.record("init")
-    if init["outcome"]["status"] == "diverged" and not init["details"].get("trained_on"):
-        return Result(
-            Outcome("skipped", f"its pre-training {init['run']} diverged: {init['outcome']['reason']}"),
-            {},
-            {},
-        )
+    if init.outcome.status == "diverged" and not init.details.get("trained_on"):
+        why = f"its pre-training {init.run} diverged: {init.outcome.reason}"
+        return Result(Outcome("skipped", why), {}, {})
     with process_group():
         return _finetune(context)
 
@@ -91,9 +88,7 @@ def _finetune(context: Context) -> Result:
     return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
 
 
-def _against_zero_shot(
-    context: Context, task: DownstreamTask, spec: RetrievalSpec, data: Prepared
-) -> Finding:
+def _against_zero_shot(context: Context, task: DownstreamTask, spec: RetrievalSpec, data: Prepared) -> Check:
     """Whether fine-tuning helps: validation recall against that of the pre-trained network at its own resolution."""
     network = load_network(context.input("init"))
     transform = spec.transform.model_copy(update={"size": network.spec.image_size})
@@ -105,12 +100,12 @@ def _against_zero_shot(
     says = (
         f"mean recall on val {after:.1f} after fine-tuning, {before:.1f} before (at {transform.size} pixels)"
     )
-    return finding("fine-tuning", after >= before, says, after=after, before=before)
+    return check("fine-tuning", after >= before, says, after=after, before=before)
 
 
 def check_evaluation(
     task: DownstreamTask, data: Prepared, evaluation: Evaluation, context: Context
-) -> list[Finding]:
+) -> list[Check]:
     """That an evaluation has measured every item of its splits, and that its metrics can be true.
 
     Raises:
@@ -118,10 +113,10 @@ def check_evaluation(
     """
     try:
         expected = task.items_of(data, evaluation)
-        found = [finding("metrics", True, check_metrics(evaluation.metrics))]
+        found = [check("metrics", True, check_metrics(evaluation.metrics))]
         if expected:
             measured = check_items(evaluation.items, expected)
-            found.append(finding("items", True, f"every item is measured: {measured}", items=expected))
+            found.append(check("items", True, f"every item is measured: {measured}", items=expected))
         return found
     except UnsoundEvaluation as error:
         raise RunError(f"{context.run.key}: {error}") from error

@@ -17,12 +17,12 @@ from mamo.model.vision import VisionEncoder
 from mamo.specs.model import ModelSpec
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.plan import WORLD
+from mamo.specs.record import Outcome
 from mamo.specs.stored import StoredError, read_object
 from mamo.specs.weights import TrainingSpec
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.loop import Course, Trained, pick_device, train
-from mamo.training.outcome import Outcome
 from mamo.training.run import Context, Result, RunError, write_text
 from mamo.training.save import save_tensors
 from mamo.training.watching import EVENTS

@@ -1,22 +1,17 @@
-"""How a run ended, and the monitor that notices a diverging one."""
+"""The monitor that notices a diverging training."""
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Literal, NamedTuple
+from dataclasses import astuple
+from typing import Any
 
 from mamo.specs.pretrain import CollapseSpec
+from mamo.specs.record import Outcome
 
 # Losses that are watched for a rise: those of MIM and MRM relative to their targets' scale, which changes as features grow.
 RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")
-
-
-class Outcome(NamedTuple):
-    """``converged``; ``diverged``, a result that tables show as x; or ``skipped``, since its pre-training diverged."""
-
-    status: Literal["converged", "diverged", "skipped"]
-    reason: str = ""
 
 
 class DivergenceMonitor:
@@ -89,9 +84,11 @@ class DivergenceMonitor:
         return None
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
+        """For a checkpoint, which holds plain values alone."""
+        state = {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
+        return state | {"noticed": astuple(self.noticed) if self.noticed else None}
 
     def load(self, state: dict[str, Any]) -> None:
         """From a checkpoint; one without it starts to watch from there."""
         vars(self).update(copy.deepcopy(state))
+        self.noticed = Outcome(*state["noticed"]) if state.get("noticed") else None

@@ -6,14 +6,17 @@ import json
 import os
 import platform
 import resource
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from mamo.specs.code import CHANGED, PACKAGE, Code, running_code, tree_digest
+from mamo.specs.record import CodeVersion, Provenance
 from mamo.training.run import CHECKPOINTS, write_text
 
 PACKAGES = ("mamo", "torch", "numpy", "pillow", "tokenizers", "pyarrow")
@@ -32,49 +35,51 @@ class Stopwatch:
         self.code = running_code()
         self.earlier = _earlier_code(directory, self.code)
 
-    def provenance(self) -> dict[str, Any]:
-        """Seconds, memory, machine, versions and code, as plain JSON values.
+    def provenance(self) -> Provenance:
+        """Seconds, memory, machine, versions and code.
 
-        ``code`` is the commit, with ``+changes`` where the package differs from it (by tracked files or by others) or was
-        edited while the run was made (then ``code_edited`` is true), and None outside of a repository; ``code_digest`` is of
-        all files of the package as they were when the run was begun.
-        ``earlier_code`` is there for a run that was begun by other code than that which finished it.
+        The commit has ``+changes`` where the package differs from it (by tracked files or by others) or was edited while the
+        run was made. The digest is of all files of the package as they were when the run began.
         """
         usage, edited = resource.getrusage(resource.RUSAGE_SELF), tree_digest(PACKAGE) != self.code.digest
-        return {
-            "started": self.began.isoformat(timespec="seconds"),
-            "wall_seconds": round(time.monotonic() - self.clock, 2),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-            "peak_memory_mb": round(usage.ru_maxrss / 1024),
-            "machine": machine(),
-            "versions": versions(),
-            **_words(self.code, edited),
-        } | ({"earlier_code": self.earlier} if self.earlier else {})
+        earlier = {"earlier_code": tuple(self.earlier)} if self.earlier else {}
+        return Provenance(
+            started=self.began.isoformat(timespec="seconds"),
+            wall_seconds=round(time.monotonic() - self.clock, 2),
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+            peak_memory_mb=round(usage.ru_maxrss / 1024),
+            machine=machine(),
+            versions=versions(),
+            **_version(self.code, edited).as_json(),
+            **earlier,
+        )
 
 
-def _words(code: Code, edited: bool = False) -> dict[str, Any]:
+def _version(code: Code, edited: bool = False) -> CodeVersion:
     name = f"{code.commit}{CHANGED if code.changed or edited else ''}" if code.commit else None
-    return {"code": name, "code_digest": code.digest} | ({"code_edited": True} if edited else {})
+    if edited:
+        return CodeVersion(code=name, code_digest=code.digest, code_edited=True)
+    return CodeVersion(code=name, code_digest=code.digest)
 
 
-def _earlier_code(directory: Path, code: Code) -> list[dict[str, Any]]:
-    """The other code whose checkpoints this run goes on from; takes note of ``code`` for whoever goes on from its own."""
-    path, known = directory / BEGUN, []
+def _earlier_code(directory: Path, code: Code) -> list[CodeVersion]:
+    """The other code whose checkpoints this run resumes from; notes ``code`` for a run that resumes from its own."""
+    path = directory / BEGUN
+    known: list[CodeVersion] = []
     if any((directory / CHECKPOINTS).glob("step-*")):
-        with suppress(OSError, ValueError):
+        # A damaged note must not stop the run: the earlier code is then unknown.
+        with suppress(OSError, ValueError, ValidationError):
             known = [
-                entry for entry in json.loads(path.read_text(encoding="utf-8")) if isinstance(entry, dict)
+                CodeVersion.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))
             ]
-    entries = {str(entry.get("code_digest")): entry for entry in known} | {code.digest: _words(code)}
+    entries = {str(entry.code_digest): entry for entry in known} | {code.digest: _version(code)}
     if int(os.environ.get("RANK", 0)) == 0:
-        write_text(path, json.dumps(list(entries.values())) + "\n")
+        write_text(path, json.dumps([entry.as_json() for entry in entries.values()]) + "\n")
     return [entry for digest, entry in entries.items() if digest != code.digest]
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, str | int | None]:
     """Processor, cores and GPU (if torch is loaded and sees one)."""
-    import sys
-
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -82,7 +87,11 @@ def machine() -> dict[str, Any]:
             if line.startswith("model name"):
                 name = line.split(":", 1)[1].strip()
                 break
-    found: dict[str, Any] = {"cpu": name, "cores": os.cpu_count(), "system": platform.platform(terse=True)}
+    found: dict[str, str | int | None] = {
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+    }
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()

@@ -13,8 +13,8 @@ from typing import Any
 
 from mamo.specs.identity import Run
 from mamo.specs.plan import WORLD, Plan
+from mamo.specs.record import Check, Outcome, Record
 from mamo.specs.stored import StoredError, read_record_file
-from mamo.training.outcome import Outcome
 
 CHECKPOINTS = "checkpoints"
 
@@ -98,7 +98,7 @@ class Context:
         require_files(self.plan.runs[world], self.results)
         return self.plan.runs[world].directory(self.results) / "release"
 
-    def record(self, role: str) -> dict[str, Any]:
+    def record(self, role: str) -> Record:
         """The record of the input run of a role."""
         return read_record(self.plan.runs[self.run.inputs[role]], self.results)
 
@@ -114,10 +114,10 @@ class Result:
     outcome: Outcome
     metrics: dict[str, float]
     details: dict[str, Any]
-    checks: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
 
 
-def read_record(run: Run, results: Path) -> dict[str, Any]:
+def read_record(run: Run, results: Path) -> Record:
     """A finished run's record.
 
     Raises:

@@ -71,27 +71,24 @@ def _line(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
     if not path.is_file():
         return line
     record = read_record_file(path)
-    provenance, details = record.get("provenance", {}), record.get("details", {})
-    machine = provenance.get("machine", {})
-    status = record["outcome"]["status"]
+    provenance, details, status = record.provenance, record.details, record.outcome.status
+    machine = provenance.machine
     return line | {
         # Data does not converge; it is there.
         "outcome": "made" if run.kind == "data" and status == "converged" else status,
-        "reason": record["outcome"].get("reason") or "",
+        "reason": record.outcome.reason or "",
         "metrics": {
-            name: sensible(value)
-            for name, value in record.get("metrics", {}).items()
-            if isinstance(value, int | float) and abs(value) < float("inf")
+            name: sensible(value) for name, value in record.metrics.items() if abs(value) < float("inf")
         },
-        "checks": record.get("checks"),
-        "revision": record.get("revision"),
-        "started": provenance.get("started"),
-        "wall": _rounded(provenance.get("wall_seconds")),
-        "cpu": _rounded(provenance.get("cpu_seconds")),
-        "memory": provenance.get("peak_memory_mb"),
+        "checks": None if record.checks is None else [check.as_json() for check in record.checks],
+        "revision": record.revision,
+        "started": provenance.started,
+        "wall": _rounded(provenance.wall_seconds),
+        "cpu": _rounded(provenance.cpu_seconds),
+        "memory": provenance.peak_memory_mb,
         "machine": ", ".join(str(machine[key]) for key in ("gpu", "cpu", "system") if machine.get(key)),
-        "versions": provenance.get("versions", {}),
-        "code": provenance.get("code"),
+        "versions": provenance.versions,
+        "code": provenance.code,
         "steps": details.get("steps"),
         "rate": _rounded(details.get("pairs_per_second")),
     }
