@@ -221,17 +221,15 @@ def test_a_table_compares_its_rows_on_the_same_items(plan: Plan, tmp_path: Path)
             metrics, items = {"accuracy": 40.0}, None
         write_run(plan, cell.runs[0], tmp_path, metrics, items)
     values = collect(plan, table, tmp_path)
-    lines = {(line["row"], line["column"]): line for line in values["statistics"]}
+    lines = values.statistics_by_cell
     image = lines["image", "coco_tr"]
-    assert (image["difference"], image["against"], image["images"]) == (pytest.approx(-10.0), "both", 100)
+    assert (image.difference, image.against, image.images) == (pytest.approx(-10.0), "both", 100)
     # Ten of a hundred items differ, always the same way: sqrt(0.1 * 0.9 / 100) * 1.96 = 5.9 points.
-    assert image["difference_upper"] - image["difference_lower"] == pytest.approx(11.8, abs=1.5)
-    assert image["difference_p"] < 0.01 and image["seeds"] == 1
-    assert lines["text", "coco_tr"]["difference_lower"] == lines["text", "coco_tr"]["difference_upper"] == 0
-    assert lines["text", "vqa"]["against"] is None, (
-        "one seed and no items: nothing says how far it may be off"
-    )
-    assert lines["text", "vqa"]["images"] == 0 and lines["both", "coco_tr"]["against"] is None
+    assert image.difference_upper - image.difference_lower == pytest.approx(11.8, abs=1.5)
+    assert image.difference_p < 0.01 and image.seeds == 1
+    assert lines["text", "coco_tr"].difference_lower == lines["text", "coco_tr"].difference_upper == 0
+    assert lines["text", "vqa"].against is None, "one seed and no items: nothing says how far it may be off"
+    assert lines["text", "vqa"].images == 0 and lines["both", "coco_tr"].against is None
     assert alike_rows(values) == {"text", "none"}
 
 
@@ -251,10 +249,8 @@ def test_prepared_data_says_which_captions_share_an_image(plan: Plan, tmp_path: 
     metrics, items = retrieval(np.ones(10, dtype=int))
     items = {k: v[:5] + v[10:] for k, v in items.items()}  # five images, ten captions
     write_run(plan, cell.runs[0], tmp_path, metrics, items)
-    tr, ir = collect(plan, plan.tables["table6"], tmp_path)["statistics"]
-    assert (tr["images"], ir["images"]) == (5, 10), (
-        "without the data each caption counts as an image of its own"
-    )
+    tr, ir = collect(plan, plan.tables["table6"], tmp_path).statistics
+    assert (tr.images, ir.images) == (5, 10), "without the data each caption counts as an image of its own"
     data = plan.runs[plan.runs[cell.runs[0]].inputs["data:flickr30k"]].directory(tmp_path)
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG")
@@ -263,4 +259,4 @@ def test_prepared_data_says_which_captions_share_an_image(plan: Plan, tmp_path: 
             image = writer.add_image(f"{i}", buffer.getvalue())
             for _ in range(2):
                 writer.add_record("test", image=image, text="a dog")
-    assert {line["images"] for line in collect(plan, plan.tables["table6"], tmp_path)["statistics"]} == {5}
+    assert {line.images for line in collect(plan, plan.tables["table6"], tmp_path).statistics} == {5}

@@ -118,7 +118,7 @@ def test_a_pack_shows_what_the_results_showed(plan: Plan, made: Path, tmp_path: 
     assert not list(there.rglob("*.safetensors")) and not list(there.rglob("images"))
     table = plan.tables["table7"]
     values = collect(plan, table, made, ABLATIONS)
-    units = {line["column"]: line["images"] for line in values["statistics"]}
+    units = {line.column: line.images for line in values.statistics}
     assert units["flickr30k_ir"] == 2 and units["coco_ir"] == 4, "which captions share an image must travel"
     assert collect(plan, table, there, ABLATIONS) == values
     assert run_lines(plan, there) == run_lines(plan, made) and curves(plan, there) == curves(plan, made)
@@ -282,7 +282,7 @@ def test_sites_stay_apart_and_show_their_spread(plan: Plan, made: Path, tmp_path
         "pages show the runs that were there"
     )
     tree = made / "sites" / "beta-7"
-    assert collect(plan, plan.tables["table7"], tree, ABLATIONS)["cells"] != before["cells"]
+    assert collect(plan, plan.tables["table7"], tree, ABLATIONS).cells != before.cells
     lines = {(line.group, line.metric): line for line in summarise(spreads(made))}
     vqa = lines["vqa", "accuracy"]
     # 40 and 43 in each of three rows: standard deviation 3 / sqrt(2).

@@ -129,5 +129,5 @@ def test_table_3_shows_the_servers_scores_where_they_were_entered(tmp_path: Path
     assert shown() == {"mamo": ("75.50", "–"), "albef_style": ("60.00", "–")}
     (folder / SCORES).write_text('{"test-dev": 75.5, "test-std": 75.61}')
     assert shown() == {"mamo": ("75.50", "75.61"), "albef_style": ("60.00", "–")}
-    metrics = {cell["metric"] for cell in collect(plan, table, tmp_path)["cells"] if cell["row"] == "mamo"}
+    metrics = {cell.metric for cell in collect(plan, table, tmp_path).cells if cell.row == "mamo"}
     assert metrics == {*METRICS.values(), "dev_accuracy", "test_accuracy"}

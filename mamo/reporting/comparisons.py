@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mamo.reporting.images import images_of
 from mamo.reporting.items import Contributions, contributions, read_items
 from mamo.reporting.resampling import Estimate, Grid
+from mamo.reporting.values import CellStatistics
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.record import Record
@@ -65,8 +65,8 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
     return grid
 
 
-def statistics(table: TablePlan, grid: Grid) -> list[dict[str, Any]]:
-    """Mean and interval of each cell, and its difference from the base row's, as lines of plain JSON values."""
+def statistics(table: TablePlan, grid: Grid) -> list[CellStatistics]:
+    """Mean and interval of each cell, and its difference from the base row's."""
     base = table.ablation.base_row
     lines = []
     for row in grid.rows:
@@ -74,24 +74,37 @@ def statistics(table: TablePlan, grid: Grid) -> list[dict[str, Any]]:
             own = grid.estimate({row: 1.0}, {column: 1.0})
             if own is None:
                 continue
-            line: dict[str, Any] = {"row": row, "column": column, **_named(own, "mean"), "against": None}
             other = grid.estimate({row: 1.0, base: -1.0}, {column: 1.0}) if row != base else None
-            if other is not None and other.resampled:
-                line |= {"against": base, **_named(other, "difference")}
-            lines.append(line)
+            lines.append(_line(row, column, own, base, other if other and other.resampled else None))
     return lines
 
 
-def _named(estimate: Estimate, name: str) -> dict[str, Any]:
-    values = {
-        name: estimate.value,
-        f"{name}_lower": estimate.lower,
-        f"{name}_upper": estimate.upper,
-        f"{name}_noise": estimate.noise,
-    }
-    if name == "mean":
-        return values | {"seeds": estimate.seeds, "images": estimate.images}
-    return values | {f"{name}_p": estimate.p, f"{name}_seeds": estimate.seeds}
+def _line(row: str, column: str, own: Estimate, base: str, other: Estimate | None) -> CellStatistics:
+    """A cell, and its difference from the base row where something could be resampled."""
+    compared: dict[str, str | float | int | None] = {"against": None}
+    if other is not None:
+        compared = {
+            "against": base,
+            "difference": other.value,
+            "difference_lower": other.lower,
+            "difference_upper": other.upper,
+            "difference_noise": other.noise,
+            "difference_p": other.p,
+            "difference_seeds": other.seeds,
+        }
+    return CellStatistics.model_validate(
+        {
+            "row": row,
+            "column": column,
+            "mean": own.value,
+            "mean_lower": own.lower,
+            "mean_upper": own.upper,
+            "mean_noise": own.noise,
+            "seeds": own.seeds,
+            "images": own.images,
+            **compared,
+        }
+    )
 
 
 def _contributions(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mamo.reporting.agreement import agreement_text
 from mamo.reporting.claims import plumbing_only
@@ -19,6 +17,7 @@ from mamo.reporting.paper import PaperTable, load_paper
 from mamo.reporting.specification_curve import curve_section
 from mamo.reporting.table_csv import write_csv
 from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
+from mamo.reporting.values import TableValues
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
@@ -26,7 +25,7 @@ from mamo.training.run import write_text
 
 
 def publish(
-    plan: Plan, table: TablePlan, values: Mapping[str, Any], page: Page, reports: Path, ablations: Path
+    plan: Plan, table: TablePlan, values: TableValues, page: Page, reports: Path, ablations: Path
 ) -> None:
     """Write a page's files below ``reports``, the Markdown page last.
 
@@ -45,7 +44,7 @@ def publish(
     write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings and ablation.kind == "readings":
-        draw_curve(ablation.readings, values["curve"], title, drawings)
+        draw_curve(ablation.readings, values.curve, title, drawings)
     elif drawings:
         draw(ablation, values, title, drawings)
     write_text(reports / page.files[0], _page(plan, ablation, values, shown, gaps, paper, page))
@@ -105,7 +104,7 @@ def own_table(table: Table) -> str:
 def _page(
     plan: Plan,
     ablation: AblationSpec,
-    values: Mapping[str, Any],
+    values: TableValues,
     shown: Table,
     gaps: Table | None,
     paper: PaperTable | None,
@@ -121,7 +120,7 @@ def _page(
     ]
     parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
     if ablation.kind == "readings":
-        parts += [curve_section(values["curve"]), "## Every model under every reading"]
+        parts += [curve_section(values.curve), "## Every model under every reading"]
         gaps = None  # the differences that count are those within a reading
     parts.append(own_table(shown))
     if gaps:
@@ -130,7 +129,7 @@ def _page(
         parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
         parts.append(wrapped(" ".join(paper.notes)) if paper else "")
         if not plumbing_only(plan):
-            parts.append(wrapped(agreement_text(values.get("agreement", ()), column_names(ablation))))
+            parts.append(wrapped(agreement_text(values.agreement, column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
     notes += [
         f"{row.label}: also changes `{name}`: {why}"
@@ -144,14 +143,14 @@ def _page(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _runs(ablation: AblationSpec, values: Mapping[str, Any]) -> str:
+def _runs(ablation: AblationSpec, values: TableValues) -> str:
     """Which pre-training stands behind each row, and how it ended."""
     labels = {row.key: row.label for row in ablation.rows}
     lines = []
-    for row, endings in values["pretrainings"].items():
+    for row, endings in values.pretrainings.items():
         for ending in endings:
-            reason = f": {ending['reason']}" if ending["reason"] else ""
-            lines.append(f"- {escape(labels[row])}: `{ending['run']}` ({ending['outcome']}{reason})")
+            reason = f": {ending.reason}" if ending.reason else ""
+            lines.append(f"- {escape(labels[row])}: `{ending.run}` ({ending.outcome}{reason})")
     if ablation.kind == "statistics":
-        lines = [f"- `{run}`" for run in dict.fromkeys(cell["run"] for cell in values["cells"])]
+        lines = [f"- `{run}`" for run in dict.fromkeys(cell.run for cell in values.cells)]
     return "\n".join(lines)
