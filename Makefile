@@ -54,7 +54,7 @@ reproduce: venv ## Make the tables and figures of a SCALE
 	PATH="$(CURDIR)/$(BIN):$$PATH" mamo reproduce --scale $(SCALE) --cores $(CORES)
 
 test: venv lint ## Lint, check types, run every test
-	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" HF_HUB_OFFLINE=1 python -m pytest -n logical --dist loadgroup --no-loadscope-reorder
 
 lint: venv ## Ruff, mypy and snakefmt, and notebooks without outputs; changes nothing
 	$(BIN)/ruff check $(CODE)

@@ -22,11 +22,11 @@ from benchmarks.measure import RESULTS, Result
 from mamo.cost.flops import pretraining_pair
 from mamo.cost.parameters import BERT_VOCABULARY
 from mamo.cost.runs import GPUS
-from mamo.data.collate import CaptionCollate
-from mamo.data.concat import ConcatRecords
-from mamo.data.loader import TrainLoader
-from mamo.data.records import Prepared, Writer
-from mamo.data.transforms import TrainTransform
+from mamo.data.batches.collate import CaptionCollate
+from mamo.data.batches.loader import TrainLoader
+from mamo.data.batches.transforms import TrainTransform
+from mamo.data.store.concat import ConcatRecords
+from mamo.data.store.records import Prepared, Writer
 from mamo.specs.scale import read_scale
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.batches import captions, vocabulary
 from benchmarks.measure import Result, alternating, ratio
 from benchmarks.plain_evaluation import rank_answers, rerank_anew, rerank_cached
-from mamo.data.transforms import EvalTransform
+from mamo.data.batches.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.scale import Scale, read_scale
 from mamo.tasks.evaluating import evaluating

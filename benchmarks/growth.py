@@ -16,7 +16,7 @@ import torch
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result, alternating, operations
 from benchmarks.training_step import product_step
-from mamo.data.sampler import order
+from mamo.data.batches.sampler import order
 from mamo.model.mamo import Mamo
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
@@ -94,11 +94,11 @@ def _workers(result: Result) -> None:
     import tempfile
 
     from benchmarks.data import prepare
-    from mamo.data.collate import CaptionCollate
-    from mamo.data.concat import ConcatRecords
-    from mamo.data.loader import TrainLoader
-    from mamo.data.records import Prepared
-    from mamo.data.transforms import TrainTransform
+    from mamo.data.batches.collate import CaptionCollate
+    from mamo.data.batches.loader import TrainLoader
+    from mamo.data.batches.transforms import TrainTransform
+    from mamo.data.store.concat import ConcatRecords
+    from mamo.data.store.records import Prepared
 
     spec = read_scale("paper", ROOT / "ablations").pretrain
     tokenizer = vocabulary(captions(500))

@@ -63,11 +63,11 @@ def child(folder: Path) -> None:
     import torch
 
     from benchmarks.batches import captions, vocabulary
-    from mamo.data.collate import CaptionCollate
-    from mamo.data.concat import ConcatRecords
-    from mamo.data.loader import TrainLoader
-    from mamo.data.records import Prepared
-    from mamo.data.transforms import TrainTransform
+    from mamo.data.batches.collate import CaptionCollate
+    from mamo.data.batches.loader import TrainLoader
+    from mamo.data.batches.transforms import TrainTransform
+    from mamo.data.store.concat import ConcatRecords
+    from mamo.data.store.records import Prepared
     from mamo.model.mamo import Mamo
     from mamo.specs.scale import read_scale
     from mamo.tasks.pretrain import PretrainTask

@@ -40,8 +40,8 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
+    from mamo.runs.run import Options
     from mamo.training.loop import pick_device
-    from mamo.training.run import Options
     from mamo.training.throughput import measure
 
     name = options.setting(args, "scale")

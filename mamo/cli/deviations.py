@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
-from mamo.specs.deviations import SOURCE, Deviation, Deviations, problems, read_deviations, value_of
+from mamo.ledgers.deviations import SOURCE, Deviation, Deviations, problems, read_deviations, value_of
 from mamo.specs.scale import Scale, read_scale
 
 PAGE = Path("docs/deviations.md")

@@ -7,24 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mamo.cli import options
+from mamo.cli.doctor_finding import Finding
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 PATIENCE = 120  # seconds for a program of the machine; torch alone may take some on a network's file system
-
-
-class Finding(NamedTuple):
-    """One finding: ``ok``, ``note`` (nothing to do now) or ``wrong`` (with what to do)."""
-
-    state: str
-    what: str
-    mend: str = ""
 
 
 def add(commands: Any) -> None:
@@ -201,6 +195,26 @@ def _plan(args: argparse.Namespace) -> Iterator[Finding]:
         return
     done = sum(run.record(options.results_of(args)).is_file() for run in plan.runs.values())
     yield Finding("ok", f"scale {plan.scale.name}: {len(plan.runs)} runs, {done} of them made")
+    yield from _precision(plan)
+
+
+def _precision(plan: Plan) -> Iterator[Finding]:
+    """Name the precisions in which this processor would compute slowly."""
+    from mamo.training.precision import emulated
+
+    if shutil.which("nvidia-smi"):
+        return
+    specs = [run.spec["training"] if run.kind == "weights" else run.spec for run in plan.runs.values()]
+    used = Counter(spec["precision"] for spec in specs if spec and "precision" in spec)
+    slow = [precision for precision in used if emulated(precision, "cpu")]
+    for precision in slow:
+        yield Finding(
+            "note",
+            f"{used[precision]} runs compute in {precision}, which this processor emulates, about ten times as slow as fp32",
+            f"set precision: fp32 in {plan.scale.name}.yaml, or run on a GPU or a processor with {precision} instructions",
+        )
+    if used and not slow:
+        yield Finding("ok", f"precision {' and '.join(sorted(used))}: computed in hardware here")
 
 
 def _versions_of_data(args: argparse.Namespace) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from mamo.cli.doctor import Finding
+from mamo.cli.doctor_finding import Finding
 
 # Two batches of the paper's size, 512 images of 256 pixels, are on their way at the least.
 ENOUGH_SHARED = 1 << 30
@@ -33,7 +33,7 @@ def passing(args: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _shared_memory() -> Finding:
-    from mamo.data.passing import SHARED_MEMORY
+    from mamo.data.batches.passing import SHARED_MEMORY
 
     try:
         usage = shutil.disk_usage(SHARED_MEMORY)
@@ -53,7 +53,7 @@ def _shared_memory() -> Finding:
 
 
 def _temporary_files() -> Finding:
-    from mamo.data.passing import LONGEST_FOLDER, socket_folder
+    from mamo.data.batches.passing import LONGEST_FOLDER, socket_folder
 
     wanted, folder = os.environ.get("TMPDIR"), tempfile.gettempdir()
     if wanted and os.path.realpath(wanted) != os.path.realpath(folder):

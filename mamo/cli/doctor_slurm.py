@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
-from mamo.cli.doctor import Finding
+from mamo.cli.doctor_finding import Finding
 from mamo.specs.cluster import DIVIDED, LARGE, JobKind, asks, cannot_run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan

@@ -30,11 +30,11 @@ from mamo.cli.dvc_artifacts import (
 )
 from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, metrics_file
 from mamo.cli.snakemakes import config_word
-from mamo.figures.pages import maps_path
+from mamo.files.stored import read_object
+from mamo.reporting.figure_pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
-from mamo.specs.stored import read_object
 
 FILE = Path("dvc.yaml")
 ACTIONS = {

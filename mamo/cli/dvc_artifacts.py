@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mamo.files.stored import StoredError, read_record_file, verify
 from mamo.specs.code import git_environment
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import Plan
-from mamo.specs.stored import StoredError, read_record_file, verify
 
 FOLDER = Path("artifacts")
 TEMPORARY = Path(".dvc/tmp/exps")

@@ -27,8 +27,8 @@ def _command(args: argparse.Namespace) -> int:
     run = plan.find("finetune", args.run)
     if options.not_made(plan, run, options.results_of(args)):
         return 1
-    from mamo.training.execute import evaluate
-    from mamo.training.run import RunError
+    from mamo.runs.execute import evaluate
+    from mamo.runs.run import RunError
 
     try:
         metrics = evaluate(plan, run, options.results_of(args))

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from mamo.cli import options
+from mamo.files.record import Record
 from mamo.specs.cluster import undivided
 from mamo.specs.identity import Kind, Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
-from mamo.specs.record import Record
 
 KINDS: dict[str, tuple[Kind, str]] = {
     "prepare": ("data", "write the embedded world, or a data set in the form that training reads"),
@@ -95,8 +95,8 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
 
 
 def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
-    from mamo.training.execute import complete_inputs, execute, execute_part
-    from mamo.training.run import Options, RunError
+    from mamo.runs.execute import complete_inputs, execute, execute_part
+    from mamo.runs.run import Options, RunError
 
     results, releases = options.results_of(args), options.releases_of(args)
     if kind in ("pretrain", "finetune"):
@@ -112,7 +112,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
         for wanted in _missing(plan, run, args) if args.needs else ():
             _print_result(wanted, execute(plan, wanted, results, releases, how, wait=args.wait))
         if kind in LAUNCHED and args.processes * args.nodes > 1 and "WORLD_SIZE" not in os.environ:
-            from mamo.training.launch import launch
+            from mamo.runs.launch import launch
 
             if not run.record(results).is_file():
                 problem = undivided(run, args.processes * args.nodes)

@@ -12,13 +12,13 @@ from mamo.cli import options
 from mamo.cli.explain_values import run_values, table_values
 from mamo.cli.plan import KINDS
 from mamo.cli.status import log_of, state_of
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, read_record_file
 from mamo.reporting.pages import Page, pages_of, parts_of
 from mamo.reporting.provenance import check_lines, row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
 from mamo.specs.plan import Plan
-from mamo.specs.record import Record
-from mamo.specs.stored import StoredError, read_record_file
 
 REVISIONS_FILE = "mamo/specs/identity.py"
 

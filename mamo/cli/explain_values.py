@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mamo.cli.status import log_of, state_of
+from mamo.files.record import Record
 from mamo.reporting.pages import Page
 from mamo.specs.identity import REVISIONS, Run, flatten
 from mamo.specs.origin import origin
-from mamo.specs.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -48,7 +48,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.published.export import bundle, export
     from mamo.published.load import LoadError, bundle_folder
     from mamo.published.push import check_name, push
-    from mamo.training.run import RunError
+    from mamo.runs.run import RunError
 
     results = options.results_of(args)
     try:

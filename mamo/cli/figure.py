@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.figures.pages import figure_heading
+    from mamo.reporting.figure_pages import figure_heading
     from mamo.specs.overrides import SpecError
 
     if args.image and args.out and not options.ABLATIONS.is_dir():
@@ -68,7 +68,7 @@ def _command(args: argparse.Namespace) -> int:
         raise SpecError(
             "--image, --text and --weights want --out FILE.png: the published figure stays as its file says"
         )
-    from mamo.figures.draw import draw_figure
+    from mamo.drawing.draw import draw_figure
     from mamo.figures.publish import publish_figure
     from mamo.figures.store import read_maps, write_maps
     from mamo.reporting.provenance import check_code
@@ -76,10 +76,10 @@ def _command(args: argparse.Namespace) -> int:
     if args.values:
         values = read_maps(args.values)
     else:
-        from mamo.data.records import PreparedError
+        from mamo.data.store.records import PreparedError
         from mamo.figures.maps import compute_figure
         from mamo.published.load import LoadError
-        from mamo.training.run import RunError
+        from mamo.runs.run import RunError
 
         try:
             values = compute_figure(
@@ -112,7 +112,7 @@ def _command(args: argparse.Namespace) -> int:
 
 def _without_a_project(args: argparse.Namespace) -> int:
     """Own photos with a model of the package, where only the package is installed."""
-    from mamo.figures.draw import draw_figure
+    from mamo.drawing.draw import draw_figure
     from mamo.figures.own import without_a_project
     from mamo.published.load import LoadError
 

@@ -29,8 +29,8 @@ from mamo.cli import (
     warm,
 )
 from mamo.cli.parsing import Parser, Version
+from mamo.files.stored import StoredError
 from mamo.specs.overrides import SpecError
-from mamo.specs.stored import StoredError
 from mamo.training.interruption import Interrupted, end_with_the_workflow
 
 COMMANDS = (
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full or read-only disk
-        from mamo.training.faults import describe
+        from mamo.runs.faults import describe
 
         cause = describe(error)
         if cause is None:

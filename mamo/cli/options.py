@@ -171,7 +171,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def execution_of(args: argparse.Namespace) -> dict[str, Any]:
-    """How a training run is executed, as keywords of ``mamo.training.run.Options``."""
+    """How a training run is executed, as keywords of ``mamo.runs.run.Options``."""
     names = ("micro_batch", "compile", "activation_checkpointing")
     found = {name: setting(args, name) for name in names}
     if found["micro_batch"] is not None and found["micro_batch"] < 1:

@@ -25,11 +25,11 @@ from mamo.cli.wanted import Lacking, Wanted
 from mamo.cost.work import CPU_RATE, GPU_RATE, work_of, work_of_pages
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.provenance import read_run
+from mamo.runs.lock import owner, run_lock
+from mamo.runs.run import RunError
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 from mamo.specs.seeds import write_seeds
-from mamo.training.lock import owner, run_lock
-from mamo.training.run import RunError
 from mamo.training.watching import duration
 
 POLL_SECONDS = 1.0

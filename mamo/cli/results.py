@@ -144,6 +144,6 @@ def _forget(args: argparse.Namespace) -> int:
 
 def _maps(plan: Plan, results: Path) -> dict[str, Path]:
     """Figure -> where its maps of today lie."""
-    from mamo.figures.pages import maps_path
+    from mamo.reporting.figure_pages import maps_path
 
     return {name: maps_path(plan, name, results) for name in plan.figures}

@@ -30,10 +30,10 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.figures.pages import maps_path
     from mamo.figures.store import read_maps
     from mamo.reporting.claims import judge
     from mamo.reporting.collect import collect, read_values
+    from mamo.reporting.figure_pages import maps_path
     from mamo.reporting.pages import CLAIMS, INDEX, pages_of
     from mamo.reporting.provenance import check_code
     from mamo.reporting.site.build import write_site

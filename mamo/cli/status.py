@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from mamo.cli import options
 from mamo.cli.plan import KINDS
+from mamo.files.stored import read_record_file
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
-from mamo.specs.stored import read_record_file
 
 _STEP = re.compile(r"^step (\d+)/(\d+)  ([\d:]+) left  (.*)$", re.MULTILINE)
 _TAIL = 4096  # bytes at the end of a log that are read

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mamo.cli import options
-from mamo.figures.pages import FOLDER as FIGURES
+from mamo.reporting.figure_pages import FOLDER as FIGURES
 from mamo.reporting.notebooks import unexecuted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page
 from mamo.specs.identity import Run

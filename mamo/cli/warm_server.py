@@ -51,14 +51,10 @@ def _load() -> None:
 
     import mamo.figures.maps
     import mamo.figures.publish
-    import mamo.tasks.grounding
-    import mamo.tasks.nlvr2
-    import mamo.tasks.retrieval
-    import mamo.tasks.vqa
-    import mamo.training.make_data
-    import mamo.training.make_finetuning
-    import mamo.training.make_pretraining
-    import mamo.training.make_weights  # noqa: F401
+    import mamo.runs.make_data
+    import mamo.runs.make_finetuning
+    import mamo.runs.make_pretraining
+    import mamo.runs.make_weights  # noqa: F401
     from mamo.specs.code import running_code
 
     running_code()  # what is loaded now is what the jobs run, whatever is edited later

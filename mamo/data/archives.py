@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from mamo.data.files import MAX_FILE, Bounded, open_file, read_file
+from mamo.files.reading import MAX_FILE, Bounded, open_file, read_file
 
 # A member that is large and packed more tightly than text or pictures can be is taken for a decompression bomb.
 BOMB_BYTES = 16 << 20

@@ -18,7 +18,7 @@ class Dataset:
     """A data set that can be prepared.
 
     Attributes:
-        module: the module below ``mamo.data`` that reads the release.
+        module: the module below ``mamo.data.releases`` that reads the release.
         kind: columns of its records.
         splits: its splits.
         function: the reader in the module.
@@ -56,7 +56,7 @@ class Dataset:
 
     @property
     def _reader(self) -> Any:
-        return getattr(importlib.import_module(f"mamo.data.{self.module}"), self.function)
+        return getattr(importlib.import_module(f"mamo.data.releases.{self.module}"), self.function)
 
 
 def parts_of(spec: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from mamo.specs.stored import StoredError, read_object
+from mamo.files.stored import StoredError, read_object
 
 # Texts are short and every worker process tokenises its own; threads on top only get in the way of forks.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

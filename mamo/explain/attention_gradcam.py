@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamo.explain.relevance import Relevance, fusion_attention, split_relevance
 from mamo.explain.scores import Score
 from mamo.model.mamo import Mamo
+from mamo.tasks.relevance import Relevance, fusion_attention, split_relevance
 
 
 class AttentionGradCam:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mamo.data.images import ImageError, normalise
-from mamo.data.records import Prepared
+from mamo.data.store.images import ImageError, normalise
+from mamo.data.store.records import Prepared
 from mamo.data.world.truth import SceneTruth
 from mamo.specs.overrides import SpecError
 

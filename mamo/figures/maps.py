@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamo.data.records import Prepared
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.data.world.truth import SceneTruth
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import answer_score, itm_score, mrm_score
 from mamo.figures.examples import Example, draw_patches, draw_word, jpeg_of, shown_image
 from mamo.model.mamo import Mamo
+from mamo.runs.load import load_finetuned, load_pretrained
+from mamo.runs.run import Context, require
 from mamo.specs.finetune import GroundingSpec, JobSpec
 from mamo.specs.plan import FigurePlan, Plan
 from mamo.tasks.boxes import box_iou, choose_box
@@ -26,8 +28,6 @@ from mamo.tasks.localisation import localise, word_map
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.task import DownstreamTask
 from mamo.tasks.vqa import VqaTask
-from mamo.training.load import load_finetuned, load_pretrained
-from mamo.training.run import Context, require
 
 GUESSES = 3  # of MLM's head for a masked word
 

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mamo.data.records import Prepared
+from mamo.data.store.records import Prepared
 from mamo.data.world.truth import SceneTruth
 from mamo.figures.examples import Example, choose_examples, own_examples
 from mamo.figures.maps import Model
+from mamo.runs.run import Context, RunError, read_record, require, require_files
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import FigurePlan, Plan
-from mamo.training.run import Context, RunError, read_record, require
-from mamo.training.unpacked import require_files
 
 BUNDLED = "demo"  # the model that stands in where nothing was trained yet
 _SAYS = {"grounding": "an expression", "answers": "a question"}
@@ -85,7 +84,7 @@ def without_a_project(
         SpecError: a file cannot be read, nothing is said of it, or the model explains no words.
         LoadError: there are no such weights.
     """
-    from mamo.data.images import ImageError
+    from mamo.data.store.images import ImageError
     from mamo.published.load import load
     from mamo.published.pretrained import TaskError
 

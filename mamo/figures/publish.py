@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.draw import draw_figure, draw_small
-from mamo.figures.pages import figure_heading, figure_page
+from mamo.drawing.draw import draw_figure, draw_small
+from mamo.files.writing import write_text
+from mamo.reporting.figure_pages import figure_heading, figure_page
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import caveat
 from mamo.specs.plan import Plan
-from mamo.training.run import write_text
 
 
 def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Path, ablations: Path) -> Path:

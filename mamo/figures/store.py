@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.training.run import write_text
+from mamo.files.writing import write_text
 
 
 def write_maps(values: Mapping[str, Any], path: Path) -> None:

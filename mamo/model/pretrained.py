@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mamo.files.stored import StoredError, verify
 from mamo.model.mamo import Mamo
 from mamo.model.vision import VisionEncoder, interpolate_positions
 from mamo.specs.model import ModelSpec
-from mamo.specs.stored import StoredError, verify
 
 ALIKE = 0.9999  # least cosine of features that are the same but for rounding
 

@@ -113,8 +113,8 @@ def load_visual_tokenizer(
     directory: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> VisualTokenizer:
     """The tokeniser that a weights run left in ``directory``."""
+    from mamo.files.stored import StoredError, read_object
     from mamo.model.pretrained import fill, read_state
-    from mamo.specs.stored import StoredError, read_object
 
     config = read_object(directory / "config.json")
     if not {"source", "codes"} <= set(config) or not isinstance(config["codes"], int):

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from mamo.specs.stored import StoredError
-from mamo.training.run import beside
+from mamo.files.stored import StoredError
+from mamo.files.writing import beside
 
 CONTENTS: Final = "pack.json"
 LARGEST = 256 << 20  # bytes of one file

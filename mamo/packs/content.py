@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mamo.data.statistics import statistics
+from mamo.data.store.statistics import statistics
+from mamo.files.record import Record
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
-from mamo.specs.record import Record
 
 _TOLERANCE = 1e-6  # between a recorded metric and the mean over the items that it comes from
 _COLUMNS = 200  # of a table of numbers

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from mamo.files.stored import read_record_file
 from mamo.packs.sites import SITES, site_of
+from mamo.runs.lock import run_lock
+from mamo.runs.unpacked import unpacked
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
-from mamo.specs.stored import read_record_file
-from mamo.training.lock import run_lock
-from mamo.training.unpacked import unpacked
 
 
 def forget(run: Run, results: Path) -> list[Path]:

@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, parse_record, read_record_file
+from mamo.files.writing import beside, write_text
 from mamo.packs.archive import CONTENTS, MEMBER, PackError, read_archive
 from mamo.packs.content import ContentError, check_file
 from mamo.packs.pack import FORMAT, RECORD
 from mamo.packs.sites import SITES, site_of
 from mamo.reporting.items import ITEMS
+from mamo.runs.lock import run_lock
+from mamo.runs.run import CHECKPOINTS, RunError
+from mamo.runs.unpacked import mark
 from mamo.specs.overrides import SpecError
-from mamo.specs.record import Record
 from mamo.specs.recorded import KINDS, resolve
-from mamo.specs.stored import StoredError, parse_record, read_record_file
-from mamo.training.lock import run_lock
-from mamo.training.run import CHECKPOINTS, RunError, beside, write_text
-from mamo.training.unpacked import mark
 
 _KINDS: tuple[str, ...] = KINDS
 

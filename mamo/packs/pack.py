@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mamo.data.vqa_server import SCORES
+from mamo.data.releases.vqa_server import SCORES
+from mamo.files.stored import StoredError, read_record_file
 from mamo.packs.archive import CONTENTS, write_archive
 from mamo.packs.sites import SITES, record_paths, site_of
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.images import images_text
 from mamo.reporting.items import ITEMS
+from mamo.runs.unpacked import unpacked
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import resolve
-from mamo.specs.stored import StoredError, read_record_file
-from mamo.training.unpacked import unpacked
 
 FORMAT = 1
 RECORD = "record.json"

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mamo.files.record import Record
+from mamo.files.stored import read_record_file
+from mamo.runs.unpacked import marked_site
 from mamo.specs.base import check_names
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
-from mamo.specs.record import Record
 from mamo.specs.recorded import KINDS
-from mamo.specs.stored import read_record_file
-from mamo.training.unpacked import marked_site
 
 SITES = "sites"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mamo.files.stored import read_record_file
 from mamo.packs.sites import record_paths, site_of
-from mamo.specs.stored import read_record_file
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mamo.specs.record import Record
-from mamo.specs.stored import StoredError, read_record_file
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, read_record_file
 
 TASKS = {
     "pretraining": "pre-trained",
@@ -147,7 +147,7 @@ def _evaluations(record: Record, results: Path) -> Iterator[tuple[Path, Record]]
 
 def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[float, float]]:
     """The 95 % intervals of a job's metrics over resampled test images, where its results per item are there."""
-    from mamo.data.records import Prepared, PreparedError
+    from mamo.data.store.records import Prepared, PreparedError
     from mamo.reporting.items import contributions, read_items
     from mamo.reporting.resampling import resampled_means
 

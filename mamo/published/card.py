@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mamo.files.record import Record
 from mamo.published.about import TASKS, interval, saw
 from mamo.specs.plan import Plan
-from mamo.specs.record import Record
 
 PAPER = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
 ARXIV = "2210.04183"

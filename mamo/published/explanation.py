@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
+from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 
 if TYPE_CHECKING:
     from mamo.published.pretrained import Pretrained
@@ -67,7 +67,7 @@ class Explanation:
 
     def picture(self) -> Image.Image:
         """The maps over the image, word by word, as ``mamo figure`` draws them."""
-        from mamo.figures.draw import drawing
+        from mamo.drawing.draw import drawing
 
         buffer = io.BytesIO()
         drawing(self.values(), self._title).savefig(buffer, format="png", dpi=200)
@@ -79,7 +79,7 @@ class Explanation:
         Raises:
             ValueError: the suffix is none of these.
         """
-        from mamo.figures.draw import draw_figure
+        from mamo.drawing.draw import draw_figure
 
         file = Path(path)
         if file.suffix not in (".png", ".svg", ".pdf"):

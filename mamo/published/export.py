@@ -9,14 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
+from mamo.files.stored import read_object
+from mamo.files.writing import beside
 from mamo.published.about import about_of
 from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
+from mamo.runs.run import RunError, read_record, require_files
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
-from mamo.specs.record import Record
-from mamo.specs.stored import read_object
-from mamo.training.run import RunError, beside, read_record
-from mamo.training.unpacked import require_files
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -140,7 +140,7 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
 
 def answers_of(record: Record, results: Path) -> Path | None:
     """The candidate answers of a VQA run: they lie with its first data set."""
-    from mamo.data.candidates import FILE
+    from mamo.data.releases.candidates import FILE
 
     spec = record.spec
     if spec.get("task") != "vqa":
@@ -189,7 +189,7 @@ def _aligned(record: Record) -> bool:
 
 def _write_processor(config: dict[str, Any], out: Path) -> None:
     """What ``AutoProcessor`` and ``AutoImageProcessor`` read."""
-    from mamo.data import candidates
+    from mamo.data.releases import candidates
 
     transform, task = config["transform"], config["task"] or {}
     images = {

@@ -11,22 +11,22 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from mamo.data import candidates
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.releases import candidates
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
+from mamo.files.record import Record
+from mamo.files.stored import read_object, read_record_file
 from mamo.model.mamo import Mamo
 from mamo.model.pretrained import fill, read_state
 from mamo.published.about import about_of
 from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, config_of, weights_of
 from mamo.published.find import find_trained
 from mamo.published.pretrained import Pretrained
+from mamo.runs.save import build_network
 from mamo.specs.finetune import JobSpec, Nlvr2Spec, VqaSpec
-from mamo.specs.record import Record
-from mamo.specs.stored import read_object, read_record_file
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.registry import read_spec
 from mamo.tasks.task import DownstreamTask
-from mamo.training.save import build_network
 
 HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "README.md"]
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from mamo.data.images import MAX_PIXELS, ImageError, formats, to_rgb
+from mamo.data.store.images import MAX_PIXELS, ImageError, formats, to_rgb
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 Pictures = Picture | Iterable[Picture]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mamo.data.batches.transforms import EvalTransform
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.published.about import describe
 from mamo.published.explanation import Explanation, explain_pair, heat_of
@@ -104,7 +104,7 @@ class Pretrained:
         """Images -> features of all patches, the class token first: (N, 1 + P, D).
 
         Raises:
-            mamo.data.images.ImageError: one cannot be read; the message names the file and the reason.
+            mamo.data.store.images.ImageError: one cannot be read; the message names the file and the reason.
         """
         parts = [self._features(part).cpu() for part in batched(pictures(images), batch_size)]
         spec = self.network.spec
@@ -137,7 +137,7 @@ class Pretrained:
             numpy: return an array in place of a tensor.
 
         Raises:
-            mamo.data.images.ImageError: one cannot be read; the message names the file and the reason.
+            mamo.data.store.images.ImageError: one cannot be read; the message names the file and the reason.
             TaskError: the model's last training left these projections out.
         """
         self._require_alignment()

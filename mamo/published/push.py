@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mamo.training.run import RunError
+from mamo.runs.run import RunError
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mamo.data.vqa_server import METRICS, read_scores
+from mamo.data.releases.vqa_server import METRICS, read_scores
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, read_object, read_record_file
+from mamo.files.writing import beside, write_text
 from mamo.reporting.pages import CLAIMS
 from mamo.reporting.tables import sensible
 from mamo.reporting.values import (
@@ -23,9 +26,6 @@ from mamo.reporting.values import (
     TableValues,
 )
 from mamo.specs.plan import Cell, Plan, TablePlan
-from mamo.specs.record import Record
-from mamo.specs.stored import StoredError, read_object, read_record_file
-from mamo.training.run import beside, write_text
 
 # The columns of results.csv, one line per value.
 TIDY = ("table", "row", "column", "metric", "seed", "value", "chance", "run", "outcome")
@@ -198,7 +198,7 @@ def _seeds(
 
 def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[SeedValue]:
     """Images and texts of one prepared data set (Table 10), from its manifest."""
-    from mamo.data.statistics import statistics
+    from mamo.data.store.statistics import statistics
 
     run = plan.runs[key]
     counts: Mapping[str, int] = {}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mamo.files.record import Record
 from mamo.reporting.images import images_of
 from mamo.reporting.items import Contributions, contributions, read_items
 from mamo.reporting.resampling import Estimate, Grid
 from mamo.reporting.values import CellStatistics
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, TablePlan
-from mamo.specs.record import Record
 
 # A recorded metric and the mean over the items that it comes from differ by rounding only.
 _TOLERANCE = 1e-6

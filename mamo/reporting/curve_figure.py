@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mamo.files.writing import beside
 from mamo.reporting.specification_curve import ordered
 from mamo.reporting.values import CurveQuestion
 from mamo.specs.readings import ReadingSpec
-from mamo.training.run import beside
 
 COLOURS = {
     "supported": 2,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mamo.files.writing import beside
 from mamo.reporting.values import TableValues, mean_of
 from mamo.specs.ablation import AblationSpec
-from mamo.training.run import beside
 
 
 def draw(ablation: AblationSpec, values: TableValues, title: str, files: list[Path]) -> None:

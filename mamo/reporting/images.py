@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mamo.data.records import Prepared, PreparedError
-from mamo.specs.stored import read_object
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.files.stored import read_object
 
 FILE = "images_of.json"
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mamo.files.writing import beside, write_text
 from mamo.reporting.findings import APART, REASONS, VERDICTS
 from mamo.reporting.markdown import bullet, folded, wrapped
 from mamo.reporting.pages import Page
 from mamo.reporting.power import POWER, power_words
 from mamo.reporting.publish import caveat
 from mamo.specs.scale import Scale
-from mamo.training.run import beside, write_text
 
 CSV = ("key", "claim", "place", "table", "verdict", "reason", "why", "numbers", "sees", "note")
 HOW = """\

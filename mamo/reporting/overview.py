@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.pages import figure_heading
+from mamo.files.writing import write_text
 from mamo.reporting.collect import write_results, write_statistics
+from mamo.reporting.figure_pages import figure_heading
 from mamo.reporting.headline import headline, headline_table
 from mamo.reporting.ledger import counted, summary
 from mamo.reporting.markdown import wrapped
@@ -16,7 +17,6 @@ from mamo.reporting.publish import caveat, heading, own_table, reported
 from mamo.reporting.tables import make_table
 from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
-from mamo.training.run import write_text
 
 
 def write_overview(

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.pages import figure_digest
+from mamo.reporting.figure_pages import figure_digest
 from mamo.specs.claims import read_claims
 from mamo.specs.identity import digest
 from mamo.specs.plan import Plan, TablePlan

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
+from mamo.files.stored import read_record_file
 from mamo.specs.code import CHANGED, commit_digest, running_code
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, TablePlan
-from mamo.specs.record import Record
-from mamo.specs.stored import read_record_file
 
 MANIFEST = "manifest.json"
 _LISTED = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mamo.files.writing import write_text
 from mamo.reporting.agreement import agreement_text
 from mamo.reporting.claims import plumbing_only
 from mamo.reporting.curve_figure import draw_curve
@@ -21,7 +22,6 @@ from mamo.reporting.values import TableValues
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
-from mamo.training.run import write_text
 
 
 def publish(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mamo.files.writing import beside
 from mamo.reporting.differences import paper_difference
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.tables import headings_of, sensible
 from mamo.reporting.values import TableValues, chance_of, mean_of
 from mamo.specs.ablation import AblationSpec
-from mamo.training.run import beside
 
 # ``low`` and ``high`` bound the 95 % interval; ``outcome`` says why a value is missing.
 COLUMNS = (

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamo.specs.record import Number, Status, Stored
+from mamo.files.record import Number, Status, Stored
 
 Ended = Literal[Status, "missing"]
 

@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from mamo.files.record import Record
 from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.identity import REVISIONS, Kind, Run
 from mamo.specs.overrides import SpecError, build
 from mamo.specs.pretrain import PretrainSpec
-from mamo.specs.record import Record
 from mamo.specs.scale import DatasetSpec
 from mamo.specs.weights import TextWeightsSpec, VisionWeightsSpec, VisualTokensSpec
 from mamo.specs.world import WorldSpec

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.loader import image_batches
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.tasks.evaluating import device_of
 

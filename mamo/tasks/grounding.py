@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.loader import image_batches
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
 from mamo.tasks.alignment import AlignmentTask, matching_logits
@@ -24,6 +23,7 @@ from mamo.tasks.boxes import box_iou, choose_box
 from mamo.tasks.evaluating import by_image, device_of, evaluating
 from mamo.tasks.gallery import encode_gallery
 from mamo.tasks.recall import shortlist
+from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.tasks.task import Evaluation
 
 SPLITS = ("val", "testA", "testB")

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamo.data.sampler import batch_indices
+from mamo.data.batches.sampler import batch_indices
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.text import TextEncoder
 from mamo.objectives.masking import TextMasker

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.loader import image_batches
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.data.world.truth import Named, SceneTruth
-from mamo.explain.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import LocalisationSpec
 from mamo.tasks.alignment import alignment_losses, matching_logits
 from mamo.tasks.boxes import box_area, heat_inside
 from mamo.tasks.evaluating import by_image, device_of
+from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.tasks.soundness import Sound
 from mamo.tasks.task import DownstreamTask, Evaluation
 

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamo.data.sampler import batch_indices
-from mamo.data.transforms import Normalise
+from mamo.data.batches.sampler import batch_indices
+from mamo.data.batches.transforms import Normalise
 from mamo.model.vision import VisionEncoder
 from mamo.specs.model import ModelSpec
 from mamo.specs.transforms import TransformSpec

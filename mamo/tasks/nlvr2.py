@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.loader import image_batches
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import PairedAttention, statement_logits
 from mamo.specs.finetune import Nlvr2Spec

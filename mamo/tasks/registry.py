@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from mamo.data import candidates
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.releases import candidates
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import (
     FinetuneSpec,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from mamo.data.records import Prepared
+from mamo.data.store.records import Prepared
 from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec

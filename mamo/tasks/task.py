@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mamo.data.records import Prepared
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import JobSpec
 from mamo.tasks.accumulation import Autocast, add_parts, part_of, slices

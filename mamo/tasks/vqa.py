@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamo.data.loader import image_batches
-from mamo.data.records import Prepared, PreparedError
+from mamo.data.batches.loader import image_batches
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.releases.vqa2 import REST
+from mamo.data.releases.vqa_server import SCORES, SUBMISSION, blank_scores, submission
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
-from mamo.data.vqa2 import REST
-from mamo.data.vqa_server import SCORES, SUBMISSION, blank_scores, submission
 from mamo.model.decoder import AnswerDecoder, Context, context_of
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
@@ -29,7 +29,7 @@ class VqaTask(DownstreamTask):
     """Conditional language modelling of answers; evaluation picks among a fixed list of candidates.
 
     Args:
-        answers: candidates in normalised form, most frequent first (``mamo.data.candidates``).
+        answers: candidates in normalised form, most frequent first (``mamo.data.releases.candidates``).
 
     Raises:
         ValueError: no candidates.

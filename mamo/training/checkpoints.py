@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from mamo.specs.stored import StoredError
+from mamo.files.stored import StoredError
 
 KEPT = 2
 WRITING = ".writing-"

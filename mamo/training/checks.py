@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamo.specs.record import Check
+from mamo.files.record import Check
 from mamo.tasks.soundness import Average, Sound
 from mamo.training.findings import check
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mamo.specs.record import Check
+from mamo.files.record import Check
 
 
 def check(name: str, passed: bool, says: str, **numbers: Any) -> Check:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mamo.data.records import Prepared
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
-from mamo.data.transforms import EvalTransform
-from mamo.specs.record import Check
+from mamo.files.record import Check
 from mamo.tasks.health import Batch, Pairs, gradient_shares, measure
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.findings import check

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from mamo.files.record import Check, Outcome
 from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.lengths import set_packing
 from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
-from mamo.specs.record import Check, Outcome
 from mamo.tasks.task import Task
 from mamo.training import precision
 from mamo.training.checkpoints import Checkpoints

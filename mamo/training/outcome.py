@@ -7,8 +7,8 @@ import math
 from dataclasses import astuple
 from typing import Any
 
+from mamo.files.record import Outcome
 from mamo.specs.pretrain import CollapseSpec
-from mamo.specs.record import Outcome
 
 # Losses that are watched for a rise: those of MIM and MRM relative to their targets' scale, which changes as features grow.
 RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")

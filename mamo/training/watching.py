@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 EVENTS = "tensorboard"
-_SECONDS = 10.0  # between two lines of a log
+_SECONDS = 10.0  # between two lines of a log, and between two writes of buffered events
 
 
 class Watching:
@@ -30,6 +32,7 @@ class Watching:
         self.total, self.start, self.leader = total, start, leader
         self._events = events if leader else None
         self._writer: Any = None
+        self._flushed = 0.0
         self._bar: Any = None
         self._began = time.monotonic()
         self._shown: float | None = None
@@ -81,19 +84,28 @@ class Watching:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the loss and its parts of a step for TensorBoard.
 
-        Straight into its event files: torch's own writer would cost every short job a second for its imports.
+        Straight into its event files: torch's own writer would cost every short job a second for its imports, and TensorBoard's
+        event writer has a thread, which prints a traceback of its own when the disk is full.
         """
         if self._events is None:
             return
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
+        now = time.time()
         if self._writer is None:
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-            self._writer = EventFileWriter(str(self._events), flush_secs=10)
+            self._events.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}"
+            self._writer = RecordWriter((self._events / name).open("wb"))
+            self._writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
         scalars = [Summary.Value(tag=f"train/{name}", simple_value=value) for name, value in values.items()]
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
+        self._writer.write(
+            Event(wall_time=now, step=step, summary=Summary(value=scalars)).SerializeToString()
+        )
+        if now - self._flushed > _SECONDS:
+            self._writer.flush()
+            self._flushed = now
 
 
 def duration(seconds: float) -> str:

@@ -5,8 +5,8 @@
 # going back to an earlier spec the newer page stands beside older values. A stale page gets one more input, a file
 # written now, so that Snakemake makes the page again.
 
-from mamo.data.vqa_server import SCORES, read_scores
-from mamo.figures.pages import maps_path
+from mamo.data.releases.vqa_server import SCORES, read_scores
+from mamo.reporting.figure_pages import maps_path
 from mamo.reporting.notebooks import notebooks_of
 
 ABLATIONS = PLAN.tables | PLAN.others

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers.image_processing_utils import BatchFeature, ImageProcessingMixin
 
-from mamo.data.transforms import EvalTransform
+from mamo.data.batches.transforms import EvalTransform
 from mamo.published.pictures import Pictures, opened, pictures, stacked
 from mamo.specs.transforms import TransformSpec
 

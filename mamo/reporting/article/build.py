@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mamo.training.run import beside
+from mamo.files.writing import beside
 
 TEMPLATE = Path(__file__).with_name("article.typ")
 CONTENT = "article.json"  # the template reads it from beside itself

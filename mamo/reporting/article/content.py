@@ -7,15 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.pages import figure_heading
+from mamo.ledgers.deviations import SOURCE
 from mamo.reporting.article.runs import Runs
 from mamo.reporting.article.settings import deviations, settings
 from mamo.reporting.article.tables import article_table
+from mamo.reporting.figure_pages import figure_heading
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import heading
 from mamo.reporting.values import TableValues
 from mamo.specs.code import running_code
-from mamo.specs.deviations import SOURCE
 from mamo.specs.plan import Plan
 
 VERDICTS = ("supported", "refuted", "cannot tell")

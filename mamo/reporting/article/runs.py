@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
 from mamo.reporting.provenance import check_lines, facts, read_run
 from mamo.specs.plan import Plan
-from mamo.specs.record import Record
 
 KINDS = {
     "data": "data",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.specs.deviations import SOURCE, read_deviations
+from mamo.ledgers.deviations import SOURCE, read_deviations
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.scale import Scale, read_scale

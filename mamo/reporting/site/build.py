@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.figures.pages import alt_text, figure_heading
+from mamo.files.writing import write_text
+from mamo.reporting.figure_pages import alt_text, figure_heading
 from mamo.reporting.findings import REASONS
 from mamo.reporting.headline import MODELS, headline
 from mamo.reporting.ledger import HOW, by_reason, by_verdict, counted, set_apart
@@ -22,7 +23,6 @@ from mamo.reporting.values import TableValues
 from mamo.specs.identity import changes
 from mamo.specs.plan import Plan
 from mamo.specs.scale import Scale, read_scale
-from mamo.training.run import write_text
 
 _HERE = Path(__file__).parent
 _KINDS = {

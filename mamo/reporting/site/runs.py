@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mamo.files.stored import read_record_file
 from mamo.reporting.names import job_name, row_names, table_name
 from mamo.reporting.tables import sensible
 from mamo.specs.identity import Run, changes
 from mamo.specs.plan import Plan
-from mamo.specs.stored import read_record_file
 
 CURVE = "curve.csv"
 _POINTS = 60  # of a shown curve, at most

@@ -1,0 +1,1 @@
+"""From records to batches: order, transforms, collation, loading by worker processes."""

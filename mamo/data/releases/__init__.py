@@ -1,0 +1,1 @@
+"""Readers: one for each official format of a release."""

@@ -1,0 +1,140 @@
+"""Web data sets as img2dataset leaves them: tars of ``KEY.jpg``, ``KEY.txt``, ``KEY.json``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mamo.data.examples import Example, Findings, FormatError, ImageSource, parse_json, said
+from mamo.data.releases.fields import document
+from mamo.data.releases.tars import IMAGES, Sample, SampleTar
+
+_STATS = "_stats.json"
+# img2dataset's names: all numbers of at least five digits, counted from 0.
+_NUMBER = re.compile(r"\d{5,}")
+
+
+def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
+    """One training example per downloaded image, in the order of the shards; one sample at a time is in memory.
+
+    Links that could not be downloaded are noted from the shards' ``_stats.json``.
+
+    Args:
+        part, parts: only the shards of this part of the release, counted from 0: consecutive ones.
+
+    Raises:
+        FormatError: no tars, a shard that is missing or lies elsewhere, or one whose download was interrupted.
+    """
+    shards = _shards(folder)
+    for shard in shards[part * len(shards) // parts : (part + 1) * len(shards) // parts]:
+        yield from _read(shard, findings)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The shards in their order, once it is sure that none is left out."""
+    shards = sorted(folder.glob("*.tar"))
+    if not shards:
+        raise FormatError(f"{folder}: no *.tar; download it with img2dataset --output_format webdataset")
+    names = {shard.stem for shard in shards}
+    orphans = sorted({stats.name.removesuffix(_STATS) for stats in folder.glob(f"*{_STATS}")} - names)
+    if orphans:
+        raise FormatError(
+            f"{folder}: lacks {orphans[0]}.tar, which {orphans[0]}{_STATS} is about (and {len(orphans) - 1} more); copy it "
+            "here again, or remove both and run img2dataset again"
+        )
+    if all(_NUMBER.fullmatch(name) for name in names):
+        numbers = {int(name) for name in names}
+        lacking = next((number for number in range(len(numbers)) if number not in numbers), None)
+        if lacking is not None:
+            raise FormatError(
+                f"{folder}: lacks {lacking:0{len(shards[0].stem)}d}.tar, though there is {shards[-1].name}; run img2dataset "
+                "again, or copy it here again. To do without it, give the tars names that are no plain numbers"
+            )
+    _check_others(folder, shards)
+    return shards
+
+
+def _check_others(folder: Path, shards: list[Path]) -> None:
+    """Whether no shard is packed, or lies in a folder of its own, where it would not be read."""
+    for packed in sorted(folder.iterdir()):
+        if re.fullmatch(r"(?i)\d+\.(tar\.\w+|tgz|tar)", packed.name) and packed not in shards:
+            raise FormatError(
+                f"{packed}: is no plain .tar, so that it would not be read; unpack or rename it"
+            )
+    seen: set[tuple[int, int]] = set()
+    for below, folders, files in os.walk(folder, followlinks=True):
+        place = os.stat(below)
+        if (place.st_dev, place.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        folders.sort()
+        tar = next((name for name in sorted(files) if name.endswith(".tar")), None)
+        if tar is not None and Path(below) != folder:
+            raise FormatError(
+                f"{Path(below) / tar}: shards are read from {folder} itself, not from folders in it; move it there under a "
+                f"number of its own, with its {_STATS}, or out of {folder}"
+            )
+
+
+def _read(shard: Path, findings: Findings) -> Iterator[Example]:
+    stats = shard.with_name(f"{shard.stem}{_STATS}")
+    if not stats.is_file():
+        raise FormatError(
+            f"{shard}: has no {stats.name}: its download was interrupted; run img2dataset again"
+        )
+    counts = document(stats, "run img2dataset again")
+    count, successes = (counts.integer(name) if name in counts else 0 for name in ("count", "successes"))
+    if count < 0 or successes < 0:
+        raise counts.wrong(f"counts {count} links and {successes} successes")
+    failed = count - successes
+    if failed > 0:
+        findings.note("links that could not be downloaded", f"{shard.name}: {failed}", failed)
+    mend = f"delete it with {stats.name}, run img2dataset again"
+    try:
+        with SampleTar(shard, findings) as tar:
+            if len(tar.samples) < successes:  # cut off between two members, which a tar does not show
+                raise FormatError(
+                    f"{shard}: holds {len(tar.samples)} samples where {stats.name} counts {successes}"
+                )
+            for sample in tar.samples:
+                yield from _example(tar, sample, findings)
+    except FormatError as error:
+        raise FormatError(f"{error}; {mend}") from error
+    except OSError as error:
+        raise FormatError(f"{shard}: cannot be read ({error}); {mend}") from error
+
+
+def _example(tar: SampleTar, sample: Sample, findings: Findings) -> Iterator[Example]:
+    kind = next((kind for kind in sample.files if kind in IMAGES), None)
+    if kind is None:
+        findings.note("samples without an image", sample.name)
+        return
+    caption = _caption(tar, sample, findings)
+    text = said(caption, sample.name, findings, "empty captions") if caption is not None else ""
+    if text:
+        yield Example("train", (ImageSource(sample.name, tar.read(sample, kind)),), ({"text": text},))
+
+
+def _caption(tar: SampleTar, sample: Sample, findings: Findings) -> str | None:
+    """The caption of a sample; None where none can be read, which ``findings`` then say."""
+    if "txt" in sample.files:
+        content = tar.read(sample, "txt")
+        text = content.decode("utf-8", errors="replace")
+        if text.encode("utf-8", errors="replace") != content:
+            findings.note(
+                "captions with bytes that are not UTF-8, kept with U+FFFD in their place", sample.name
+            )
+        return text
+    if "json" not in sample.files:
+        return ""
+    try:
+        caption = parse_json(tar.read(sample, "json").decode("utf-8")).get("caption")
+    except (ValueError, AttributeError):  # a JSON file that is damaged, or is no object, holds no caption
+        caption = None
+    if caption is not None and not isinstance(caption, str):
+        findings.note("captions that are no text", sample.name)
+        return None
+    return caption or ""

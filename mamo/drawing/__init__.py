@@ -1,0 +1,1 @@
+"""Drawing figures with matplotlib, from values alone."""

@@ -1,0 +1,141 @@
+"""What runs leave on disk for one another, read so that a damaged file is named and never taken for a whole one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mamo.files.record import STATUSES, Record
+
+RECORD = "record.json"
+# Not part of a run's checksums: what is large and has checksums of its own, what is gone or goes on changing.
+_APART = ("checkpoints", "tensorboard", "release", "images", "records", "parts")
+_BY_HAND = "vqa_scores.json"
+
+
+class StoredError(ValueError):
+    """A file of a run that is damaged, or is not what its name says; the text names file, reason and mend."""
+
+
+def read_object(
+    path: Path, mend: str = "delete it and call the command again, which makes it anew"
+) -> dict[str, Any]:
+    """A JSON file that holds one object.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StoredError: it cannot be read, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except RecursionError:
+        raise StoredError(f"{path}: nested too deeply to be read; {mend}") from None
+    except (OSError, ValueError) as error:  # of the file, of UTF-8, of JSON
+        raise StoredError(f"{path}: cannot be read ({error}); {mend}") from error
+    if not isinstance(values, dict):
+        raise StoredError(f"{path}: holds a {type(values).__name__}, not an object; {mend}")
+    return values
+
+
+def read_record_file(path: Path) -> Record:
+    """A run's record.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoredError: it is damaged, says no outcome, holds a metric that is no number, or is the record of another run.
+    """
+    mend = (
+        "delete it and call the same command again; where the run's own copy of it is whole, that is put back, and nothing is "
+        "computed"
+    )
+    return parse_record(read_object(path, mend), path, path.parent.name, mend)
+
+
+def parse_record(values: Mapping[str, Any], path: Path, run: str, mend: str) -> Record:
+    """A run's record from its JSON values.
+
+    Args:
+        path: named in errors.
+        run: the identity of the run that it should be the record of.
+
+    Raises:
+        StoredError: as :func:`read_record_file`.
+    """
+    outcome, metrics = values.get("outcome"), values.get("metrics", {})
+    if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
+        raise StoredError(f"{path}: says no outcome ({', '.join(STATUSES)}); {mend}")
+    if not isinstance(metrics, dict):
+        raise StoredError(f"{path}: 'metrics' is no object; {mend}")
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {mend}")
+    if values.get("run", run) != run:
+        raise StoredError(f"{path}: is the record of another run, {str(values['run'])[:100]}; {mend}")
+    try:
+        return Record.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise StoredError(f"{path}: '{place}' cannot be read ({first['msg']}); {mend}") from error
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """The checksum of each file that a run left for others, by its path in the run's directory, for the run's record.
+
+    A data set's images and records are left out: its manifest, which is here, has a checksum of each.
+    """
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if (
+            path.is_file()
+            and not hidden
+            and name.parts[0] not in _APART
+            and str(name) not in (RECORD, _BY_HAND)
+        ):
+            found[name.as_posix()] = _checksum(path, *_state(path))
+    return found
+
+
+def verify(directory: Path, name: str | None = None) -> None:
+    """Compare the files of a run's directory, or one of them, with the checksums in its record.
+
+    Nothing is compared where there is no record, or one of before there were checksums. Only once for a file in a process.
+
+    Raises:
+        StoredError: a file holds other bytes than when the run was recorded.
+    """
+    path = directory / RECORD
+    if not path.is_file():
+        return
+    files = read_record_file(path).files
+    for file, checksum in files.items() if name is None else ((name, files.get(name)),):
+        if checksum and (directory / file).is_file():
+            found = _checksum(directory / file, *_state(directory / file))
+            if found != checksum:
+                raise StoredError(
+                    f"{directory / file}: is damaged or was replaced (its checksum is {found}, in {RECORD} {checksum}): delete "
+                    f"{directory} and call the command again, which makes the run again. Under DVC, look at its cache too "
+                    "(docs/dvc.md, A damaged cache)"
+                )
+
+
+@cache
+def _checksum(path: Path, size: int, changed: int, inode: int) -> str:
+    """Of a file's bytes; what identifies its state beside its path keeps an answer from outliving it."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -1,0 +1,1 @@
+"""Pages that are generated from lists and from the source, such as that of the deviations."""

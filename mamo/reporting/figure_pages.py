@@ -1,0 +1,103 @@
+"""Identity and Markdown page of figures that models draw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mamo.reporting.markdown import bullet, code_span, escape_alt, wrapped
+from mamo.specs.figure import FigureSpec
+from mamo.specs.identity import digest
+
+if TYPE_CHECKING:
+    from mamo.specs.plan import Plan
+
+_ONE = "Colours follow the square root of Grad-CAM's values, on one scale for"
+_SCALES = {
+    "words": f"{_ONE} all words and models of an image, whose greatest value stands under it.",
+    "grounding": f"{_ONE} all models of an image.",
+    "masked_words": f"{_ONE} all images.",
+    "answers": f"{_ONE} all images.",
+    "masked_patches": "Every bar is a share of its image's greatest value, which stands under the axis.",
+}
+FOLDER = "figures"  # of maps, below a scale's results
+
+
+def figure_digest(plan: Plan, name: str) -> str:
+    """Of everything that a figure shows: its file, its runs, the scale's words and the code that explains and draws."""
+    scale = plan.scale
+    words = [scale.name, scale.title, scale.caveat]
+    return digest({"figure": plan.figures[name].digest, "scale": words, "code": _code_digest()})
+
+
+def maps_path(plan: Plan, name: str, results: Path) -> Path:
+    """Where a figure's maps lie below one scale's results."""
+    return results / FOLDER / f"{name}-{figure_digest(plan, name)}.json"
+
+
+def figure_heading(figure: FigureSpec) -> str:
+    """For example ``Figure 4: Grad-CAM of MRM on masked words``; without a counterpart in the paper, the title alone."""
+    number = figure.name.removeprefix("figure")
+    return f"Figure {number}: {figure.title}" if number.isdigit() else figure.title
+
+
+def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, caveat: str) -> str:
+    """The Markdown page: the drawing, what it shows, which runs drew it, and how the examples were chosen.
+
+    Args:
+        values: from ``compute_figure``.
+        mark: the page's first line.
+        caveat: the scale's, '' for none.
+    """
+    figure = plan.figures[name].figure
+    heading = figure_heading(figure)
+    parts = [mark, f"# {heading}", caveat.rstrip(), f"![{escape_alt(alt_text(values))}]({name}.png)"]
+    parts.append(wrapped(values["caption"]))
+    if figure.images:
+        chosen = "The images are named in the figure's file."
+    else:
+        chosen = f"Drawn by seed {figure.seed} from all records of the split, one for each image; not chosen by looks."
+    lines = [
+        bullet(f"Examples: `{figure.data}`, split `{figure.split}`. {chosen}"),
+        f"- Others: `mamo figure {name} --scale {plan.scale.name} --image KEY --out FILE.png`.",
+        bullet(f"Fusion layer {values['layer']}, counted from 1. {_SCALES[values['method']]}"),
+        *_legend(values),
+    ]
+    parts += ["## Notes", "\n".join(lines)]
+    rows = [f"- {model['label']}: `{model['run']}` ({model['outcome']})" for model in values["models"]]
+    parts += ["## Runs", "\n".join(rows)]
+    keys = ", ".join(code_span(str(example["image"])) for example in values["examples"])
+    parts += ["## Images", keys]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def alt_text(values: Mapping[str, Any]) -> str:
+    """What a figure shows, in words, for those who do not see it."""
+    texts = "; ".join(f"“{example['text']}”" for example in values["examples"])
+    models = " and ".join(model["label"].partition(" (")[0] for model in values["models"])
+    return f"{values['title']}, {models}: {texts}"
+
+
+def _legend(values: Mapping[str, Any]) -> list[str]:
+    if any(example.get("named") for example in values["examples"]):
+        return [
+            bullet(
+                "Blue boxes: the objects that words name beyond doubt. Under such a word stand ● where the hottest point lies "
+                "in the box, ○ where it does not, and the share of the heat inside the box."
+            )
+        ]
+    return []
+
+
+@cache
+def _code_digest() -> str:
+    """Of the modules that explain and draw: figures are made anew when these change."""
+    rooms = Path(__file__).parents[1]
+    files = [path for room in ("drawing", "explain", "figures") for path in (rooms / room).glob("*.py")]
+    files += [rooms / "tasks" / "relevance.py", Path(__file__)]
+    return digest(
+        {path.relative_to(rooms).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    )

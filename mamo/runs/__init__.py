@@ -1,0 +1,1 @@
+"""Executing runs: directory, lock, record, saved models, and one maker for each kind."""

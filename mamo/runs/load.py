@@ -1,0 +1,54 @@
+"""Trained models from their runs' directories, for whatever reads them afterwards."""
+
+from __future__ import annotations
+
+from mamo.data.store.records import Prepared
+from mamo.data.tokenizer import Tokenizer
+from mamo.model.pretrained import fill, read_state
+from mamo.runs.make_finetuning import load_task
+from mamo.runs.run import Context, RunError, require_files
+from mamo.runs.save import WEIGHTS, load_network
+from mamo.specs.pretrain import PretrainSpec
+from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.task import DownstreamTask
+from mamo.training.loop import pick_device
+
+
+def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
+    """A pre-training's task with its stored weights (online, target and heads), in evaluation mode.
+
+    The tokeniser of visual tokens, which has no weights of its own, is left out: the MIM head is loaded without its targets.
+
+    Raises:
+        RunError: the run stored no weights, or they did not travel with its pack.
+    """
+    require_files(context.run, context.results)
+    spec = PretrainSpec.model_validate(context.run.spec)
+    path = context.directory / WEIGHTS
+    if not path.is_file():
+        raise RunError(f"{path} is missing, so {context.run.key} has no weights to explain")
+    tokenizer = Tokenizer.load(context.input("text"))
+    if spec.needs_visual_tokens:  # its head's width is that of the codebook, and nothing here reads it
+        spec = spec.model_copy(update={"objectives": spec.objectives.model_copy(update={"mim": None})})
+    task = PretrainTask(load_network(context.directory), spec, tokenizer)
+    state = {
+        name: tensor
+        for name, tensor in read_state(path).items()
+        if name.split(".")[0] in dict(task.named_children())
+    }
+    fill(task, state, path)
+    return task.to(pick_device()).eval(), tokenizer
+
+
+def load_finetuned(context: Context) -> tuple[DownstreamTask, Prepared]:
+    """A fine-tuning's task with its stored weights (its pre-training's, where it trained none), in evaluation mode.
+
+    Returns:
+        the task and the job's first data set.
+    """
+    require_files(context.run, context.results)
+    task, _, data = load_task(context)
+    path = context.directory / WEIGHTS
+    if path.is_file():
+        fill(task, read_state(path), path)
+    return task.eval(), data[0]

@@ -1,0 +1,148 @@
+"""Data runs: the embedded world in the official release formats, and releases in the internal form."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mamo.data.datasets import DATASETS, parts_of
+from mamo.data.store.parts import FOLDER as PARTS
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import MANIFEST, PreparedError
+from mamo.files.record import Outcome
+from mamo.runs.run import Context, Result, RunError
+from mamo.runs.unpacked import unpacked
+from mamo.specs.plan import WORLD
+from mamo.specs.world import WorldSpec
+
+
+def release_root(context: Context) -> Path:
+    """The folder of releases that a data run reads: the world's, or the user's.
+
+    Raises:
+        RunError: the user has named none.
+    """
+    if WORLD in context.run.inputs:
+        return context.input(WORLD) / "release"
+    if context.releases is None:
+        raise RunError(
+            f"{context.run.key} reads an official release: name the folder that holds it, by `--releases FOLDER` or as "
+            "`releases:` in params.yaml"
+        )
+    return context.releases
+
+
+def make_data(context: Context) -> Result:
+    """Write the world, or prepare one data set."""
+    spec = context.run.spec
+    if context.run.name == WORLD:
+        from mamo.data.world.generate import write_world
+
+        # Written beside and renamed: an interrupted world is begun anew, and never passes for a whole one.
+        release, beside = context.directory / "release", context.directory / "release.partial"
+        for leftover in (release, beside):
+            shutil.rmtree(leftover, ignore_errors=True)
+        write_world(WorldSpec.model_validate(spec), beside)
+        beside.rename(release)
+        return Result(Outcome("converged"), {}, {})
+    root, parts = release_root(context), parts_of(spec)
+    manifest = _whole(context.directory)
+    if manifest is None:
+        manifest = _prepare(context, root, parts)
+    # A preparation that was killed at its very end leaves its parts.
+    shutil.rmtree(context.directory / PARTS, ignore_errors=True)
+    metrics = {
+        key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)
+    }
+    details: dict[str, Any] = {"splits": manifest["splits"]}
+    if spec["source"] == "release":
+        details |= _account(spec["dataset"], root, manifest, context.directory)
+    return Result(Outcome("converged"), metrics, details)
+
+
+def _whole(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a data set that was prepared to its end before its record could be written; None without one.
+
+    The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
+    """
+    if unpacked(directory):  # of its pack: what was counted, without the files
+        (directory / MANIFEST).unlink(missing_ok=True)
+    if not (directory / MANIFEST).is_file():
+        return None
+    try:
+        found = Prepared(directory)
+        found.verify()
+        return found.manifest
+    except (PreparedError, ValueError) as error:
+        print(f"warning: {error}", file=sys.stderr)
+        (directory / MANIFEST).unlink()
+        return None
+
+
+def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
+    spec = context.run.spec
+    settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
+    if parts > 1:
+        from mamo.data.store.parts import gather
+
+        # Parts that other jobs have prepared are there already; what is missing is made here.
+        for part in range(parts):
+            make_part(context, part, parts)
+        return gather(spec["dataset"], root, context.directory, parts, **settings)
+    from mamo.data.store.prepare import prepare
+
+    workers = context.options.threads
+    return prepare(
+        spec["dataset"], root, context.directory, **settings, limits=spec["limits"], workers=workers
+    )
+
+
+def make_part(context: Context, part: int, parts: int, wait: bool = False) -> dict[str, Any]:
+    """Prepare one part of a large release, counted from 0.
+
+    Raises:
+        RunError: the run is not cut into so many parts, or (without ``wait``) another process is making this one.
+    """
+    from mamo.data.store.parts import part_name, write_part
+
+    spec, wanted = context.run.spec, parts_of(context.run.spec)
+    if parts != wanted:
+        raise RunError(f"{context.run.key} is prepared in {wanted} parts, not in {parts}")
+    lock = context.directory / PARTS / f".lock-{part_name(part, parts)}"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=-1 if wait else 0):
+            return write_part(
+                spec["dataset"],
+                release_root(context),
+                context.directory,
+                part,
+                parts,
+                store_size=spec["store_size"],
+                workers=context.options.threads,
+            )
+    except Timeout:
+        raise RunError(
+            f"{context.run.key}: part {part + 1} is being made by another process (it holds {lock})"
+        ) from None
+
+
+def _account(dataset: str, root: Path, manifest: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What a release lacks of the paper's images, and which of its training images are test images elsewhere."""
+    from mamo.data.releases.overlap import FILE, counts, overlap
+    from mamo.files.writing import write_json
+
+    details: dict[str, Any] = {}
+    counted = DATASETS[dataset].paper_images
+    if counted:
+        got = manifest["splits"]["train"]["images"]
+        details["of_the_paper"] = {"images": got, "paper": counted, "share": round(got / counted, 4)}
+    found = overlap(dataset, root)
+    if found:
+        write_json(directory / FILE, found)
+        details["overlap"] = counts(found)
+    return details

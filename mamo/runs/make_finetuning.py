@@ -1,0 +1,204 @@
+"""Downstream runs: fine-tuning from a pre-training, choice of the weights on val, and evaluation on test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from mamo.data.batches.collate import COLLATES
+from mamo.data.batches.transforms import TrainTransform
+from mamo.data.releases.vqa_server import SCORES
+from mamo.data.store.concat import ConcatRecords
+from mamo.data.store.records import Prepared
+from mamo.data.tokenizer import Tokenizer
+from mamo.files.record import Check, Outcome
+from mamo.files.writing import write_text
+from mamo.model.distributed import rank
+from mamo.runs.make_pretraining import save_curve, training_batches, training_result
+from mamo.runs.run import Context, Result, RunError
+from mamo.runs.save import WEIGHTS, load_network, save_network_config, save_tensors
+from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
+from mamo.tasks.registry import make_task, read_spec
+from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
+from mamo.tasks.task import DownstreamTask, Evaluation
+from mamo.training.checkpoints import Checkpoints
+from mamo.training.distributed import process_group
+from mamo.training.findings import check
+from mamo.training.loop import Course, Trained, pick_device, train
+from mamo.training.watching import EVENTS
+
+
+def make_finetuning(context: Context) -> Result:
+    """Fine-tune and evaluate; skipped where the pre-training diverged, unless that trained on to its end."""
+    init = context.record("init")
+    if init.outcome.status == "diverged" and not init.details.get("trained_on"):
+        why = f"its pre-training {init.run} diverged: {init.outcome.reason}"
+        return Result(Outcome("skipped", why), {}, {})
+    with process_group():
+        return _finetune(context)
+
+
+def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]]:
+    """The run's task on the device, from its pre-training's weights, with its data sets."""
+    spec = read_spec(context.run.spec)
+    tokenizer = Tokenizer.load(context.input("text"))
+    data = [Prepared(context.input(f"data:{name}")) for name in spec.data]
+    torch.manual_seed(spec.seed)
+    network = load_network(context.input("init"))
+    network.resize(spec.transform.size)
+    world = context.world(context.run.inputs[f"data:{spec.data[0]}"])
+    return make_task(network, spec, tokenizer, data[0], world).to(pick_device()), spec, data
+
+
+def evaluate_weights(context: Context) -> dict[str, float]:
+    """The metrics of the run's stored weights (of its pre-training's, where it trained none)."""
+    from mamo.model.pretrained import fill, read_state
+
+    task, _, data = load_task(context)
+    path = context.directory / WEIGHTS
+    if path.is_file():
+        fill(task, read_state(path), path)
+    evaluation = task.eval().test(data[0])
+    check_evaluation(task, data[0], evaluation, context)
+    return evaluation.metrics
+
+
+def _finetune(context: Context) -> Result:
+    task, spec, data = load_task(context)
+    trained = _train(context, task, spec, data)
+    result = training_result(trained, spec.batch_size)
+    if trained.steps and isinstance(spec, RetrievalSpec) and trained.outcome.status == "converged":
+        result.checks.append(_against_zero_shot(context, task, spec, data[0]))
+    if rank() == 0:
+        save_curve(trained, context.directory)
+    if trained.outcome.status == "diverged":
+        return result
+    task.eval()
+    evaluation = task.test(data[0])  # on all ranks, which may share the work
+    if rank() != 0:
+        return result
+    checks = check_evaluation(task, data[0], evaluation, context)
+    if trained.steps:
+        save_tensors(task.state_dict(), context.directory / WEIGHTS)
+        save_network_config(task.network, context.directory)
+    save_evaluation(evaluation, context)
+    metrics = evaluation.metrics | result.metrics
+    return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
+
+
+def _against_zero_shot(context: Context, task: DownstreamTask, spec: RetrievalSpec, data: Prepared) -> Check:
+    """Whether fine-tuning helps: validation recall against that of the pre-trained network at its own resolution."""
+    network = load_network(context.input("init"))
+    transform = spec.transform.model_copy(update={"size": network.spec.image_size})
+    untrained = make_task(
+        network, spec.model_copy(update={"transform": transform}), task.tokenizer, data, None
+    )
+    before = untrained.to(pick_device()).eval().validate(data)
+    after = task.eval().validate(data)
+    says = (
+        f"mean recall on val {after:.1f} after fine-tuning, {before:.1f} before (at {transform.size} pixels)"
+    )
+    return check("fine-tuning", after >= before, says, after=after, before=before)
+
+
+def check_evaluation(
+    task: DownstreamTask, data: Prepared, evaluation: Evaluation, context: Context
+) -> list[Check]:
+    """That an evaluation has measured every item of its splits, and that its metrics can be true.
+
+    Raises:
+        RunError: it has not, or one cannot; such numbers are not recorded.
+    """
+    try:
+        expected = task.items_of(data, evaluation)
+        found = [check("metrics", True, check_metrics(evaluation.metrics))]
+        if expected:
+            measured = check_items(evaluation.items, expected)
+            found.append(check("items", True, f"every item is measured: {measured}", items=expected))
+        return found
+    except UnsoundEvaluation as error:
+        raise RunError(f"{context.run.key}: {error}") from error
+
+
+def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Prepared]) -> Trained:
+    weights = [1.0] + [spec.extra_weight if isinstance(spec, VqaSpec) else 1.0] * (len(data) - 1)
+    source = ConcatRecords(data, "train", weights)
+    total = spec.schedule.total_steps(len(source), spec.batch_size)
+    collate = COLLATES[source.kind](
+        TrainTransform(spec.transform), task.tokenizer, task.network.spec.max_words
+    )
+    best = _Best(task, data[0])
+    rounds = max(1, min(spec.validations, total))
+    course = Course(
+        total=total,
+        warmup=spec.schedule.warmup(total),
+        optimiser=spec.optimiser,
+        precision=spec.precision,
+        checkpoints=Checkpoints(context.checkpoints),
+        events=context.directory / EVENTS,
+        validate=best.validate if rounds > 1 else None,
+        validate_at=frozenset(round(total * (i + 1) / rounds) for i in range(rounds)),
+        extra_state=best.state,
+        load_extra_state=best.load,
+        **context.options.of_training(),
+    )
+
+    def batches(start: int) -> Iterator[dict[str, Any]]:
+        return training_batches(source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total)
+
+    trained = train(task, batches, course, pick_device())
+    best.restore()
+    return trained
+
+
+class _Best:
+    """Keeps the weights that scored best on val."""
+
+    def __init__(self, task: DownstreamTask, data: Prepared) -> None:
+        self.task, self.data = task, data
+        self.score = float("-inf")
+        self.weights: dict[str, torch.Tensor] | None = None
+
+    def validate(self, step: int) -> None:
+        """Score the present weights, and keep them if none were better."""
+        score = self.task.validate(self.data)
+        if not math.isfinite(score):
+            raise RunError(
+                f"the validation score after {step} steps is {score}: no weights can be chosen by it"
+            )
+        if score > self.score:
+            self.score = score
+            self.weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.task.state_dict().items()
+            }
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        if self.weights is not None:
+            self.task.load_state_dict(self.weights)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"score": self.score, "weights": self.weights}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.score, self.weights = state["score"], state["weights"]
+
+
+def save_evaluation(evaluation: Evaluation, context: Context) -> None:
+    """Per-item results for statistics over items, and the task's own files."""
+    if evaluation.items:
+        import pyarrow as pa
+
+        path = context.directory / "items.arrow"
+        table = pa.table(evaluation.items)
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table)
+    for name, text in evaluation.files.items():
+        # Scores that people entered are not ours to blank.
+        if name != SCORES or not (context.directory / name).exists():
+            write_text(context.directory / name, text)

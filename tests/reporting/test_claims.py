@@ -1,0 +1,377 @@
+"""The claims ledger: its entries name what there is, and each kind of test decides as it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mamo.reporting.claims import judge, plumbing_only
+from mamo.reporting.ledger import write_ledger
+from mamo.reporting.pages import CLAIMS, OVERVIEW, pages_of
+from mamo.reporting.paper import load_paper
+from mamo.specs.ablation import read_ablation
+from mamo.specs.claims import FILE, ReportedTest, TrendTest, read_claims, rows_of
+from mamo.specs.overrides import SpecError
+from mamo.specs.plan import Plan, make_plan
+
+ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
+
+
+@pytest.mark.parametrize("claim", read_claims(ABLATIONS), ids=lambda claim: claim.key)
+def test_a_claim_names_rows_and_columns_that_exist(claim: Any) -> None:
+    ablation = read_ablation(claim.test.table, ABLATIONS)
+    rows = {row.key: row for row in ablation.rows}
+    assert set(rows_of(claim.test)) <= set(rows)
+    assert set(claim.test.columns or ()) <= {column.key for column in ablation.columns}
+    if isinstance(claim.test, TrendTest):
+        assert all(rows[row].x is not None for row in claim.test.rows)
+    if isinstance(claim.test, ReportedTest):
+        paper = load_paper(claim.test.table, ABLATIONS)
+        assert paper is not None and paper.row(claim.test.reported)
+
+
+def test_the_ledger_covers_what_the_paper_says() -> None:
+    claims = read_claims(ABLATIONS)
+    assert len(claims) >= 20 and len({claim.claim for claim in claims}) == len(claims)
+    tables = {claim.test.table for claim in claims}
+    assert {f"table{number}" for number in range(1, 10)} | {"figure6"} <= tables
+    assert all(claim.place.startswith(("section", "Fig")) for claim in claims)
+
+
+def own(tmp_path: Path, claims: list[dict[str, Any]], seeds: dict[str, int]) -> Path:
+    """A copy of the ablation files with these claims and numbers of seeds."""
+    folder = Path(shutil.copytree(ABLATIONS, tmp_path / "ablations"))
+    entries = [
+        {"key": f"c{i}", "claim": "so it is", "place": "section 4", "test": test}
+        for i, test in enumerate(claims)
+    ]
+    (folder / FILE).write_text(yaml.safe_dump({"claims": entries}))
+    for name, count in seeds.items():
+        path = folder / f"{name}.yaml"
+        path.write_text(f"{path.read_text()}\nseeds: {count}\n")
+    return folder
+
+
+def fill(
+    plan: Plan, results: Path, value: Callable[[str, str, int], float | str], chance: float = 1.0
+) -> None:
+    """Records whose value is a function of row, column and seed; a text is how the pre-training ended."""
+    metrics: dict[str, dict[str, float]] = {}
+    ended: dict[str, str] = {}
+    for table in plan.tables.values():
+        for cell in table.cells:
+            for seed, key in enumerate(cell.runs):
+                found = value(cell.row, cell.column, seed)
+                metrics.setdefault(key, {})
+                if isinstance(found, str):
+                    ended[table.pretrainings[cell.row][seed]] = found
+                    ended[key] = "skipped"
+                else:
+                    metrics[key] |= {cell.metric: found, f"chance/{cell.metric}": chance}
+    for table in plan.tables.values():
+        for key in table.inputs:
+            path = plan.runs[key].record(results)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record = {"outcome": {"status": ended.get(key, "converged")}, "metrics": metrics.get(key, {})}
+            path.write_text(json.dumps(record))
+
+
+def verdicts(
+    tmp_path: Path,
+    claims: list[dict[str, Any]],
+    tables: dict[str, int],
+    value: Callable[[str, str, int], float | str],
+    chance: float = 1.0,
+    scale: str = "demo",
+) -> list[dict[str, Any]]:
+    folder = own(tmp_path, claims, tables)
+    plan = make_plan(scale, folder, only=list(tables))
+    fill(plan, tmp_path / "results", value, chance)
+    found: list[dict[str, Any]] = judge(plan, tmp_path / "results", folder)["claims"]
+    return found
+
+
+def wobble(seed: int, size: float = 0.2) -> float:
+    """A little noise, different from row to row only by its sign."""
+    return size * (-1.0, 0.0, 1.0)[seed]
+
+
+def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
+    """Means 10 / 15 / 12 / 12.05, seeds 0.2 apart; `both` and `text` cannot be told apart."""
+    level = {"none": 10.0, "image": 15.0, "text": 12.0, "both": 12.05}
+    sign = {"none": 1, "image": -1, "text": 1, "both": -1}
+
+    def test(row: str, than: str) -> dict[str, Any]:
+        return {"kind": "greater", "table": "table6", "row": row, "than": than}
+
+    found = verdicts(
+        tmp_path,
+        [
+            test("image", "none"),
+            test("none", "image"),
+            test("both", "text"),
+            {"kind": "best", "table": "table6", "row": "image"},
+        ],
+        {"table6": 3},
+        lambda row, column, seed: level[row] + sign[row] * wobble(seed),
+    )
+    assert [claim["verdict"] for claim in found] == ["supported", "refuted", "cannot tell", "supported"]
+    assert found[0]["numbers"][0]["value"] == pytest.approx(5.0) and found[0]["numbers"][0]["seeds"] == 3
+    # The paper's Table 6: (93.6 - 94.0) + (84.4 - 83.5) + (75.2 - 74.7) + (58.8 - 58.2) + (74.7 - 74.4), over five.
+    assert found[0]["numbers"][0]["paper"] == pytest.approx(0.38)
+    assert (
+        found[0]["numbers"][0]["text"].startswith("MRM on image patches − no MRM: +5.0 [+")
+        and "paper +0.4" in found[0]["numbers"][0]["text"]
+    )
+    assert len(found[3]["numbers"]) == 3
+
+
+def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
+    """Two points above in four columns and five below in one: above in the mean, not in each."""
+    test = {"kind": "greater", "table": "table7", "row": "full", "than": "no_predictor"}
+    found = verdicts(
+        tmp_path,
+        [test, test | {"each": True}, test | {"columns": ["vqa"]}],
+        {"table7": 3},
+        lambda row, column, seed: (
+            20 + (row == "full") * (2 if column != "vqa" else -5) + wobble(seed) * (row == "full")
+        ),
+    )
+    assert [claim["verdict"] for claim in found] == ["supported", "refuted", "refuted"]
+    assert found[0]["numbers"][0]["value"] == pytest.approx(0.6) and len(found[1]["numbers"]) == 5
+    assert "in VQA test-dev lies below 0" in found[1]["why"]
+
+
+def test_steps_are_compared(tmp_path: Path) -> None:
+    """MRM gains 1 by itself and 3 beside the other objectives: 2 more."""
+    level = {"itc_itm": 10.0, "itc_itm_mrm": 11.0, "itc_itm_mlm_mim": 12.0, "full": 15.0}
+    found = verdicts(
+        tmp_path,
+        [
+            {
+                "kind": "gain",
+                "table": "table5",
+                "step": ["itc_itm_mlm_mim", "full"],
+                "beyond": ["itc_itm", "itc_itm_mrm"],
+            }
+        ],
+        {"table5": 3},
+        lambda row, column, seed: level.get(row, 13.0) + wobble(seed) * (row == "full"),
+    )
+    assert found[0]["verdict"] == "supported"
+    assert found[0]["numbers"][0]["value"] == pytest.approx(2.0)
+    assert found[0]["numbers"][0]["paper"] == pytest.approx(1.12 - 0.46)
+
+
+def test_little_influence_must_be_shown(tmp_path: Path) -> None:
+    """A wide interval around 0 is no evidence of little influence."""
+    tests = [
+        {"kind": "close", "table": "table9", "rows": ["depth2", "depth4"], "to": "depth0", "within": w}
+        for w in (1.0, 0.01)
+    ]
+    tests.append({"kind": "close", "table": "table9", "rows": ["depth6"], "to": "depth0", "within": 1.0})
+    found = verdicts(
+        tmp_path,
+        tests,
+        {"table9": 3},
+        lambda row, column, seed: 20 + 9 * (row == "depth6") + wobble(seed) * (row == "depth2"),
+    )
+    assert [claim["verdict"] for claim in found] == ["supported", "cannot tell", "refuted"]
+
+
+def test_curves_rise_and_fall(tmp_path: Path) -> None:
+    """Ten points per ten percent of text, by hand: 100 x."""
+    rows = {"text15": 0.15, "text25": 0.25, "text50": 0.5, "text75": 0.75}
+    tests = [
+        {"kind": "trend", "table": "figure6", "rows": list(rows), "direction": d} for d in ("falls", "rises")
+    ]
+    found = verdicts(
+        tmp_path,
+        tests,
+        {"figure6": 3},
+        lambda row, column, seed: 90 - 100 * rows.get(row, 0.25) + wobble(seed) * (row == "text50"),
+    )
+    assert [claim["verdict"] for claim in found] == ["supported", "refuted"]
+    assert found[0]["numbers"][0]["value"] == pytest.approx(10.0, abs=0.1)
+
+
+def test_a_divergence_is_counted(tmp_path: Path) -> None:
+    tests = [
+        {"kind": "outcome", "table": "table7", "row": row, "status": "diverged"} for row in ("no_ema", "full")
+    ]
+    tests.append({"kind": "greater", "table": "table7", "row": "full", "than": "no_ema"})
+
+    def one_less(row: str, column: str, seed: int) -> float | str:
+        return "diverged" if row == "no_ema" and seed < 2 else 20.0
+
+    found = verdicts(tmp_path / "a", tests, {"table7": 3}, one_less)
+    assert [(c["verdict"], c["why"]) for c in found[:2]] == [
+        ("cannot tell", "2 of 3 trainings diverged"),
+        ("refuted", "0 of 3 trainings diverged"),
+    ]
+    found = verdicts(
+        tmp_path / "b", tests, {"table7": 3}, lambda row, *_: "diverged" if row == "no_ema" else 20.0
+    )
+    assert [c["verdict"] for c in found] == ["supported", "refuted", "supported"]
+
+
+def test_rows_that_learned_nothing_decide_nothing(tmp_path: Path) -> None:
+    test = {"kind": "greater", "table": "table6", "row": "both", "than": "none"}
+    tests = [test, {"kind": "above_chance", "table": "table6", "row": "both"}]
+
+    def values(row: str, column: str, seed: int) -> float:
+        return 20 + 5 * (row == "both") + wobble(seed)
+
+    found = verdicts(tmp_path / "a", tests, {"table6": 3}, values, chance=30.0)
+    assert found[0]["verdict"] == "cannot tell" and "better than chance" in found[0]["why"]
+    assert found[1]["verdict"] == "refuted" and found[1]["numbers"][0]["value"] == pytest.approx(-5.0)
+    found = verdicts(tmp_path / "b", tests, {"table6": 3}, values, chance=22.0)
+    assert [claim["verdict"] for claim in found] == ["supported", "supported"], (
+        "one of the rows is above chance"
+    )
+
+
+def test_one_seed_decides_only_with_noise_from_other_tables(tmp_path: Path) -> None:
+    test = {"kind": "greater", "table": "table8", "row": "momentum_features", "than": "pixels"}
+    lender = {"kind": "greater", "table": "table6", "row": "both", "than": "none"}
+
+    def value(row: str, column: str, seed: int) -> float:
+        return 20 + 5 * (row in ("momentum_features", "both")) + wobble(seed, 1.0) * (row == "image")
+
+    alone = verdicts(tmp_path / "a", [test], {"table8": 1}, value)
+    assert alone[0]["verdict"] == "cannot tell" and alone[0]["why"].startswith("one seed")
+    assert alone[0]["numbers"], "the numbers are shown all the same"
+    both = verdicts(tmp_path / "b", [test, lender], {"table8": 1, "table6": 3}, value)
+    assert both[0]["verdict"] == "supported" and both[0]["numbers"][0]["borrowed"]
+    assert not both[1]["numbers"][0]["borrowed"]
+
+
+def test_numbers_of_other_work_are_compared_at_the_papers_scale_only(tmp_path: Path) -> None:
+    test = {
+        "kind": "above_reported",
+        "table": "table2",
+        "row": "mamo",
+        "reported": "clip",
+        "columns": ["flickr30k_ir_r1"],
+    }
+
+    def value(row: str, column: str, seed: int) -> float:
+        return 78.1 + wobble(seed)
+
+    small = verdicts(tmp_path / "a", [test], {"table2": 3}, value)
+    assert small[0]["verdict"] == "not testable here" and "comparable at scale paper only" in small[0]["why"]
+    large = verdicts(tmp_path / "b", [test], {"table2": 3}, value, scale="paper")
+    # The paper's 78.1 against CLIP's 68.7.
+    assert large[0]["verdict"] == "supported" and large[0]["numbers"][0]["value"] == pytest.approx(9.4)
+
+
+def test_a_scale_that_checks_the_plumbing_gives_no_verdict(tmp_path: Path) -> None:
+    tests = [
+        {"kind": "greater", "table": "table6", "row": "both", "than": "none"},
+        {"kind": "outcome", "table": "table6", "row": "both", "status": "converged"},
+    ]
+
+    def value(row: str, column: str, seed: int) -> float:
+        return 20 + 5 * (row == "both") + wobble(seed)
+
+    assert [c["verdict"] for c in verdicts(tmp_path / "a", tests, {"table6": 3}, value)] == ["supported"] * 2
+    found = verdicts(tmp_path / "b", tests, {"table6": 3}, value, scale="smoke")
+    assert [(c["verdict"], c["reason"], c["numbers"]) for c in found] == [("cannot tell", "plumbing", [])] * 2
+    folder = tmp_path / "b" / "ablations"
+    plan = make_plan("smoke", folder, only=["table6"])
+    values = judge(plan, tmp_path / "b" / "results", folder)
+    write_ledger(plan.scale, values, pages_of(plan, folder)[CLAIMS], tmp_path)
+    text = (tmp_path / "claims.md").read_text()
+    assert "gives no verdict" in text and "## No verdict" in text
+    for word in ("supported,", "refuted,", "## Supported", "## Refuted", "## Cannot tell"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("scale", ["demo", "flickr8k", "paper"])
+def test_other_scales_give_verdicts(scale: str) -> None:
+    assert not plumbing_only(make_plan(scale, ABLATIONS))
+
+
+def test_no_key_stands_in_a_sentence(tmp_path: Path) -> None:
+    """Every claim of the ledger over results that decide nothing: rows and columns are called by their labels."""
+    claims = [claim.model_dump(mode="json") for claim in read_claims(ABLATIONS)]
+    plan = make_plan("demo", ABLATIONS)
+    fill(plan, tmp_path / "results", lambda row, column, seed: 20.0 + len(row + column) % 5)
+    found = judge(plan, tmp_path / "results", ABLATIONS)["claims"]
+    assert len(found) == len(claims) and any(claim["numbers"] for claim in found)
+    for claim in found:
+        said = " ".join([claim["why"], *(number["text"] for number in claim["numbers"])])
+        assert "_" not in said, said
+        assert claim["shown_in"] in (
+            "Localisation",
+            "Table 8 search",
+            *(f"Table {n}" for n in range(1, 10)),
+            "Figure 6",
+        )
+        assert bool(claim["reason"]) == (claim["verdict"] in ("cannot tell", "not testable here"))
+
+
+def test_missing_results_and_tables_are_said(tmp_path: Path) -> None:
+    tests = [
+        {"kind": "greater", "table": table, "row": row, "than": than}
+        for table, row, than in (("table7", "full", "no_predictor"), ("table9", "depth0", "depth2"))
+    ]
+    folder = own(tmp_path, tests, {})
+    values = judge(make_plan("demo", folder, only=["table7"]), tmp_path / "results", folder)
+    assert values["claims"][0]["why"] == "results are missing: MAMO, w/o predictor"
+    assert values["claims"][1]["why"] == "Table 9 is not made at scale demo"
+    assert len(values["missing"]) > 0
+
+
+def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
+    test = {"kind": "greater", "table": "table6", "row": "image", "than": "none"}
+    folder = own(tmp_path, [test], {"table6": 3})
+    plan = make_plan("demo", folder, only=["table6"])
+    fill(
+        plan,
+        tmp_path / "results",
+        lambda row, column, seed: 20 + 5 * (row == "image") + wobble(seed) * (row == "image"),
+    )
+    page = pages_of(plan, folder)[CLAIMS]
+    assert set(page.inputs) == set(plan.tables["table6"].inputs)
+    write_ledger(plan.scale, judge(plan, tmp_path / "results", folder), page, tmp_path)
+    text = (tmp_path / "claims.md").read_text()
+    assert not page.stale(tmp_path) and "claims, 1 of them, at scale `demo`: 1 supported" in text
+    assert text.index("## Supported") < text.index("so it is") < text.index("## Refuted")
+    assert "MRM on image patches − no MRM: +5.0" in (tmp_path / "claims.csv").read_text()
+    (folder / FILE).write_text((folder / FILE).read_text().replace("so it is", "so it was"))
+    after = pages_of(plan, folder)
+    assert (
+        after[CLAIMS].stale(tmp_path) and after[OVERVIEW].digest != pages_of(plan, ABLATIONS)[OVERVIEW].digest
+    )
+    assert CLAIMS not in pages_of(make_plan("flickr8k", folder), folder)
+
+
+def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
+    folder = own(tmp_path, [{"kind": "greater", "table": "table6", "row": "both", "then": "none"}], {})
+    with pytest.raises(SpecError, match=r"claims.yaml: claims.0.test.greater.*"):
+        read_claims(folder)
+    folder = own(tmp_path / "b", [], {})
+    (folder / FILE).write_text(
+        yaml.safe_dump(
+            {
+                "claims": [
+                    {
+                        "key": "a",
+                        "claim": "x",
+                        "place": "y",
+                        "test": {"kind": "outcome", "table": "table7", "row": "full", "status": "converged"},
+                    }
+                ]
+                * 2
+            }
+        )
+    )
+    with pytest.raises(SpecError, match="claim key given twice: a"):
+        read_claims(folder)

@@ -1,0 +1,463 @@
+"""From records to tables: every kind of cell, and the texts in three formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mamo.reporting.claims import judge
+from mamo.reporting.collect import collect, read_values, write_results, write_values
+from mamo.reporting.differences import differences, make_differences
+from mamo.reporting.headline import headline, headline_table
+from mamo.reporting.latex import escape as escape_latex
+from mamo.reporting.latex import latex_table
+from mamo.reporting.ledger import write_ledger
+from mamo.reporting.markdown import bullet, markdown_table, wrapped
+from mamo.reporting.overview import write_overview
+from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
+from mamo.reporting.paper import PaperTable
+from mamo.reporting.publish import heading, publish, reported
+from mamo.reporting.tables import Heading, Line, Table, alike_rows, chosen, make_table, primary, show
+from mamo.reporting.values import CellStatistics, SeedValue, TableValues
+from mamo.specs.ablation import AblationSpec, read_ablation
+from mamo.specs.plan import Plan, make_plan
+
+ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
+
+
+def cell(value: float | None, outcome: str = "converged", chance: float | None = None) -> SeedValue:
+    place = {
+        "table": "t",
+        "row": "a",
+        "column": "x",
+        "metric": "m",
+        "seed": 0,
+        "run": "finetune/a-0123456789",
+    }
+    return SeedValue.model_validate(place | {"value": value, "chance": chance, "outcome": outcome})
+
+
+def statistics(row: str, column: str = "coco_tr", **numbers: Any) -> CellStatistics:
+    mean = {"mean": 70.0, "mean_lower": 70.0, "mean_upper": 70.0, "seeds": 3, "images": 9, "against": None}
+    return CellStatistics.model_validate({"row": row, "column": column} | mean | numbers)
+
+
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [
+        ([], "–"),
+        ([cell(71.94)], "71.9"),
+        ([cell(None, "missing")], "…"),
+        ([cell(None, "diverged")], "×"),
+        ([cell(None, "skipped")], "×"),
+        ([cell(float("nan"))], "×"),
+        ([cell(70.0), cell(74.0)], "72.0"),
+        ([cell(70.0), cell(74.0), cell(None, "diverged")], "72.0 (1 of 3 ×)"),
+        ([cell(70.0), cell(None, "missing")], "70.0 (1 …)"),
+        ([cell(None, "skipped"), cell(None, "skipped")], "×"),
+        ([cell(1234)], "1,234"),
+    ],
+)
+def test_a_cell_says_what_became_of_its_runs(cells: list[SeedValue], text: str) -> None:
+    assert show(cells, 1) == text
+
+
+def test_a_cell_shows_half_its_interval_where_it_has_one() -> None:
+    line = statistics("a", mean_lower=69.0, mean_upper=75.4)
+    assert show([cell(70.0), cell(74.0)], 1, line) == "72.0 ± 3.2"
+    assert show([cell(70.0), cell(74.0), cell(None, "diverged")], 1, line) == "72.0 ± 3.2 (1 of 3 ×)"
+    assert show([cell(50.0)], 1, statistics("a", mean_lower=50.0, mean_upper=50.0)) == "50.0", (
+        "nothing was resampled"
+    )
+
+
+def test_differences_stand_beside_the_papers(plan: Plan) -> None:
+    """Table 7: one row 10 below the base row, told apart, one 0.2 above it and not; the paper's are -1.0 and a divergence."""
+    ablation = plan.tables["table7"].ablation
+    assert ablation.base_row == "full"
+
+    def line(row: str, value: float, half: float, p: float) -> CellStatistics:
+        bounds = {"difference_lower": value - half, "difference_upper": value + half}
+        return statistics(row, against="full", difference=value, difference_p=p, **bounds)
+
+    lines = (statistics("full"), line("no_predictor", -10.0, 3.0, 0.001), line("no_ema", 0.2, 2.0, 0.8))
+    values = TableValues(table="table7", statistics=lines)
+    paper = reported(ablation, ABLATIONS)
+    gaps = make_differences(ablation, values, paper)
+    assert gaps is not None and [h.key for h in gaps.headings] == ["coco_tr"]
+    assert {line.key: line.texts for line in gaps.ours} == {
+        "no_predictor": ("−10.0 [−13.0, −7.0]",),
+        "no_ema": ("+0.2 [−1.8, +2.2] ≈",),
+    }
+    assert {line.key: line.texts for line in gaps.reported} == {"no_predictor": ("−1.0",), "no_ema": ("–",)}
+    assert alike_rows(values) == {"no_ema"}
+    text = " ".join(differences(ablation, values, gaps, paper).split())
+    assert "test images and training seeds (3 per row)" in text and "on the same test images" in text
+    # The paper's one difference, 1.0, is smaller than our 3.0.
+    assert "1 of the paper's 1 differences here are smaller" in text and "(3.0 to 3.0 points)" in text
+    alone = tuple(entry.model_copy(update={"seeds": 1}) for entry in lines)
+    one = TableValues(table="table7", statistics=alone)
+    assert "**One seed:**" in " ".join(differences(ablation, one, gaps, paper).split())
+    assert make_differences(ablation, TableValues(table="table7"), paper) is None, (
+        "values of an earlier version have no statistics"
+    )
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan("smoke", ABLATIONS, only=["table7"])
+
+
+def write_record(plan: Plan, key: str, results: Path, status: str = "converged", **metrics: float) -> None:
+    path = plan.runs[key].record(results)
+    path.parent.mkdir(parents=True)
+    record = {
+        "outcome": {"status": status, "reason": "NaN" if status == "diverged" else None},
+        "metrics": metrics,
+    }
+    path.write_text(json.dumps(record))
+
+
+@pytest.fixture
+def results(plan: Plan, tmp_path: Path) -> Path:
+    """Table 7 with a full model, one that diverged, and one whose VQA is still missing."""
+    table = plan.tables["table7"]
+    diverged = table.pretrainings["no_ema"][0]
+    missing = next(c.runs[0] for c in table.cells if (c.row, c.column) == ("no_predictor", "vqa"))
+    retrieval = {"tr_r1": 61.25, "ir_r1": 50.0, "chance/tr_r1": 0.5}
+    for key in table.inputs:
+        run = plan.runs[key]
+        if key == missing:
+            continue
+        if run.kind == "pretrain":
+            write_record(plan, key, tmp_path, "diverged" if key == diverged else "converged", loss=1.0)
+        elif run.inputs["init"] == diverged:
+            write_record(plan, key, tmp_path, "skipped")
+        else:
+            write_record(
+                plan,
+                key,
+                tmp_path,
+                **({"accuracy": 70.0, "chance/accuracy": 36.0} if "vqa" in key else retrieval),
+            )
+    return tmp_path
+
+
+def test_collected_values_name_run_outcome_and_chance(plan: Plan, results: Path, tmp_path: Path) -> None:
+    values = collect(plan, plan.tables["table7"], results)
+    assert len(values.by_cell) == len(values.cells) == 15
+    (full,), (skipped,) = values.at("full", "coco_tr"), values.at("no_ema", "vqa")
+    (missing,) = values.at("no_predictor", "vqa")
+    assert (full.value, full.chance) == (61.25, 0.5)
+    assert (skipped.value, skipped.outcome) == (None, "skipped")
+    assert (missing.value, missing.outcome) == (None, "missing")
+    assert values.missing == (missing.run,)
+    assert values.pretrainings["no_ema"][0].outcome == "diverged"
+    path = tmp_path / "deep" / "values.json"
+    write_values(values, path)
+    assert read_values([path]) == ({"table7": values}, None)
+    assert list(json.loads(path.read_text())) == [
+        *("table", "scale", "cells", "statistics", "agreement", "pretrainings", "missing")
+    ]
+    write_results([values], tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 15
+    assert lines[0]["run"].startswith("finetune/") and lines[0]["outcome"] == "converged"
+
+
+def test_a_metric_that_a_run_did_not_record_is_named(plan: Plan, tmp_path: Path) -> None:
+    for key in plan.tables["table7"].inputs:
+        write_record(plan, key, tmp_path, accuracy=1.0)
+    with pytest.raises(KeyError, match="recorded no 'tr_r1' .it has accuracy"):
+        collect(plan, plan.tables["table7"], tmp_path)
+
+
+PAPER = {
+    "table": "table7",
+    "caption": "c",
+    "columns": [
+        {"key": "vqa", "label": "test-dev", "group": "VQA"},
+        {"key": "vqa_std", "label": "test-std", "group": "VQA"},
+        {"key": "coco_tr", "label": "TR", "group": "MSCOCO"},
+    ],
+    "rows": [
+        {
+            "key": "other",
+            "label": "A|B_C",
+            "note": "4M",
+            "values": {"vqa": 74.8, "vqa_std": 74.25, "coco_tr": None},
+        },
+        {
+            "key": "no_ema",
+            "label": "w/o",
+            "outcome": "diverged",
+            "values": {"vqa": None, "vqa_std": None, "coco_tr": None},
+        },
+    ],
+}
+
+
+def test_ours_and_the_papers_stand_under_the_same_columns(plan: Plan, results: Path) -> None:
+    table = plan.tables["table7"]
+    shown = make_table(table.ablation, collect(plan, table, results), PaperTable.model_validate(PAPER))
+    keys = [h.key for h in shown.headings]
+    assert keys[:3] == ["vqa", "vqa_std", "coco_tr"] and sorted(keys[3:]) == [
+        "coco_ir",
+        "flickr30k_ir",
+        "flickr30k_tr",
+    ]
+    ours = {line.key: dict(zip(keys, line.texts, strict=True)) for line in shown.ours}
+    assert ours["full"] == {
+        "vqa": "70.0",
+        "vqa_std": "–",
+        "coco_tr": "61.2",
+        "coco_ir": "50.0",
+        "flickr30k_tr": "61.2",
+        "flickr30k_ir": "50.0",
+    }
+    assert set(ours["no_ema"].values()) == {"×", "–"}
+    assert ours["no_predictor"]["vqa"] == "…"
+    assert shown.chance is not None
+    assert dict(zip(keys, shown.chance.texts, strict=True)) == {
+        "vqa": "36.0",
+        "vqa_std": "–",
+        "coco_tr": "0.5",
+        "coco_ir": "–",
+        "flickr30k_tr": "0.5",
+        "flickr30k_ir": "–",
+    }
+    reported = {line.key: line for line in shown.reported}
+    assert reported["other"].label == "A|B_C (4M)"
+    assert reported["other"].texts[:3] == ("74.8", "74.25", "–")
+    assert set(reported["no_ema"].texts) == {"×"}
+    assert set(shown.legend) == {"×", "…"}
+
+
+def test_a_page_keeps_ours_and_the_papers_apart(plan: Plan, results: Path, tmp_path: Path) -> None:
+    page, table, reports = pages_of(plan, ABLATIONS)["table7"], plan.tables["table7"], tmp_path / "reports"
+    publish(plan, table, collect(plan, table, results), page, reports, ABLATIONS)
+    text = (reports / "table7.md").read_text()
+    assert text.splitlines()[0] == page.mark and not page.stale(reports)
+    order = [
+        text.index(part)
+        for part in ("Scale `smoke`", "**Question.**", "## Ours", "Chance", "## As reported in the paper")
+    ]
+    assert order == sorted(order)
+    ours, reported = text[order[2] : order[4]], text[order[4] :]
+    assert "61.2" in ours and "95.5" not in ours
+    assert "95.5" in reported and "61.2" not in reported
+    assert "(diverged: NaN)" in text and table.pretrainings["full"][0] in text
+    with (reports / "table7.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == ["ours"] * 15 + ["chance"] * 3 + ["paper"] * 15
+    found = {(row["source"], row["key"], row["column"]): row for row in rows}
+    assert found["ours", "full", "coco_tr"]["value"] == "61.25", "a number, not a text with its interval"
+    assert found["ours", "full", "coco_tr"]["heading"] == "MSCOCO TR"
+    assert (
+        found["ours", "no_ema", "vqa"]["value"] == ""
+        and found["ours", "no_ema", "vqa"]["outcome"] == "skipped"
+    )
+    for row in rows:
+        assert all(row[name] == "" or float(row[name]) >= 0 for name in ("value", "low", "high", "seeds"))
+    (reports / "table7.md").write_text(text.replace(page.digest, "0123456789"))
+    assert page.stale(reports)
+
+
+def test_texts_are_escaped_in_every_format() -> None:
+    headings = (Heading("x", "TR_1", "A&B"), Heading("y", "50 %", ""))
+    table = Table(
+        headings, (Line("a", "a|b", ("1.0", "×")),), None, (Line("b", r"\c {d} #1 $", ("–", "2.50")),)
+    )
+    markdown = markdown_table(headings, table.ours)
+    assert r"| a\|b" in markdown and all(
+        line.count("|") - line.count(r"\|") == 4 for line in markdown.splitlines()
+    )
+    latex = latex_table(table, "50 % & more", "tab:x")
+    assert (
+        r"A\&B" in latex
+        and r"TR\_1" in latex
+        and r"50 \%" in latex
+        and r"$\times$" in latex
+        and "2.50" in latex
+    )
+    assert (
+        escape_latex(r"\c {d} #1 $ ~^")
+        == r"\textbackslash{}c \{d\} \#1 \$ \textasciitilde{}\textasciicircum{}"
+    )
+
+
+RETRIEVAL = Table(
+    tuple(Heading(f"c{k}", f"TR R@{k}", "MSCOCO") for k in (1, 5, 10)),
+    (
+        Line("a", "A", ("57.8 ± 4.3", "80.0 ± 1.0", "×")),
+        Line("b", "B", ("9.9 ± 1.0", "80.0 ± 2.0", "90.0")),
+    ),
+    Line("chance", "Chance", ("99.0", "99.0", "99.0")),
+    (Line("b", "B", ("71.9", "90.0", "95.0")),),
+)
+
+
+def test_latex_leaves_the_number_to_latex_and_prints_the_best_value_bold(tmp_path: Path) -> None:
+    text = latex_table(RETRIEVAL, "Ablation.", "tab:x", bold=True)
+    assert r"\textbf{57.8} $\pm$ 4.3" in text, "57.8 is more than 9.9, and chance is no competitor"
+    assert text.count(r"\textbf") == 1, "neither a tie nor a column with one value has a best"
+    assert r"\cline" not in text and text.count(r"\midrule") == 2
+    assert text.index(r"\midrule", text.index("Chance")) < text.index(
+        "{reported}" if "{reported}" in text else "reported"
+    )
+    assert r"\begin{table}" in text
+    wide = replace(
+        RETRIEVAL,
+        headings=RETRIEVAL.headings * 5,
+        ours=tuple(replace(line, texts=line.texts * 5) for line in RETRIEVAL.ours),
+        chance=None,
+        reported=(),
+    )
+    text = latex_table(wide, "Ablation.", "tab:x")
+    assert r"\begin{table*}" in text
+
+
+def test_the_columns_that_count_come_first() -> None:
+    first = primary(RETRIEVAL.headings)
+    assert first == [True, False, False]
+    assert [line.texts for line in chosen(RETRIEVAL, first).ours] == [("57.8 ± 4.3",), ("9.9 ± 1.0",)]
+    alone = (Heading("a", "R@5", ""), Heading("b", "val", "RefCOCO+"))
+    assert primary(alone) == [True, True], "without an R@1, R@5 is all there is"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
+def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
+    table, page = plan.tables["table7"], pages_of(plan, ABLATIONS)["table7"]
+    publish(plan, table, collect(plan, table, results), page, tmp_path / "reports", ABLATIONS)
+    text = (tmp_path / "reports" / "table7.tex").read_text()
+    assert "Table 7" not in text
+    packages = "".join(rf"\usepackage{{{name}}}" for name in ("booktabs", "multirow", "graphicx"))
+    wide = latex_table(replace(RETRIEVAL, headings=RETRIEVAL.headings * 1), "Wide.", "tab:wide", bold=True)
+    (tmp_path / "a.tex").write_text(
+        rf"\documentclass[twocolumn]{{article}}{packages}\begin{{document}}{text}{wide}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout, "nothing sticks out of its column"
+
+
+def test_results_have_the_digits_that_they_can_have(tmp_path: Path) -> None:
+    values = TableValues(table="t", cells=(cell(79.60000000000001, chance=0.2000000000006552),))
+    write_results([values], tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    assert (line["value"], line["chance"]) == ("79.6", "0.2")
+
+
+def test_wrapped_lines_never_become_markup() -> None:
+    text = "word " * 23 + "- not a list 1. nor this # nor a heading " + "more " * 30
+    lines = wrapped(text).splitlines()
+    assert max(map(len, lines)) < 140 and len(lines) > 1 and " ".join(lines).split() == text.split()
+    for width in range(60, 120):
+        shifted = "x" * width + " " + "y" * (118 - width) + " - a 2. b > c"
+        assert not any(re.match(r"([-+*>#]|\d+\.)\s", line) for line in wrapped(shifted).splitlines())
+    assert bullet("a " * 100).splitlines()[1].startswith("  a"), "a list's entry goes on below its text"
+
+
+def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
+    plan = make_plan("demo", ABLATIONS, only=["table1", "table4", "table5"])
+    for table in plan.tables.values():
+        for c in table.cells:
+            for key in c.runs:
+                path = plan.runs[key].record(tmp_path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found = json.loads(path.read_text())["metrics"] if path.is_file() else {}
+                found |= {c.metric: 40.0 + len(c.row), f"chance/{c.metric}": 0.5}
+                path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": found}))
+    values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
+    lines = headline(plan, values, ABLATIONS)
+    assert [(line.table, line.group) for line in lines] == [
+        ("table1", "MSCOCO"),
+        ("table1", "Flickr30K"),
+        ("table4", "RefCOCO+"),
+    ]
+    assert lines[0].labels == ["TR", "IR R@1"] and lines[0].chance == ["0.5", "0.5"]
+    assert lines[0].models == {"mamo": ["44.0", "44.0"], "albef_style": ["51.0", "51.0"]}
+    assert "[Fine-tuned image-text retrieval](table1.md): MSCOCO, TR / IR R@1" in headline_table(lines)
+    assert headline(plan, {"table5": values["table5"]}, ABLATIONS) == [] and headline_table([]) == ""
+
+
+def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
+    plan = make_plan("smoke", ABLATIONS, only=["table10"])
+    for number, key in enumerate(plan.tables["table10"].inputs, start=1):
+        write_record(plan, key, tmp_path)
+        counts = {"splits": {"train": {"images": 1000 * number, "texts": 5000 * number}}}
+        manifest = {"dataset": plan.runs[key].name, "statistics": counts}
+        (plan.runs[key].directory(tmp_path) / "manifest.json").write_text(json.dumps(manifest))
+    table, page = plan.tables["table10"], pages_of(plan, ABLATIONS)["table10"]
+    publish(plan, table, collect(plan, table, tmp_path), page, tmp_path / "reports", ABLATIONS)
+    text = " ".join((tmp_path / "reports" / "table10.md").read_text().split())
+    assert "| images | 1,000 | 2,000 | 3,000 | 4,000 |" in text and "| texts | 5,000 |" in text
+    assert "| images | 113,000 |" in text
+
+
+def test_the_figure_is_drawn_and_the_overview_shows_everything(tmp_path: Path) -> None:
+    plan = make_plan("smoke", ABLATIONS, only=["table7", "figure6"])
+    for key in {key for table in plan.tables.values() for key in table.inputs}:
+        text25 = plan.tables["figure6"].pretrainings["text15"][0]
+        if key == text25:
+            write_record(plan, key, tmp_path, "diverged")
+        elif plan.runs[key].inputs.get("init") == text25:
+            write_record(plan, key, tmp_path, "skipped")
+        else:
+            write_record(plan, key, tmp_path, tr_r1=1.0, ir_r1=2.0, mean_recall=30.0, accuracy=40.0)
+    pages, reports = pages_of(plan, ABLATIONS), tmp_path / "reports"
+    values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
+    for name, table in plan.tables.items():
+        publish(plan, table, values[name], pages[name], reports, ABLATIONS)
+    assert (reports / "figure6.png").read_bytes().startswith(b"\x89PNG")
+    svg = (reports / "figure6.svg").read_bytes()
+    publish(plan, plan.tables["figure6"], values["figure6"], pages["figure6"], reports, ABLATIONS)
+    assert (reports / "figure6.svg").read_bytes() == svg, "the same values give the same file"
+    claims = judge(plan, tmp_path, ABLATIONS)
+    write_ledger(plan.scale, claims, pages[CLAIMS], reports)
+    write_overview(plan, values, claims["claims"], pages[OVERVIEW], reports, ABLATIONS)
+    with (reports / "statistics.csv").open() as file:
+        assert {row["table"] for row in csv.DictReader(file)} == {"table7", "figure6"}
+    text = (reports / "README.md").read_text()
+    assert "(table7.md)" in text and "(figure6.png)" in text and "Scale `smoke`" in text
+    assert text.index("The paper's claims") < text.index("(table7.md)"), "the report opens with the claims"
+    assert "The more words are masked" in text
+    assert not pages[OVERVIEW].stale(reports)
+    for name, page in pages.items():
+        assert name == INDEX or all((reports / file).is_file() for file in page.files)
+
+
+def test_a_page_depends_on_the_papers_numbers(plan: Plan, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(ABLATIONS, tmp_path / "ablations"))
+    path = next((own / "paper").rglob("table7.yaml"))
+    path.write_text(path.read_text() + "# another edition\n")
+    before, after = pages_of(plan, ABLATIONS), pages_of(plan, own)
+    assert before["table7"].digest != after["table7"].digest
+    assert before[OVERVIEW].digest != after[OVERVIEW].digest
+
+
+@pytest.mark.parametrize("path", sorted(ABLATIONS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_our_keys_are_the_papers(path: Path) -> None:
+    ablation: AblationSpec = read_ablation(path.stem, ABLATIONS)
+    paper = reported(ablation, ABLATIONS)
+    if paper is None:
+        own = ("albef_extras", "flickr8k", "localisation", "masked_units", "readings", "table8_search")
+        assert path.stem in ("figure6", *own)
+        return
+    assert {c.key for c in ablation.columns} <= {c.key for c in paper.columns}
+    if ablation.name in ("table5", "table6", "table7", "table8", "table9"):
+        assert [row.key for row in ablation.rows] == [row.key for row in paper.rows]
+    assert heading(ablation).startswith(f"Table {path.stem.removeprefix('table')}: ")
