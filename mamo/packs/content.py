@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mamo.data.store.statistics import statistics
 from mamo.files.record import Record
+from mamo.jobs.job import Items
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
 
@@ -34,7 +34,7 @@ def check_file(name: str, content: bytes, record: Record) -> None:
     """
     try:
         if name == ITEMS:
-            _check_items(_items(content), record.metrics)
+            _check_items(_items(content), record)
         elif name.endswith(".csv"):
             _check_numbers(content.decode("utf-8"))
         elif name == "manifest.json":
@@ -60,19 +60,19 @@ def _object(content: bytes) -> dict[str, Any]:
     return value
 
 
-def _items(content: bytes) -> dict[str, Sequence[Any]]:
+def _items(content: bytes) -> Items:
     import pyarrow as pa
 
     table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
     table.validate(full=True)
-    columns: dict[str, Sequence[Any]] = table.to_pydict()
+    columns: Items = table.to_pydict()
     return columns
 
 
-def _check_items(items: Mapping[str, Sequence[Any]], metrics: Mapping[str, float]) -> None:
+def _check_items(items: Items, record: Record) -> None:
     """Results per item must give the recorded metrics."""
-    for metric, value in metrics.items():
-        found = contributions(metric, items, {})
+    for metric, value in record.metrics.items():
+        found = contributions(record, metric, items, {})
         if found is None or not math.isfinite(value):
             continue
         mean = float(found.values.mean())

@@ -11,17 +11,10 @@ import numpy as np
 
 from mamo.files.record import Record
 from mamo.files.stored import StoredError, read_record_file
+from mamo.jobs.registry import JOBS, job_of
 
-TASKS = {
-    "pretraining": "pre-trained",
-    "retrieval": "fine-tuned for image-text retrieval",
-    "vqa": "fine-tuned for visual question answering",
-    "nlvr2": "fine-tuned for statements on two images (NLVR2)",
-    "grounding": "fine-tuned for weakly supervised grounding",
-    "localisation": "measured for localisation",
-}
+PRETRAINING = "pretraining"  # the task of a model that no job has trained
 LEVEL = 0.95
-_PLAIN = ("train/", "chance/")  # metrics that are no scores of their own
 
 
 def about_of(record: Record, results: Path) -> dict[str, Any]:
@@ -43,7 +36,7 @@ def about_of(record: Record, results: Path) -> dict[str, Any]:
     read = [_record(results, key) for role, key in inputs if role.startswith("data:")]
     sources = {source for data in read if data and (source := data.spec.get("source"))}
     return {
-        "task": spec["task"] if downstream else "pretraining",
+        "task": spec["task"] if downstream else PRETRAINING,
         "data": list(spec["data"]),
         "pretrained_on": list(pretrained),
         "generated": "world" in sources if sources else None,
@@ -55,9 +48,9 @@ def about_of(record: Record, results: Path) -> dict[str, Any]:
 def describe(config: Mapping[str, Any], parameters: int) -> str:
     """A model in a few lines, for people: what it is, what it saw, what it scored."""
     about, model = config.get("about") or {}, config["model"]
-    task = (config.get("task") or {}).get("task") or about.get("task", "pretraining")
+    task = (config.get("task") or {}).get("task") or about.get("task", PRETRAINING)
     lines = [
-        f"MAMO, {TASKS.get(task, task)}: {config.get('run') or 'a run without a name'}, scale {config.get('scale')}",
+        f"MAMO, {title_of(task)}: {config.get('run') or 'a run without a name'}, scale {config.get('scale')}",
         f"  {parameters / 1e6:.1f} M parameters; images of {model['image_size']} px in patches of {model['patch_size']};"
         f" layers: {model['vision_layers']} for images, {model['text_layers']} for texts, {model['fusion_layers']} for both",
     ]
@@ -69,6 +62,11 @@ def describe(config: Mapping[str, Any], parameters: int) -> str:
         ]
         lines.append(f"  scored {', '.join(scores)}" if scores else "  no score of it as it is is recorded")
     return "\n".join(lines)
+
+
+def title_of(task: str) -> str:
+    """What a model of a task is, for people."""
+    return "pre-trained" if task == PRETRAINING else JOBS[task].title if task in JOBS else task
 
 
 def saw(about: Mapping[str, Any]) -> str:
@@ -109,15 +107,10 @@ def _start(pretraining: Record, results: Path) -> list[str]:
 def _scores(record: Record, results: Path) -> Iterator[dict[str, Any]]:
     """A fine-tuning's own scores; of a pre-training, those of jobs that evaluated it as it is."""
     for directory, job in _evaluations(record, results):
-        metrics = job.metrics
+        metrics, kind = job.metrics, job_of(job.spec["task"])
         known = _intervals(directory, job, results)
         for name, value in metrics.items():
-            if (
-                name.startswith(_PLAIN)
-                or name == "evaluated_on_val"
-                or name.endswith("_words")
-                or not math.isfinite(value)
-            ):
+            if not kind.is_score(name) or not math.isfinite(value):
                 continue
             lower, upper = known.get(name, (None, None))
             chance = metrics.get(f"chance/{name}")
@@ -164,7 +157,7 @@ def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[f
         images = {}  # each item then counts as an image of its own
     found = {}
     for name, value in job.metrics.items():
-        mine = contributions(name, items, images)
+        mine = contributions(job, name, items, images)
         if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
             continue
         draws = resampled_means(mine.values[:, None], mine.images)[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mamo.files.record import Record
-from mamo.published.about import TASKS, interval, saw
+from mamo.published.about import interval, saw, title_of
 from mamo.specs.plan import Plan
 
 PAPER = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
@@ -49,6 +49,7 @@ def card(plan: Plan, record: Record, config: dict[str, Any], load: str = "path/o
     Args:
         load: what the example loads: a folder, or the name of a model that ships with the package.
     """
+    title = title_of(config["about"]["task"])
     about, model, task = config["about"], config["model"], (config["task"] or {}).get("task", "")
     lines = [
         "---",
@@ -57,7 +58,7 @@ def card(plan: Plan, record: Record, config: dict[str, Any], load: str = "path/o
         "",
         f"# {record.run}",
         "",
-        f"A model of [{PAPER}](https://arxiv.org/abs/{ARXIV}), {TASKS[about['task']]} with the MAMO workbench, an independent",
+        f"A model of [{PAPER}](https://arxiv.org/abs/{ARXIV}), {title} with the MAMO workbench, an independent",
         f"implementation of the paper. {plan.scale.title}.",
     ]
     lines += [f"\n{' '.join(plan.scale.caveat.split())}"] if plan.scale.caveat else []

@@ -12,6 +12,7 @@ from typing import Any
 from mamo.files.record import Record
 from mamo.files.stored import read_object
 from mamo.files.writing import beside
+from mamo.jobs.registry import job_of
 from mamo.published.about import about_of
 from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
 from mamo.runs.run import RunError, read_record, require_files
@@ -22,14 +23,6 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
 LICENCE = "LICENSE.md"
 MODEL_TYPE = "mamo"
-# What a task is used with, of all that it was trained with.
-TASK_SETTINGS = {
-    "retrieval": ("shortlist",),
-    "vqa": ("decoder_layers", "min_answer_count", "shortlist"),
-    "nlvr2": (),
-    "grounding": ("layer", "area_exponent", "iou"),
-    "localisation": ("layer",),
-}
 BUNDLE_LIMIT = 5_000_000  # bytes of a model that ships with the package
 
 
@@ -155,9 +148,8 @@ def config_of(directory: Path, record: Record) -> dict[str, Any]:
     downstream = record.kind == "finetune"
     task = None
     if downstream:
-        task = {"task": spec.get("task")} | {
-            name: spec[name] for name in TASK_SETTINGS.get(str(spec.get("task")), ()) if name in spec
-        }
+        used = job_of(spec["task"]).settings
+        task = {"task": spec["task"]} | {name: spec[name] for name in used if name in spec}
     transform = {name: spec["transform"].get(name) for name in ("size", "interpolation", "mean", "std")}
     transform = {name: value for name, value in transform.items() if value is not None}
     if isinstance(model, dict) and "image_size" in model:

@@ -54,7 +54,7 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
             source = run.inputs[f"data:{run.spec['data'][0]}"]  # the first data set is the one evaluated
             if source not in images:
                 images[source] = images_of(plan.runs[source].directory(results))
-            mine = _contributions(run, cell.metric, value, images[source], results)
+            mine = _contributions(run, record, cell.metric, images[source], results)
             if mine is not None:
                 found[cell.column][i, seed] = mine
     grid = Grid(rows, columns, means, [table.pretrainings[row] for row in rows])
@@ -108,13 +108,13 @@ def _line(row: str, column: str, own: Estimate, base: str, other: Estimate | Non
 
 
 def _contributions(
-    run: Run, metric: str, value: float, images: Mapping[str, list[int]], results: Path
+    run: Run, record: Record, metric: str, images: Mapping[str, list[int]], results: Path
 ) -> Contributions | None:
     directory = run.directory(results)
     items = read_items(directory)
     if items is None:
         return None
-    mine = contributions(metric, items, images)
+    mine, value = contributions(record, metric, items, images), record.metrics[metric]
     if mine is not None and abs(mine.values.mean() - value) > _TOLERANCE * max(1.0, abs(value)):
         raise ItemsError(
             f"{directory}: its items give {mine.values.mean():.4f} for '{metric}', its record {value:.4f}; "

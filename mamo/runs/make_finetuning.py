@@ -63,7 +63,7 @@ def evaluate_weights(context: Context) -> dict[str, float]:
         fill(task, read_state(path), path)
     evaluation = task.eval().test(data[0])
     check_evaluation(task, data[0], evaluation, context)
-    return evaluation.metrics
+    return evaluation.recorded
 
 
 def _finetune(context: Context) -> Result:
@@ -85,7 +85,7 @@ def _finetune(context: Context) -> Result:
         save_tensors(task.state_dict(), context.directory / WEIGHTS)
         save_network_config(task.network, context.directory)
     save_evaluation(evaluation, context)
-    metrics = evaluation.metrics | result.metrics
+    metrics = evaluation.recorded | result.metrics
     return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
 
 
@@ -114,7 +114,7 @@ def check_evaluation(
     """
     try:
         expected = task.items_of(data, evaluation)
-        found = [check("metrics", True, check_metrics(evaluation.metrics))]
+        found = [check("metrics", True, check_metrics(evaluation.recorded))]
         if expected:
             measured = check_items(evaluation.items, expected)
             found.append(check("items", True, f"every item is measured: {measured}", items=expected))

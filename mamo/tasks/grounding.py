@@ -16,6 +16,7 @@ from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
+from mamo.jobs.grounding import SPLITS
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
 from mamo.tasks.alignment import AlignmentTask, matching_logits
@@ -25,8 +26,6 @@ from mamo.tasks.gallery import encode_gallery
 from mamo.tasks.recall import shortlist
 from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.tasks.task import Evaluation
-
-SPLITS = ("val", "testA", "testB")
 
 
 class Heat(NamedTuple):

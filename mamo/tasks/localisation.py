@@ -8,6 +8,7 @@ where the hottest point does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.world.truth import Named, SceneTruth
 from mamo.model.mamo import Mamo
-from mamo.specs.finetune import LocalisationSpec
+from mamo.specs.finetune import JobSpec, LocalisationSpec
 from mamo.tasks.alignment import alignment_losses, matching_logits
 from mamo.tasks.boxes import box_area, heat_inside
 from mamo.tasks.evaluating import by_image, device_of
@@ -57,6 +58,23 @@ class LocalisationTask(DownstreamTask):
                 f"layer {spec.layer} is the last fusion layer, where the words' attention has no gradient of ITM's score; "
                 f"set layer to one of 1 to {spec.layer - 1}"
             )
+
+    @classmethod
+    def build(
+        cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
+    ) -> LocalisationTask:
+        """The task with the world's true boxes.
+
+        Raises:
+            PreparedError: the data do not come from the world.
+        """
+        assert isinstance(spec, LocalisationSpec)
+        if world is None:
+            raise PreparedError(
+                f"{data.path}: localisation needs the true boxes of the embedded world, and these data do not come from it"
+            )
+        truth = SceneTruth(world, data.dataset)
+        return cls(network, spec, tokenizer, EvalTransform(spec.transform), truth)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """ITC + ITM, should a spec ask for training."""

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-# Metrics that are neither percent nor a switch: counts of what was measured.
+# Metrics that are no percentages: counts of what was measured.
 COUNTS = "_words"
-SWITCHES = ("evaluated_on_val",)
 _ROUNDING = 1e-6
 
 
@@ -77,7 +76,7 @@ def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int])
 
 
 def check_metrics(metrics: Mapping[str, float]) -> str:
-    """Whether metrics lie where they can lie: percent between 0 and 100, switches 0 or 1, counts not negative.
+    """Check that every metric is in its valid range: percentages between 0 and 100, counts not negative.
 
     Returns:
         what was looked at, in words.
@@ -86,11 +85,7 @@ def check_metrics(metrics: Mapping[str, float]) -> str:
         UnsoundEvaluation: one does not.
     """
     for name, value in metrics.items():
-        low, high = 0.0, 100.0
-        if name in SWITCHES:
-            high = 1.0
-        elif name.endswith(COUNTS):
-            high = math.inf
+        low, high = 0.0, math.inf if name.endswith(COUNTS) else 100.0
         if not math.isfinite(value) or not low - _ROUNDING <= value <= high + _ROUNDING:
             raise UnsoundEvaluation(
                 f"the metric {name} is {value:g}, which is not between {low:g} and {high:g}; nothing is recorded"

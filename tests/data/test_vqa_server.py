@@ -68,7 +68,7 @@ def test_the_submission_answers_every_test_question(root: Path, tmp_path: Path) 
     assert [row["question_id"] for row in rows] == [50, 60, 61]
     assert all(set(row) == {"question_id", "answer"} and row["answer"] in vqa_task.ANSWERS for row in rows)
     assert json.loads(evaluation.files[SCORES]) == {"test-dev": None, "test-std": None}
-    assert evaluation.metrics["evaluated_on_val"] == 1
+    assert evaluation.split == "val" and evaluation.flags["evaluated_on_val"]
 
 
 def test_entered_scores_are_not_blanked(tmp_path: Path) -> None:
