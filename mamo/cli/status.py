@@ -107,7 +107,7 @@ class Step(NamedTuple):
 
 
 def last_step(log: Path) -> Step | None:
-    """The last step that a run's log tells of (see :class:`mamo.training.watching.Watching`)."""
+    """The last step that a run's log tells of (see :class:`mamo.training.watching.ProgressLog`)."""
     if not log.is_file():
         return None
     with log.open("rb") as file:

@@ -17,9 +17,9 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.files.record import Check, Outcome
 from mamo.files.writing import write_text
 from mamo.model.distributed import rank
-from mamo.runs.make_pretraining import save_curve, training_batches, training_result
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.save import WEIGHTS, load_network, save_network_config, save_tensors
+from mamo.runs.training import save_curve, training_batches, training_result
 from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
 from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
@@ -27,7 +27,7 @@ from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
 from mamo.training.findings import check
-from mamo.training.loop import Course, Trained, pick_device, train
+from mamo.training.loop import LoopConfig, Trained, pick_device, train
 from mamo.training.watching import EVENTS
 
 
@@ -132,7 +132,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
     )
     best = _Best(task, data[0])
     rounds = max(1, min(spec.validations, total))
-    course = Course(
+    config = LoopConfig(
         total=total,
         warmup=spec.schedule.warmup(total),
         optimiser=spec.optimiser,
@@ -149,7 +149,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
     def batches(start: int) -> Iterator[dict[str, Any]]:
         return training_batches(source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total)
 
-    trained = train(task, batches, course, pick_device())
+    trained = train(task, batches, config, pick_device())
     best.restore()
     return trained
 

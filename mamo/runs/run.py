@@ -39,7 +39,7 @@ class Options:
     activation_checkpointing: bool = False
 
     def of_training(self) -> dict[str, Any]:
-        """As keywords of the training loop's ``Course``."""
+        """As keywords of the training loop's ``LoopConfig``."""
         return {
             "micro_batch": self.micro_batch,
             "compiled": self.compile,

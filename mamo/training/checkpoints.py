@@ -72,7 +72,7 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
     """``torch.save``, which by itself hides the system's error (a full disk) behind one of its own."""
     faults: list[OSError] = []
 
-    class Watched:
+    class Recording:
         def write(self, data: bytes) -> int:
             try:
                 return file.write(data)
@@ -84,7 +84,7 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
             file.flush()
 
     try:
-        torch.save(state, Watched())  # type: ignore[arg-type]
+        torch.save(state, Recording())  # type: ignore[arg-type]
     except RuntimeError as error:
         if faults:
             faults[0].filename = file.name

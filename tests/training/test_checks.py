@@ -21,7 +21,7 @@ from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.training.checks import Checks
 from mamo.training.findings import check, log_warnings, warned
-from mamo.training.loop import Course, Trained, train
+from mamo.training.loop import LoopConfig, Trained, train
 
 STEPS = 5
 
@@ -40,7 +40,7 @@ def trained(task: PretrainTask, words: Tokenizer, steps: int = STEPS, **changes:
     def batches(start: int) -> Iterator[dict[str, Any]]:
         return (tiny.batch(words, step=step) for step in range(start, steps))
 
-    course = Course(
+    config = LoopConfig(
         total=steps,
         warmup=1,
         optimiser=OptimiserSpec(lr=1e-3),
@@ -48,7 +48,7 @@ def trained(task: PretrainTask, words: Tokenizer, steps: int = STEPS, **changes:
         **({"collapse": CollapseSpec(min_spread=0.0)} | changes),
     )
     torch.manual_seed(1)
-    return train(task, batches, course, torch.device("cpu"))
+    return train(task, batches, config, torch.device("cpu"))
 
 
 def only_warning(found: list[Check], name: str) -> Check:

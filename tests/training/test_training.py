@@ -21,7 +21,7 @@ from mamo.specs.pretrain import CollapseSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.interruption import leaving_at_once
-from mamo.training.loop import Course, train
+from mamo.training.loop import LoopConfig, train
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import DivergenceMonitor
 
@@ -56,8 +56,8 @@ def test_no_decay_on_vectors_and_new_parts_learn_faster(tmp_path: Path) -> None:
     assert not any(id(p) in where for p in task.target.parameters())
 
 
-def _course(total: int, folder: Path | None = None, **changes: Any) -> Course:
-    return Course(
+def _config(total: int, folder: Path | None = None, **changes: Any) -> LoopConfig:
+    return LoopConfig(
         total=total,
         warmup=2,
         optimiser=OptimiserSpec(lr=1e-3, final_lr=1e-4),
@@ -96,16 +96,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, ki
     torch.manual_seed(1)
     whole = _task(words)
     torch.manual_seed(1)
-    curve = train(whole, batches, _course(8), CPU).curve
+    curve = train(whole, batches, _config(8), CPU).curve
 
     torch.manual_seed(1)
     first = _task(words)
     torch.manual_seed(1)
     with pytest.raises(Killed):
-        train(first, dying, _course(8, tmp_path / "run", checkpoint_seconds=0.0), CPU)
+        train(first, dying, _config(8, tmp_path / "run", checkpoint_seconds=0.0), CPU)
     torch.manual_seed(99)  # what the process did before must not matter
     second = _task(words)
-    resumed = train(second, batches, _course(8, tmp_path / "run"), CPU)
+    resumed = train(second, batches, _config(8, tmp_path / "run"), CPU)
     for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert resumed.curve == curve and resumed.steps == 8
@@ -126,18 +126,18 @@ def test_a_signal_saves_and_leaves_with_the_requeue_code(tmp_path: Path, asked_b
     torch.manual_seed(1)
     whole = _task(words)
     torch.manual_seed(1)
-    train(whole, lambda start: (tiny.batch(words, step=s) for s in range(start, 8)), _course(8), CPU)
+    train(whole, lambda start: (tiny.batch(words, step=s) for s in range(start, 8)), _config(8), CPU)
     torch.manual_seed(1)
     first = _task(words)
     torch.manual_seed(1)
     handler = signal.getsignal(asked_by)
     with pytest.raises(SystemExit) as left:
-        train(first, batches, _course(8, tmp_path / "run"), CPU)
+        train(first, batches, _config(8, tmp_path / "run"), CPU)
     assert left.value.code == 75 and signal.getsignal(asked_by) is handler
     assert [path.name[:14] for path in (tmp_path / "run").glob("*.pt")] == ["step-000000006"]
     torch.manual_seed(99)
     second = _task(words)
-    train(second, batches, _course(8, tmp_path / "run"), CPU)
+    train(second, batches, _config(8, tmp_path / "run"), CPU)
     for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -154,10 +154,10 @@ def test_what_follows_the_training_can_be_interrupted_without_losing_it(tmp_path
     words = tiny.tokenizer(tmp_path / "words")
     once = _task(words)
     batches = lambda start: (tiny.batch(words, step=s) for s in range(start, 3))  # noqa: E731
-    curve = train(once, batches, _course(3, tmp_path / "run", checkpoint_seconds=0.0), CPU).curve
+    curve = train(once, batches, _config(3, tmp_path / "run", checkpoint_seconds=0.0), CPU).curve
     again = _task(words)
     never = lambda start: pytest.fail("trained again")  # noqa: E731
-    trained = train(again, never, _course(3, tmp_path / "run"), CPU)
+    trained = train(again, never, _config(3, tmp_path / "run"), CPU)
     assert (trained.steps, trained.curve) == (3, curve)
     assert all(
         torch.equal(a, b)
@@ -169,7 +169,7 @@ def test_nothing_is_trained_in_no_steps(tmp_path: Path) -> None:
     words = tiny.tokenizer(tmp_path)
     task = _task(words)
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-    trained = train(task, lambda start: iter(()), _course(0), CPU)
+    trained = train(task, lambda start: iter(()), _config(0), CPU)
     assert (trained.steps, trained.curve, trained.outcome.status) == (0, [], "converged")
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.state_dict().items())
 
@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> N
                 batch["image"] = batch["image"] * math.nan
             yield batch
 
-    trained = train(_task(words), batches, _course(6), CPU)
+    trained = train(_task(words), batches, _config(6), CPU)
     assert trained.outcome.status == "diverged"
     assert "step 3" in trained.outcome.reason
     assert trained.steps == 4 and trained.curve[-1]["step"] == 3
