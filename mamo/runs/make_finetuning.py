@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
-from mamo.data.batches.collate import COLLATES
+from mamo.data.batches.collate import COLLATES, Batch
 from mamo.data.batches.transforms import TrainTransform
 from mamo.data.releases.vqa_server import SCORES
 from mamo.data.store.concat import ConcatRecords
@@ -24,7 +23,7 @@ from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
 from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
-from mamo.training.checkpoints import Checkpoints
+from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.distributed import process_group
 from mamo.training.findings import check
 from mamo.training.loop import LoopConfig, Trained, pick_device, train
@@ -146,7 +145,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
         **context.options.of_training(),
     )
 
-    def batches(start: int) -> Iterator[dict[str, Any]]:
+    def batches(start: int) -> Iterator[Batch]:
         return training_batches(source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total)
 
     trained = train(task, batches, config, pick_device())
@@ -180,11 +179,11 @@ class _Best:
         if self.weights is not None:
             self.task.load_state_dict(self.weights)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {"score": self.score, "weights": self.weights}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """From a checkpoint."""
         self.score, self.weights = state["score"], state["weights"]
 

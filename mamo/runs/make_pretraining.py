@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
-from mamo.data.batches.collate import CaptionCollate
+from mamo.data.batches.collate import Batch, CaptionCollate
 from mamo.data.batches.transforms import EvalTransform, TrainTransform
 from mamo.data.store.concat import ConcatRecords
 from mamo.data.store.records import Prepared
@@ -62,7 +61,7 @@ def _pretrain(context: Context) -> Result:
         **context.options.of_training(),
     )
 
-    def batches(start: int) -> Iterator[dict[str, Any]]:
+    def batches(start: int) -> Iterator[Batch]:
         for batch in training_batches(
             source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total
         ):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.loader import TrainLoader
 from mamo.data.store.concat import ConcatRecords
 from mamo.files.writing import write_text
@@ -21,7 +22,7 @@ from mamo.training.loop import Trained
 
 def training_batches(
     source: ConcatRecords, collate: Any, batch_size: int, seed: int, block: int, start: int, total: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Batch]:
     """This rank's batches from step ``start``, each with the seed and step that fix the task's draws, and its progress."""
     loader = TrainLoader(
         source,

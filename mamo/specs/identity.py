@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+SpecValues = Mapping[str, Any]
+"""A spec, or a part of one, as plain JSON values; or overrides by dotted names."""
 Kind = Literal["data", "weights", "pretrain", "finetune"]
 
 # Raise a kind's revision with every change of code that changes its numbers; the golden-number test fails until then.
@@ -21,7 +23,7 @@ REVISIONS: dict[Kind, int] = {"data": 2, "weights": 3, "pretrain": 2, "finetune"
 
 # Settings that came after runs existed, each with the value at which a run is what it was without it: there it stays out of the
 # digest.
-NEUTRAL: Mapping[Kind, Mapping[str, Any]] = {
+NEUTRAL: Mapping[Kind, SpecValues] = {
     "pretrain": {"masking.unit": "subword", "masking.span_words": 3.8, "objectives.distillation": None}
 }
 
@@ -47,7 +49,7 @@ class Run:
 
     kind: Kind
     name: str
-    spec: Mapping[str, Any]
+    spec: SpecValues
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -76,7 +78,7 @@ class Run:
         return self.directory(results) / "record.json"
 
 
-def _without(spec: Mapping[str, Any], neutral: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _without(spec: SpecValues, neutral: SpecValues, prefix: str = "") -> dict[str, Any]:
     """The spec without the settings, named by dotted keys, that hold their neutral value."""
     left = {}
     for key, value in spec.items():
@@ -87,7 +89,7 @@ def _without(spec: Mapping[str, Any], neutral: Mapping[str, Any], prefix: str = 
     return left
 
 
-def difference_name(stem: str, changes: Mapping[str, Any]) -> str:
+def difference_name(stem: str, changes: SpecValues) -> str:
     """``stem`` followed by the leaves of dotted ``changes``, e.g. ``mamo-epochs_10-no_mrm``, as a file name."""
     words = [stem]
     for dotted, value in sorted(changes.items()):
@@ -100,7 +102,7 @@ def difference_name(stem: str, changes: Mapping[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words))[:80]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: SpecValues, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -111,7 +113,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def changes(base: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def changes(base: SpecValues, other: SpecValues, prefix: str = "") -> dict[str, Any]:
     """What differs from ``base`` in ``other``, as dotted keys with ``other``'s values; a section switched off is one."""
     found: dict[str, Any] = {}
     for key in [*base, *(k for k in other if k not in base)]:

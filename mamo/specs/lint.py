@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mamo.specs.ablation import RowSpec
-from mamo.specs.identity import changes
+from mamo.specs.identity import SpecValues, changes
 from mamo.specs.plan import Plan, TablePlan
 
 OBJECTIVES = ("itc", "itm", "mlm", "mim", "mrm")
@@ -100,7 +100,7 @@ def _listed(names: set[str]) -> str:
     return "+".join(name.upper() for name in OBJECTIVES if name in names)
 
 
-def _at(spec: Mapping[str, Any], dotted: str) -> Any:
+def _at(spec: SpecValues, dotted: str) -> Any:
     value: Any = spec
     for part in dotted.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from mamo.files.record import Record
 from mamo.specs.finetune import FinetuneSpec
-from mamo.specs.identity import REVISIONS, Kind, Run
+from mamo.specs.identity import REVISIONS, Kind, Run, SpecValues
 from mamo.specs.overrides import SpecError, build
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import DatasetSpec
@@ -55,7 +55,7 @@ def resolve(record: Record) -> Run:
     return run
 
 
-def _today(kind: Kind, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _today(kind: Kind, spec: SpecValues, where: str) -> dict[str, Any]:
     """The recorded settings with the defaults of today's schema."""
     besides = {key: spec[key] for key in _BESIDES if key in spec and kind in ("data", "weights")}
     own = {key: value for key, value in spec.items() if key not in besides}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared, PreparedError
@@ -76,7 +77,7 @@ class LocalisationTask(DownstreamTask):
         truth = SceneTruth(world, data.dataset)
         return cls(network, spec, tokenizer, EvalTransform(spec.transform), truth)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """ITC + ITM, should a spec ask for training."""
         return alignment_losses(self.network, batch)
 

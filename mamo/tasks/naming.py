@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.sampler import batch_indices
 from mamo.data.batches.transforms import Normalise
 from mamo.model.vision import VisionEncoder
@@ -99,7 +100,7 @@ class NamingTask(Task):
     def after_step(self) -> None:
         """Nothing follows a step."""
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """A batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
         features = self.vision(batch["image"])
         kinds, tints = (
@@ -128,7 +129,7 @@ def naming_batches(
     start: int,
     total: int,
     image_sizes: Sequence[int] = (),
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Batch]:
     """Batches of random square windows and their labels for the steps from ``start``.
 
     Args:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared, PreparedError
@@ -43,7 +44,7 @@ class Nlvr2Task(DownstreamTask):
         """See :func:`mamo.model.paired_attention.statement_logits`."""
         return statement_logits(self.network, self.pair, left_BVD, right_BVD, ids_BL, mask_BL)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy.
 
         Args:

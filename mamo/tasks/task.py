@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
@@ -53,11 +54,11 @@ class Task(nn.Module):
 
     network: Mamo
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """A batch on the task's device -> ``loss`` and its named parts, all scalars."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
-    def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
+    def accumulate(self, batch: Batch, size: int, autocast: Autocast) -> dict[str, Tensor]:
         """Leave the whole batch's gradient on the parameters, with only ``size`` pairs in the network at once.
 
         This one is for losses that are means over pairs; a task that contrasts pairs has its own.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
+from mamo.data.batches.collate import Batch
 from mamo.objectives.visual_tokens import DiscreteVae
 from mamo.tasks.task import Task
 
@@ -27,7 +26,7 @@ class VisualCodesTask(Task):
     def after_step(self) -> None:
         """Nothing follows a step."""
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """A batch of pixels in [0, 1] (B, 3, S, S) -> reconstruction loss and its parts."""
         share = batch["step"] / max(1, self.total - 1)
         return self.vae(batch["pixels"], FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** share)

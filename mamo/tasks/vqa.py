@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.releases import candidates
@@ -78,7 +79,7 @@ class VqaTask(DownstreamTask):
         text = self.network.encode_text(ids_BL, mask_BL)
         return context_of(self.network.fuse(visual_BVD, text, mask_BL), mask_BL)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted negative log-likelihood of all answers, per question.
 
         Args:

@@ -13,6 +13,8 @@ import torch
 
 from mamo.files.stored import StoredError
 
+State = dict[str, Any]
+"""What a checkpoint holds: tensors and plain values by name, and nothing that takes code to load."""
 KEPT = 2
 WRITING = ".writing-"
 
@@ -23,7 +25,7 @@ class Checkpoints:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    def save(self, step: int, state: State) -> None:
         """Store the state reached before ``step``, then drop all but the last two."""
         self.directory.mkdir(parents=True, exist_ok=True)
         # The run's lock is held, so whatever else is being written was left by a killed process.
@@ -43,7 +45,7 @@ class Checkpoints:
         for old in self._all()[:-KEPT]:
             old.unlink()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> State | None:
         """The newest whole checkpoint, or None; a damaged one is skipped with a warning.
 
         Raises:
@@ -68,7 +70,7 @@ class Checkpoints:
         return sorted(self.directory.glob("step-*.pt")) if self.directory.is_dir() else []
 
 
-def _write(state: dict[str, Any], file: BinaryIO) -> None:
+def _write(state: State, file: BinaryIO) -> None:
     """``torch.save``, which by itself hides the system's error (a full disk) behind one of its own."""
     faults: list[OSError] = []
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mamo.files.record import Check
 from mamo.tasks.soundness import Average, Sound
+from mamo.training.checkpoints import State
 from mamo.training.findings import check
 
 FIRST = 3  # steps that are looked at as a whole, at the start
@@ -140,7 +141,7 @@ class Checks:
                 self._spread |= {"lowest": spread, "step": step}
             self._spread["low_steps"] += spread < self.least
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {
             "silent": self._silent,
@@ -155,7 +156,7 @@ class Checks:
             "follows": self._follows,
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """From a checkpoint; one of an earlier version has nothing, and the steps before it stay unseen."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)

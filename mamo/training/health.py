@@ -6,7 +6,6 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.files.record import Check
 from mamo.tasks.health import Batch, Pairs, gradient_shares, measure
 from mamo.tasks.pretrain import PretrainTask
+from mamo.training.checkpoints import State
 from mamo.training.findings import check
 
 # Shares of the run: the first is step 2,000 of the 34,000 that the paper's ten epochs take.
@@ -76,11 +76,11 @@ class Health:
         self.batches += 1
         self.alike += holds_look_alike(batch["image"], batch["ids"], batch["image_id"])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {"rows": self.rows, "batches": self.batches, "alike": self.alike}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """From a checkpoint."""
         self.rows = list(state.get("rows", self.rows))
         self.batches, self.alike = state.get("batches", 0), state.get("alike", 0)

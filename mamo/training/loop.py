@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from mamo.data.batches.collate import Batch
 from mamo.files.record import Check, Outcome
 from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.lengths import set_packing
@@ -22,7 +22,7 @@ from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
 from mamo.tasks.task import Task
 from mamo.training import precision
-from mamo.training.checkpoints import Checkpoints
+from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.checks import Checks
 from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
 from mamo.training.interruption import Interrupted, StopSignals
@@ -59,8 +59,8 @@ class LoopConfig:
     activation_checkpointing: bool = False
     validate: Callable[[int], None] | None = None
     validate_at: frozenset[int] = field(default_factory=frozenset)
-    extra_state: Callable[[], dict[str, Any]] | None = None
-    load_extra_state: Callable[[dict[str, Any]], None] | None = None
+    extra_state: Callable[[], State] | None = None
+    load_extra_state: Callable[[State], None] | None = None
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Trained:
 
 
 def train(
-    task: Task, batches: Callable[[int], Iterable[dict[str, Any]]], config: LoopConfig, device: torch.device
+    task: Task, batches: Callable[[int], Iterable[Batch]], config: LoopConfig, device: torch.device
 ) -> Trained:
     """Train ``task`` to its last step, from the newest checkpoint if there is one.
 
@@ -120,7 +120,7 @@ class Trainer:
         # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
         self.model = task if config.micro_batch else wrap(task)
 
-    def run(self, batches: Callable[[int], Iterable[dict[str, Any]]]) -> Trained:
+    def run(self, batches: Callable[[int], Iterable[Batch]]) -> Trained:
         """Train to the last step, or until the training diverges.
 
         Raises:
@@ -171,7 +171,7 @@ class Trainer:
         speed = (finished - start) / seconds
         return Trained(outcome, self.curve, seconds, finished, speed, self.checks.findings(), trained_on)
 
-    def _step(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+    def _step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         batch = _to(batch, self.device)
         return train_step(self.model, self.task, self.optimiser, batch, step, self.config, self.device)
 
@@ -198,7 +198,7 @@ class Trainer:
         if is_distributed():
             dist.barrier()  # no rank leaves, and ends the others, before the file is whole
 
-    def _state(self, step: int, random: list[dict[str, Any]]) -> dict[str, Any]:
+    def _state(self, step: int, random: list[State]) -> State:
         return {
             "step": step,
             "task": self.task.state_dict(),
@@ -255,7 +255,7 @@ def train_step(
     model: nn.Module,
     task: Task,
     optimiser: torch.optim.Optimizer,
-    batch: dict[str, Any],
+    batch: Batch,
     step: int,
     config: LoopConfig,
     device: torch.device,
@@ -306,7 +306,7 @@ def _any_rank(flag: bool, device: torch.device) -> bool:
     return bool(found.item())
 
 
-def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
     return {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import astuple
-from typing import Any
 
 from mamo.files.record import Outcome
 from mamo.specs.pretrain import CollapseSpec
+from mamo.training.checkpoints import State
 
 # Losses that are watched for a rise: those of MIM and MRM relative to their targets' scale, which changes as features grow.
 RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")
@@ -83,12 +83,12 @@ class DivergenceMonitor:
                 )
         return None
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint, which holds plain values alone."""
         state = {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
         return state | {"noticed": astuple(self.noticed) if self.noticed else None}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """From a checkpoint; one without it starts to watch from there."""
         vars(self).update(copy.deepcopy(state))
         self.noticed = Outcome(*state["noticed"]) if state.get("noticed") else None

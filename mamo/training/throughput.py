@@ -11,6 +11,7 @@ import torch
 
 from mamo.cost.flops import pretraining_pair
 from mamo.cost.hardware import peak_of
+from mamo.data.batches.collate import Batch
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.pretrain import PretrainSpec
@@ -132,7 +133,7 @@ def measure(
     )
 
 
-def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.device) -> dict[str, Any]:
+def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.device) -> Batch:
     """Pairs whose texts fill the longest length that the spec allows."""
     words = spec.model.max_words
     ids = torch.randint(0, tokenizer.vocab_size, (pairs, words), generator=torch.Generator().manual_seed(0))
