@@ -13,7 +13,7 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.cli.doctor_finding import Finding
-from mamo.specs.cluster import DIVIDED, LARGE, JobKind, asks, cannot_run
+from mamo.specs.cluster import DIVIDED, LARGE, JobKind, Resource, Resources, asks, cannot_run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
@@ -83,7 +83,7 @@ def _configuration() -> Iterator[Finding]:
         )
 
 
-def _profile(name: str) -> dict[str, Any] | None:
+def _profile(name: str) -> dict[str, Resource] | None:
     """A Snakemake profile, as Snakemake reads it."""
     import yte
 
@@ -96,13 +96,13 @@ def _profile(name: str) -> dict[str, Any] | None:
     return None
 
 
-def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Any]:
+def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Resource]:
     """What a kind of job asks for: the profile's defaults, the scale's or the site's sizes, what the profile sets for it."""
     set_for_it = profile.get("set-resources", {}).get(kind, {})
     return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
 
 
-def _divisions(plan: Plan, resources: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
+def _divisions(plan: Plan, resources: Mapping[JobKind, Resources]) -> Iterator[Finding]:
     """Whether the processes of each training can share its batch."""
     for kind in DIVIDED:
         problems = list(cannot_run(plan, kind, resources[kind]))
@@ -112,7 +112,7 @@ def _divisions(plan: Plan, resources: Mapping[JobKind, Mapping[str, Any]]) -> It
             yield Finding("wrong", f"{problems[0]}{more}", mend)
 
 
-def _kinds(asked_of: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
+def _kinds(asked_of: Mapping[JobKind, Resources]) -> Iterator[Finding]:
     """Whether SLURM would take a job of each kind (`sbatch --test-only` submits nothing)."""
     for kind, resources in asked_of.items():
         words = request(resources)
@@ -126,7 +126,7 @@ def _kinds(asked_of: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding("ok", asked)
 
 
-def request(resources: Mapping[str, Any]) -> list[str]:
+def request(resources: Resources) -> list[str]:
     """The words that ask sbatch for a job's resources, as Snakemake's plugin does."""
     words = []
     for key, option in (
@@ -157,7 +157,7 @@ def _partitions(error: str) -> str:
     return ". There are " + ", ".join(filter(None, listed))
 
 
-def _job(resources: Mapping[str, Any]) -> Finding:
+def _job(resources: Resources) -> Finding:
     """Run ``mamo doctor --node`` on a node that a fine-tuning would get."""
     words = [*request({**resources, "runtime": 2}), "--immediate=120", "mamo", "doctor", "--node"]
     try:

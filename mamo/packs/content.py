@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
+from mamo.data.store.manifest import Manifest
 from mamo.data.store.statistics import statistics
 from mamo.files.record import Record
 from mamo.jobs.job import Items
@@ -38,7 +39,7 @@ def check_file(name: str, content: bytes, record: Record) -> None:
         elif name.endswith(".csv"):
             _check_numbers(content.decode("utf-8"))
         elif name == "manifest.json":
-            statistics(_object(content), None)
+            statistics(cast(Manifest, _object(content)), None)
         elif name == IMAGES:
             for images in _object(content).values():
                 if not isinstance(images, list) or any(type(image) is not int for image in images):

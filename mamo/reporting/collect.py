@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -198,12 +198,14 @@ def _seeds(
 
 def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[SeedValue]:
     """Images and texts of one prepared data set (Table 10), from its manifest."""
+    from mamo.data.store.manifest import Manifest
     from mamo.data.store.statistics import statistics
 
     run = plan.runs[key]
     counts: Mapping[str, int] = {}
     if record is not None:
-        counts = statistics(read_object(run.directory(results) / "manifest.json"))
+        manifest = read_object(run.directory(results) / "manifest.json")
+        counts = statistics(cast(Manifest, manifest))
     return [
         SeedValue(
             table=table,

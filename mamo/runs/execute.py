@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from mamo.data.store.manifest import PartAccount
 from mamo.files.record import Record
 from mamo.files.stored import StoredError, checksums, read_record_file, verify
 from mamo.files.writing import as_new, write_text
@@ -174,7 +174,7 @@ def execute_part(
     releases: Path | None = None,
     options: Options | None = None,
     wait: bool = False,
-) -> dict[str, Any]:
+) -> PartAccount:
     """Prepare one part of a data run, counted from 0, and return its account; a part that is there is not made again.
 
     Raises:

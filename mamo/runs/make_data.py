@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mamo.data.datasets import DATASETS, parts_of
+from mamo.data.store.manifest import Manifest, PartAccount
 from mamo.data.store.parts import FOLDER as PARTS
 from mamo.data.store.records import Prepared
 from mamo.data.store.writer import MANIFEST, PreparedError
@@ -55,16 +56,13 @@ def make_data(context: Context) -> Result:
         manifest = _prepare(context, root, parts)
     # A preparation that was killed at its very end leaves its parts.
     shutil.rmtree(context.directory / PARTS, ignore_errors=True)
-    metrics = {
-        key: float(value) for key, value in manifest["statistics"].items() if isinstance(value, int | float)
-    }
     details: dict[str, Any] = {"splits": manifest["splits"]}
     if spec["source"] == "release":
         details |= _account(spec["dataset"], root, manifest, context.directory)
-    return Result(Outcome("converged"), metrics, details)
+    return Result(Outcome("converged"), {}, details)
 
 
-def _whole(directory: Path) -> dict[str, Any] | None:
+def _whole(directory: Path) -> Manifest | None:
     """The manifest of a data set that was prepared to its end before its record could be written; None without one.
 
     The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
@@ -83,7 +81,7 @@ def _whole(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
+def _prepare(context: Context, root: Path, parts: int) -> Manifest:
     spec = context.run.spec
     settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
     if parts > 1:
@@ -101,7 +99,7 @@ def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
     )
 
 
-def make_part(context: Context, part: int, parts: int, wait: bool = False) -> dict[str, Any]:
+def make_part(context: Context, part: int, parts: int, wait: bool = False) -> PartAccount:
     """Prepare one part of a large release, counted from 0.
 
     Raises:
@@ -131,7 +129,7 @@ def make_part(context: Context, part: int, parts: int, wait: bool = False) -> di
         ) from None
 
 
-def _account(dataset: str, root: Path, manifest: dict[str, Any], directory: Path) -> dict[str, Any]:
+def _account(dataset: str, root: Path, manifest: Manifest, directory: Path) -> dict[str, Any]:
     """What a release lacks of the paper's images, and which of its training images are test images elsewhere."""
     from mamo.data.releases.overlap import FILE, counts, overlap
     from mamo.files.writing import write_json

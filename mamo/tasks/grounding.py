@@ -5,7 +5,7 @@ No box is used in training, nor in choosing weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.jobs.grounding import SPLITS
@@ -71,7 +72,7 @@ class GroundingTask(AlignmentTask):
         shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
         return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
 
-    def choose(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    def choose(self, data: Prepared, records: Sequence[Row]) -> dict[str, list[int]]:
         """The chosen proposal of every record, -1 for none, by the tokens whose maps are averaged; an image is encoded once for
         all its texts."""
         device, size = device_of(self), self.spec.eval_batch_size
@@ -176,7 +177,7 @@ class GroundingTask(AlignmentTask):
             self.train(training)
 
 
-def _overlaps(record: Mapping[str, Any]) -> Tensor:
+def _overlaps(record: Row) -> Tensor:
     """IoU of each proposal with the true box: (P,)."""
     proposals = torch.tensor(record["proposals"], dtype=torch.double).reshape(-1, 4)
     return box_iou(proposals, torch.tensor(record["box"], dtype=torch.double))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from mamo.data.batches.collate import Batch
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.world.truth import Named, SceneTruth
@@ -119,9 +120,7 @@ class LocalisationTask(DownstreamTask):
             raise PreparedError(f"{data.path}, split 'test': no word names an object beyond doubt")
         return Evaluation(_summary(items), items)
 
-    def _measure(
-        self, data: Prepared, records: Sequence[Mapping[str, Any]], items: dict[str, list[Any]]
-    ) -> None:
+    def _measure(self, data: Prepared, records: Sequence[Row], items: dict[str, list[Any]]) -> None:
         device, size = device_of(self), self.spec.eval_batch_size
         groups = list(by_image([record["image"] for record in records], size))
         rows = [row for group in groups for row in group.images]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from mamo.data.batches.collate import Batch
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
@@ -59,7 +60,7 @@ class Nlvr2Task(DownstreamTask):
         sound = without_alignment(self.network)
         return replace(sound, unread=(*sound.unread, self.pair.pool.score.bias))
 
-    def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
+    def predict(self, data: Prepared, records: Sequence[Row]) -> list[int]:
         """1 where a sentence is taken for true, else 0; photos are encoded once for all their sentences."""
         device, size = device_of(self), self.spec.eval_batch_size
         labels = torch.zeros(len(records), dtype=torch.long)

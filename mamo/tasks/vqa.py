@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from mamo.data.batches.transforms import EvalTransform
 from mamo.data.releases import candidates
 from mamo.data.releases.vqa2 import REST
 from mamo.data.releases.vqa_server import SCORES, SUBMISSION, blank_scores, submission
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.jobs.vqa import EVALUATED_ON_VAL, VALIDATION_QUESTIONS
@@ -110,7 +110,7 @@ class VqaTask(DownstreamTask):
         """The heads of alignment have no part in this task."""
         return without_alignment(self.network)
 
-    def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def predict(self, data: Prepared, records: Sequence[Row]) -> list[str]:
         """The best candidate for each question; an image is encoded once for all questions about it."""
         device, size = device_of(self), self.spec.eval_batch_size
         best = torch.zeros(len(records), dtype=torch.long)
@@ -182,7 +182,7 @@ class VqaTask(DownstreamTask):
         )
 
 
-def _answered(data: Prepared, split: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _answered(data: Prepared, split: str, records: list[Row]) -> list[Row]:
     lacking = sum(not record["answers"] and not record.get("annotators") for record in records)
     if lacking or not records:
         what = f"{lacking} of {len(records)} questions lack answers" if records else "there are no questions"

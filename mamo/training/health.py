@@ -116,7 +116,8 @@ def validation_pairs(
     device: torch.device,
 ) -> Pairs:
     """The first images of the validation split, each with its first text; of the training split where there is no other."""
-    split = "val" if data.manifest["splits"].get("val", {}).get("records") else "train"
+    splits = data.manifest["splits"]
+    split = "val" if "val" in splits and splits["val"]["records"] else "train"
     records = data.records(split)
     images, texts = records.column("image").to_pylist(), records.column("text").to_pylist()
     first: dict[int, int] = {}

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
+from mamo.data.store.manifest import Manifest, Row
 from mamo.data.store.writer import MANIFEST, SCHEMAS, PreparedError, Writer
 from mamo.files.stored import StoredError, read_object
 
@@ -99,11 +100,11 @@ class Records:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Row:
         batch, row = self._rows.find(index)
         return {name: batch.column(i)[row].as_py() for i, name in enumerate(batch.schema.names)}
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Row]:
         for batch in self._rows.batches:
             yield from batch.to_pylist()
 
@@ -125,7 +126,7 @@ class Records:
             return pa.ipc.open_file(source).schema
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> Manifest:
     """The manifest of a prepared data set.
 
     Args:
@@ -136,7 +137,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file, mend = path / MANIFEST, f"remove {path} and prepare it anew"
     try:
-        manifest = read_object(file, mend)
+        manifest = cast(Manifest, read_object(file, mend))
         _check_manifest(manifest)
     except FileNotFoundError as error:
         state = "was not prepared to the end" if path.is_dir() else "does not exist"
@@ -149,7 +150,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_manifest(manifest: dict[str, Any]) -> None:
+def _check_manifest(manifest: Manifest) -> None:
     """Whether the manifest's parts are there and its counts agree."""
     rows: dict[str, int] = {}
     for entry in manifest["files"]:
@@ -194,7 +195,7 @@ class Prepared:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.manifest: dict[str, Any] = read_manifest(self.path)
+        self.manifest: Manifest = read_manifest(self.path)
         for entry in self.manifest["files"]:
             file = self.path / entry["file"]
             size = file.stat().st_size if file.is_file() else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mamo.data.store.manifest import Manifest
 
-def statistics(manifest: Mapping[str, Any], split: str | None = "train") -> dict[str, Any]:
+
+def statistics(manifest: Manifest, split: str | None = "train") -> dict[str, Any]:
     """One data set's row: ``{dataset, images, texts}``.
 
     Args:

@@ -13,13 +13,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pyarrow as pa
 
 from mamo.data.datasets import Kind
 from mamo.data.store.images import StoredImage, normalise
+from mamo.data.store.manifest import FileEntry, Manifest, SplitCounts, TextCounts
 from mamo.files.writing import write_json
 
 _BOX = pa.list_(pa.float32())
@@ -105,7 +107,7 @@ class ArrowFile:
     def close(self) -> None:
         """Called by Arrow; the file is closed by ``finish``."""
 
-    def add(self, row: dict[str, Any], size: int = 0) -> None:
+    def add(self, row: Mapping[str, Any], size: int = 0) -> None:
         """Add a row; ``size`` is about what it holds in memory, in bytes."""
         for name, values in self._columns.items():
             values.append(row[name])
@@ -121,7 +123,7 @@ class ArrowFile:
         self._columns = {name: [] for name in self.schema.names}
         self._pending = 0
 
-    def finish(self, root: Path) -> dict[str, Any]:
+    def finish(self, root: Path) -> FileEntry:
         """Write the rest and close; the file's entry in the manifest."""
         if self._columns[self.schema.names[0]]:
             self._write_batch()
@@ -178,11 +180,11 @@ class Writer:
             shutil.rmtree(self.path / part, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)
         self.images = 0
-        self._files: list[dict[str, Any]] = []
+        self._files: list[FileEntry] = []
         self._shards = 0
         self._shard: ArrowFile | None = None
         self._records: dict[str, ArrowFile] = {}
-        self._manifest: dict[str, Any] | None = None
+        self._manifest: Manifest | None = None
         self._used: dict[str, bytearray] = {}  # split -> one flag per image row, so that memory stays flat
 
     def __enter__(self) -> Writer:
@@ -254,7 +256,7 @@ class Writer:
             self._files.append(self._shard.finish(self.path))
             self._shard = None
 
-    def close(self, **extra: Any) -> dict[str, Any]:
+    def close(self, **extra: Any) -> Manifest:
         """Finish the files and write the manifest, last and in one move; a second call only returns it.
 
         Args:
@@ -266,12 +268,14 @@ class Writer:
         if self._manifest is not None:
             return self._manifest
         self._close_shard()
-        counts: dict[str, dict[str, int]] = {}
+        counts: dict[str, SplitCounts] = {}
         for split, file in self._records.items():
             self._files.append(file.finish(self.path))
             counts[split] = {"images": sum(self._used[split]), "records": file.rows}
-        texts = {split: {"images": n["images"], "texts": n["records"]} for split, n in counts.items()}
-        manifest = {
+        texts: dict[str, TextCounts] = {
+            split: {"images": n["images"], "texts": n["records"]} for split, n in counts.items()
+        }
+        manifest: Manifest = {
             "dataset": self.dataset,
             "kind": self.kind,
             "store_size": self.store_size,
@@ -283,7 +287,7 @@ class Writer:
             },
             "missing": [],
             "unreadable": [],
-            **extra,
+            **cast(Any, extra),
             "files": self._files,
         }
         write_json(self.path / MANIFEST, manifest)
