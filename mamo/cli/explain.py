@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _command(args: argparse.Namespace) -> int:
         options.check_name(args.row, [row.key for row in table.ablation.rows], f"{args.what} has no row")
         found = row_provenance(plan, table, args.row, options.results_of(args))
         if args.json:
-            options.print_json(found)
+            options.print_json(asdict(found))
         else:
             print("\n".join(row_lines(found)))
         return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamo.files.record import Record
+from mamo.files.record import Record, Stored
 from mamo.files.stored import StoredError, read_record_file
 from mamo.jobs.registry import JOBS, job_of
 
@@ -17,17 +17,65 @@ PRETRAINING = "pretraining"  # the task of a model that no job has trained
 LEVEL = 0.95
 
 
-def about_of(record: Record, results: Path) -> dict[str, Any]:
+class Score(Stored):
+    """One score of a model.
+
+    Attributes:
+        job, task, data: what was measured, and on which data set.
+        lower, upper: of the 95 % interval; None where it is not known.
+    """
+
+    job: str
+    task: str
+    data: str
+    metric: str
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+    chance: float | None = None
+
+    @property
+    def interval(self) -> str:
+        """`` [lower, upper]``, or nothing."""
+        return "" if self.lower is None else f" [{self.lower:.1f}, {self.upper:.1f}]"
+
+
+class About(Stored):
+    """What a model's record and those of its inputs say of it.
+
+    Attributes:
+        task: ``pretraining`` or a job's.
+        data, pretrained_on: names of data sets.
+        generated: whether they come from the embedded world; None where their records are gone.
+        start: hub names of the weights that pre-training started from.
+    """
+
+    task: str = PRETRAINING
+    data: tuple[str, ...] = ()
+    pretrained_on: tuple[str, ...] = ()
+    generated: bool | None = None
+    start: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def datasets(self) -> list[str]:
+        """All data sets that the model saw."""
+        return list(dict.fromkeys([*self.pretrained_on, *self.data]))
+
+    @property
+    def saw(self) -> str:
+        """The data sets of the model, and whether any real image was among them."""
+        names = ", ".join(self.datasets) or "unknown data"
+        if self.generated:
+            return f"generated scenes alone, no photograph (the embedded world, in the forms of {names})"
+        return names
+
+
+def about_of(record: Record, results: Path) -> About:
     """What a model's record and those of its inputs say.
 
     Args:
         results: the scale's results, in which the run lies.
-
-    Returns:
-        ``task`` ("pretraining" or a job's), ``data`` and ``pretrained_on`` (names of data sets), ``generated`` (whether they
-        come from the embedded world; None where their records are gone), ``start`` (hub names of the weights that
-        pre-training started from), and ``scores``: a list with ``job``, ``task``, ``data``, ``metric``, ``value``, ``lower``
-        and ``upper`` (of the 95 % interval, None where it is not known) and ``chance`` (None likewise).
     """
     spec, downstream = record.spec, record.kind == "finetune"
     first = _record(results, record.inputs.get("init", "")) if downstream else record
@@ -35,31 +83,33 @@ def about_of(record: Record, results: Path) -> dict[str, Any]:
     inputs = [item for owner in (record, first) if owner for item in owner.inputs.items()]
     read = [_record(results, key) for role, key in inputs if role.startswith("data:")]
     sources = {source for data in read if data and (source := data.spec.get("source"))}
-    return {
-        "task": spec["task"] if downstream else PRETRAINING,
-        "data": list(spec["data"]),
-        "pretrained_on": list(pretrained),
-        "generated": "world" in sources if sources else None,
-        "start": _start(first, results) if first else [],
-        "scores": list(_scores(record, results)),
-    }
+    return About(
+        task=spec["task"] if downstream else PRETRAINING,
+        data=tuple(spec["data"]),
+        pretrained_on=tuple(pretrained),
+        generated="world" in sources if sources else None,
+        start=tuple(_start(first, results)) if first else (),
+        scores=tuple(_scores(record, results)),
+    )
+
+
+def read_about(config: Mapping[str, Any]) -> About | None:
+    """What a model's ``config.json`` says of it; None where it says nothing."""
+    return About.model_validate(config["about"]) if config.get("about") else None
 
 
 def describe(config: Mapping[str, Any], parameters: int) -> str:
     """A model in a few lines, for people: what it is, what it saw, what it scored."""
-    about, model = config.get("about") or {}, config["model"]
-    task = (config.get("task") or {}).get("task") or about.get("task", PRETRAINING)
+    about, model = read_about(config), config["model"]
+    task = (config.get("task") or {}).get("task") or (about.task if about else PRETRAINING)
     lines = [
         f"MAMO, {title_of(task)}: {config.get('run') or 'a run without a name'}, scale {config.get('scale')}",
         f"  {parameters / 1e6:.1f} M parameters; images of {model['image_size']} px in patches of {model['patch_size']};"
         f" layers: {model['vision_layers']} for images, {model['text_layers']} for texts, {model['fusion_layers']} for both",
     ]
     if about:
-        lines.append(f"  saw {saw(about)}")
-        scores = [
-            f"{score['metric']} {score['value']:.1f}{interval(score)} ({score['job']})"
-            for score in about["scores"]
-        ]
+        lines.append(f"  saw {about.saw}")
+        scores = [f"{score.metric} {score.value:.1f}{score.interval} ({score.job})" for score in about.scores]
         lines.append(f"  scored {', '.join(scores)}" if scores else "  no score of it as it is is recorded")
     return "\n".join(lines)
 
@@ -67,19 +117,6 @@ def describe(config: Mapping[str, Any], parameters: int) -> str:
 def title_of(task: str) -> str:
     """What a model of a task is, for people."""
     return "pre-trained" if task == PRETRAINING else JOBS[task].title if task in JOBS else task
-
-
-def saw(about: Mapping[str, Any]) -> str:
-    """The data sets of a model, and whether any real image was among them."""
-    names = ", ".join(dict.fromkeys([*about["pretrained_on"], *about["data"]])) or "unknown data"
-    if about["generated"]:
-        return f"generated scenes alone, no photograph (the embedded world, in the forms of {names})"
-    return names
-
-
-def interval(score: Mapping[str, Any]) -> str:
-    """`` [lower, upper]``, or nothing."""
-    return "" if score.get("lower") is None else f" [{score['lower']:.1f}, {score['upper']:.1f}]"
 
 
 def _record(results: Path, key: str) -> Record | None:
@@ -104,7 +141,7 @@ def _start(pretraining: Record, results: Path) -> list[str]:
     return found
 
 
-def _scores(record: Record, results: Path) -> Iterator[dict[str, Any]]:
+def _scores(record: Record, results: Path) -> Iterator[Score]:
     """A fine-tuning's own scores; of a pre-training, those of jobs that evaluated it as it is."""
     for directory, job in _evaluations(record, results):
         metrics, kind = job.metrics, job_of(job.spec["task"])
@@ -114,16 +151,16 @@ def _scores(record: Record, results: Path) -> Iterator[dict[str, Any]]:
                 continue
             lower, upper = known.get(name, (None, None))
             chance = metrics.get(f"chance/{name}")
-            yield {
-                "job": job.run.split("-")[0],
-                "task": job.spec["task"],
-                "data": job.spec["data"][0],
-                "metric": name,
-                "value": round(value, 4),
-                "lower": lower,
-                "upper": upper,
-                "chance": None if chance is None else round(chance, 4),
-            }
+            yield Score(
+                job=job.run.split("-")[0],
+                task=job.spec["task"],
+                data=job.spec["data"][0],
+                metric=name,
+                value=round(value, 4),
+                lower=lower,
+                upper=upper,
+                chance=None if chance is None else round(chance, 4),
+            )
 
 
 def _evaluations(record: Record, results: Path) -> Iterator[tuple[Path, Record]]:

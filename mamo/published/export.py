@@ -104,7 +104,7 @@ def _write_model(
     if answers is not None:
         _copy([answers], out)
     config = config_of(directory, record)
-    config["about"] = about_of(record, results)
+    config["about"] = about_of(record, results).as_json()
     config["cls_token_id"] = _tokenizer(out).cls_id
     return config
 

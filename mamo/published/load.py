@@ -121,7 +121,7 @@ def _of_run(directory: Path, record: Record) -> Pretrained:
     answers = answers_of(record, results)
     state = weights_of(read_state(directory / WEIGHTS))
     tokenizer = results / record.inputs["text"]
-    config = config_of(directory, record) | {"about": about_of(record, results)}
+    config = config_of(directory, record) | {"about": about_of(record, results).as_json()}
     return _build(config, state, directory, tokenizer, answers.parent if answers else directory)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mamo.files.record import Record
 from mamo.files.stored import read_record_file
 from mamo.specs.code import CHANGED, commit_digest, running_code
-from mamo.specs.identity import flatten
+from mamo.specs.identity import SpecValues, flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, TablePlan
 
@@ -45,37 +46,78 @@ def read_run(results: Path, key: str) -> Record | None:
     return read_record_file(path) if path.is_file() else None
 
 
-def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
-    """Everything known of a planned run: plain JSON values.
+@dataclass(frozen=True)
+class RunFacts:
+    """Everything known of a planned run.
 
-    Returns:
-        ``run``, ``kind``, ``done``, ``seed``, ``spec`` (resolved), ``inputs`` (role -> run), ``data`` (role -> digest of the
-        data set's manifest, which holds a checksum of every file), ``facts`` (see ``FACTS``; only what the record says),
-        ``metrics`` and ``checks`` (see ``check_lines``).
+    Attributes:
+        spec: resolved.
+        inputs: role -> run.
+        data: role -> digest of the data set's manifest, which holds a checksum of every file.
+        facts: see ``FACTS``; only what the record says.
+        checks: see ``check_lines``.
     """
-    run, record = plan.runs[key], read_run(results, key)
-    spec = record.spec if record and record.spec else run.spec
-    inputs = record.inputs if record and record.inputs else run.inputs
-    return {
-        "run": key,
-        "kind": run.kind,
-        "done": record is not None,
-        "seed": run.spec.get("seed"),
-        "spec": dict(spec),
-        "inputs": dict(inputs),
-        "data": _data(inputs, results),
-        "facts": {name: v for name, v in facts(record).items() if v not in (None, "")} if record else {},
-        "metrics": record.metrics if record else {},
-        "checks": check_lines(record) if record else [],
-    }
+
+    run: str
+    kind: str
+    done: bool
+    seed: int | None
+    spec: SpecValues
+    inputs: Mapping[str, str]
+    data: Mapping[str, str]
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    checks: list[str]
 
 
-def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class NumberFacts:
+    """One number of a table's row, and the runs behind it."""
+
+    column: str
+    label: str
+    metric: str
+    seed: int
+    value: float | None
+    run: str
+    pretraining: str
+
+
+@dataclass(frozen=True)
+class RowFacts:
     """What stands behind each number of a table's row.
 
-    Returns:
-        ``table``, ``row``, ``label``, ``numbers`` (lines of ``{column, label, metric, seed, value, run, pretraining}``) and
-        ``runs`` (run -> ``provenance``), the pre-trainings first.
+    Attributes:
+        runs: run -> what is known of it, the pre-trainings first.
+    """
+
+    table: str
+    row: str
+    label: str
+    numbers: list[NumberFacts]
+    runs: dict[str, RunFacts]
+
+
+def provenance(plan: Plan, key: str, results: Path) -> RunFacts:
+    """Everything known of a planned run."""
+    run, record = plan.runs[key], read_run(results, key)
+    inputs = dict(record.inputs if record and record.inputs else run.inputs)
+    return RunFacts(
+        run=key,
+        kind=run.kind,
+        done=record is not None,
+        seed=run.spec.get("seed"),
+        spec=dict(record.spec if record and record.spec else run.spec),
+        inputs=inputs,
+        data=_data(inputs, results),
+        facts={name: v for name, v in facts(record).items() if v not in (None, "")} if record else {},
+        metrics=dict(record.metrics) if record else {},
+        checks=check_lines(record) if record else [],
+    )
+
+
+def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> RowFacts:
+    """What stands behind each number of a table's row.
 
     Raises:
         SpecError: the table has no such row.
@@ -91,42 +133,42 @@ def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> dic
         for seed, key in enumerate(cell.runs):
             runs.setdefault(key, provenance(plan, key, results))
             numbers.append(
-                {
-                    "column": cell.column,
-                    "label": columns[cell.column],
-                    "metric": cell.metric,
-                    "seed": seed,
-                    "value": runs[key]["metrics"].get(cell.metric),
-                    "run": key,
-                    "pretraining": table.pretrainings[row][seed],
-                }
+                NumberFacts(
+                    column=cell.column,
+                    label=columns[cell.column],
+                    metric=cell.metric,
+                    seed=seed,
+                    value=runs[key].metrics.get(cell.metric),
+                    run=key,
+                    pretraining=table.pretrainings[row][seed],
+                )
             )
-    return {"table": ablation.name, "row": row, "label": labels[row], "numbers": numbers, "runs": runs}
+    return RowFacts(ablation.name, row, labels[row], numbers, runs)
 
 
-def row_lines(found: Mapping[str, Any]) -> Iterator[str]:
+def row_lines(found: RowFacts) -> Iterator[str]:
     """``row_provenance`` as text."""
-    yield f"{found['table']}, row {found['row']}: {found['label']}"
-    for number in found["numbers"]:
-        value = "no value" if number["value"] is None else f"{number['value']:.4g}"
-        yield f"  {number['label']} ({number['metric']}), seed {number['seed']}: {value}"
-        yield f"    {number['run']} from {number['pretraining']}"
-    for run in found["runs"].values():
+    yield f"{found.table}, row {found.row}: {found.label}"
+    for number in found.numbers:
+        value = "no value" if number.value is None else f"{number.value:.4g}"
+        yield f"  {number.label} ({number.metric}), seed {number.seed}: {value}"
+        yield f"    {number.run} from {number.pretraining}"
+    for run in found.runs.values():
         yield ""
         yield from run_lines(run)
 
 
-def run_lines(run: Mapping[str, Any]) -> Iterator[str]:
+def run_lines(run: RunFacts) -> Iterator[str]:
     """``provenance`` as text."""
-    yield run["run"] + ("" if run["done"] else ": no record yet")
-    for name, value in run["facts"].items():
+    yield run.run + ("" if run.done else ": no record yet")
+    for name, value in run.facts.items():
         yield f"  {name}: {_words(value)}"
-    for line in run["checks"]:
+    for line in run.checks:
         yield f"  {line}"
-    for role, key in run["inputs"].items():
-        content = run["data"].get(role)
+    for role, key in run.inputs.items():
+        content = run.data.get(role)
         yield f"  input {role}: {key}" + (f", content {content}" if content else "")
-    for dotted, value in flatten(run["spec"]).items():
+    for dotted, value in flatten(run.spec).items():
         yield f"  spec {dotted}: {json.dumps(value, ensure_ascii=False)}"
 
 

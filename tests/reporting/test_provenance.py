@@ -92,11 +92,11 @@ def test_a_run_without_record_and_an_old_record_are_shown_as_far_as_they_go(root
     gone = table.cells[0].runs[0]
     plan.runs[gone].record(results).unlink()
     found = row_provenance(plan, table, "full", results)
-    assert found["runs"][pretraining]["facts"] == {"outcome": "converged"}
-    assert found["runs"][pretraining]["spec"] == plan.runs[pretraining].spec, (
+    assert found.runs[pretraining].facts == {"outcome": "converged"}
+    assert found.runs[pretraining].spec == plan.runs[pretraining].spec, (
         "the planned spec, by the identity in the path"
     )
-    assert not found["runs"][gone]["done"] and found["numbers"][0]["value"] is None
+    assert not found.runs[gone].done and found.numbers[0].value is None
     said = facts(Record(outcome=Outcome("diverged", None)))
     assert said.pop("outcome") == "diverged" and all(value is None for value in said.values())
     with pytest.raises(SpecError, match="table7 has no row 'fully' .full, no_ema, no_predictor"):

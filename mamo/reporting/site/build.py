@@ -17,7 +17,7 @@ from mamo.reporting.pages import Page
 from mamo.reporting.paper import ARXIV, AUTHORS, TITLE
 from mamo.reporting.publish import heading
 from mamo.reporting.site.figures import drawing
-from mamo.reporting.site.runs import curves, packed, packed_curves, run_lines
+from mamo.reporting.site.runs import RunLine, curves, packed, packed_curves, run_lines
 from mamo.reporting.site.tables import table_view
 from mamo.reporting.values import TableValues
 from mamo.specs.identity import changes
@@ -167,16 +167,16 @@ def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -
     return shown
 
 
-def _total(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _total(runs: list[RunLine]) -> dict[str, Any]:
     """Runs, how many have a record, and their processor time."""
-    done = [line for line in runs if line["outcome"] != "missing"]
+    done = [line for line in runs if line.outcome != "missing"]
     return {
         "runs": len(runs),
         "done": len(done),
-        "cpu": sum(line.get("cpu") or 0.0 for line in done),
-        "wall": sum(line.get("wall") or 0.0 for line in done),
-        "diverged": sum(line["outcome"] == "diverged" for line in done),
-        "outcomes": sorted({line["outcome"] for line in runs}),
+        "cpu": sum(line.cpu or 0.0 for line in done),
+        "wall": sum(line.wall or 0.0 for line in done),
+        "diverged": sum(line.outcome == "diverged" for line in done),
+        "outcomes": sorted({line.outcome for line in runs}),
     }
 
 
