@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mamo.data.examples import Example, Findings
 
-Kind = Literal["captions", "vqa", "nlvr2", "refs"]
+RecordKind = Literal["captions", "vqa", "nlvr2", "refs"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Dataset:
     """
 
     module: str
-    kind: Kind
+    kind: RecordKind
     splits: tuple[str, ...]
     function: str = "read"
     shares_images: bool = False

@@ -32,7 +32,7 @@ def evaluating(module: nn.Module, precision: Precision) -> Iterator[None]:
         module.train(training)
 
 
-class Group(NamedTuple, Generic[Key]):
+class ImageGroup(NamedTuple, Generic[Key]):
     """Some images (or pairs of images) and all records that show them."""
 
     images: list[Key]
@@ -42,8 +42,8 @@ class Group(NamedTuple, Generic[Key]):
     """Place in ``images`` of each record's image, int64."""
 
 
-def by_image(images: Sequence[Key], size: int) -> Iterator[Group[Key]]:
-    """Group records by what they show, ``size`` different images at a time, in the order of first appearance.
+def by_image(images: Sequence[Key], size: int) -> Iterator[ImageGroup[Key]]:
+    """ImageGroup records by what they show, ``size`` different images at a time, in the order of first appearance.
 
     Args:
         images: the image (or the pair of images) of every record.
@@ -56,7 +56,7 @@ def by_image(images: Sequence[Key], size: int) -> Iterator[Group[Key]]:
     for start in range(0, len(distinct), size):
         part = distinct[start : start + size]
         counts = torch.tensor([len(records[image]) for image in part])
-        yield Group(
+        yield ImageGroup(
             part,
             [i for image in part for i in records[image]],
             torch.arange(len(part)).repeat_interleave(counts),

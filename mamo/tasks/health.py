@@ -48,6 +48,7 @@ class Ratio:
 
     def __init__(self) -> None:
         self.error = self.baseline = self.wrong = 0.0
+        self.missed = self.deviation = 0.0
         self.gains: list[Tensor] = []
 
     def add(self, error_B: Tensor, baseline_B: Tensor | None, wrong_B: Tensor) -> None:
@@ -57,10 +58,25 @@ class Ratio:
         self.wrong += float(wrong_B.sum())
         self.gains.append((wrong_B - error_B).double().cpu())
 
+    def add_within(self, predicted_MD: Tensor, target_MD: Tensor, items_M: Tensor) -> None:
+        """Compare deviations from the items' means, of predictions with those of targets.
+
+        Args:
+            items_M: for each masked position, which item it is of.
+        """
+        predicted_MD, target_MD = (_less_means(x.float(), items_M) for x in (predicted_MD, target_MD))
+        self.missed += float((predicted_MD - target_MD).square().mean(-1).sum())
+        self.deviation += float(target_MD.square().mean(-1).sum())
+
     @property
     def skill(self) -> float:
         """1 - error / baseline."""
         return 1.0 - self.error / max(self.baseline, 1e-12)
+
+    @property
+    def within(self) -> float:
+        """R² within items, the level of each item left out on both sides."""
+        return 1.0 - self.missed / max(self.deviation, 1e-12)
 
     @property
     def partner(self) -> float:
@@ -82,6 +98,7 @@ def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]
 
     Returns:
         ``mim_skill``, ``mrm_image_r2``, ``mrm_text_r2``: 1 - error / error of the item's own median or mean, where masked;
+        ``mrm_*_within_r2``: the same of deviations from the item's mean over its masked positions, of predictions and targets;
         ``*_target_spread``: deviation within an item over the root mean square, of what is to be predicted;
         ``*_partner`` and ``*_partner_z``: how much more error a wrong partner brings, as a share, and in standard errors;
         ``itc_*``, ``teacher_*``, ``itm_*``: R@1 among the pairs by similarity, by the teacher's, and re-ranked by ITM.
@@ -123,6 +140,8 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
     for name, ratio in ratios.items():
         if name != "mlm":
             found["mim_skill" if name == "mim" else f"{name}_r2"] = ratio.skill
+            if name != "mim":
+                found[f"{name}_within_r2"] = ratio.within
             within, square = spreads[name]
             found[f"{name}_target_spread"] = (within / max(square, 1e-12)) ** 0.5
         found |= {f"{name}_partner": ratio.partner, f"{name}_partner_z": ratio.sure}
@@ -169,8 +188,12 @@ def _image_side(
         return
     hidden, power = at(target, patches.masked), 2 if name == "mrm_image" else 1
     middle = target.mean(1, keepdim=True) if power == 2 else target.median(1, keepdim=True).values
-    errors = [_error(predicted(fused), hidden, power).sum(1) for fused in (right, wrong)]
+    guessed = [predicted(fused) for fused in (right, wrong)]
+    errors = [_error(guess, hidden, power).sum(1) for guess in guessed]
     ratio.add(errors[0], _error(middle, hidden, power).sum(1), errors[1])
+    if name == "mrm_image":
+        items = torch.arange(len(hidden), device=hidden.device).repeat_interleave(hidden.shape[1])
+        ratio.add_within(guessed[0].flatten(0, 1), hidden.flatten(0, 1), items)
 
 
 def _text_side(
@@ -201,8 +224,10 @@ def _text_side(
         real = mask[..., None].to(target.dtype)
         # The text's mean over all its sub-words: over the few masked ones it would know what it is to predict.
         middle = ((target * real).sum(1) / real.sum(1))[rows]
-        errors = [by_text(_error(_mrm(task, fused[chosen]), target[chosen], 2)) for fused in (right, wrong)]
+        guessed = [_mrm(task, fused[chosen]) for fused in (right, wrong)]
+        errors = [by_text(_error(guess, target[chosen], 2)) for guess in guessed]
         ratios["mrm_text"].add(errors[0], by_text(_error(middle, target[chosen], 2)), errors[1])
+        ratios["mrm_text"].add_within(guessed[0], target[chosen], rows)
 
 
 def _mrm(task: PretrainTask, fused: Tensor) -> Tensor:
@@ -215,6 +240,13 @@ def _error(predicted: Tensor, target: Tensor, power: int) -> Tensor:
     """Absolute or squared error of vectors, its mean over dimensions."""
     difference = predicted.float() - target.float()
     return (difference.abs() if power == 1 else difference.square()).mean(-1)
+
+
+def _less_means(values_MD: Tensor, items_M: Tensor) -> Tensor:
+    """Each vector less the mean of its item's."""
+    count = int(items_M.max()) + 1 if len(items_M) else 0
+    sums = values_MD.new_zeros(count, values_MD.shape[1]).index_add_(0, items_M, values_MD)
+    return values_MD - (sums / items_M.bincount(minlength=count)[:, None].clamp(min=1))[items_M]
 
 
 def _add_spread(sums: list[float], target: Tensor, mask_BL: Tensor | None = None) -> None:

@@ -148,16 +148,24 @@ def holds_look_alike(image_B3SS: Tensor, ids_BL: Tensor, image_id_B: Tensor) -> 
 
 def _skills(rows: list[dict[str, float]]) -> list[Check]:
     found = []
-    for name, what in (
-        ("mrm_image_r2", "MRM at masked patches: R² within an image"),
-        ("mrm_text_r2", "MRM at masked words: R² within a text"),
-        ("mim_skill", "MIM at masked patches: skill within an image"),
+    for name, what, constant in (
+        ("mrm_image_within_r2", "MRM at masked patches: R² within an image", "the same at every place"),
+        ("mrm_text_within_r2", "MRM at masked words: R² within a text", "the same at every place"),
+        (
+            "mim_skill",
+            "MIM at masked patches: skill within an image",
+            "no better than the image's own median",
+        ),
     ):
         if name in rows[-1]:
             middle, last = rows[len(rows) // 2][name], rows[-1][name]
             passed = last >= SKILL and last >= middle - 0.02
-            says = f"{what} {last:.2f} (half-way {middle:.2f}); no better than the item's own mean would be 0"
-            found.append(check(name, passed, says, last=last, middle=middle, first=rows[0][name]))
+            says = f"{what} {last:.2f} (half-way {middle:.2f}); {constant} would be 0"
+            numbers = {"last": last, "middle": middle, "first": rows[0][name]}
+            if (strict := name.replace("_within", "")) != name:
+                numbers["level_included"] = rows[-1][strict]
+                says += f"; against the item's own mean, its level included, {rows[-1][strict]:.2f}"
+            found.append(check(name, passed, says, **numbers))
     return found
 
 

@@ -61,6 +61,18 @@ def test_mim_is_measured_against_each_images_own_median(
     assert ratio.partner == 0.0
 
 
+def test_within_items_a_level_does_not_count_and_saying_the_same_everywhere_explains_nothing() -> None:
+    items, target = torch.tensor([0, 0, 0, 1, 1, 1]), torch.randn(6, 8)
+    shifted, constant, halved = Ratio(), Ratio(), Ratio()
+    level = torch.randn(2, 8)[items]
+    shifted.add_within(target + level, target, items)
+    assert shifted.within == pytest.approx(1.0)
+    constant.add_within(level, target, items)
+    assert constant.within == pytest.approx(0.0)
+    halved.add_within(target / 2 + level, target, items)  # misses half of each deviation
+    assert halved.within == pytest.approx(0.75)
+
+
 def test_codes_are_measured_against_each_images_commonest() -> None:
     codes = torch.tensor([[7, 7, 1, 2, 7, 3, 4, 5]])
     mask, ratio = PatchMask(torch.arange(4)[None], torch.arange(4, 8)[None]), Ratio()
@@ -92,9 +104,7 @@ def test_a_measurement_has_what_the_spec_asks_for_and_changes_nothing(words: Tok
     assert torch.equal(state, torch.get_rng_state()) and task.training
     assert all(torch.equal(before[name], value) for name, value in task.state_dict().items())
     assert all(p.grad is None for p in task.parameters())
-    assert {"mim_skill", "mrm_image_r2", "mrm_text_r2", "mlm_partner", "teacher_tr_r1", "itm_ir_r1"} <= set(
-        found
-    )
+    assert {"mim_skill", "mrm_image_r2", "mrm_text_within_r2", "mlm_partner", "teacher_tr_r1"} <= set(found)
     assert max(value for name, value in found.items() if name.startswith("gradient_")) == 1.0
     assert measure(task, pairs) == {name: value for name, value in found.items() if "gradient" not in name}
     alone = task_of(words, mlm=False, mim=None, mrm=None)
@@ -152,7 +162,8 @@ def test_itm_leaves_its_plateau_where_it_stays_below_it() -> None:
 
 
 GOOD = {
-    "mim_skill": 0.2, "mrm_image_r2": 0.3, "mrm_text_r2": 0.3, "mim_target_spread": 0.6, "mlm_partner": 0.1,
+    "mim_skill": 0.2, "mrm_image_within_r2": 0.3, "mrm_text_within_r2": 0.3, "mrm_image_r2": -0.3, "mrm_text_r2": 0.2,
+    "mim_target_spread": 0.6, "mlm_partner": 0.1,
     "mlm_partner_z": 5.0, "itc_tr_r1": 50.0, "itc_ir_r1": 50.0, "itm_tr_r1": 60.0, "itm_ir_r1": 60.0, "teacher_tr_r1": 50.0,
     "teacher_ir_r1": 50.0, "teacher_way": 0.95, "gradient_mlm": 1.0, "gradient_mrm": 0.2,
 }  # fmt: skip
@@ -163,7 +174,7 @@ GOOD = {
     [
         ({}, None),
         ({"mim_skill": 0.05}, "mim_skill"),
-        ({"mrm_text_r2": -0.1}, "mrm_text_r2"),
+        ({"mrm_text_within_r2": -0.1}, "mrm_text_within_r2"),
         ({"mim_target_spread": 0.2}, "target spread"),
         ({"mlm_partner_z": 1.0}, "other modality"),
         ({"teacher_tr_r1": 20.0}, "teacher"),

@@ -19,7 +19,7 @@ from typing import Any, cast, get_args
 
 import pyarrow as pa
 
-from mamo.data.datasets import Kind
+from mamo.data.datasets import RecordKind
 from mamo.data.store.images import StoredImage, normalise
 from mamo.data.store.manifest import FileEntry, Manifest, SplitCounts, TextCounts
 from mamo.files.writing import write_json
@@ -163,13 +163,13 @@ class Writer:
         path: Path,
         *,
         dataset: str,
-        kind: Kind,
+        kind: RecordKind,
         store_size: int,
         shard_bytes: int = SHARD_BYTES,
         shard_images: int = SHARD_IMAGES,
     ) -> None:
-        if kind not in get_args(Kind):
-            raise ValueError(f"kind '{kind}': there are {', '.join(get_args(Kind))}")
+        if kind not in get_args(RecordKind):
+            raise ValueError(f"kind '{kind}': there are {', '.join(get_args(RecordKind))}")
         self.path, self.dataset, self.kind, self.store_size = Path(path), dataset, kind, store_size
         self._shard_bytes, self._shard_images = shard_bytes, shard_images
         if (self.path / MANIFEST).exists():
