@@ -78,8 +78,8 @@ def test_every_setting_has_an_entry_and_every_entry_a_place(scale: Scale) -> Non
         ),
         (
             "mamo/training/outcome.py:DivergenceMonitor",
-            "mamo/training/outcome.py:Outcome",
-            "pretrain.collapse.patience acts in none of mamo/training/outcome.py:Outcome",
+            "mamo/training/checkpoints.py:Checkpoints",
+            "pretrain.collapse.patience acts in none of mamo/training/checkpoints.py:Checkpoints",
         ),
         (
             "itm.py:hard_negatives",
