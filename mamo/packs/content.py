@@ -73,7 +73,7 @@ def _items(content: bytes) -> Items:
 def _check_items(items: Items, record: Record) -> None:
     """Results per item must give the recorded metrics."""
     for metric, value in record.metrics.items():
-        found = contributions(record, metric, items, {})
+        found = contributions(record.spec["task"], metric, items, {}, record.metrics)
         if found is None or not math.isfinite(value):
             continue
         mean = float(found.values.mean())

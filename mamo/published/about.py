@@ -194,7 +194,7 @@ def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[f
         images = {}  # each item then counts as an image of its own
     found = {}
     for name, value in job.metrics.items():
-        mine = contributions(job, name, items, images)
+        mine = contributions(job.spec["task"], name, items, images, job.metrics)
         if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
             continue
         draws = resampled_means(mine.values[:, None], mine.images)[:, 0]

@@ -114,7 +114,10 @@ def _contributions(
     items = read_items(directory)
     if items is None:
         return None
-    mine, value = contributions(record, metric, items, images), record.metrics[metric]
+    mine, value = (
+        contributions(run.spec["task"], metric, items, images, record.metrics),
+        record.metrics[metric],
+    )
     if mine is not None and abs(mine.values.mean() - value) > _TOLERANCE * max(1.0, abs(value)):
         raise ItemsError(
             f"{directory}: its items give {mine.values.mean():.4f} for '{metric}', its record {value:.4f}; "

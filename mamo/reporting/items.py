@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from mamo.files.record import Record
 from mamo.jobs.job import Items, Stratum
 from mamo.jobs.registry import job_of
 
@@ -47,16 +46,21 @@ def read_items(directory: Path) -> Items | None:
 
 
 def contributions(
-    record: Record, metric: str, items: Items, images_of: Mapping[str, Sequence[int]]
+    task: str,
+    metric: str,
+    items: Items,
+    images_of: Mapping[str, Sequence[int]],
+    metrics: Mapping[str, float],
 ) -> Contributions | None:
     """What each image contributes to a metric.
 
     Args:
-        record: of a downstream run, whose task says how its items are read.
+        task: of the downstream run, which says how its items are read.
         metric: a metric that the run records, such as ``tr_r1``.
         items: from ``read_items``.
         images_of: split -> the image of each of its records in their order, as prepared. A split that is not listed counts
             each of its items as an image of its own.
+        metrics: all that the run recorded.
 
     Returns:
         None where the metric is no mean over the items that are there.
@@ -64,7 +68,7 @@ def contributions(
     Raises:
         KeyError: nobody knows how the items of such a task are read.
     """
-    strata = job_of(record.spec["task"]).strata(metric, items, images_of, record.metrics)
+    strata = job_of(task).strata(metric, items, images_of, metrics)
     return _linear(strata) if strata else None
 
 

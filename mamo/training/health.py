@@ -158,7 +158,7 @@ def _skills(rows: list[dict[str, float]]) -> list[Check]:
         ),
     ):
         if name in rows[-1]:
-            middle, last = rows[len(rows) // 2][name], rows[-1][name]
+            middle, last = _half_way(rows)[name], rows[-1][name]
             passed = last >= SKILL and last >= middle - 0.02
             says = f"{what} {last:.2f} (half-way {middle:.2f}); {constant} would be 0"
             numbers = {"last": last, "middle": middle, "first": rows[0][name]}
@@ -169,6 +169,11 @@ def _skills(rows: list[dict[str, float]]) -> list[Check]:
     return found
 
 
+def _half_way(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The look nearest to half of the steps."""
+    return min(rows, key=lambda row: abs(row["step"] - rows[-1]["step"] / 2))
+
+
 def _targets(rows: list[dict[str, float]]) -> list[Check]:
     names = [name for name in rows[-1] if name.endswith("_target_spread")]
     if not names:
@@ -176,7 +181,7 @@ def _targets(rows: list[dict[str, float]]) -> list[Check]:
     shares = {
         name.removesuffix("_target_spread"): rows[-1][name] / max(rows[0][name], 1e-12) for name in names
     }
-    falls = [name for name in names if rows[-1][name] < FALLING * rows[len(rows) // 2][name]]
+    falls = [name for name in names if rows[-1][name] < FALLING * _half_way(rows)[name]]
     passed = not falls and all(share >= SPREAD for share in shares.values())
     told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     says = f"spread of the targets within an item, over the starting network's: {told}" + (
@@ -219,7 +224,7 @@ def _gradients(rows: list[dict[str, float]]) -> list[Check]:
     names = [name for name in rows[-1] if name.startswith("gradient_")]
     if len(names) < 2:
         return []
-    late = rows[len(rows) // 2 :]
+    late = rows[rows.index(_half_way(rows)) :]
     shares = {name.removeprefix("gradient_"): sum(row[name] for row in late) / len(late) for name in names}
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     says = f"gradient in the fusion encoder, over the largest objective's: {told}"

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from mamo.data.store.records import Writer
-from mamo.files.record import Outcome, Record
 from mamo.reporting.collect import collect
 from mamo.reporting.comparisons import ItemsError
 from mamo.reporting.items import Contributions, contributions
@@ -24,10 +23,6 @@ from mamo.specs.plan import Plan, make_plan
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 
 
-def record_of(task: str, **metrics: float) -> Record:
-    return Record(outcome=Outcome("converged"), spec={"task": task}, metrics=metrics)
-
-
 def test_captions_of_an_image_are_resampled_together() -> None:
     """Two images; the first has three captions (two found at rank 1), the second one (not found): 2 of 4."""
     items = {
@@ -36,43 +31,40 @@ def test_captions_of_an_image_are_resampled_together() -> None:
         "rank": [1, 7, 1, 1, 5, 2],
     }
     images = {"test": [9, 9, 9, 4]}
-    retrieved = record_of("retrieval")
-    found = contributions(retrieved, "ir_r1", items, images)
+    found = contributions("retrieval", "ir_r1", items, images, {})
     assert found is not None
     # Image 4: 50 + (0 - 50 * 1) * 2 / 4 = 25. Image 9: 50 + (200 - 50 * 3) * 2 / 4 = 75.
     assert found.values.tolist() == [25.0, 75.0]
-    text = contributions(retrieved, "tr_r1", items, images)
+    text = contributions("retrieval", "tr_r1", items, images, {})
     assert text is not None and text.values.tolist() == [0.0, 100.0], "image 9 asks first, and is found"
     assert text.images == found.images
-    mean = contributions(retrieved, "mean_recall", items, images)
+    mean = contributions("retrieval", "mean_recall", items, images, {})
     # R@1, 5, 10: text retrieval 50, 50, 100; image retrieval 50, 100, 100.
     assert mean is not None and mean.values.mean() == pytest.approx(450 / 6)
 
 
 def test_each_metric_reads_its_own_items() -> None:
     vqa = {"question_id": [1, 2, 3], "score": [100.0, 0.0, 30.0], "type": ["what", "is the", "what"]}
-    answered = record_of("vqa")
-    overall, what = (contributions(answered, name, vqa, {}) for name in ("accuracy", "accuracy/what"))
+    overall, what = (contributions("vqa", name, vqa, {}, {}) for name in ("accuracy", "accuracy/what"))
     assert overall is not None and what is not None
     assert overall.values.tolist() == [100.0, 0.0, 30.0], "without images each question counts as one"
     assert what.values.mean() == pytest.approx(65.0)
     nlvr2 = {"identifier": ["a", "b", "c"], "split": ["dev", "dev", "test"], "correct": [True, False, True]}
-    judged = record_of("nlvr2")
-    dev = contributions(judged, "dev_accuracy", nlvr2, {"dev": [5, 5]})
+    dev = contributions("nlvr2", "dev_accuracy", nlvr2, {"dev": [5, 5]}, {})
     assert dev is not None and dev.values.tolist() == [50.0], "two sentences about one pair are one unit"
-    assert all(contributions(judged, name, nlvr2, {}) is None for name in ("train/loss", "val_accuracy"))
+    assert all(contributions("nlvr2", name, nlvr2, {}, {}) is None for name in ("train/loss", "val_accuracy"))
 
 
 def test_the_record_says_which_split_its_questions_are_from() -> None:
     """Val and test have as many questions; those of val show one image, those of test two."""
     items = {"question_id": [1, 2], "score": [100.0, 0.0], "type": ["what", "what"]}
     images = {"val": [3, 3], "test": [1, 2]}
-    on_val = contributions(record_of("vqa", evaluated_on_val=1.0), "accuracy", items, images)
-    on_test = contributions(record_of("vqa", evaluated_on_val=0.0), "accuracy", items, images)
+    on_val = contributions("vqa", "accuracy", items, images, {"evaluated_on_val": 1.0})
+    on_test = contributions("vqa", "accuracy", items, images, {"evaluated_on_val": 0.0})
     assert on_val is not None and on_val.values.tolist() == [50.0]
     assert on_test is not None and on_test.values.tolist() == [100.0, 0.0]
     with pytest.raises(KeyError, match="no job is registered for the task 'singing'"):
-        contributions(record_of("singing"), "accuracy", items, images)
+        contributions("singing", "accuracy", items, images, {})
 
 
 def grid(values_RSC: np.ndarray) -> Grid:

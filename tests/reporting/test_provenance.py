@@ -140,7 +140,7 @@ def test_every_cell_stands_beside_the_papers(
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     (cell,) = [line.split() for line in lines if line.strip().startswith("MAMO, MSCOCO TR")]
-    assert cell[-3:] == ["20.0", "76.6", "-56.6"]
+    assert cell[-3:] == ["20.0", "76.6", "−56.6"]
     (diverged,) = [line.split() for line in lines if line.strip().startswith("w/o EMA update, VQA")]
     assert diverged[-3:] == ["40.0", "×", "–"]
     with file.open() as opened:

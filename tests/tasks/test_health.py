@@ -68,7 +68,7 @@ def test_within_items_a_level_does_not_count_and_saying_the_same_everywhere_expl
     shifted.add_within(target + level, target, items)
     assert shifted.within == pytest.approx(1.0)
     constant.add_within(level, target, items)
-    assert constant.within == pytest.approx(0.0)
+    assert constant.within == pytest.approx(0.0, abs=1e-5)
     halved.add_within(target / 2 + level, target, items)  # misses half of each deviation
     assert halved.within == pytest.approx(0.75)
 
@@ -196,6 +196,15 @@ def test_each_mechanism_warns_by_its_own_name(
     assert "look-alikes" in [check.name for check in warned(health.findings(curve))]
     late = [row | {"itm": 0.637 if row["step"] < 50 else 0.4} for row in curve]
     assert "itm plateau" in [check.name for check in warned(health.findings(late))]
+
+
+def test_half_way_is_half_of_the_steps(words: Tokenizer) -> None:
+    """Looks are denser at the start; a value that falls from a quarter to half of the run and then stays is not falling."""
+    health = Health(task_of(words), pairs_of(words), 100)
+    spreads = {0.0: 0.8, 6.0: 0.9, 12.0: 0.9, 25.0: 0.9, 50.0: 0.6, 75.0: 0.6, 100.0: 0.6}
+    health.rows = [GOOD | {"step": step, "mim_target_spread": spread} for step, spread in spreads.items()]
+    curve = [{"step": float(step), "itm": 0.637 if step < 15 else 0.4} for step in range(100)]
+    assert not warned(health.findings(curve))
 
 
 def test_looks_and_counts_go_on_after_a_resume(words: Tokenizer, tmp_path: Path) -> None:
