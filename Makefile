@@ -1,4 +1,4 @@
-# One command for each thing that people do here. `make` lists them.
+# One command for each common task. `make` lists them.
 #
 #   make reproduce SCALE=demo CORES=8
 #
@@ -38,7 +38,7 @@ $(LOCKED): requirements.lock
 ifeq ($(TORCH_INDEX),)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 else
-	@# The same versions. PyTorch's own files are others than the lock's and go unchecked; what they bring for CUDA stays out.
+	@# The same versions, but PyTorch's files are not the lock's, so their hashes are not checked; CUDA libraries are left out.
 	awk '/^[a-z]/ {kept = !/^(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==/} kept' requirements.lock > $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) \
@@ -63,7 +63,7 @@ lint: venv ## Ruff, mypy and snakefmt, and notebooks without outputs; changes no
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
-format: venv ## Lay out the code and mend what ruff can
+format: venv ## Format the code and fix what ruff can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/snakefmt $(SNAKEFILES)

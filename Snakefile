@@ -1,12 +1,12 @@
 # Tables and figures of the paper from data, at one scale.
 #
-#   snakemake --config scale=demo -- table5      one table and all that it needs
+#   snakemake --config scale=demo -- table5      one table and everything it needs
 #   snakemake --config scale=demo                everything (reproduce_all)
 #   snakemake -n                                 what would be done
 #
 # The plan (mamo.specs) turns the files of ablations/ into runs; the rules execute them through the `mamo` command. A run's path
-# carries the digest of everything that changes it, so a record that exists is up to date by construction: inputs are ancient(),
-# and neither modification times nor Snakemake's own records decide what is computed again.
+# has the digest of everything that changes it, so an existing record is up to date by construction: inputs are ancient(), and
+# neither modification times nor Snakemake's own records decide what is computed again.
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ min_version("9.0")
 configfile: "params.yaml"
 
 
-# Used with --sdm apptainer alone: apptainer build containers/mamo.sif containers/mamo.def
+# Used only with --sdm apptainer: apptainer build containers/mamo.sif containers/mamo.def
 container: "containers/mamo.sif"
 
 

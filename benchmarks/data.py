@@ -26,7 +26,8 @@ from mamo.data.batches.collate import CaptionCollate
 from mamo.data.batches.loader import TrainLoader
 from mamo.data.batches.transforms import TrainTransform
 from mamo.data.store.concat import ConcatRecords
-from mamo.data.store.records import Prepared, Writer
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
 from mamo.specs.scale import read_scale
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"

@@ -97,7 +97,7 @@ def _retrieval(result: Result, scale: Scale) -> None:
         sides: dict[str, Callable[[], Any]] = {
             "product": lambda: rerank(*given, spec.eval_batch_size),
             "encoded once, query by query": lambda: rerank_cached(*given),
-            "encoded anew for every query": lambda: rerank_anew(*given),
+            "encoded again for every query": lambda: rerank_anew(*given),
         }
         seconds = alternating(sides, ROUNDS)
     _table(result, "Re-ranking", seconds, IMAGES + TEXTS)

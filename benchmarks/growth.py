@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result, alternating, operations
-from benchmarks.training_step import product_step
+from benchmarks.training_step import RUN, product_step
 from mamo.data.batches.sampler import order
 from mamo.model.mamo import Mamo
 from mamo.specs.pretrain import PretrainSpec
@@ -60,7 +60,7 @@ def _curve(result: Result, table: str, what: str, specs: dict[int, PretrainSpec]
     tokenizer = vocabulary(captions(500), 600)
     sides: dict[int, Callable[[], Any]] = {}
     for number, spec in specs.items():
-        task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
+        task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer, steps=RUN)
         batch = batch_of(spec.model, tokenizer, spec.batch_size)
         sides[number] = product_step(task, batch, "bf16")
     seconds = alternating(sides, ROUNDS)  # type: ignore[arg-type, type-var]

@@ -63,6 +63,7 @@ def child(folder: Path) -> None:
     import torch
 
     from benchmarks.batches import captions, vocabulary
+    from benchmarks.training_step import RUN
     from mamo.data.batches.collate import CaptionCollate
     from mamo.data.batches.loader import TrainLoader
     from mamo.data.batches.transforms import TrainTransform
@@ -76,7 +77,7 @@ def child(folder: Path) -> None:
     torch.set_num_threads(1)
     spec = read_scale("demo", ABLATIONS).pretrain
     tokenizer = vocabulary(captions(500))
-    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
+    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer, steps=RUN)
     collate = CaptionCollate(TrainTransform(spec.transform), tokenizer, spec.model.max_words)
 
     began = time.process_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamo.model.decoder import Context
+from mamo.model.decoder import FusedContext
 from mamo.model.mamo import Mamo
 from mamo.model.transformer import causal_bias
 from mamo.tasks.vqa import VqaTask
@@ -85,12 +85,14 @@ def rank_answers(task: VqaTask, image: Tensor, ids: Tensor, mask: Tensor) -> tup
     begin = answers.new_full((len(answers), 1), decoder.cls_id)
     read = torch.cat([begin, answers[:, :-1]], 1)
     seen = torch.cat([torch.ones_like(begin), given[:, :-1]], 1)
-    repeated = Context(context.states.repeat_interleave(size, 0), context.bias.repeat_interleave(size, 0))
+    repeated = FusedContext(
+        context.states.repeat_interleave(size, 0), context.bias.repeat_interleave(size, 0)
+    )
     found = decode(task, read, seen, repeated).gather(2, answers[..., None])[..., 0]
     return chosen, (found * given).sum(1).view_as(chosen)
 
 
-def decode(task: VqaTask, ids: Tensor, mask: Tensor, context: Context) -> Tensor:
+def decode(task: VqaTask, ids: Tensor, mask: Tensor, context: FusedContext) -> Tensor:
     """Log-probabilities of the next sub-word at every place: (R, T) -> (R, T, V)."""
     decoder = task.decoder
     x, bias = decoder.embedding(ids), causal_bias(mask)

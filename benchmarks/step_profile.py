@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result
-from benchmarks.training_step import product_step
+from benchmarks.training_step import RUN, product_step
 from mamo.model.mamo import Mamo
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
@@ -49,7 +49,7 @@ def _profile(result: Result, precision: str) -> None:
     spec = read_scale("demo", ABLATIONS).pretrain
     tokenizer = vocabulary(captions(500), 600)
     batch = batch_of(spec.model, tokenizer, spec.batch_size)
-    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
+    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer, steps=RUN)
     step = product_step(task, batch, precision)
     for _ in range(WARM_UP):
         step()

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.plain_step import attend, encode_image, encode_text, follow
 from mamo.data.tokenizer import Tokenizer
-from mamo.model.draws import uniform
+from mamo.method import attend, encode_image, encode_text, follow, unit
 from mamo.model.mamo import Mamo
+from mamo.model.step_random import uniform
 from mamo.model.transformer import PostNormLayer
 from mamo.objectives.itm import hard_negatives
 from mamo.objectives.masking import TextMasker
@@ -52,15 +52,10 @@ class Network(nn.Module):
     def fuse(self, visual: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """The fused text tokens, (B, L, D)."""
         for layer in self.fusion:
-            text = layer.norm_attention(text + attend(layer.attention, text, mask == 1))
-            text = layer.norm_cross(text + attend(layer.cross_attention, text, None, visual))
+            text = layer.norm_attention(text + attend(layer.attention, text, text, mask == 1))
+            text = layer.norm_cross(text + attend(layer.cross_attention, text, visual, None))
             text = layer.norm_mlp(text + layer.mlp(text))
         return text
-
-    def units(self, visual: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Projections of unit length."""
-        image_BE = F.normalize(self.vision_projection(visual[:, 0]).float(), dim=-1)
-        return image_BE, F.normalize(self.text_projection(text[:, 0]).float(), dim=-1)
 
     def words(self, fused: Tensor) -> Tensor:
         """Logits over the vocabulary at every position."""
@@ -92,12 +87,12 @@ class ThreeObjectives(nn.Module):
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
         online, following = self.online, self.following
         visual, text = encode_image(online, image), encode_text(online, ids, mask)
-        image_BE, text_BE = online.units(visual, text)
+        image_BE, text_BE = unit(online, visual, text)
         all_images, all_texts, soft = image_BE, text_BE, (None, None)
         if following is not None:
             with torch.no_grad():
                 followed = encode_image(following, image)
-                image_m, text_m = following.units(followed, encode_text(following, ids, mask))
+                image_m, text_m = unit(following, followed, encode_text(following, ids, mask))
                 all_images = torch.cat([image_m, self.images])
                 all_texts = torch.cat([text_m, self.texts])
                 soft = (image_m @ all_texts.T, text_m @ all_images.T)

@@ -15,16 +15,17 @@ import torch
 
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result, alternating, operations, ratio
-from benchmarks.plain_step import PlainStep
 from benchmarks.three_objective_step import ThreeObjectives
-from mamo.model.lengths import set_packing
+from mamo.method import PlainStep
 from mamo.model.mamo import Mamo
+from mamo.model.packing import set_packing
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.optimiser import make_optimiser
 
 ROUNDS, STEPS = 11, 1
+RUN = 250  # steps of a run, of which the target's momentum is a share
 WARM_UP = 6  # rounds: a process goes on asking the system for memory for some steps
 ABLATIONS = Path(__file__).parents[1] / "ablations"
 PRECISIONS = ("bf16", "fp32")
@@ -74,7 +75,7 @@ def sides(spec: PretrainSpec) -> dict[tuple[str, str], Callable[[], None]]:
     tokenizer = vocabulary(captions(500), 600)
     batch = batch_of(spec.model, tokenizer, spec.batch_size)
     torch.manual_seed(0)
-    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer)
+    task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer, steps=RUN)
     found: dict[tuple[str, str], Callable[[], None]] = {}
     for precision in PRECISIONS:
         found["product", precision] = product_step(copy.deepcopy(task), batch, precision)

@@ -19,7 +19,7 @@ def load(
         path_or_name: the name of a model that ships with the package, an exported folder, a finished run's directory, or a
             name on the Hugging Face hub.
         scale: take ``path_or_name`` as the name of a run of this scale.
-        results: where runs lie; read with ``scale`` alone.
+        results: folder of the runs; used only with ``scale``.
 
     Raises:
         mamo.published.load.LoadError: there is no such model, or a file of it is missing.

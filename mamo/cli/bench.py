@@ -53,7 +53,7 @@ def _command(args: argparse.Namespace) -> int:
         raise SpecError("--steps is at least 1, and --pairs at least 2")
     objectives = spec.objectives.model_copy(update={"itm_group": min(pairs, spec.objectives.itm_group)})
     if pairs % objectives.itm_group:
-        raise SpecError(f"--pairs {pairs} is no multiple of objectives.itm_group {objectives.itm_group}")
+        raise SpecError(f"--pairs {pairs} is not a multiple of objectives.itm_group {objectives.itm_group}")
     spec = spec.model_copy(
         update={"objectives": objectives, "precision": args.precision or spec.precision, "batch_size": pairs}
     )
@@ -66,7 +66,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def lines(found: Throughput) -> Iterator[str]:
-    """What was measured, in words."""
+    """Put the measurements into lines of text."""
     yield f"  device                {found.device}"
     yield f"  a step                {found.seconds:.3g} s: " + ", ".join(
         f"{share:.1%} {part}" for part, share in found.shares.items()
@@ -84,7 +84,7 @@ def lines(found: Throughput) -> Iterator[str]:
 
 
 def _vocabulary(entries: int) -> Tokenizer:
-    """A vocabulary of so many made-up words: the logits over it cost what those over a real one do."""
+    """Make a vocabulary of ``entries`` invented words: its logits cost as much as a real one's."""
     from mamo.data.tokenizer import SPECIAL, Tokenizer
 
     with tempfile.TemporaryDirectory() as folder:

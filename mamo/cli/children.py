@@ -1,4 +1,4 @@
-"""Programs that a command starts: they hear of a signal to the command once, and do not outlive it."""
+"""Start programs that get each signal to the command once and never outlive it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Asked:
-    """Whether a command was asked to stop, and whom it tells.
+    """Record that a command was asked to stop, and pass the signal on to its child.
 
     Args:
-        as_number: the signal that a child gets; None: the same as the command.
+        as_number: the signal to send to the child; None: the one that the command got.
 
     Attributes:
-        by: the signal; None while there was none.
+        by: the signal that asked the command to stop; None so far.
     """
 
     def __init__(self, as_number: signal.Signals | None = None) -> None:
@@ -34,16 +34,16 @@ class Asked:
 
     @property
     def status(self) -> int:
-        """The exit status of a command that a signal ended, as shells give it."""
+        """Exit status of a command that a signal ended: 128 plus the signal's number, as shells report it."""
         return 128 + self.by if self.by else 0
 
     def passes_to(self, child: subprocess.Popen[Any]) -> None:
-        """Name the child that is told once, now if the signal came before."""
+        """Set the child that gets the signal; send it now if it has already arrived."""
         self._child, self._told = child, False
         self.tell()
 
     def tell(self) -> None:
-        """Send the signal to the child, if it has not had it."""
+        """Send the signal to the child, unless that was done already."""
         if self.by is not None and self._child is not None and not self._told:
             self._told = True
             with suppress(ProcessLookupError):
@@ -52,9 +52,9 @@ class Asked:
 
 @contextmanager
 def passing_on(asked: Asked) -> Iterator[None]:
-    """Pass a signal that ends this command on to its child, once; the block goes on, so that it can wait for the child's end.
+    """Pass a signal that would end this command on to its child, once; the block continues and can wait for the child.
 
-    What the caller ignores (``nohup``, ``&`` in a script) stays ignored.
+    Signals that the caller ignores (``nohup``, ``&`` in a script) stay ignored.
     """
 
     def heard(number: int, frame: object) -> None:
@@ -79,9 +79,9 @@ def start(
     output: IO[Any] | int | None = None,
     errors: IO[Any] | int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that gets SIGINT when this process is gone, and hears nothing of a terminal's signals by itself.
+    """Start a program that gets SIGINT when this process dies, and no signal directly from the terminal.
 
-    It heeds SIGINT even where this process ignores it: it is how this one tells it to stop.
+    It reacts to SIGINT even where this process ignores it, since SIGINT is how it is asked to stop.
     """
     me = os.getpid()
 
@@ -95,7 +95,7 @@ def start(
 
 
 def call(words: Sequence[str], output: int | None = None) -> int:
-    """Run a program to its end; its exit status, or 128 and the signal's number where this command was asked to stop."""
+    """Run a program to its end. Returns its exit status, or 128 plus the signal's number if this command was asked to stop."""
     asked = Asked()
     with passing_on(asked):
         child = start(words, output=output)
@@ -105,7 +105,7 @@ def call(words: Sequence[str], output: int | None = None) -> int:
 
 
 def _leave_the_terminal() -> None:
-    """Write to nowhere what would be written to a terminal that was closed: writing to it is an error."""
+    """Redirect output away from a closed terminal, where writing would raise an error."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -15,25 +15,28 @@ PAGE = Path("docs/commands.md")
 INTRODUCTION = f"""\
 # Commands
 
-Every command of `mamo` and its options; `mamo plan --help` says the same of one. `mamo dev commands` makes this page from the
-parser. Commands are called in the project's root folder; defaults stand in `params.yaml` ([settings.md](settings.md)).
+Every command of `mamo` with its options; `mamo plan --help` shows one of them. `mamo dev commands` makes this page from the
+parser. Call commands in the project's root folder. Defaults are in `params.yaml` ([settings.md](settings.md)).
 
-**Names.** Every RUN is {options.RUN}, where no other
-run has it or begins like it: `pretrain/mamo-0123abcdef`, `mamo-0123abcdef`, `mamo`, `pretrain/mamo`, `mamo-01`. Of all runs
-that were ever executed, planned ones are meant first. A wrong name of a command, an option, a table, a run or a scale is
-answered with the nearest ones.
+```bash
+source .venv/bin/activate      # once per shell; without it, call .venv/bin/mamo
+```
+
+**Names.** RUN stands for {options.RUN}, as long as
+only one run matches: `pretrain/mamo-0123abcdef`, `mamo-0123abcdef`, `mamo`, `pretrain/mamo`, `mamo-01`. Planned runs go before
+older executed ones. If a command, option, table, run or scale is not found, the message names the nearest ones.
 
 **Exit status.** 0: done; 1: a failure that was reported, or something found by a check; 2: a wrong name or setting; 75: a run
 that was asked to stop and saved its state; 128 and a signal's number: another command that a signal ended
 ([troubleshooting.md](troubleshooting.md)).
 
 **Completion.** `mamo completion bash` and `mamo completion zsh` print a script that completes commands, options, and the
-names of scales, tables and runs. Planned runs are looked up once and kept in `logs/SCALE/names.txt` until a file of settings
+names of scales, tables and runs. Planned runs are looked up once and kept in `logs/SCALE/names.txt` until a settings file
 changes.
 
 **Programs.** `--json` of plan, status, explain, compare and doctor prints one JSON object and nothing else to standard output;
-messages go to standard error, and the exit status stays. The keys, which later versions may add to but do not rename:"""
-# Command -> key of its object -> what stands there. A test compares them with what the commands print.
+messages go to standard error, and the exit status is the same. Later versions may add keys but do not rename them:"""
+# Command -> key of its object -> meaning. A test compares them with what the commands print.
 JSON: dict[str, dict[str, str]] = {
     "plan": {
         "scale, title, cost": "of the scale, in words",
@@ -46,7 +49,7 @@ JSON: dict[str, dict[str, str]] = {
         "unknown_until_prepared": "data sets whose sizes are not known yet",
     },
     "status": {
-        "scale, results": "its name, and where its results lie",
+        "scale, results": "its name, and the folder of its results",
         "counts": "kind -> state -> how many runs",
         "runs": "a list: `run`, `kind`, `state`, `log` (null: there is none), `step` of one that is running (`finished`, "
         "`total`, `left`, `parts`; else null), `metrics`, `seconds` that it took",

@@ -76,7 +76,7 @@ def _against_base(table: TablePlan, values: TableValues) -> list[str]:
     lines = [f"{table.ablation.name}: {table.ablation.title}"]
     if gaps is None:
         return [*lines, "  nothing to compare: no record has results per item or several seeds"]
-    lines.append(f"  difference from {base_label(table.ablation)}; ≈: the 95 % interval holds 0")
+    lines.append(f"  difference from {base_label(table.ablation)}; ≈: the 95 % interval includes 0")
     for line in gaps.ours:
         lines.append(f"  {line.label}")
         lines += [f"    {h.text:24} {text}" for h, text in zip(gaps.headings, line.texts, strict=True)]

@@ -1,4 +1,4 @@
-"""``mamo completion``: what makes a shell complete commands, options and the names of scales, tables and runs."""
+"""``mamo completion``: make a shell complete commands, options and the names of scales, tables and runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import Any
 
-# How arguments call what they take -> what completes it: a list of `mamo.cli.known`, or shtab's own for files.
+# Metavar of an argument -> its completion: a list from `mamo.cli.known`, or shtab's own for files.
 _LISTS = {
     "TABLE": "tables",
     "FIGURE": "tables",
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "completion",
         help="print a script that makes bash or zsh complete commands and names",
         description="Print a script for bash or zsh that completes commands, options, and the names of scales, tables and "
-        'runs. Write it to where the shell looks for such scripts, or try it: eval "$(mamo completion bash)".',
+        'runs. Save it where the shell looks for such scripts, or try it: eval "$(mamo completion bash)".',
     )
     parser.add_argument("shell", choices=("bash", "zsh"))
     parser.set_defaults(command=_command)
@@ -43,7 +43,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _mark(parser: argparse.ArgumentParser) -> None:
-    """Say of each argument, by what it calls its value, how it is completed."""
+    """Set the completion of each argument from its metavar."""
     import shtab
 
     for action in parser._actions:
@@ -62,7 +62,7 @@ def _mark(parser: argparse.ArgumentParser) -> None:
 
 
 def _names(kind: str) -> dict[str, Any]:
-    """A completion by ``mamo.cli.known``, for both shells; it is told the words so far, for ``--scale`` and the command."""
+    """Completion through ``mamo.cli.known`` for both shells; it gets the words typed so far (``--scale``, the command)."""
     call = f"{shlex.quote(sys.executable)} -m mamo.cli.known {kind}"
     bash = f'_mamo_{kind}() {{ compgen -W "$({call} "${{COMP_WORDS[@]}}" 2>/dev/null)" -- "$1"; }}'
     # shtab's function for zsh takes a command's own words apart; the line's are in BUFFER.

@@ -1,4 +1,4 @@
-"""``mamo dev``: the commands of those who work on the workbench itself."""
+"""``mamo dev``: commands for developers of the workbench."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OLD = (
     bench,
     deviations,
     licences,
-)  # once commands of their own; scripts may still call them so
+)  # formerly top-level commands; scripts may still use the old spelling
 
 
 def add(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""``mamo diff``: what sets two executed runs apart."""
+"""``mamo diff``: show how two executed runs differ."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "diff",
-        help="show what sets two executed runs apart",
-        description="Show in what two executed runs of a scale differ: settings, inputs, code, machine, time and metrics. They "
+        help="show how two executed runs differ",
+        description="Show how two executed runs of a scale differ: settings, inputs, code, machine, time and metrics. They "
         "need not be planned any more.",
     )
     parser.add_argument("one", metavar="RUN", help=options.RUN)
@@ -48,12 +48,12 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _name(record: Path) -> str:
-    """The name of an executed run: its id without the digest."""
+    """Return an executed run's name: its id without the digest."""
     return record.parts[-2].rpartition("-")[0]
 
 
 def _planned(plan: Plan, name: str) -> Run | None:
-    """The planned run that a name means."""
+    """Find the planned run that a name stands for."""
     try:
         return plan.find(KINDS, name)
     except SpecError:

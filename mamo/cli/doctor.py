@@ -1,4 +1,4 @@
-"""``mamo doctor``: whether this machine, or a cluster, has what a scale needs; each finding with its mend."""
+"""``mamo doctor``: check that this machine, or a cluster, has what a scale needs; each finding comes with its fix."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--slurm", action="store_true", help="check the cluster too")
     parser.add_argument("--profile", metavar="NAME", help="the profile that --slurm checks (default: slurm)")
     parser.add_argument(
-        "--job", action="store_true", help="with --slurm: run a short job on a GPU node and look round there"
+        "--job", action="store_true", help="with --slurm: also run a short job that checks a GPU node"
     )
-    parser.add_argument("--node", action="store_true", help="only what a compute node must have")
+    parser.add_argument("--node", action="store_true", help="check only what a compute node must have")
     options.add_json(parser)
     options.add_scale(parser)
     options.add_results(parser)
@@ -58,11 +58,10 @@ def _command(args: argparse.Namespace) -> int:
     for check in checks:
         for finding in check(args):
             wrong += finding.state == "wrong"
-            found.append({"state": finding.state, "what": finding.what, "fix": finding.mend or None})
+            found.append({"state": finding.state, "what": finding.what, "fix": finding.fix or None})
             if not args.json:
                 print(
-                    f"{finding.state:6}{finding.what}"
-                    + (f"\n      -> {finding.mend}" if finding.mend else "")
+                    f"{finding.state:6}{finding.what}" + (f"\n      -> {finding.fix}" if finding.fix else "")
                 )
     if args.json:
         options.print_json({"wrong": wrong, "findings": found})
@@ -72,7 +71,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _packages(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """Whether the installed packages are those that the project asks for."""
+    """Check that the packages which the project asks for are installed."""
     from packaging.requirements import Requirement
 
     yield Diagnosis("ok", f"Python {sys.version.split()[0]} in {sys.prefix}")
@@ -95,7 +94,7 @@ def _packages(args: argparse.Namespace) -> Iterator[Diagnosis]:
 
 
 def _folders(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """Whether this is the project's root, and results can be written."""
+    """Check that this is the project's root folder and that results can be written."""
     if not Path("Snakefile").is_file():
         yield Diagnosis("wrong", f"no Snakefile in {Path.cwd()}", "call this in the project's root folder")
         return
@@ -114,7 +113,7 @@ def _folders(args: argparse.Namespace) -> Iterator[Diagnosis]:
 
 
 def _locks(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """Whether a lock taken by one process is seen by another: what keeps a run from being made twice at once."""
+    """Check that another process sees a lock: locks keep a run from being made twice at once."""
     from filelock import FileLock
 
     folder = Path(options.setting(args, "results"))
@@ -126,12 +125,14 @@ def _locks(args: argparse.Namespace) -> Iterator[Diagnosis]:
             seen = _told(sys.executable, "-c", code, str(path))
     except subprocess.TimeoutExpired:
         yield Diagnosis(
-            "wrong", f"a lock in {folder} is not answered for {PATIENCE} s", "put `results:` elsewhere"
+            "wrong", f"a lock in {folder} is not granted within {PATIENCE} s", "put `results:` elsewhere"
         )
         return
     except OSError as error:
         yield Diagnosis(
-            "wrong", f"{folder} takes no locks ({error})", "put `results:` on a file system with flock"
+            "wrong",
+            f"{folder} does not support locks ({error})",
+            "put `results:` on a file system with flock",
         )
         return
     finally:
@@ -150,13 +151,13 @@ def _locks(args: argparse.Namespace) -> Iterator[Diagnosis]:
 
 
 def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """The GPUs of this machine, and whether torch was built for them."""
+    """Check that torch sees the GPUs of this machine."""
     program = shutil.which("nvidia-smi")
     try:
         listed = _told(program, "-L").stdout.splitlines() if program else []
     except subprocess.TimeoutExpired:
-        mend = "its driver hangs: restart the machine, or use another"
-        yield Diagnosis("wrong", f"{program} does not answer within {PATIENCE} s", mend)
+        fix = "its driver hangs: restart the machine, or use another"
+        yield Diagnosis("wrong", f"{program} does not answer within {PATIENCE} s", fix)
         return
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     allotted = f"; CUDA_VISIBLE_DEVICES={given}" if given is not None else ""
@@ -182,16 +183,16 @@ def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
 
 
 def _told(*words: str) -> subprocess.CompletedProcess[str]:
-    """What a command says, waited for within bounds."""
+    """Run a command with a timeout and return its output."""
     return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def _plan(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """Whether the scale's files are right, and how much of it is made."""
+    """Check the scale's files and count how many of its runs are done."""
     try:
         plan = options.planned(args)
     except SpecError as error:
-        yield Diagnosis("wrong", str(error), "mend the file that is named")
+        yield Diagnosis("wrong", str(error), "fix the file that is named")
         return
     done = sum(run.record(options.results_of(args)).is_file() for run in plan.runs.values())
     yield Diagnosis("ok", f"scale {plan.scale.name}: {len(plan.runs)} runs, {done} of them made")
@@ -218,7 +219,7 @@ def _precision(plan: Plan) -> Iterator[Diagnosis]:
 
 
 def _versions_of_data(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """Whether releases and published weights are at hand, where the scale reads them and has not done so."""
+    """Check that the releases and published weights that the scale still has to read are there."""
     try:
         plan = options.planned(args)
     except SpecError:
@@ -233,14 +234,14 @@ def _versions_of_data(args: argparse.Namespace) -> Iterator[Diagnosis]:
         if run.record(results).is_file():
             yield Diagnosis("ok", f"weights {run.name} ({name}) are there")
         elif Path(name).is_dir():
-            yield Diagnosis("ok", f"weights {run.name} lie in {name}")
+            yield Diagnosis("ok", f"weights {run.name} are in {name}")
         elif _cached(f"timm/{name}" if run.spec["source"] == "timm" else name):
-            yield Diagnosis("ok", f"weights {run.name} ({name}) lie in the hub's cache")
+            yield Diagnosis("ok", f"weights {run.name} ({name}) are in the hub's cache")
         else:
-            mend = f"`mamo weights --scale {plan.scale.name} --needs {run.name}` where there is a network"
-            mend += "; HF_HUB_OFFLINE=1 forbids it here" if offline else ""
+            fix = f"`mamo weights --scale {plan.scale.name} --needs {run.name}` on a machine with a network"
+            fix += "; HF_HUB_OFFLINE=1 forbids it here" if offline else ""
             yield Diagnosis(
-                "wrong" if offline else "note", f"weights {run.name} ({name}) are not here yet", mend
+                "wrong" if offline else "note", f"weights {run.name} ({name}) are not here yet", fix
             )
 
 
@@ -273,7 +274,7 @@ def _releases(plan: Plan, args: argparse.Namespace) -> Iterator[Diagnosis]:
 
 
 def _cached(name: str) -> bool:
-    """Whether the hub's cache on this machine holds a published model."""
+    """Check whether this machine's hub cache holds a published model."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
@@ -281,7 +282,7 @@ def _cached(name: str) -> bool:
 
 
 def _dvc(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """Whether DVC works here; nobody has to use it."""
+    """Check DVC, which is optional."""
     from mamo.cli.dvc_artifacts import DvcError, check_repository, dvc
 
     try:

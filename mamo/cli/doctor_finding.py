@@ -10,4 +10,4 @@ class Diagnosis(NamedTuple):
 
     state: str
     what: str
-    mend: str = ""
+    fix: str = ""

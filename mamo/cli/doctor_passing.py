@@ -1,4 +1,4 @@
-"""What ``mamo doctor`` asks of a machine on which processes that load data pass batches on to the training."""
+"""``mamo doctor``: check what data-loading processes need to pass batches to the training process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from mamo.cli.doctor_finding import Diagnosis
 
-# Two batches of the paper's size, 512 images of 256 pixels, are on their way at the least.
+# At least two batches of the paper's size, 512 images of 256 pixels, are in flight.
 ENOUGH_SHARED = 1 << 30
-# Each tensor on its way from 16 processes is an open file.
+# Each tensor in flight from 16 processes is an open file.
 ENOUGH_FILES = 1024
 
 
@@ -49,8 +49,8 @@ def _shared_memory() -> Diagnosis:
         )
     what = f"{usage.free / 1e9:.2g} of {usage.total / 1e9:.2g} GB are free in {SHARED_MEMORY}"
     if usage.free < ENOUGH_SHARED:
-        mend = "containers: --shm-size=8g or --ipc=host. Batches that do not fit come through pipes, which is slower"
-        return Diagnosis("note", what, mend)
+        fix = "containers: --shm-size=8g or --ipc=host. Batches that do not fit come through pipes, which is slower"
+        return Diagnosis("note", what, fix)
     return Diagnosis("ok", what)
 
 
@@ -65,11 +65,11 @@ def _temporary_files() -> Diagnosis:
             "set TMPDIR to a folder of yours",
         )
     if len(os.fsencode(folder)) <= LONGEST_FOLDER:
-        return Diagnosis("ok", f"temporary files lie in {folder}")
+        return Diagnosis("ok", f"temporary files go to {folder}")
     sockets = socket_folder()
     return Diagnosis(
         "note",
         f"{folder} has more than {LONGEST_FOLDER} characters, too many for sockets in it; "
-        + (f"they lie in {sockets}" if sockets else "batches come through pipes, which is slower"),
+        + (f"they go to {sockets}" if sockets else "batches come through pipes, which is slower"),
         "set TMPDIR to a folder with a shorter path",
     )

@@ -1,4 +1,4 @@
-"""What ``mamo doctor --slurm`` asks of a cluster: whether it answers, and would take each kind of job as the profile asks."""
+"""``mamo doctor --slurm``: check that a cluster answers and would accept each kind of job as the profile requests it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mamo.specs.cluster import DIVIDED, LARGE, JobKind, Resource, Resources, ask
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
-# Snakemake asks for the states of jobs at intervals that grow to three minutes.
+# Snakemake polls the states of jobs at intervals that grow to three minutes.
 LONGEST_INTERVAL = 180
 SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WHAT> set it: docs/cluster.md"
 
@@ -25,9 +25,7 @@ SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WH
 def cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """The findings on the cluster."""
     if shutil.which("sbatch") is None:
-        yield Diagnosis(
-            "wrong", "there is no sbatch here", "call this on a login node, or load SLURM's module"
-        )
+        yield Diagnosis("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
         return
     try:
         told = _call("scontrol", "ping")
@@ -99,23 +97,23 @@ def _profile(name: str) -> dict[str, Resource] | None:
 
 
 def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Resource]:
-    """What a kind of job asks for: the profile's defaults, the scale's or the site's sizes, what the profile sets for it."""
+    """Resources of a kind of job: profile defaults, then the scale's or site's sizes, then the profile's ``set-resources``."""
     set_for_it = profile.get("set-resources", {}).get(kind, {})
     return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
 
 
 def _divisions(plan: Plan, resources: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
-    """Whether the processes of each training can share its batch."""
+    """Check that the processes of each training can share its batch evenly."""
     for kind in DIVIDED:
         problems = list(cannot_run(plan, kind, resources[kind]))
         if problems:
             more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
-            mend = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"
-            yield Diagnosis("wrong", f"{problems[0]}{more}", mend)
+            fix = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"
+            yield Diagnosis("wrong", f"{problems[0]}{more}", fix)
 
 
 def _kinds(asked_of: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
-    """Whether SLURM would take a job of each kind (`sbatch --test-only` submits nothing)."""
+    """Check that SLURM would accept a job of each kind (`sbatch --test-only` submits nothing)."""
     for kind, resources in asked_of.items():
         words = request(resources)
         done = _call("sbatch", "--test-only", *words, "--wrap", "true")
@@ -129,7 +127,7 @@ def _kinds(asked_of: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
 
 
 def request(resources: Resources) -> list[str]:
-    """The words that ask sbatch for a job's resources, as Snakemake's plugin does."""
+    """Build sbatch's options for a job's resources, as Snakemake's plugin does."""
     words = []
     for key, option in (
         ("slurm_account", "--account"),
@@ -152,7 +150,7 @@ def request(resources: Resources) -> list[str]:
 
 
 def _partitions(error: str) -> str:
-    """The cluster's partitions, where the profile's is none of them."""
+    """List the cluster's partitions if the profile's partition is not one of them."""
     if "partition" not in error.lower():
         return ""
     listed = _call("sinfo", "--noheader", "--format=%R (%D nodes, %G, %m MB, %l)").stdout.split("\n")
@@ -168,14 +166,14 @@ def _job(resources: Resources) -> Diagnosis:
         return Diagnosis(
             "wrong",
             "no job started within four minutes",
-            "the queue is long, or try again with other partitions",
+            "try again later, or with other partitions",
         )
     text = "\n      | ".join((done.stdout + done.stderr).strip().splitlines())
     if done.returncode:
         return Diagnosis(
             "wrong",
             f"on a node:\n      | {text}",
-            "the project's folder and .venv must be seen from every node",
+            "the project's folder and .venv must be visible from every node",
         )
     return Diagnosis("ok", f"on a node:\n      | {text}")
 

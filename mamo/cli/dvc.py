@@ -1,4 +1,4 @@
-"""``mamo dvc``: the stages of ``dvc.yaml``, what they call, and the recording of what Snakemake made by itself.
+"""``mamo dvc``: write the stages of ``dvc.yaml``, run them, and record what Snakemake made on its own.
 
 A stage decides nothing itself: what is up to date is decided by the digests in the runs' paths. It makes its page through
 Snakemake, in parallel; then it writes the page once more from the runs' records, so that nothing else can be recorded under
@@ -39,9 +39,9 @@ from mamo.specs.plan import Plan
 FILE = Path("dvc.yaml")
 ACTIONS = {
     "write": "write dvc.yaml from the ablation files",
-    "check": "status 1 if dvc.yaml is not what they make",
+    "check": "status 1 if dvc.yaml is out of date",
     "run": "make a stage's pages through Snakemake and record its runs; the stages call it",
-    "record": "record what is made already, whoever made it, so that dvc repro agrees",
+    "record": "record what is already made, however it was made, so that dvc repro agrees",
 }
 
 
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "dvc",
-        help="dvc.yaml, and what its stages call",
+        help="write dvc.yaml, run its stages, record finished runs",
         description="; ".join(f"{name}: {words}" for name, words in ACTIONS.items()) + ".",
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="write", help="default: write")
@@ -100,7 +100,7 @@ def _collected(plan: Plan) -> list[Page]:
 
 
 def _pages(plan: Plan, stage: str) -> list[Page]:
-    """The pages that a stage makes, or shows once more."""
+    """List the pages that a stage makes or shows again."""
     return [page for page in _collected(plan) if stage == page.name or (stage == REPORT and page.listed)]
 
 
@@ -112,14 +112,14 @@ def _runs(plan: Plan, stage: str) -> set[str]:
 
 
 def _values(plan: Plan, page: Page, results: Path) -> Path:
-    """What a page is drawn from, as the workflow keeps it."""
+    """Path of the values that a page is drawn from, as the workflow keeps them."""
     if page.name in plan.figures:
         return maps_path(plan, page.name, results)
     return results / "tables" / f"{page.id}.json"
 
 
 def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
-    """Make what a stage lacks, write its small files from the records, and record its runs."""
+    """Make what a stage is missing, write its small files from the records, and record its runs."""
     temporary = share_results(Path(options.setting(args, "results")))
     results = options.results_of(args)
     if stage.startswith(DATA):
@@ -137,7 +137,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     else:
         for page in _pages(plan, stage):
             if _lacking(plan, page, results):
-                # Snakemake does not make again what only stands behind values that are there.
+                # Snakemake does not rebuild a missing run if the values computed from it exist.
                 _values(plan, page, results).unlink(missing_ok=True)
         try:
             _call("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
@@ -151,7 +151,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     _publish(plan, [stage], args)
     if temporary:
         print(
-            "A temporary experiment: its runs lie in the project's results; `mamo dvc record` there records them."
+            "A temporary experiment: its runs are in the project's results; record them with `mamo dvc record` there."
         )
         return
     new = record_runs(plan, _runs(plan, stage), results)
@@ -177,12 +177,12 @@ def _lacking(plan: Plan, page: Page, results: Path) -> list[str]:
 
 
 def _identity(plan: Plan, stage: str) -> set[str]:
-    """All that a stage's small files show."""
+    """Identity of everything that a stage's small files show."""
     return _runs(plan, stage) | {page.id for page in _pages(plan, stage)}
 
 
 def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
-    """Record every finished run behind the stages, and each stage of which all is made as planned."""
+    """Record every finished run behind the stages, and each stage that is complete and as planned."""
     results = options.results_of(args)
     stages = list(stages)
     new = record_runs(plan, set().union(*(_runs(plan, stage) for stage in stages)), results)
@@ -195,7 +195,7 @@ def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
     ]
     changed = json.loads(dvc("status", "--json", *whole) or "{}") if whole else {}
     changed_stages = [stage for stage in whole if stage in changed]
-    if changed_stages:  # the others are what was recorded, made from what they are made from now
+    if changed_stages:  # the others were recorded with the same inputs
         _publish(plan, changed_stages, args)
         dvc("commit", "--force", *changed_stages)
     for stage in stages:
@@ -207,7 +207,7 @@ def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
 
 
 def _drawn(plan: Plan, stage: str, args: argparse.Namespace) -> bool:
-    """Whether what cannot be written from records alone is there as planned: drawn figures, and the page with everything."""
+    """Check that drawn figures and ``index.html`` are there as planned: records alone do not suffice to write them."""
     results, reports = options.results_of(args), options.reports_of(args)
     if stage == REPORT:
         page = pages_of(plan, options.ABLATIONS)[INDEX]
@@ -250,7 +250,7 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
 
 
 def _metrics(values: TableValues) -> dict[str, dict[str, float]]:
-    """Row -> column -> the mean over seeds; what did not converge has no number."""
+    """Map row -> column -> mean over seeds; runs that did not converge have no number."""
     means: dict[str, dict[str, float]] = {}
     for (row, column), seeds in values.by_cell.items():
         known = [float(seed.value) for seed in seeds if seed.value is not None]
@@ -265,10 +265,10 @@ def _profile() -> list[str]:
 
 
 def _call(program: str, *words: str, quiet: bool = False) -> None:
-    """Call a command of this environment; its output is shown as it comes, with ``quiet`` only its errors."""
+    """Call a command of this environment and show its output as it comes; with ``quiet`` show only its errors."""
     module = {"mamo": "mamo.cli"}.get(program, program)
     shown = subprocess.DEVNULL if quiet else None
     if call([sys.executable, "-m", module, *words], shown):
         raise DvcError(
-            f"`{program} {' '.join(words)}` failed; what is done stays, and the same command goes on from there"
+            f"`{program} {' '.join(words)}` failed; finished work is kept, and the same command resumes from there"
         )

@@ -1,7 +1,6 @@
 """Finished runs as DVC artifacts: ``artifacts/<scale>/<kind>/<run>.dvc``, one small file in git for each run's directory.
 
-A run's directory bears its identity in its name, so an artifact is written once and never changed: what differs from it later
-is damage, not a result.
+A run's directory has its identity in its name, so an artifact is written once and never changes: a later difference is damage.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ TEMPORARY = Path(".dvc/tmp/exps")
 
 
 class DvcError(RuntimeError):
-    """DVC cannot do what is asked; the message says what to do."""
+    """DVC failed; the message says what to do."""
 
 
 def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
-    """Put the finished ones of the named runs into DVC's cache; gives the artifacts that are new.
+    """Put those of the named runs that are finished into DVC's cache. Returns the new artifacts.
 
     Args:
         results: the scale's results.
@@ -72,11 +71,11 @@ def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
 
 
 def _inside(results: Path) -> None:
-    """Refuse results outside of the project's folder; a symlink in it that leads there is no such case."""
+    """Refuse results outside of the project's folder, unless a symlink in the folder leads to them."""
     here = Path.cwd()
     if not Path(os.path.abspath(results)).is_relative_to(here):
         raise DvcError(
-            f"DVC records what lies in the project's folder, and the results lie elsewhere: `ln -s {results.parent} results` "
+            f"DVC records only what is in the project's folder; the results are elsewhere: `ln -s {results.parent} results` "
             "here, set `results: results` in params.yaml, and call this again"
         )
 
@@ -109,20 +108,20 @@ def artifact(run: Run, scale: str) -> Path:
 
 
 def _verify(run: Run, results: Path) -> None:
-    """Refuse a record that does not have the spec, the inputs and the revision whose digest its path bears."""
+    """Refuse a record whose spec, inputs and revision do not give the digest in its path."""
     path = run.record(results)
     record = read_record_file(path)
     made = Run(run.kind, run.name, record.spec, record.inputs)
     known = (record.kind, record.revision) == (run.kind, REVISIONS[run.kind])
     if not known or made.digest != run.digest:
         raise DvcError(
-            f"{path} is not the record of the spec that its path bears, so it is not recorded: delete {path.parent}, and the "
-            "run is made anew"
+            f"{path} does not match the spec in its path, so it is not recorded: delete {path.parent}, and the "
+            "run is made again"
         )
 
 
 def _whole(run: Run, results: Path) -> None:
-    """Refuse a run whose files are not those that its record was written for."""
+    """Refuse a run whose files do not match the checksums in its record."""
     try:
         verify(run.directory(results))
     except StoredError as error:
@@ -137,7 +136,7 @@ def _unchanged(artifacts: list[Path]) -> None:
     if changed:
         raise DvcError(
             f"{', '.join(changed)}: the run's directory is not what was recorded under its identity. `dvc checkout --force "
-            f"{changed[0]}` puts the recorded one back; delete both to make the run anew"
+            f"{changed[0]}` puts the recorded one back; delete both to make the run again"
         )
 
 
@@ -162,7 +161,7 @@ def dvc(*words: str, variables: Mapping[str, str] | None = None) -> str:
 
 
 def _advice(error: str) -> str:
-    """What to do about an error of DVC's."""
+    """Advise what to do about an error from DVC."""
     if "Unable to acquire lock" in error or "is busy" in error:
         return (
             "\nAnother dvc command is at work here: wait for it, or end it, and call this again. If none is, remove "
@@ -172,10 +171,10 @@ def _advice(error: str) -> str:
 
 
 def check_repository(root: Path = Path()) -> None:
-    """Refuse where DVC would not work.
+    """Check that DVC can work here.
 
     Raises:
-        DvcError: no DVC, no .dvc folder, or no git repository that DVC was told to do without.
+        DvcError: DVC is not installed, there is no .dvc folder, or no git repository (unless DVC was told to do without).
     """
     try:
         import dvc  # noqa: F401
@@ -183,12 +182,12 @@ def check_repository(root: Path = Path()) -> None:
         raise DvcError("DVC is not installed: install the project with its dependencies") from None
     if not (root / ".dvc").is_dir():
         raise DvcError(
-            "this is no DVC repository: call `dvc init` here (and `git init` before it, without git history)"
+            "this is not a DVC repository: call `dvc init` here (and `git init` before it, without git history)"
         )
     no_scm = "no_scm = true" in _configuration(root).lower()
     if not no_scm and _git_root(root) is None:
         raise DvcError(
-            "this is no git repository: call `git init`, or `dvc config core.no_scm true` to do without git"
+            "this is not a git repository: call `git init`, or `dvc config core.no_scm true` to do without git"
         )
 
 

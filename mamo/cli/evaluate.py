@@ -1,4 +1,4 @@
-"""``mamo evaluate``: an executed downstream run's metrics, measured once more from its weights."""
+"""``mamo evaluate``: measure an executed downstream run's metrics again, from its weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "evaluate",
-        help="evaluate a fine-tuned model once more",
-        description="Evaluate the weights of an executed fine-tuning once more, on its test split or splits. Writes nothing.",
+        help="evaluate a fine-tuned model again",
+        description="Evaluate the weights of an executed fine-tuning again on its test splits. Writes nothing.",
     )
     parser.add_argument("run", metavar="RUN", help=options.RUN)
     options.add_scale(parser)

@@ -18,7 +18,7 @@ from mamo.specs.plan import Plan
 KINDS: dict[str, tuple[Kind, str]] = {
     "prepare": ("data", "write the embedded world, or a data set in the form that training reads"),
     "weights": ("weights", "fetch or train starting weights"),
-    "pretrain": ("pretrain", "pre-train one model, or go on with it"),
+    "pretrain": ("pretrain", "pre-train one model, or resume it"),
     "finetune": ("finetune", "fine-tune a pre-trained model on a downstream job and evaluate it"),
 }
 
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
         parser.add_argument(
             "--wait",
             action="store_true",
-            help="wait for another process that makes the run, rather than refuse",
+            help="if another process is making the run, wait for it instead of refusing",
         )
         if kind in LAUNCHED:
             _add_ranks(parser)
@@ -86,7 +86,7 @@ def _command(kind: Kind, args: argparse.Namespace) -> int:
     if not names:
         _list(plan, kind, args)
         return 0
-    # All names are looked up before anything is made, so that a wrong one does not end hours of work.
+    # Look all names up before anything is made, so that a typo does not end hours of work.
     runs = {run.key: run for run in (plan.find(kind, name) for name in names)}
     if len(runs) > 1 and getattr(args, "part", None):
         raise SpecError(f"--part {args.part}: name one data set, not {len(runs)}")
@@ -138,10 +138,10 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def _missing(plan: Plan, run: Run, args: argparse.Namespace) -> list[Run]:
-    """What the run needs and has no record yet, in an order in which it can be executed."""
+    """List the runs that this one needs and that have no record yet, in an order in which they can be executed."""
     needed = plan.closure([run.key]) - {run.key}
     results = options.results_of(args)
-    # The plan enters a run after its inputs, so its own order is one that works.
+    # The plan lists a run after its inputs, so its own order works.
     return [
         other for key, other in plan.runs.items() if key in needed and not other.record(results).is_file()
     ]

@@ -1,4 +1,4 @@
-"""``mamo explain``: why a run or a table would be made, or why it would not; and what stands behind a row's numbers."""
+"""``mamo explain``: say why a run or table would be made or not, and where a row's numbers come from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
         "explain",
         help="say why a run or a table would be made, or where a row's numbers come from",
         description="Say why a run or a table would be made: which key of which file differs from what was made before, from "
-        "what to what. Or why there is nothing to do. With a table's row: what stands behind each of its numbers, with the "
+        "what to what. Or why there is nothing to do. With a table's row: the runs behind each of its numbers, with their "
         "resolved specs, seeds, data, code, packages, machine, time and outcome.",
     )
     parser.add_argument("what", metavar="RUN|TABLE", help=f"a table, or {options.RUN}")
@@ -70,7 +70,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 class Explainer:
-    """Compares what is planned with what is recorded.
+    """Compare what is planned with what is recorded.
 
     Attributes:
         results: the scale's results.
@@ -81,7 +81,7 @@ class Explainer:
         self.plan, self.results, self.logs, self.ablations = plan, results, logs, ablations
 
     def run(self, run: Run) -> list[str]:
-        """Why a run would be executed or not, and the same for whatever it lacks."""
+        """Explain why a run would be executed or not, and the same for each input that is missing."""
         lines = self._one(run)
         needed = self.plan.closure([run.key]) - {run.key}
         return lines + self._all(
@@ -92,7 +92,7 @@ class Explainer:
         return run.record(self.results).is_file()
 
     def _all(self, runs: list[Run]) -> list[str]:
-        """Why each of the runs would be executed; those that only follow their inputs in one list."""
+        """Explain why each run would be executed; runs that only follow their inputs share one list."""
         lines: list[str] = []
         following, new = [], []
         for run in runs:
@@ -116,13 +116,13 @@ class Explainer:
         if self._is_done(run):
             return lines + self._done(run)
         if state == "running":
-            lines.append("  a process holds its lock; a second one waits for it or refuses")
+            lines.append("  a process is making it (it holds the lock); a second one waits or refuses")
         if state == "failed":
-            lines.append(f"  it was begun and did not end; its log: {log_of(run, self.logs)}")
+            lines.append(f"  it was started and did not finish; its log: {log_of(run, self.logs)}")
         checkpoints = sorted((run.directory(self.results) / "checkpoints").glob("step-*.pt"))
         if checkpoints:
             step = int(checkpoints[-1].name.split("-")[1])
-            lines.append(f"  it goes on from its checkpoint after step {step}")
+            lines.append(f"  it resumes from its checkpoint after step {step}")
         return lines + list(self._cause(run))
 
     def _done(self, run: Run) -> list[str]:
@@ -139,7 +139,7 @@ class Explainer:
         return lines
 
     def _cause(self, run: Run) -> Iterator[str]:
-        """What keeps the nearest recorded run from being this one."""
+        """Say how the nearest recorded run differs from this one."""
         near = self.nearest(run)
         if near is None:
             yield f"  no {run.kind} run has been recorded in {self.results / run.kind}"
@@ -165,7 +165,7 @@ class Explainer:
                     yield from (f"  {line}" for line in self._between(old, other))
 
     def _between(self, old: str, new: Run) -> Iterator[str]:
-        """How a recorded input differs from the one that is planned and made."""
+        """Say how a recorded input differs from the one that is planned and made."""
         record = _record(self.results / old / "record.json")
         if record is None:
             return
@@ -175,7 +175,7 @@ class Explainer:
             yield f"    {dotted}: {_show(old_value)} -> {_show(value)} ({origin(self.plan, new, dotted, self.ablations)})"
 
     def nearest(self, run: Run) -> tuple[str, Record, dict[str, Any]] | None:
-        """The recorded run of the kind with the fewest differences; of equals one not planned any more, then the newest."""
+        """Find the recorded run with the fewest differences; ties go to one no longer planned, then to the newest."""
         best: tuple[tuple[int, bool, float], str, Record, dict[str, Any]] | None = None
         for path in (self.results / run.kind).glob("*/record.json"):
             record = _record(path)
@@ -190,7 +190,7 @@ class Explainer:
         return best[1:] if best else None
 
     def table(self, page: Page, reports: Path) -> list[str]:
-        """Why a table's page would be made or not, and which of its runs would be executed for it."""
+        """Explain why a table's page would be made or not, and which of its runs would be executed."""
         table = (self.plan.tables | self.plan.others)[page.name]
         closure = self.plan.closure(table.inputs)
         runs = [run for key, run in self.plan.runs.items() if key in closure]
@@ -215,7 +215,10 @@ class Explainer:
         before = (old or {}).get("made_from")
         lines = [f"{path} is of {shown or 'an unknown plan'}, planned is {page.id}"]
         if before is None:
-            return [*lines, "what that page was made from is not recorded here, so what differs is not known"]
+            return [
+                *lines,
+                "the values behind that page are not recorded here, so the difference is not known",
+            ]
         now = parts_of(self.plan, (self.plan.tables | self.plan.others)[page.name], self.ablations)
         was = flatten(before)
         return lines + [
@@ -225,13 +228,13 @@ class Explainer:
 
 
 def _comparable(record: Record, run: Run) -> bool:
-    """Whether a record is of the same thing: the same data set, role or downstream task."""
+    """Check whether a record and a run make the same kind of thing: same data set, role or downstream task."""
     keys = ("dataset", "role", "task")
     return all(record.spec.get(key) == run.spec.get(key) for key in keys)
 
 
 def inputs_apart(record: Record, run: Run) -> list[tuple[str, str | None, str | None]]:
-    """The inputs that differ by their digests: role, then, now."""
+    """List the inputs whose digests differ: role, digest then, digest now."""
     then = record.inputs
     return [
         (role, then.get(role), run.inputs.get(role))

@@ -1,4 +1,4 @@
-"""What ``mamo explain`` says, as plain values for ``--json``."""
+"""``mamo explain`` as plain values for ``--json``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def run_values(explainer: Explainer, run: Run) -> dict[str, Any]:
-    """A run, and what it needs that is not made."""
+    """Describe a run and those of its inputs that are not made."""
     needed = explainer.plan.closure([run.key]) - {run.key}
     lacking = [other for key, other in explainer.plan.runs.items() if key in needed]
     return _run(explainer, run) | {"needs": _to_do(explainer, lacking)}
 
 
 def table_values(explainer: Explainer, page: Page, reports: Path) -> dict[str, Any]:
-    """A table: its page, and its runs that are not made."""
+    """Describe a table: its page, and those of its runs that are not made."""
     table = (explainer.plan.tables | explainer.plan.others)[page.name]
     closure = explainer.plan.closure(table.inputs)
     runs = [run for key, run in explainer.plan.runs.items() if key in closure]
@@ -48,7 +48,7 @@ def _to_do(explainer: Explainer, runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def _run(explainer: Explainer, run: Run) -> dict[str, Any]:
-    """How a run stands, and what keeps the nearest recorded one from being it."""
+    """Describe a run's state, and how the nearest recorded run differs from it."""
     done = run.record(explainer.results).is_file()
     log = log_of(run, explainer.logs)
     near = None if done else explainer.nearest(run)

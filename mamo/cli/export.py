@@ -24,11 +24,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--half", action="store_true", help="store the weights in half precision: half the bytes"
     )
-    parser.add_argument("--push", metavar="USER/NAME", help="upload the folder to the Hugging Face hub, too")
+    parser.add_argument("--push", metavar="USER/NAME", help="also upload the folder to the Hugging Face hub")
     parser.add_argument(
         "--bundle",
         action="store_true",
-        help="take FOLDER as a name: write the model into this package in half precision, for `mamo.load(NAME)`, in place of "
+        help="take FOLDER as a name: write the model into this package in half precision, for `mamo.load(NAME)`, replacing "
         "an older one of this name",
     )
     options.add_scale(parser)

@@ -111,7 +111,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _without_a_project(args: argparse.Namespace) -> int:
-    """Own photos with a model of the package, where only the package is installed."""
+    """Draw maps over the user's photos with a model of the package, outside of a project folder."""
     from mamo.drawing.draw import draw_figure
     from mamo.figures.own import without_a_project
     from mamo.published.load import LoadError

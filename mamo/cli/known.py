@@ -1,4 +1,4 @@
-"""``python -m mamo.cli.known``: the names that a shell completes, within a blink: nothing is imported but what a list needs."""
+"""``python -m mamo.cli.known``: print names for shell completion. Imports only what a list needs, so that it is fast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ABLATIONS = Path("ablations")
-# What a command's RUN can be; of the others any run, executed ones that are not planned any more included.
+# Kind of run that a command takes; other commands take any run, including executed ones that are no longer planned.
 KINDS = {
     "prepare": ("data",),
     "weights": ("weights",),
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     """Print a list of names.
 
     Args:
-        argv: what (scales, tables, pages, runs or anything), then the words of the line that is being typed.
+        argv: the kind of names (scales, tables, pages, runs or anything), then the words of the line being typed.
     """
     what, words = argv[0], argv[1:]
     names = {"scales": scales, "tables": tables, "pages": pages}.get(what)
@@ -38,24 +38,24 @@ def main(argv: list[str]) -> int:
 
 
 def scales() -> list[str]:
-    """The scales of this project."""
+    """List the scales of this project."""
     return sorted(path.stem for path in (ABLATIONS / "scales").glob("*.yaml"))
 
 
 def tables() -> list[str]:
-    """Tables, curves and figures."""
+    """List tables, curves and figures."""
     return sorted(
         path.stem for folder in (ABLATIONS, ABLATIONS / "figures") for path in folder.glob("*.yaml")
     )
 
 
 def pages() -> list[str]:
-    """What reports hold."""
+    """List the pages of a report."""
     return [*tables(), "overview", "claims", "index"]
 
 
 def runs(words: list[str]) -> Iterable[str]:
-    """Ids of the planned runs of the scale that a line names, or that ``params.yaml`` does, and of the executed ones."""
+    """List ids of planned and executed runs, for the scale named in the line or else in ``params.yaml``."""
     scale = _option(words, "scale") or "smoke"
     executed = (Path(_option(words, "results") or "results") / scale).glob("*/*/record.json")
     keys = [*_planned(scale), *(f"{path.parts[-3]}/{path.parts[-2]}" for path in executed)]
@@ -65,7 +65,7 @@ def runs(words: list[str]) -> Iterable[str]:
 
 
 def _option(words: list[str], name: str) -> str | None:
-    """An option of the line (``--scale demo``, ``--scale=demo``, as shells cut it too), else of ``params.yaml``."""
+    """Read an option from the line (``--scale demo``, ``--scale=demo``, as shells split it), else from ``params.yaml``."""
     text = " ".join(words)
     found = re.search(rf"--{name}(?: = |=| )(\S+)", text)
     if found is None:
@@ -76,9 +76,9 @@ def _option(words: list[str], name: str) -> str | None:
 
 
 def _planned(scale: str) -> list[str]:
-    """The keys of a scale's planned runs.
+    """List the keys of a scale's planned runs.
 
-    They are kept beside its logs until a file of settings changes, since planning takes a second.
+    They are cached beside its logs until a settings file changes, since planning takes a second.
     """
     kept = Path("logs") / scale / "names.txt"
     files = [*ABLATIONS.rglob("*.yaml"), Path("params.yaml")]

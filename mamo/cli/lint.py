@@ -1,4 +1,4 @@
-"""``mamo lint``: whether the rows of ablation files change what their labels say, and nothing else."""
+"""``mamo dev lint``: what the rows of ablation files change against their base row."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def add(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "lint",
-        help="say where a row differs from its base in more than its label claims",
-        description="Compare each row's resolved spec with its base row's, and say which differences the row's label does not "
-        "claim. Status 1 if there are any.",
+        help="show what each row of an ablation changes",
+        description="Print each row's label and the settings in which its pre-training differs from the base row's, old "
+        "and new value. Status 1 if two rows of a table are the same run.",
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="e.g. table5; none: all of the scale")
     options.add_scale(parser)
@@ -22,9 +22,15 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.specs.lint import findings
+    from mamo.specs.lint import row_changes, twins
 
-    found = findings(options.planned(args, args.tables))
-    for line in found:
-        print(line)
+    plan, found = options.planned(args, args.tables), False
+    for name, table in plan.tables.items():
+        labels, same = {row.key: row.label for row in table.ablation.rows}, dict(twins(table))
+        for row, lines in row_changes(plan, table).items():
+            print(f"{name}: {labels[row]}")
+            print("\n".join(f"    {line}" for line in lines) or "    (as the base row)")
+            if row in same:
+                print(f"    is the same run as row '{same[row]}'")
+                found = True
     return 1 if found else 0

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(args, "command"):
         top.print_help()
         return 0
-    args.argv = list(argv)  # for commands that start themselves once more, once per rank
+    args.argv = list(argv)  # for commands that start themselves again, once per rank
     try:
         return int(args.command(args) or 0)
     except SpecError as error:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StoredError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of a pipe has left, as in `mamo plan | head`
+    except BrokenPipeError:  # the reader of a pipe has closed it, as in `mamo plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full or read-only disk
@@ -95,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted:
         if int(os.environ.get("RANK", 0)) == 0:
             print(
-                "mamo: asked to stop; what is done is saved, and the same command goes on from it",
+                "mamo: asked to stop; the state is saved, and the same command resumes from it",
                 file=sys.stderr,
             )
         raise
     except KeyboardInterrupt:
-        print("mamo: interrupted; the same command goes on from here", file=sys.stderr)
+        print("mamo: interrupted; the same command resumes from here", file=sys.stderr)
         return 130

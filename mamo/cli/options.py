@@ -38,20 +38,20 @@ _DEFAULTS = {
 
 
 def check_project() -> None:
-    """Refuse to look for files where there are none.
+    """Check that the current folder is a checkout of the workbench.
 
     Raises:
-        SpecError: this is no folder of the workbench.
+        SpecError: it is not.
     """
     if not ABLATIONS.is_dir():
         raise SpecError(
-            f"{Path.cwd()} is no project folder: it has no folder '{ABLATIONS}'. Call mamo in the root folder of a checkout of "
-            "the workbench"
+            f"{Path.cwd()} is not a project folder: it has no folder '{ABLATIONS}'. Call mamo in the root folder of a "
+            "checkout of the workbench"
         )
 
 
 def check_name(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse a name that is not known.
+    """Check that a name is known.
 
     Args:
         what: what has no such thing, e.g. ``scale 'smoke' has no page``.
@@ -65,7 +65,7 @@ def check_name(name: str, known: Iterable[str], what: str) -> None:
 
 
 def not_made(plan: Plan, run: Run, results: Path) -> bool:
-    """Whether a run has no record yet; then say so, with the command that makes it and what that costs."""
+    """Check whether a run has no record yet; if so, print the command that makes it and its cost."""
     if run.record(results).is_file():
         return False
     from mamo.cost.work import told
@@ -83,7 +83,7 @@ def not_made(plan: Plan, run: Run, results: Path) -> bool:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``, for commands that programs read."""
+    """Add ``--json``, for commands whose output programs read."""
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else (keys: docs/commands.md)"
     )
@@ -105,29 +105,29 @@ def print_json(value: Any) -> None:
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Add ``--scale``, and ``--seeds``, which change what it holds."""
+    """Add ``--scale``, and ``--seeds``, which changes how many runs it has."""
     parser.add_argument("--scale", metavar="NAME", help="a file of ablations/scales (default: params.yaml)")
     parser.add_argument(
         "--seeds",
         metavar="N|TABLE=N,...",
-        help="runs per row, of every table or of those named, in place of what the files say (default: params.yaml)",
+        help="runs per row, of every table or of those named, instead of the files' own numbers (default: params.yaml)",
     )
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add ``--results``."""
-    parser.add_argument("--results", metavar="DIR", help="where runs lie (default: params.yaml)")
+    parser.add_argument("--results", metavar="DIR", help="folder of the runs (default: params.yaml)")
 
 
 def add_reports(parser: argparse.ArgumentParser) -> None:
     """Add ``--reports``."""
     parser.add_argument(
-        "--reports", metavar="DIR", help="where tables and figures lie (default: params.yaml)"
+        "--reports", metavar="DIR", help="folder of tables and figures (default: params.yaml)"
     )
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add what a command needs that reads runs and knows of pages: ``--scale``, ``--results`` and ``--reports``."""
+    """Add ``--scale``, ``--results`` and ``--reports``, for commands that read runs and pages."""
     add_scale(parser)
     add_results(parser)
     add_reports(parser)
@@ -139,7 +139,7 @@ def add_any_code(parser: argparse.ArgumentParser) -> None:
         "--any-code",
         action="store_true",
         default=None,
-        help="publish pages of a published scale though no commit holds the code of some of their runs (default: params.yaml)",
+        help="publish pages of a published scale even if no commit holds the code of some of their runs (default: params.yaml)",
     )
 
 
@@ -151,7 +151,7 @@ def add_releases(parser: argparse.ArgumentParser) -> None:
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
-    """Add how a training run is executed; none of it changes what the run is."""
+    """Add options on how a training run is executed; none of them changes its identity."""
     parser.add_argument(
         "--micro-batch",
         type=int,
@@ -166,7 +166,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--activation-checkpointing",
         action=switch,
-        help="compute activations again on the way back instead of keeping them (default: params.yaml)",
+        help="recompute activations in the backward pass instead of keeping them (default: params.yaml)",
     )
 
 
@@ -180,7 +180,7 @@ def execution_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def profile_of(args: argparse.Namespace | None) -> str | None:
-    """The Snakemake profile: of the command line, else of Snakemake's own variable, else of ``params.yaml``."""
+    """Return the Snakemake profile: from the command line, else Snakemake's own variable, else ``params.yaml``."""
     given = getattr(args, "profile", None) or os.environ.get("SNAKEMAKE_PROFILE")
     return given or setting(argparse.Namespace(), "profile")
 
@@ -200,7 +200,7 @@ def setting(args: argparse.Namespace, name: str) -> Any:
 
 
 def planned(args: argparse.Namespace, only: list[str] | None = None, others: bool = False) -> Plan:
-    """The plan of the chosen scale, or of some of its ablations; with ``others``, also of those outside of its whole."""
+    """Plan the chosen scale or some of its ablations; with ``others``, also those that it does not make by default."""
     check_project()
     return make_plan(
         setting(args, "scale"), ABLATIONS, only=only or None, others=others, seeds=seeds_of(args)
@@ -208,7 +208,7 @@ def planned(args: argparse.Namespace, only: list[str] | None = None, others: boo
 
 
 def seeds_of(args: argparse.Namespace) -> Seeds:
-    """Runs per row, where the call or ``params.yaml`` sets them."""
+    """Return the number of runs per row, if the call or ``params.yaml`` sets it."""
     return read_seeds(setting(args, "seeds"))
 
 
@@ -228,6 +228,6 @@ def logs_of(args: argparse.Namespace) -> Path:
 
 
 def releases_of(args: argparse.Namespace) -> Path | None:
-    """The folder of the official releases, where one is named."""
+    """Return the folder of the official releases, if one is named."""
     value = setting(args, "releases")
     return Path(value) if value else None

@@ -1,4 +1,4 @@
-"""``mamo paper``: what a scale found as a PDF article."""
+"""``mamo paper``: write a scale's results as a PDF article."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "paper",
         help="write a PDF article: a replication report",
-        description="Write what a scale found as a PDF article: method in brief, settings, deviations, tables beside the "
+        description="Write a scale's results as a PDF article: method in brief, settings, deviations, tables beside the "
         "paper's numbers, figures, verdicts on the paper's claims, cost and provenance, each number linked to its run. It "
         "shows what there is: values of runs without a record are missing, and so are figures that are not drawn.",
     )

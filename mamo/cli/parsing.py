@@ -15,7 +15,7 @@ from mamo.specs.names import nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help ends with examples and whose errors name what was probably meant."""
+    """Parser whose help ends with examples and whose errors suggest what was probably meant."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["formatter_class"] = _Help
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
             self.epilog = f"{before}example{'s' * (len(given) > 1)}:\n{lines}"
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown words here, where the command is known that they were meant for."""
+        """Refuse unknown words here, where the command that they were meant for is known."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]
@@ -35,8 +35,8 @@ class Parser(argparse.ArgumentParser):
                 known = [
                     name for action in self._actions for name in action.option_strings if name[:2] == "--"
                 ]
-                self.error(f"there is no option '{word}'{nearest(word, known)}")
-            self.error(f"'{word}' is one word too many here; give names side by side, and options after them")
+                self.error(f"unknown option '{word}'{nearest(word, known)}")
+            self.error(f"'{word}' is unexpected here; put all names side by side, and options after them")
         return found, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -45,12 +45,12 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 shown = [choice.dest for choice in action._choices_actions]
             raise argparse.ArgumentError(
-                action, f"there is no '{value}'{nearest(str(value), map(str, shown))}"
+                action, f"unknown name '{value}'{nearest(str(value), map(str, shown))}"
             )
 
 
 class _Help(argparse.HelpFormatter):
-    """Lays paragraphs out, and leaves texts of several lines as they are."""
+    """Wrap paragraphs, and leave texts of several lines as they are."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,25 +63,25 @@ class _Help(argparse.HelpFormatter):
 
 
 class Hidden:
-    """Commands that work and that no help lists: older spellings."""
+    """Sub-commands that work but are not listed in any help: older spellings."""
 
     def __init__(self, commands: Any) -> None:
         self._commands = commands
 
     def add_parser(self, name: str, **kwargs: Any) -> Any:
-        """As of argparse's own, without a line in the list of commands."""
+        """Add a parser as argparse does, but without a line in the list of commands."""
         kwargs.pop("help", None)
         return self._commands.add_parser(name, **kwargs)
 
 
 class Version(argparse.Action):
-    """Print the versions of the package, of its code and of what decides numbers, and end."""
+    """Print the versions of the package, its code, PyTorch and Python, and exit."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **kwargs)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Look all of it up now: git is asked only where somebody wants to know."""
+        """Look the versions up only when asked for, since that calls git."""
         print(version())
         parser.exit()
 

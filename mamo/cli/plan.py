@@ -1,4 +1,4 @@
-"""``mamo plan``: what a scale trains, and what its tables share."""
+"""``mamo plan``: show what a scale trains, and what its tables share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from mamo.specs.identity import Kind
 from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+from mamo.specs.recorded import KINDS
 
 if TYPE_CHECKING:
     from mamo.cost.runs import Hardware
-
-KINDS: tuple[Kind, ...] = ("data", "weights", "pretrain", "finetune")
 
 
 def add(commands: Any) -> None:
@@ -31,8 +30,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--gpu",
         metavar="NAME",
-        help="count operations, GPU-hours, disk and the critical path for this GPU; scales that read official releases are "
-        "counted anyway (default: a100)",
+        help="count operations, GPU-hours, disk and the critical path for this GPU; always counted for scales that read "
+        "official releases (default: a100)",
     )
     parser.add_argument(
         "--gpus", type=int, default=16, metavar="N", help="GPUs of one training run (default: 16)"
@@ -121,14 +120,14 @@ def _cost(plan: Plan, args: argparse.Namespace) -> None:
     costs = Costs(plan, options.results_of(args))
     print()
     if costs.unknown:
-        print(f"What it costs is known once these data are prepared: {' '.join(costs.unknown)}")
+        print(f"The cost can be counted once these data sets are prepared: {' '.join(costs.unknown)}")
         return
     for line in lines(plan, costs, hardware):
         print(line)
 
 
 def _hardware(args: argparse.Namespace) -> Hardware:
-    """What runs would be executed on.
+    """Read the hardware to count costs for.
 
     Raises:
         SpecError: no such GPU, or a number out of its range.
@@ -137,7 +136,7 @@ def _hardware(args: argparse.Namespace) -> Hardware:
 
     name = args.gpu or "a100"
     if name not in GPUS:
-        raise SpecError(f"there is no --gpu {name}{nearest(name, GPUS)}")
+        raise SpecError(f"unknown --gpu {name}{nearest(name, GPUS)}")
     if not 0 < args.mfu <= 1 or args.gpus < 1 or args.data_cores < 1:
         raise SpecError("--mfu is a share above 0 and up to 1; --gpus and --data-cores are at least 1")
     return Hardware(name, args.gpus, args.mfu, args.data_cores)

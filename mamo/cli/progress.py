@@ -1,4 +1,4 @@
-"""Progress of many runs: a bar on a terminal, a line per run elsewhere."""
+"""Show the progress of many runs: a bar on a terminal, a line per run elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamo.training.watching import duration
 
 
 class Progress:
-    """Counts runs, pages and notebooks as they are made, with the time left judged by counted cost.
+    """Count runs, pages and notebooks as they are made, and estimate the time left from counted cost.
 
     Args:
         parts: run key, page or notebook -> its counted work.
@@ -50,10 +50,10 @@ class Progress:
             self._bar.stop()
 
     def running(self, steps: Mapping[str, Step]) -> None:
-        """Note where the runs are that are being made; on a terminal, show a bar for each.
+        """Update the steps of the runs in progress; on a terminal, show a bar for each.
 
         Args:
-            steps: run key -> the last step that its log tells of.
+            steps: run key -> the last step in its log.
         """
         self._remaining.running({key: step.finished / max(1, step.total) for key, step in steps.items()})
         if self._bar is None:
@@ -68,11 +68,11 @@ class Progress:
         self._show(None)
 
     def done(self, run: Run, outcome: str, seconds: float | None = None) -> None:
-        """One more run has ended, after so many seconds."""
+        """Count a run that has ended after ``seconds``."""
         self._made(run.key, f"{run.key}{'' if outcome == 'converged' else f': {outcome}'}", seconds)
 
     def published(self, name: str) -> None:
-        """One more page or notebook is made."""
+        """Count a page or notebook that has been made."""
         self._made(name, name, None)
 
     def _made(self, name: str, text: str, seconds: float | None) -> None:
@@ -87,7 +87,7 @@ class Progress:
             print(f"{self.count}/{self.total}  {elapsed}, {rest}  {text}", flush=True)
 
     def _show(self, text: str | None) -> None:
-        """Bring the whole's bar up to date; None keeps the name of what was made last."""
+        """Update the overall bar; None keeps the name of the last thing made."""
         if text is not None:
             self._last = text
         left = self._remaining.left()

@@ -1,4 +1,4 @@
-"""How long the rest takes: counted work, corrected by how long the first runs of each kind really took."""
+"""Estimate the time left: counted work, corrected by how long the first runs of each kind really took."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 from mamo.cost.work import Part
 
-SURE = 0.02  # share of a run from which on its pace says something
-PRIOR = 5.0  # seconds of work for which the count is believed as much as what was seen
+SURE = 0.02  # share of a run from which its pace is informative
+PRIOR = 5.0  # seconds of work after which observation weighs as much as the count
 
 
 class Remaining:
-    """What is left of some work.
+    """Estimate how much of some work is left.
 
     Args:
         parts: name -> its counted work.
@@ -35,13 +35,13 @@ class Remaining:
         return self._clock() - self._began
 
     def done(self, name: str, seconds: float | None = None) -> None:
-        """A part is made; ``seconds`` is how long it took, where that is known."""
+        """Count a finished part; ``seconds`` is how long it took, if known."""
         if name in self.parts:
             self._done[name] = seconds
             self._running.pop(name, None)
 
     def running(self, shares: Mapping[str, float]) -> None:
-        """Note where parts are that are being made: name -> the share of it that is done."""
+        """Update the parts in progress: name -> share that is done."""
         now = self._clock()
         self._running = {}
         for name, share in shares.items():
@@ -53,19 +53,19 @@ class Remaining:
                 )
 
     def share(self) -> float:
-        """The share of all work that is done, from 0 to 1."""
+        """Return the share of all work that is done, from 0 to 1."""
         done, left = self._work()
         return done / (done + left) if done + left else 1.0
 
     def left(self) -> float:
-        """Seconds to the end: 0 only where nothing is left."""
+        """Return the seconds to the end: 0 only if nothing is left."""
         done, left = self._work()
-        # The count stands in for what has not been seen yet; it weighs less with every part that is made.
+        # The count replaces observation at first; it weighs less with every part that is made.
         pace = (self.elapsed + PRIOR / self.at_once) / (done + PRIOR)
         return max(1.0, left * pace) if len(self._done) < len(self.parts) else 0.0
 
     def _work(self) -> tuple[float, float]:
-        """Work that is done and that is left, both in this machine's seconds of one part at a time."""
+        """Return work done and work left, in seconds of this machine for one part at a time."""
         factors = self._factors()
         done = left = 0.0
         for name, part in self.parts.items():
@@ -76,7 +76,7 @@ class Remaining:
         return done, left
 
     def _factors(self) -> dict[str, float]:
-        """Kind -> how much longer its parts take than was counted; kinds of which nothing was seen yet are left out."""
+        """Map kind -> how much longer its parts take than counted; kinds not observed yet are left out."""
         took: dict[str, float] = {}
         counted: dict[str, float] = {}
         seen = [(name, 1.0, seconds) for name, seconds in self._done.items() if seconds]

@@ -1,4 +1,4 @@
-"""``mamo report``: tables, figures and pages from the runs' records."""
+"""``mamo report``: write tables, figures and pages from the runs' records."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _command(args: argparse.Namespace) -> int:
 
     if args.collect:
         if len(args.pages) != 1 or args.pages[0] == OVERVIEW:
-            raise SpecError("--collect wants exactly one table or figure, or the claims")
+            raise SpecError("--collect takes exactly one table or figure, or the claims")
         name = args.pages[0]
         if name == CLAIMS:
             claims = judge(plan, results, options.ABLATIONS)

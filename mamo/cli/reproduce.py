@@ -1,4 +1,4 @@
-"""``mamo reproduce``: everything that a scale's tables and figures need, with progress and a clear end."""
+"""``mamo reproduce``: make everything that a scale's tables and figures need, with progress and a final summary."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
         "reproduce",
         help="make the tables and figures of a scale, or some of them",
         description="Run the workflow (Snakemake) for a scale: data, starting weights, pre-trainings, fine-tunings, tables, "
-        "figures. What is done already is not done again; after an interruption the same command goes on.",
+        "figures. What is already done is not done again; after an interruption the same command resumes.",
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE", help="e.g. table5 figure6; none: all of the scale"
@@ -67,7 +67,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     if not Path("Snakefile").is_file():
         raise SpecError(
-            f"{Path.cwd()} is no project folder: there is no Snakefile here. Call mamo reproduce in the project's root folder"
+            f"{Path.cwd()} is not a project folder: it has no Snakefile. Call mamo reproduce in the project's root folder"
         )
     plan = options.planned(args, others=True)
     pages = pages_of(plan, options.ABLATIONS)
@@ -85,7 +85,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _landing(wanted: list[Page], reports: Path) -> str:
-    """Where to look: the page with everything where it was asked for, else every page."""
+    """Return the pages to point the user to: ``index.html`` if it was asked for, else every page."""
     whole = [page for page in wanted if page.name in (INDEX, OVERVIEW)]
     return " ".join(str(reports / page.files[0]) for page in whole or wanted)
 
@@ -106,7 +106,7 @@ def _announce(plan: Plan, wanted: Wanted, lacking: Lacking) -> None:
 
 
 def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking) -> int:
-    """Work under a lock of the scale: a second call would write over the first one's log, and wait for its jobs in vain."""
+    """Hold the scale's lock while working: a second call would overwrite the first one's log and wait for its jobs in vain."""
     logs = options.logs_of(args)
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -115,7 +115,7 @@ def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking)
         except RunError:
             print(
                 f"mamo: another `mamo reproduce` works in this folder at scale {plan.scale.name}{owner(logs)}: wait until it "
-                "ends, or stop it; then the same command goes on with what is left",
+                "ends, or stop it; then the same command continues with what is left",
                 file=sys.stderr,
             )
             return 1
@@ -124,7 +124,7 @@ def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking)
             print(
                 f"mamo: another Snakemake works in this folder at scale {plan.scale.name} (process "
                 f"{', '.join(map(str, others))}; called by itself or by `dvc repro`, or left by a killed `mamo reproduce` and "
-                "now saving what its runs have done): wait until it ends; then the same command goes on with what is left",
+                "now saving what its runs have done): wait until it ends; then the same command continues with what is left",
                 file=sys.stderr,
             )
             return 1
@@ -132,11 +132,11 @@ def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking)
 
 
 def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
-    """Call Snakemake until all is made; it may end well without, where another Snakemake was killed before it."""
+    """Call Snakemake until everything is made: after another Snakemake was killed, it may exit with 0 and leave files out."""
     logs, began, first, asked = options.logs_of(args), time.time(), lacking, Asked(signal.SIGINT)
     log, command = logs / "snakemake.log", _snakemake(args)
     print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
-    with suppress(FileNotFoundError):  # one that is killed may write to it for a while
+    with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0
     with passing_on(asked), _warm(args) as warmed, _progress(args, wanted, first) as progress:
@@ -152,7 +152,8 @@ def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
     took = duration(time.time() - began)
     if asked.by:
         print(
-            f"\nStopped by {asked.by.name} after {took}. Not made yet: {lacking}. The same command goes on with what is left.",
+            f"\nStopped by {asked.by.name} after {took}. Not made yet: {lacking}. "
+            "The same command continues with what is left.",
             file=sys.stderr,
         )
         return asked.status
@@ -164,7 +165,7 @@ def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
 
 
 def _progress(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> Progress:
-    """Of all that is lacking, each by its counted work."""
+    """Set up progress over everything that is missing, weighted by counted work."""
     gpus = options.profile_of(args) or any(Path("/dev").glob("nvidia[0-9]*"))
     parts = work_of(wanted.plan, lacking.runs, wanted.results, GPU_RATE if gpus else CPU_RATE)
     parts |= work_of_pages(wanted.plan, lacking.pages, lacking.notebooks)
@@ -180,7 +181,7 @@ def _follow(
     began: float,
     progress: Progress,
 ) -> None:
-    """Show how runs come to their end, and pages are made, until Snakemake ends."""
+    """Report runs and pages as they finish, until Snakemake ends."""
     results, waiting = wanted.results, list(lacking.runs)
     files = wanted.unpublished(lacking)
     while True:
@@ -201,7 +202,7 @@ def _follow(
 
 
 def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
-    """Say what was made: all of it is there."""
+    """Print the summary of a complete call."""
     print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(wanted.pages, wanted.reports)}")
     for run in first.runs:
         if state_of(run, wanted.results, logs) == "diverged":
@@ -213,13 +214,13 @@ def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
 
 
 def _warm(args: argparse.Namespace) -> AbstractContextManager[dict[str, str]]:
-    """A warm process for jobs of this machine; a GPU's jobs run long enough to start by themselves, a cluster's elsewhere."""
+    """Start a warm process, unless jobs run on a GPU (long enough to start on their own) or on a cluster (elsewhere)."""
     elsewhere = options.profile_of(args) or any(Path("/dev").glob("nvidia[0-9]*"))
     return nullcontext({}) if elsewhere else warm.warm_process()
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with the commands beside this Python on the path: the environment need not be activated."""
+    """Return this process's environment with this Python's folder on the path, so that .venv need not be activated."""
     folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
     return os.environ | ({} if folder in path.split(os.pathsep) else {"PATH": f"{folder}{os.pathsep}{path}"})
 
@@ -247,12 +248,12 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
 def _failed(
     lacking: Lacking, wanted: Wanted, log: Path, logs: Path, began: float, took: str, status: int
 ) -> None:
-    """Say which jobs failed, and show the end of the first one's log."""
+    """Print which jobs failed, and the end of the first one's log."""
     print(f"\nFailed after {took}. Not made: {lacking}.", file=sys.stderr)
     text = log.read_text(encoding="utf-8", errors="replace")
     refused = "LockException" in text
     begun = [] if refused else [run for run in lacking.runs if fresh(run, logs, began)]
-    # A run that failed before it wrote anything has no folder: Snakemake removes the empty one. Its log is of this call.
+    # A run that failed before writing anything has no folder (Snakemake removes the empty one), but a log of this call.
     states = {run.key: state_of(run, wanted.results, logs) for run in begun}
     states = {key: "failed" if state == "to do" else state for key, state in states.items()}
     for run in begun:
@@ -267,11 +268,11 @@ def _failed(
     print("\n".join(f"  {line}" for line in lines[-TAIL:]), file=sys.stderr)
     if refused:
         print(f"\n{_locked()}", file=sys.stderr)
-    print("\nThe same command goes on with what is left.", file=sys.stderr)
+    print("\nThe same command continues with what is left.", file=sys.stderr)
 
 
 def _locked() -> str:
-    """What to do about Snakemake's lock, which one that is killed leaves behind."""
+    """Advise what to do about a lock that a killed Snakemake left behind."""
     if others := working(Path.cwd()):
         return f"Another Snakemake works in this folder (process {', '.join(map(str, others))}): wait until it ends."
     return (

@@ -1,4 +1,4 @@
-"""``mamo results``: finished runs in one small file, from one machine to another."""
+"""``mamo results``: move finished runs between machines in one small file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def add(commands: Any) -> None:
     """Add the command with its own commands."""
     parser = commands.add_parser(
         "results",
-        help="pack finished runs into one small file, and take such files in",
-        description="Results travel: a pack holds the records of all finished runs of a scale, their results per item and "
+        help="pack finished runs into one small file, and import such files",
+        description="A pack holds the records of all finished runs of a scale, their results per item and "
         "their curves, without weights and data. Every page can be made from it.",
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -34,16 +34,16 @@ def add(commands: Any) -> None:
     pack.add_argument(
         "--figures",
         action=argparse.BooleanOptionalAction,
-        help="also the maps of drawn figures, which hold the images shown (default: where the data are the embedded world)",
+        help="also pack the maps of drawn figures, which contain the images shown (default: only if the data are generated)",
     )
     _folders(pack, _pack)
-    unpack = inner.add_parser("unpack", help="take a pack into results that have none of its scale's runs")
+    unpack = inner.add_parser("unpack", help="import a pack into results that have no runs of its scale")
     unpack.add_argument("file", type=Path, nargs=1, metavar="FILE")
     _taking(unpack, "unpack")
-    merge = inner.add_parser("merge", help="take packs into results that hold runs already")
+    merge = inner.add_parser("merge", help="import packs into results that already have runs")
     merge.add_argument("file", type=Path, nargs="+", metavar="FILE")
     _taking(merge, "merge")
-    sites = inner.add_parser("sites", help="say how far the results of several sites lie apart")
+    sites = inner.add_parser("sites", help="show how much the results of several sites differ")
     sites.add_argument("--runs", action="store_true", help="a line for every run and metric")
     _folders(sites, _sites)
     forget = inner.add_parser("forget", help="put an unpacked run aside, so that it can be made again here")
@@ -93,13 +93,13 @@ def _take(args: argparse.Namespace) -> int:
     from mamo.specs.plan import make_plan
 
     site = check_site(args.site) if args.site else None
-    packs = [read_pack(path) for path in args.file]  # a damaged one stops it before anything is written
+    packs = [read_pack(path) for path in args.file]  # a damaged pack is refused before anything is written
     refused = 0
     for pack in packs:
         plan = make_plan(pack.scale, options.ABLATIONS, others=True)
         results = Path(options.setting(args, "results")) / pack.scale
         if args.what == "unpack" and next(record_paths(results), None):
-            raise SpecError(f"{results} holds runs already: `mamo results merge {pack.path}` adds to them")
+            raise SpecError(f"{results} already has runs: `mamo results merge {pack.path}` adds to them")
         maps = {name: path.name for name, path in _maps(plan, results).items()}
         found: Merged = merge(pack, results, site, maps)
         for name, why in found.refused.items():
@@ -143,7 +143,7 @@ def _forget(args: argparse.Namespace) -> int:
 
 
 def _maps(plan: Plan, results: Path) -> dict[str, Path]:
-    """Figure -> where its maps of today lie."""
+    """Map figure -> file of its current maps."""
     from mamo.reporting.figure_pages import maps_path
 
     return {name: maps_path(plan, name, results) for name in plan.figures}

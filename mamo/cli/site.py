@@ -1,4 +1,4 @@
-"""``mamo site``: everything that a scale found on one page, ``index.html``."""
+"""``mamo site``: write all results of a scale into one page, ``index.html``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a workflow on a cluster from losing its jobs while SLURM's controller does not answer.
+"""Keep a workflow on a cluster from losing its jobs while SLURM's controller does not answer.
 
 Snakemake's SLURM executor (2.8.0) forgets its jobs, and waits for ever, if it cannot ask for their states five times in a
 row; and it takes a submission that reaches no controller for a failed job, of which there are only so many. Here the jobs stay
@@ -16,11 +16,11 @@ POLL_SECONDS = 10.0
 
 
 def guard(executor: type[Any], answers: Callable[[], bool] | None = None) -> None:
-    """Watch over an executor's class: every job that was handed to a check comes out of it, as active or as ended.
+    """Patch an executor's class so that every job handed to a status check comes out of it, as active or as ended.
 
     Args:
         executor: the class, changed in place, once.
-        answers: whether the controller does.
+        answers: tells whether the controller answers.
     """
     if getattr(executor, "guarded", False):
         return
@@ -37,7 +37,7 @@ def guard(executor: type[Any], answers: Callable[[], bool] | None = None) -> Non
         lost = [job for job in active_jobs if id(job) not in seen | self.ended_jobs]
         if lost:
             self.logger.warning(
-                f"SLURM does not say how {len(lost)} jobs are: they stay known, and it is asked again."
+                f"SLURM does not report the state of {len(lost)} jobs: they are kept, and SLURM is asked again."
             )
         for job in lost:
             yield job
@@ -52,7 +52,7 @@ def guard(executor: type[Any], answers: Callable[[], bool] | None = None) -> Non
 
 
 def _ending(cancel: Callable[..., Any]) -> Callable[..., Any]:
-    """The end of the workflow, which waits for its submissions, and so for none that waits."""
+    """Wrap cancelling, so that the end of the workflow does not wait for a submission that itself waits."""
 
     def ended(self: Any) -> Any:
         self.ending = True
@@ -62,7 +62,7 @@ def _ending(cancel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def controller_answers() -> bool:
-    """Whether SLURM's controller, or one that stands in for it, is up; also where there is nothing to ask with."""
+    """Check that SLURM's controller or its backup is up; True if there is no command to ask with."""
     try:
         told = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def controller_answers() -> bool:
 
 
 def _noting(report: Callable[..., Any]) -> Callable[..., Any]:
-    """A report of a job's end that the check knows of."""
+    """Wrap the report of a job's end so that the check knows of it."""
 
     def noted(self: Any, job: Any, *given: Any, **named: Any) -> Any:
         if hasattr(self, "ended_jobs"):
@@ -84,7 +84,7 @@ def _noting(report: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _waiting(submit: Callable[..., Any], answers: Callable[[], bool]) -> Callable[..., Any]:
-    """A submission that waits for the controller."""
+    """Wrap submitting so that it waits for the controller."""
 
     def waited(self: Any, *given: Any) -> Any:
         said = False

@@ -1,4 +1,4 @@
-"""What Snakemakes leave in a project's folder, and which of them work there."""
+"""Find the Snakemakes that work in a project's folder, and clean up what killed ones leave there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 MARKERS = Path(".snakemake/incomplete")
-# Options of a Snakemake that only looks, or that is one job of another's.
+# Options of a Snakemake that only looks, or that runs one job of another Snakemake.
 _HARMLESS = {
     "--nolock",
     "--mode",
@@ -30,9 +30,9 @@ _WORDS = {"true", "false", "null", "nan", "inf", "infinity"}
 
 
 def working(folder: Path, scale: str | None = None, usual: str | None = None) -> list[int]:
-    """The Snakemakes of this machine that work in a folder, by their process ids.
+    """List the process ids of this machine's Snakemakes that work in a folder.
 
-    Those of other machines, and those whose owner hides them, are not found.
+    Snakemakes of other machines or hidden by their owner are not found.
 
     Args:
         scale: only those that work at this one; others lock other files.
@@ -58,7 +58,7 @@ def _scale(words: list[str], usual: str | None) -> str | None:
 
 
 def config_word(name: str, value: str) -> str:
-    """A text as a word after Snakemake's ``--config``, which takes ``2024``, ``1e3`` and ``True`` for something else."""
+    """Quote a text for Snakemake's ``--config``, which would not take ``2024``, ``1e3`` or ``True`` as text."""
     if re.fullmatch(r"(\.{0,2}/|[A-Za-z])[\w./-]*", value) and value.lower() not in _WORDS:
         return f"{name}={value}"
     # The space keeps the last quote, since Snakemake takes off those at a word's ends before it reads YAML.
@@ -73,9 +73,9 @@ def _is_snakemake(words: list[str]) -> bool:
 
 
 def clear_stale_markers(markers: Path = MARKERS) -> list[str]:
-    """Remove Snakemake's marks of unfinished jobs from the files that are there all the same.
+    """Remove Snakemake's markers of unfinished jobs from files that exist nevertheless.
 
-    A file of this workflow is renamed into its place, so it is whole if it is there. Snakemake does not know: killed while a
+    A file of this workflow is renamed into place, so it is complete if it exists. Snakemake does not know that: killed while a
     run goes on, it takes the run's record for half-written, plans that run alone, and leaves out everything that reads it.
 
     Returns:
@@ -91,7 +91,7 @@ def clear_stale_markers(markers: Path = MARKERS) -> list[str]:
 
 
 def left_out(files: Iterable[Path]) -> str | None:
-    """What to say of files that a Snakemake should have made before it ended well; None where all are there."""
+    """Report files that a Snakemake left out although it exited with 0; None if all are there."""
     lacking = sorted({str(path) for path in files if not path.exists()})
     if not lacking:
         return None
@@ -104,7 +104,7 @@ def _marker_files(markers: Path) -> Iterator[Path]:
 
 
 def _marked(marker: Path) -> str | None:
-    """The file that a marker is of: its path in base 64, cut into folders ``@...`` where it is too long for one name."""
+    """Decode the path of a marker's file: base 64, split into folders ``@...`` where it is too long for one name."""
     text = "".join(part.removeprefix("@") for part in marker.parts)
     try:
         return base64.urlsafe_b64decode(text).decode()

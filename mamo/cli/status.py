@@ -1,4 +1,4 @@
-"""``mamo status``: what is done, diverged, unfinished or missing."""
+"""``mamo status``: show what is done, diverged, running, failed or to do."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "status",
         help="show which runs are done, diverged, running, failed or to do",
-        description="Count the runs of a scale by how they ended, and say where those stand that are being made. Failed: a job "
-        "has begun, left no record and does not run any more, because of an error or because it was stopped; its log says "
-        "which.",
+        description="Count the runs of a scale by how they ended, and show the steps of those in progress. Failed: a job "
+        "started, left no record and no longer runs, because of an error or because it was stopped; its log says which.",
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="only the runs of these tables")
     parser.add_argument("--runs", action="store_true", help="list every run")
@@ -63,7 +62,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) -> dict[str, Any]:
-    """How all runs stand as plain values."""
+    """Return the states of all runs as plain values."""
     counts = {
         kind: dict.fromkeys(STATES, 0) | Counter(states[run.key] for run in plan.by_kind(kind))
         for kind in KINDS
@@ -95,7 +94,7 @@ def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) ->
 
 
 class Step(NamedTuple):
-    """Where a training run stands."""
+    """The progress of a training run."""
 
     finished: int
     total: int
@@ -107,7 +106,7 @@ class Step(NamedTuple):
 
 
 def last_step(log: Path) -> Step | None:
-    """The last step that a run's log tells of (see :class:`mamo.training.watching.ProgressLog`)."""
+    """Read the last step from a run's log (see :class:`mamo.training.watching.ProgressLog`)."""
     if not log.is_file():
         return None
     with log.open("rb") as file:
@@ -118,30 +117,30 @@ def last_step(log: Path) -> Step | None:
 
 
 def log_of(run: Run, logs: Path) -> Path:
-    """Where the workflow writes a run's log, below one scale's logs."""
+    """Path of a run's log, below one scale's logs."""
     return logs / run.kind / f"{run.id}.log"
 
 
 def fresh(run: Run, logs: Path, since: float) -> bool:
-    """Whether a run's log was written to after a moment (seconds since the epoch)."""
+    """Check whether a run's log was written to after a moment (seconds since the epoch)."""
     log = log_of(run, logs)
     return log.is_file() and log.stat().st_mtime >= since
 
 
 def state_of(run: Run, results: Path, logs: Path) -> str:
-    """How a run stands: one of ``STATES``."""
+    """Return the state of a run: one of ``STATES``."""
     record = run.record(results)
     if record.is_file():
         return read_record_file(record).outcome.status
     if _locked(run.directory(results) / ".lock"):
         return "running"
-    # Logs are of a scale, whatever the results: a run was tried here if it has a directory here, too.
+    # Logs belong to a scale, not to a results folder: a run was tried here only if it also has a directory here.
     tried = log_of(run, logs).is_file() and run.directory(results).is_dir()
     return "failed" if tried else "to do"
 
 
 def _locked(path: Path) -> bool:
-    """Whether a process holds the lock under which a run is made."""
+    """Check whether a process holds a run's lock."""
     if not path.is_file():
         return False
     from filelock import FileLock, Timeout

@@ -1,4 +1,4 @@
-"""What a call of the workflow is asked to make, and what of it is not there: counted from the files, whoever made them."""
+"""List what a call of the workflow should make and what of it is missing, counted from the files on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mamo.specs.plan import Plan
 
 
 class Lacking(NamedTuple):
-    """What is not made of what was asked for."""
+    """The parts of a request that are not made yet."""
 
     runs: list[Run]
     pages: list[str]
@@ -30,7 +30,7 @@ class Lacking(NamedTuple):
         return " and ".join([", ".join(counts[:-1]), counts[-1]] if counts[1:] else counts) or "nothing"
 
     def names(self) -> list[str]:
-        """Every one of them."""
+        """Return the names of everything that is missing."""
         return [
             *(run.key for run in self.runs),
             *self.pages,
@@ -39,7 +39,7 @@ class Lacking(NamedTuple):
 
 
 class Wanted:
-    """What a call asks for: pages, and all runs behind them.
+    """A request: pages, and all runs behind them.
 
     Attributes:
         whole: whether it is the whole scale, with its notebooks and the maps that they draw.
@@ -58,7 +58,7 @@ class Wanted:
         self.runs = [run for key, run in plan.runs.items() if key in needed]
 
     def lacking(self) -> Lacking:
-        """What of it is not there now."""
+        """Return what is missing now."""
         return Lacking(
             [run for run in self.runs if not run.record(self.results).is_file()],
             [page.name for page in self.pages if not published(page, self.results, self.reports)],
@@ -66,7 +66,7 @@ class Wanted:
         )
 
     def unpublished(self, lacking: Lacking) -> dict[str, Callable[[], bool]]:
-        """Lacking page or notebook -> whether it is made by now."""
+        """Map each missing page or notebook -> whether it has been made by now."""
         pages = {page.name: page for page in self.pages}
 
         def made(page: Page) -> Callable[[], bool]:
@@ -81,7 +81,7 @@ class Wanted:
 
 
 def published(page: Page, results: Path, reports: Path) -> bool:
-    """Whether a page is there as planned, with the values that it shows."""
+    """Check that a page exists as planned, with the values that it shows."""
     stored = [results / folder / f"{page.id}.json" for folder in ("tables", FIGURES)]
     values = page.name in (OVERVIEW, INDEX) or any(path.is_file() for path in stored)
     return values and not page.stale(reports) and all((reports / file).is_file() for file in page.files)

@@ -1,8 +1,8 @@
 """A warm process that executes many short jobs: loading torch costs seconds, a fork of a process that has it does not.
 
 ``mamo reproduce`` starts one beside Snakemake on machines without a GPU and names its socket in ``MAMO_WARM``. The commands
-that execute runs then hand their arguments, environment and open files to it and wait. Whatever goes wrong on the way to the
-warm process, the command executes in its own process, as it does without one.
+that execute runs then hand their arguments, environment and open files to it and wait. If anything goes wrong on the way to
+the warm process, the command executes in its own process, as it does without one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def hand_over(argv: Sequence[str]) -> int | None:
     """Execute the command in the warm process.
 
     Returns:
-        its exit status, or None where there is no warm process or the command is none of its.
+        its exit status, or None if there is no warm process or it does not take this command.
     """
     address = os.environ.get(VARIABLE)
     if not address or not argv or argv[0] not in COMMANDS or "WORLD_SIZE" in os.environ:
@@ -53,7 +53,7 @@ def hand_over(argv: Sequence[str]) -> int | None:
         except OSError:
             return None
 
-        # A signal to this process is passed on as the end of what it has to say: the job saves its state and stops.
+        # A signal to this process closes the sending side of the connection: the job then saves its state and stops.
         def ask(*_: object) -> None:
             with suppress(OSError):  # it has ended meanwhile
                 connection.shutdown(socket.SHUT_WR)
@@ -66,9 +66,9 @@ def hand_over(argv: Sequence[str]) -> int | None:
 
 @contextmanager
 def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
-    """Start a warm process; yields the environment in which commands find it. It ends with the block, or with this process.
+    """Start a warm process and yield the environment in which commands find it. It ends with the block, or with this process.
 
-    The block's end does not wait for what the process still loads. Jobs are processes of their own, which end with their
+    The end of the block does not wait for modules that are still loading. Jobs are processes of their own, which end with their
     clients.
     """
     with tempfile.TemporaryDirectory(prefix="mamo-") as folder:

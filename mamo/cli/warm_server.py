@@ -30,9 +30,7 @@ def serve(address: str) -> None:
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if sys.stdin in ready:
-                    with suppress(
-                        OSError
-                    ):  # whoever started this process may have been killed, and cannot do it
+                    with suppress(OSError):  # the parent may have been killed and cannot do it
                         Path(address).unlink()
                         Path(address).parent.rmdir()
                     return
@@ -45,7 +43,7 @@ def serve(address: str) -> None:
 
 
 def _load() -> None:
-    """What training jobs and figures import; the optimiser's first use loads torch's compiler."""
+    """Import what training jobs and figures need; the optimiser's first use loads torch's compiler."""
     import pytorch_grad_cam.base_cam  # noqa: F401  with matplotlib and OpenCV: half of what a figure takes
     import torch
 
@@ -57,14 +55,14 @@ def _load() -> None:
     import mamo.runs.make_weights  # noqa: F401
     from mamo.specs.code import running_code
 
-    running_code()  # what is loaded now is what the jobs run, whatever is edited later
+    running_code()  # jobs run what is loaded now, even if files are edited later
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     torch.optim.AdamW([parameter], fused=True).step()
 
 
 def _handle(connection: socket.socket) -> int:
-    """One request: fork the job, pass on the client's going away, answer with the job's exit status."""
+    """Serve one request: fork the job, stop it if the client goes away, answer with its exit status."""
     data, files, _, _ = socket.recv_fds(connection, LIMIT, 3)
     request = json.loads(data)
     me = os.getpid()

@@ -1,7 +1,7 @@
-"""Signals to the workflow: the runs that Snakemake has started on this machine are told of each, once, and save their state.
+"""Pass signals to the workflow on to the runs that Snakemake started on this machine: each gets one signal and saves its state.
 
-By itself, Snakemake waits at SIGTERM and SIGINT for its jobs to end, of which it tells none, and dies of SIGHUP with its folder
-locked.
+By itself, Snakemake reacts to SIGTERM and SIGINT by waiting for its jobs without telling them, and dies of SIGHUP with its
+folder locked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Signals:
-    """What a Snakemake does with the signals that ask it to stop.
+    """Pass on the signals that ask a Snakemake to stop.
 
     Attributes:
         main: whether it is the workflow's own, and not that of one job on a cluster.
@@ -38,7 +38,7 @@ class Signals:
                     signal.signal(number, self._before(signal.default_int_handler))
 
     def pass_on(self) -> None:
-        """Tell runs of a SIGTERM, too, for which Snakemake sets a handler of its own when it begins to work.
+        """Pass on SIGTERM too, for which Snakemake sets its own handler when it starts to work.
 
         Call it before each job. A cluster that tracks processes by cgroups signals none but the first of a job's step: a
         Snakemake.
@@ -58,11 +58,11 @@ class Signals:
         return told
 
     def _tell(self) -> None:
-        """Ask this process's runs to stop; each hears of it once, whatever comes after."""
+        """Ask this process's runs to stop; each gets the signal once, however often this is called."""
         for child in psutil.Process().children():
-            with suppress(psutil.Error, IndexError):  # it is gone
+            with suppress(psutil.Error, IndexError):  # it has ended
                 words = child.cmdline()
-                # A shell is replaced by the command, and may not be yet.
+                # The shell may not have been replaced by the command yet.
                 ours = any(Path(word).name == "mamo" for word in words[:2]) or " exec mamo " in words[-1]
                 if child.pid not in self._told and ours:
                     self._told.add(child.pid)
@@ -70,5 +70,5 @@ class Signals:
 
 
 def environment() -> str:
-    """What a job's command has before it, so that it stops when this process is killed."""
+    """Return the prefix of a job's command that stops the job when this process is killed."""
     return f"{PARENT}={os.getpid()} "

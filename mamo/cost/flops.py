@@ -1,15 +1,18 @@
-"""Floating-point operations of the networks, counted from their shapes.
+"""Count floating-point operations of the networks from their shapes.
 
-A matrix product of (m, k) and (k, n) counts 2 m k n, as usual and as torch's own counter has it; sums, norms, softmax and
+A matrix product of (m, k) and (k, n) counts 2 m k n, as in torch's own counter; sums, norms, softmax and
 other work that is linear in the activations does not count. Sizes: T tokens of a sequence, S tokens read, Q tokens computed,
 N patches, P visible patches, L sub-words, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mamo.cost import parameters
+from mamo.cost.parameters import DALLE_CODES
 from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
@@ -17,6 +20,11 @@ from mamo.specs.pretrain import PretrainSpec
 def linear(rows: float, inputs: float, outputs: float) -> float:
     """A linear map of ``rows`` vectors."""
     return 2 * rows * inputs * outputs
+
+
+def mlp(rows: float, widths: Sequence[int]) -> float:
+    """An MLP on ``rows`` vectors; ``widths`` from input to output."""
+    return sum(linear(rows, inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def pretraining_pair(
         chosen: sub-words of a text that are masked.
         contrasted: pairs of the global batch, which ITC compares each pair with.
         group: pairs that a rank has, which the draw of ITM's negatives compares each pair with.
-        most: masked sub-words of the text that has the most: so many the last fusion layer computes for every text.
+        most: masked sub-words of the text that has the most; the last fusion layer computes that many for every text.
     """
     most = chosen if most is None else most
     network, wanted = Network(spec.model, vocab_size), spec.objectives
@@ -134,34 +142,28 @@ def pretraining_pair(
     if wanted.itm:
         forward += 3 * (network.fusion(words, 1) + linear(1, width, 2))
         extra += linear(1, spec.model.projection_width, group)  # without a backward: negatives are drawn
-    depth = wanted.mim.decoder_depth if wanted.mim else 0
-    if wanted.mim or (wanted.mrm and wanted.mrm.image):
-        last = 1 + patches if depth else removed
+    heads = wanted.heads(spec.model, DALLE_CODES)
+    if wanted.masks_image:
+        # A decoder reads all image tokens, so the last fusion layer computes them all.
+        last = 1 + patches if any(head.decoder_layers for head in heads) else removed
         forward += network.vision(patches - removed) + network.fusion(words, last)
         embedded += network.patch_embedding(patches - removed)
-    if wanted.mlm or (wanted.mrm and wanted.mrm.text):
+    if wanted.masks_text:
         forward += network.text(words) + network.fusion(words, most)
     if wanted.mlm:
         forward += network.vocabulary(chosen)
-    if wanted.mim:
-        hidden = round(width * wanted.mim.hidden_ratio)
-        outputs = {"momentum_features": width, "pixels": 3 * spec.model.patch_size**2}
-        out = outputs.get(wanted.mim.target, 8192)
-        forward += depth * network.layer(1 + patches)
-        forward += linear(removed, width, hidden) + linear(removed, hidden, out)
+    for head in heads:
+        operations = mlp(removed * head.on_image + chosen * head.on_text, head.widths)
+        forward += operations + head.decoder_layers * network.layer(1 + patches)
+        extra += operations if head.in_target else 0.0
     if spec.predicts_features:
         extra += network.vision()
-    if wanted.mrm:
-        hidden, out = round(width * wanted.mrm.hidden_ratio), round(width * wanted.mrm.projection_ratio)
-        rows = chosen * wanted.mrm.text + removed * wanted.mrm.image
-        projector = linear(rows, width, hidden) + linear(rows, hidden, out)
-        predictor = linear(rows, out, hidden) + linear(rows, hidden, out) if wanted.mrm.predictor else 0.0
-        forward += projector + predictor
-        extra += network.text(words) + network.fusion(words, removed + most) + projector
+    if wanted.predicts_fused:
+        extra += network.text(words) + network.fusion(words, removed + most)
     if wanted.distillation:
         candidates = network.contrast(contrasted + wanted.distillation.queue)
         extra += network.vision() + network.text(words) + network.projections()
-        extra += 2 * candidates  # of its two sides, gradients go back to the online one alone
+        extra += 2 * candidates  # gradients go back to the online side only
         if wanted.distillation.alpha:
             extra += candidates
             if wanted.mlm:

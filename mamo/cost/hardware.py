@@ -1,11 +1,11 @@
-"""Peaks of hardware, looked up by the name that a device gives itself, never guessed."""
+"""Look up a device's peak by its exact own name; never guess."""
 
 from __future__ import annotations
 
 import re
 
 # Dense bf16 matrix products as the makers' data sheets give them (without sparsity), operations per second. Cards of one name
-# but another cooling or bus differ, and so do slices of a card (MIG) and versions for laptops: a name must match as a whole.
+# differ by cooling and bus, and so do slices of a card (MIG) and laptop versions: the whole name must match.
 _PEAKS = {
     r"NVIDIA A100-(SXM4|PCIE|PCIe)-(40|80)GB|NVIDIA A100 80GB PCIe": 312e12,
     r"NVIDIA H100 80GB HBM3|NVIDIA H200": 989e12,
@@ -22,7 +22,7 @@ _PEAKS = {
 
 
 def peak_of(device: str) -> float | None:
-    """Operations per second of a device by its own name (``torch.cuda.get_device_name``); None: nothing is known of it."""
+    """Operations per second of a device by its own name (``torch.cuda.get_device_name``); None if it is not in the table."""
     for pattern, peak in _PEAKS.items():
         if re.fullmatch(pattern, device.strip()):
             return peak

@@ -1,17 +1,26 @@
-"""Numbers of parameters, counted from the models' shapes."""
+"""Count parameters from the models' shapes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
 BERT_POSITIONS = 512
 BERT_VOCABULARY = 30_522  # bert-base-uncased
+DALLE_CODES = 8192
 
 
 def linear(inputs: int, outputs: int) -> int:
     """Weight and bias."""
     return inputs * outputs + outputs
+
+
+def mlp(widths: Sequence[int]) -> int:
+    """All layers of an MLP; ``widths`` from input to output."""
+    return sum(linear(inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
 def layer(spec: ModelSpec, cross: bool = False) -> int:
@@ -42,19 +51,14 @@ def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
     wanted, width = spec.objectives, spec.model.width
     trained, target = network(spec.model, vocab_size), 0
     if wanted.mlm:
-        trained += vocab_size
-    if wanted.mim:
-        hidden, depth = round(width * wanted.mim.hidden_ratio), wanted.mim.decoder_depth
-        outputs = {"momentum_features": width, "pixels": 3 * spec.model.patch_size**2}
-        trained += depth * layer(spec.model) + (2 * width if depth else 0)
-        trained += linear(width, hidden) + linear(hidden, outputs.get(wanted.mim.target, 8192))
-    projector = 0
-    if wanted.mrm:
-        hidden, out = round(width * wanted.mrm.hidden_ratio), round(width * wanted.mrm.projection_ratio)
-        projector = linear(width, hidden) + linear(hidden, out)
-        trained += projector + (linear(out, hidden) + linear(hidden, out) if wanted.mrm.predictor else 0)
+        trained += vocab_size  # a bias: the weights are the word embeddings
+    copied = 0
+    for head in wanted.heads(spec.model, DALLE_CODES):
+        trained += mlp(head.widths)
+        trained += head.decoder_layers * layer(spec.model) + (2 * width if head.decoder_layers else 0)
+        copied += mlp(head.widths) if head.in_target else 0
     if spec.needs_target:
-        target = network(spec.model, vocab_size) + projector
+        target = network(spec.model, vocab_size) + copied
     if wanted.distillation and wanted.distillation.alpha and wanted.mlm:
         target += vocab_size  # the bias of the target's own MLM head
     return trained, target

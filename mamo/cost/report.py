@@ -1,4 +1,4 @@
-"""A plan's cost in words."""
+"""Report a plan's cost in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRAINED: tuple[Kind, ...] = ("pretrain", "finetune")
 
 
 def lines(plan: Plan, costs: Costs, hardware: Hardware) -> Iterator[str]:
-    """What the plan costs: operations, GPU-hours, disk, critical path, and what all that rests on."""
+    """List what the plan costs: operations, GPU-hours, disk, critical path, and the assumptions behind them."""
     runs = costs.runs
     yield "Operations (matrix products, counted from the models' shapes)"
     yield f"  {'':44} {'steps':>8} {'examples':>10} {'EFLOP':>9} {'GPU-hours':>10} {'hours':>7}"
@@ -58,12 +58,12 @@ def _disk(plan: Plan, costs: Costs) -> Iterator[str]:
     for kind, words in (("pretrain", "pre-trained models"), ("finetune", "fine-tuned models")):
         found = costs.total(run.key for run in plan.by_kind(kind))
         yield f"  {words:33} {_bytes(found.kept):>9}"
-        yield f"    and checkpoints of each run that is going on, at most {_bytes(found.passing):>9}"
+        yield f"    and checkpoints of each unfinished run, at most {_bytes(found.passing):>9}"
 
 
 def _basis(plan: Plan, costs: Costs, hardware: Hardware, total: Cost) -> Iterator[str]:
     unknown = costs.unprepared
-    yield "What this rests on"
+    yield "Assumptions"
     if unknown:
         yield f"  Not prepared yet, so counted as published, at 80 kB an image: {' '.join(unknown)}."
     size = plan.scale.pretrain.transform.size

@@ -1,4 +1,4 @@
-"""What each run of a plan costs: operations of training and of evaluation, disk, hours on given hardware."""
+"""Estimate the cost of each run of a plan: operations of training and evaluation, disk, hours on given hardware."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Cost:
         examples: pairs (questions, statements) of all steps.
         cores: core-hours of preparation.
         kept: bytes that stay on disk.
-        passing: bytes more that the run holds while it goes on (checkpoints, parts).
+        passing: additional bytes while the run is being made (checkpoints, parts).
     """
 
     training: float = 0.0
@@ -69,13 +69,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What runs are executed on.
+    """Hardware that runs are executed on.
 
     Attributes:
         gpu: a name of ``GPUS``.
-        gpus: that one training run has.
+        gpus: number of GPUs of one training run.
         mfu: share of the peak that is reached.
-        cores: that prepare data at the same time.
+        cores: number of cores that prepare data at the same time.
     """
 
     gpu: str = "a100"
@@ -89,13 +89,13 @@ class Hardware:
         return GPUS[self.gpu][0] * self.mfu
 
     def hours(self, cost: Cost) -> float:
-        """From start to end."""
+        """Wall-clock hours of the run."""
         seconds = cost.training / (self.rate * self.gpus)
         seconds += cost.evaluation / (self.rate * (self.gpus if cost.shared else 1))
         return seconds / 3600 + cost.cores / self.cores
 
     def gpu_hours(self, cost: Cost) -> float:
-        """GPUs times hours in which they compute."""
+        """GPUs times the hours in which they compute."""
         return cost.flops / self.rate / 3600
 
 
@@ -119,7 +119,7 @@ class Costs:
         return {key: makers[run.kind](run) for key, run in self._plan.runs.items()}
 
     def sizes(self, run: Run) -> list[Sizes]:
-        """Of a run's data sets, in the order of its spec."""
+        """Sizes of a run's data sets, in the order of its spec."""
         return [sizes_of(self._plan.runs[run.inputs[f"data:{n}"]], self._results) for n in run.spec["data"]]
 
     @property
@@ -130,20 +130,20 @@ class Costs:
 
     @property
     def unknown(self) -> list[str]:
-        """Data sets of which nothing is known until they are prepared: generated ones, and those that nobody publishes."""
+        """Data sets whose sizes are unknown until they are prepared: generated ones, and those without published sizes."""
         published = PUBLISHED if self._plan.scale.data.source == "release" else ()
         return [name for name in self.unprepared if name not in published]
 
     def total(self, keys: Iterable[str]) -> Cost:
-        """The sum of some runs' costs; what they hold while they go on is the most that one of them holds."""
+        """Sum some runs' costs; the additional bytes are the most that any one of them needs."""
         found = [self.runs[key] for key in keys]
         sums = {name: sum(getattr(cost, name) for cost in found) for name in Cost.__dataclass_fields__}
         return Cost(**sums | {"shared": False, "passing": max((cost.passing for cost in found), default=0.0)})
 
     def critical_path(self, hardware: Hardware) -> tuple[float, list[str]]:
-        """The chain of runs, each needing the one before, that takes longest, and its hours."""
+        """Find the chain of runs, each needing the one before, that takes longest, and its hours."""
         best: dict[str, tuple[float, list[str]]] = {}
-        for key, run in self._plan.runs.items():  # a plan enters a run after its inputs
+        for key, run in self._plan.runs.items():  # a plan lists a run after its inputs
             before = max((best[other] for other in run.inputs.values()), default=(0.0, []))
             best[key] = (before[0] + hardware.hours(self.runs[key]), [*before[1], key])
         return max(best.values(), default=(0.0, []))
@@ -209,5 +209,5 @@ class Costs:
 
 
 def _checkpoints(trained: int, target: int) -> float:
-    """Two whole states: weights, both moments of AdamW, and the target network."""
+    """Bytes of two complete states: weights, both moments of AdamW, and the target network."""
     return 2.0 * FLOAT * (3 * trained + target)

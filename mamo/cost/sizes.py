@@ -1,4 +1,4 @@
-"""How large the data sets are: as prepared where they are, else as published."""
+"""Look up the sizes of data sets: as prepared if they are, else as published."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ PUBLISHED = {
 
 
 def is_prepared(run: Run, results: Path) -> bool:
-    """Whether a data run's sizes can be read from it."""
+    """Check whether a data run's sizes can be read from it."""
     return (run.directory(results) / "manifest.json").is_file()
 
 
@@ -83,7 +83,7 @@ def sizes_of(run: Run, results: Path) -> Sizes:
         results: the scale's results, in which the run may be prepared already.
 
     Raises:
-        KeyError: nothing is published of this data set, and it is not prepared.
+        KeyError: the data set has no published sizes and is not prepared.
     """
     if is_prepared(run, results):
         manifest = run.directory(results) / "manifest.json"

@@ -1,7 +1,7 @@
-"""How much work runs, pages and notebooks are: seconds on an ordinary machine, counted before anything is made.
+"""Estimate the work of runs, pages and notebooks in seconds on an ordinary machine, before anything is made.
 
-The seconds are rough and need not be right: what is shown to people is corrected by what the first runs really take (see
-:mod:`mamo.cli.progress`). Their proportions matter, so that a pre-training counts for more than a page.
+The seconds are rough: the time shown to users is corrected by how long the first runs really take (see
+:mod:`mamo.cli.progress`). Only their proportions matter, so that a pre-training counts for more than a page.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mamo.specs.world import WorldSpec
 CPU_RATE = 50e9  # operations per second of a few cores with small matrices
 GPU_RATE = 50e12  # of one server GPU at the paper's sizes
 WORLD_PER_SECOND = 200.0  # small images that one core prepares, or draws for the embedded world
-STARTING = 1.0  # seconds of any run, besides
+STARTING = 1.0  # additional seconds of any run
 FETCHING = 30.0  # seconds for published weights
 PAGE, DRAWN, SITE, NOTEBOOK = (
     4.0,
@@ -64,7 +64,7 @@ def work_of_pages(plan: Plan, pages: Iterable[str], notebooks: Iterable[str]) ->
 
 
 def told(plan: Plan, runs: Iterable[Run], results: Path) -> str:
-    """What some runs cost in words: how many of each kind, counted operations, and time on an ordinary machine."""
+    """Describe the cost of some runs: how many of each kind, counted operations, and time on an ordinary machine."""
     runs = list(runs)
     costs = _Counted(plan, results)
     kinds: dict[str, int] = {}
@@ -90,7 +90,7 @@ class _Counted(Costs):
     """The costs of runs, with estimated sizes for data that are not prepared yet."""
 
     def sizes(self, run: Run) -> list[Sizes]:
-        """Of a run's data sets, in the order of its spec."""
+        """Sizes of a run's data sets, in the order of its spec."""
         return [self._sizes(self._plan.runs[run.inputs[f"data:{name}"]]) for name in run.spec["data"]]
 
     def operations(self, run: Run) -> float:
@@ -127,7 +127,7 @@ class _Counted(Costs):
             try:
                 return sizes_of(run, self._results)
             except (KeyError, ValueError):
-                pass  # a damaged manifest is the run's own affair: the time left must not stop the work
+                pass  # the run itself reports a damaged manifest; an estimate must not stop the work
         world, name = self._plan.scale.data.world, run.spec["dataset"]
         if world is not None:
             return self._sizes_in(world, name)
@@ -135,7 +135,7 @@ class _Counted(Costs):
 
     @staticmethod
     def _sizes_in(world: WorldSpec, name: str) -> Sizes:
-        """Roughly what the world's writers will write."""
+        """Estimate roughly how many images and records the world's writers will write."""
         coco, flickr, nlvr2, refcoco = world.coco, world.flickr30k, world.nlvr2, world.refcoco_plus
         trained = coco.train + coco.restval
         shown: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""Files of a release as its owner ships it: unpacked, or still inside a zip archive that lies beside their place."""
+"""Read files of a release as published: unpacked, or still inside a zip archive next to their place."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import IO, NamedTuple, cast
 
 from mamo.files.reading import MAX_FILE, Bounded, open_file, read_file
 
-# A member that is large and packed more tightly than text or pictures can be is taken for a decompression bomb.
+# A large member that is packed more tightly than text or pictures can be counts as a decompression bomb.
 BOMB_BYTES = 16 << 20
 BOMB_RATIO = 200
-# Of a table of contents: some 200,000 photographs. That of COCO's largest archive has 9 MB.
+# Bytes of a table of contents, enough for some 200,000 photographs. COCO's largest archive has 9 MB.
 MAX_CONTENTS = 24 << 20
 # Deflate gives no more than it is asked for; of the other methods, that many packed bytes can become 100 MB.
 _PIECE, _PACKED_PIECE = 1 << 20, 4096
 
 
 class ArchiveError(OSError):
-    """An archive that is damaged as a whole, so that nobody knows what it holds."""
+    """An archive is damaged as a whole, so its contents are unknown."""
 
 
 class ZipMember(NamedTuple):
-    """A file inside a zip archive; it is only ever read into memory, so where its name leads does not matter."""
+    """A file inside a zip archive; it is only read into memory, so a malicious path in its name does no harm."""
 
     archive: Path
     name: str
@@ -52,7 +52,7 @@ class ZipMember(NamedTuple):
                 raise OSError(
                     f"{self.archive}: {self.name} has {info.file_size:,} bytes; more than {limit:,} are not read"
                 )
-            # In pieces: read as a whole, a member that holds more than its size says is unpacked in full first.
+            # Read in pieces: read() would unpack a member in full first, even if it holds more than its size says.
             plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
             with archive.open(info) as member:
                 return b"".join(iter(lambda: member.read(_PIECE if plain else _PACKED_PIECE), b""))
@@ -70,13 +70,13 @@ class ZipMember(NamedTuple):
 
 
 def find(path: Path, root: Path) -> ZipMember | None:
-    """The member that holds what would lie at ``path`` if the archives were unpacked.
+    """Find the member that would be at ``path`` if the archives were unpacked.
 
-    Archives are looked for in every folder from the one of ``path`` up to ``root``; those that lie in ``root`` itself, beside
+    Archives are looked for in every folder from the one of ``path`` up to ``root``; archives in ``root`` itself, beside
     other releases, must name the file's folder as well.
 
     Raises:
-        ArchiveError: an archive is no whole zip file, or holds two files of one name.
+        ArchiveError: an archive is not a complete zip file, or holds two files of one name.
     """
     if not path.is_relative_to(root):
         return None
@@ -89,7 +89,7 @@ def find(path: Path, root: Path) -> ZipMember | None:
 
 
 def read_bytes(path: Path, root: Path | None = None) -> bytes:
-    """A file's content, unpacked or from an archive.
+    """Read a file, unpacked or from an archive.
 
     Args:
         root: how far up archives are looked for; None: in the file's folder and in the one above.
@@ -146,14 +146,14 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
 
 @lru_cache(maxsize=64)
 def _open(archive: Path) -> zipfile.ZipFile:
-    """Opened once per process; reading from several threads is safe."""
-    mend = "fetch it again, or remove it where its files lie unpacked beside it"
+    """Open an archive, once per process; reading from several threads is safe."""
+    fix = "fetch it again, or remove it if its files are unpacked beside it"
     try:
         file = Bounded(open_file(archive), MAX_CONTENTS)
         opened = zipfile.ZipFile(cast(IO[bytes], file))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ArchiveError(f"{archive}: is no whole zip file ({error}); {mend}") from error
+        raise ArchiveError(f"{archive}: is not a complete zip file ({error}); {fix}") from error
     except OSError as error:
-        raise ArchiveError(f"{archive}: cannot be read ({error}); {mend}") from error
+        raise ArchiveError(f"{archive}: cannot be read ({error}); {fix}") from error
     file.allow(None)
     return opened

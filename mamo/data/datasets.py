@@ -6,11 +6,10 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mamo.data.examples import Example, Findings
-
-RecordKind = Literal["captions", "vqa", "nlvr2", "refs"]
+from mamo.specs.releases import RELEASES, RecordKind
 
 
 @dataclass(frozen=True)
@@ -18,25 +17,35 @@ class Dataset:
     """A data set that can be prepared.
 
     Attributes:
+        name: of the data set, as :data:`mamo.specs.releases.RELEASES` lists it.
         module: the module below ``mamo.data.releases`` that reads the release.
-        kind: columns of its records.
-        splits: its splits.
         function: the reader in the module.
+        extra: a function of the module that writes what a prepared data set has beside its records.
         shares_images: whether several examples may name the same image.
-        parts: into how many parts a whole release is cut that many jobs prepare side by side; no part of any identity, since
-            the result does not depend on it.
+        parts: number of parts of a whole release that jobs prepare in parallel; not in any identity, since the result does
+            not depend on it.
         tars: whether the reader itself can read one part of the release (consecutive tar files).
         paper_images: training images that the paper counts (Table 10), where it does.
     """
 
+    name: str
     module: str
-    kind: RecordKind
-    splits: tuple[str, ...]
     function: str = "read"
+    extra: str | None = None
     shares_images: bool = False
     parts: int = 1
     tars: bool = False
     paper_images: int | None = None
+
+    @property
+    def kind(self) -> RecordKind:
+        """Columns of its records."""
+        return RELEASES[self.name].kind
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Its splits."""
+        return RELEASES[self.name].splits
 
     def read(self, root: Path, findings: Findings) -> Iterator[Example]:
         """The release's examples."""
@@ -54,27 +63,38 @@ class Dataset:
         for number, example in enumerate(self._reader(root, findings, part, parts)):
             yield part << 40 | number, example
 
+    def write_extra(self, root: Path, out: Path, findings: Findings) -> None:
+        """Write what a prepared data set has beside its records, such as VQA's answer candidates."""
+        if self.extra is not None:
+            self._function(self.extra)(root, out, findings)
+
     @property
     def _reader(self) -> Any:
-        return getattr(importlib.import_module(f"mamo.data.releases.{self.module}"), self.function)
+        return self._function(self.function)
+
+    def _function(self, name: str) -> Any:
+        return getattr(importlib.import_module(f"mamo.data.releases.{self.module}"), name)
 
 
 def parts_of(spec: Mapping[str, Any]) -> int:
-    """How many parts a data run's preparation is cut into: 1 for the embedded world and for quick versions of a release."""
+    """Return how many parts a data run is prepared in: 1 for the embedded world and for quick versions of a release."""
     whole = spec.get("source") == "release" and not spec.get("limits")
     return DATASETS[spec["dataset"]].parts if whole and spec["dataset"] in DATASETS else 1
 
 
-# Cut so that a part takes a core about half an hour.
+# Sized so that a part takes a core about half an hour.
 DATASETS = {
-    "coco": Dataset("coco", "captions", ("train", "val", "test"), parts=4, paper_images=113_000),
-    "visual_genome": Dataset("visual_genome", "captions", ("train",), parts=4, paper_images=100_000),
-    "sbu": Dataset("sbu", "captions", ("train",), parts=16, tars=True, paper_images=860_000),
-    "cc3m": Dataset("cc3m", "captions", ("train",), parts=48, tars=True, paper_images=2_950_000),
-    "flickr30k": Dataset("flickr30k", "captions", ("train", "val", "test")),
-    "flickr8k": Dataset("flickr8k", "captions", ("train", "val", "test")),
-    "vqa2": Dataset("vqa2", "vqa", ("train", "val", "test"), parts=8),
-    "visual_genome_qa": Dataset("visual_genome", "vqa", ("train",), function="read_qa", parts=4),
-    "nlvr2": Dataset("nlvr2", "nlvr2", ("train", "dev", "test"), shares_images=True, parts=4),
-    "refcoco_plus": Dataset("refcoco", "refs", ("train", "val", "testA", "testB"), shares_images=True),
+    dataset.name: dataset
+    for dataset in (
+        Dataset("coco", "karpathy", "read_coco", parts=4, paper_images=113_000),
+        Dataset("visual_genome", "visual_genome", parts=4, paper_images=100_000),
+        Dataset("sbu", "img2dataset", "read_sbu", parts=16, tars=True, paper_images=860_000),
+        Dataset("cc3m", "img2dataset", "read_cc3m", parts=48, tars=True, paper_images=2_950_000),
+        Dataset("flickr30k", "karpathy", "read_flickr30k"),
+        Dataset("flickr8k", "flickr8k"),
+        Dataset("vqa2", "vqa2", extra="write_candidates", parts=8),
+        Dataset("visual_genome_qa", "visual_genome", "read_qa", parts=4),
+        Dataset("nlvr2", "nlvr2", shares_images=True, parts=4),
+        Dataset("refcoco_plus", "refcoco", shares_images=True),
+    )
 }

@@ -1,4 +1,4 @@
-"""What readers of releases hand to the preparation: examples, and findings about what was left out."""
+"""Output of the readers of releases: examples, and findings about what was left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from mamo.data import archives
 
-LISTED = 20  # items named per finding; the rest is counted
+LISTED = 20  # items named per finding; the rest are only counted
 MAX_TEXT = 10_000  # characters; a model reads a few hundred at most, and published texts stay far below
 TOO_LONG = f"texts of more than {MAX_TEXT:,} characters"
 NUL = "texts with a NUL character"
@@ -18,7 +18,7 @@ HALF = "texts with half a character, kept with a question mark in its place"
 
 
 class FormatError(ValueError):
-    """A release that is not in its official layout; the text names file, place and mend."""
+    """A release is not in its official layout; the message names the file, the place and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ImageSource:
     Attributes:
         key: unique in the data set.
         content: its file or its encoded bytes.
-        size: width and height in pixels that its records speak of, where they do; an image of another size is none of them.
+        size: width and height in pixels that the records assume, if they do; an image of another size is refused.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Keys:
         self._files: dict[str, Path] = {}
 
     def of(self, name: str, file: Path) -> str:
-        """The key of a file: the same one whenever it is asked for, and that of no other file.
+        """Return the key of a file: always the same one, and no other file's.
 
         Args:
             name: what the release calls the file.
@@ -69,9 +69,9 @@ class Example:
 
 @dataclass
 class Findings:
-    """What a reader left out of a release, by reason; counted in full, named up to ``LISTED``.
+    """Records that a reader left out of a release, by reason: all are counted, the first ``LISTED`` are named.
 
-    ``tallies`` are what it counted on its way, by the part of the release: for VQA v2, how often each answer was chosen.
+    ``tallies`` holds other counts by part of the release: for VQA v2, how often each answer was chosen.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Findings:
     tallies: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def note(self, reason: str, what: str | None = None, count: int = 1) -> None:
-        """Count something under ``reason``; ``what`` names it."""
+        """Count an item under ``reason``; ``what`` names it."""
         self.counts[reason] = self.counts.get(reason, 0) + count
         if what is not None:
             names = self.named.setdefault(reason, [])
@@ -94,7 +94,7 @@ class Findings:
 
 
 def clean(text: Any) -> str:
-    """A text on one line: runs of white space become one space; ``None`` becomes the empty text.
+    """Put a text on one line: runs of white space become one space; ``None`` becomes the empty text.
 
     Halves of surrogate pairs, which JSON can hold and UTF-8 cannot, become question marks.
     """
@@ -105,11 +105,11 @@ def clean(text: Any) -> str:
 
 
 def said(text: str | None, name: str, findings: Findings, empty: str) -> str:
-    """A text of a release on one line; '' where it is left out, which ``findings`` then say.
+    """Put a text of a release on one line; '' if it is left out, which is then noted in ``findings``.
 
     Args:
         name: of the text, for the findings.
-        empty: the reason under which a text that says nothing is noted.
+        empty: the reason under which an empty text is noted.
     """
     if text is not None and (len(text) > MAX_TEXT or "\0" in text):
         findings.note(TOO_LONG if len(text) > MAX_TEXT else NUL, name)
@@ -123,7 +123,7 @@ def said(text: str | None, name: str, findings: Findings, empty: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; no key may stand twice in one object.
+    """Parse JSON; refuse a key that is given twice in one object.
 
     Raises:
         ValueError: it is not JSON, or nested deeper than can be read.
@@ -143,34 +143,34 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def read_json(path: Path, mend: str) -> Any:
+def read_json(path: Path, fix: str) -> Any:
     """Parse a JSON file, which may still be in its owner's zip archive (in the file's folder or in the one above).
 
     Raises:
-        FormatError: the file is missing or is not JSON; ``mend`` says what to do about it.
+        FormatError: the file is missing or is not JSON; ``fix`` says what to do about it.
     """
     try:
         return parse_json(archives.read_bytes(path).decode("utf-8-sig"))
     except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {mend}") from error
+        raise FormatError(f"{path}: no such file; {fix}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
     except ValueError as error:  # of JSON, of UTF-8, or a number of thousands of digits
-        raise FormatError(f"{path}: not JSON ({error}); {mend}") from error
+        raise FormatError(f"{path}: not JSON ({error}); {fix}") from error
 
 
-def read_text(path: Path, mend: str) -> str:
+def read_text(path: Path, fix: str) -> str:
     """A text file in UTF-8, with or without a byte-order mark; may still be in its owner's zip archive.
 
     Raises:
-        FormatError: the file is missing, or is no text in UTF-8.
+        FormatError: the file is missing, or is not UTF-8 text.
     """
     try:
         return archives.read_bytes(path).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {mend}") from error
+        raise FormatError(f"{path}: no such file; {fix}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise FormatError(f"{path}:{line}: not text in UTF-8 ({error}); {mend}") from error
+        raise FormatError(f"{path}:{line}: not text in UTF-8 ({error}); {fix}") from error

@@ -1,4 +1,4 @@
-"""WordPiece as in BERT: training a small vocabulary, and turning texts into padded ids."""
+"""WordPiece as in BERT: train a small vocabulary, turn texts into padded ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from mamo.files.stored import StoredError, read_object
 
-# Texts are short and every worker process tokenises its own; threads on top only get in the way of forks.
+# Texts are short and every worker process tokenises its own; extra threads would only break forks.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from tokenizers import Tokenizer as Backend  # noqa: E402
@@ -22,7 +22,7 @@ MAX_LENGTH = 40
 
 
 class TokenizerError(StoredError):
-    """A tokenizer directory that cannot be used; the text says which and why."""
+    """A tokenizer directory cannot be used; the message says which and why."""
 
 
 def _bert(model: models.WordPiece, lowercase: bool = True) -> Backend:
@@ -134,12 +134,12 @@ class Tokenizer:
             TokenizerError: neither file is there, or it cannot be read.
         """
         folder = Path(folder)
-        mend = "take the original files, or make the run of text weights again"
+        fix = "take the original files, or make the run of text weights again"
         if (path := folder / "tokenizer.json").is_file():
             try:
                 return cls(Backend.from_file(str(path)))
-            except Exception as error:  # the library raises no class of its own
-                raise TokenizerError(f"{path}: is no tokenizer ({str(error)[:300]}); {mend}") from error
+            except Exception as error:  # the library raises plain Exception
+                raise TokenizerError(f"{path}: is not a tokenizer ({str(error)[:300]}); {fix}") from error
         if not (folder / "vocab.txt").is_file():
             raise TokenizerError(
                 f"{folder}: holds neither tokenizer.json nor vocab.txt; point to a BERT tokenizer"
@@ -150,12 +150,12 @@ class Tokenizer:
         except StoredError as error:
             raise TokenizerError(str(error)) from error
         if not isinstance(lowercase, bool):
-            raise TokenizerError(f"{config}: 'do_lower_case' is {str(lowercase)[:60]!r}; {mend}")
+            raise TokenizerError(f"{config}: 'do_lower_case' is {str(lowercase)[:60]!r}; {fix}")
         try:
             vocabulary = models.WordPiece.read_file(str(folder / "vocab.txt"))
         except Exception as error:
             raise TokenizerError(
-                f"{folder / 'vocab.txt'}: is no vocabulary ({str(error)[:300]}); {mend}"
+                f"{folder / 'vocab.txt'}: is not a vocabulary ({str(error)[:300]}); {fix}"
             ) from error
         backend = _bert(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase)
         backend.add_special_tokens([token for token in SPECIAL if token in vocabulary])

@@ -73,7 +73,7 @@ def _stripped(answer: str) -> str:
 def soft_answers(answers: Sequence[str]) -> tuple[list[str], list[float]]:
     """Distinct normalised answers and the share of annotators who gave each, most frequent first.
 
-    Answers that nothing is left of (e.g. ``"the"``) are dropped; the shares still count their givers.
+    Answers that normalise to nothing (e.g. ``"the"``) are dropped; the shares still count the people who gave them.
     """
     counts: dict[str, int] = {}
     for answer in map(normalise_answer, answers):
@@ -87,7 +87,7 @@ ANNOTATORS = 10  # people asked per question in VQA v2
 
 
 def unanimous_answer(answers: Sequence[str]) -> str:
-    """The answer that all annotators gave in the very same words; '' where they differ.
+    """Return the answer that all annotators gave in exactly the same words; '' if they differ.
 
     The released code normalises answers and predictions only where the annotators' answers are not all the same. So a question
     that all answered with "the cat" is answered rightly by "the cat" alone, and by no normalised answer.

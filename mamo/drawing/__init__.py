@@ -1,1 +1,1 @@
-"""Drawing figures with matplotlib, from values alone."""
+"""Draw figures with matplotlib, from values alone."""

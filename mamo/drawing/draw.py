@@ -1,4 +1,4 @@
-"""Drawings of maps with matplotlib, as files and for notebooks."""
+"""Draw maps with matplotlib, to files and for notebooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DPI = 200
 
 
 def draw_figure(values: Values, title: str, files: Sequence[Path]) -> None:
-    """Draw what ``compute_figure`` found, and save it once per file, in the format that its suffix names."""
+    """Draw the values from ``compute_figure`` and save them to each file, in the format of its suffix."""
     _save(values, drawing(values, title), files)
 
 
@@ -29,17 +29,17 @@ def draw_small(values: Values, files: Sequence[Path]) -> None:
 
 
 def drawing(values: Values, title: str, style: Style = FULL) -> Any:
-    """What ``compute_figure`` found, as a matplotlib figure."""
+    """Draw the values from ``compute_figure`` as a matplotlib figure."""
     return lay_out(values, title, style)
 
 
 def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
     import matplotlib
 
-    # Ids in an SVG are random unless salted: the same values then give the same file. Texts stay texts: they can be found, and
-    # a page can give them its ink.
+    # Salted ids make the same values give the same SVG; otherwise they are random. Texts stay texts, so that they can be
+    # searched and take the page's colour.
     settings: Any = {"svg.hashsalt": str(values["figure"]), "svg.image_inline": True, "svg.fonttype": "none"}
-    settings |= {"image.composite_image": False}  # pictures enter an SVG with their own pixels
+    settings |= {"image.composite_image": False}  # pictures keep their own pixels in an SVG
     with matplotlib.rc_context(settings):
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
 
 
 def _save_svg(figure: Any, file: Path) -> None:
-    """With its pictures as JPEG, which takes a fifth of PNG's bytes for photographs and heat."""
+    """Save an SVG with its pictures as JPEG: a fifth of PNG's bytes for photographs and heat maps."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
 
@@ -63,7 +63,7 @@ def _save_svg(figure: Any, file: Path) -> None:
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
     text = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, buffer.getvalue())
-    # matplotlib's names of clips follow the last digits of their places, which differ from machine to machine.
+    # matplotlib names clips after the last digits of their positions, which differ between machines.
     for i, name in enumerate(re.findall(r'<clipPath id="(p[0-9a-f]+)"', text)):
         text = text.replace(name, f"clip{i}")
     write_text(file, text)

@@ -1,4 +1,4 @@
-"""How each kind of figure is laid out on its sheet."""
+"""Lay out each kind of figure on its sheet."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Style:
 
     Attributes:
         panel: width of a panel, in inches.
-        font: of words and captions, in points; what stands under a panel is smaller.
+        font: size of words and captions, in points; labels under a panel are smaller.
         words: panels of words side by side, at most.
-        abreast: whether examples stand two abreast where they fit.
+        abreast: put two examples side by side if they fit.
     """
 
     panel: float = 1.15
@@ -44,7 +44,7 @@ FULL, SMALL = Style(), Style(panel=1.25, font=13.0, words=3, abreast=False)
 
 
 def lay_out(values: Values, title: str, style: Style = FULL) -> Any:
-    """What ``compute_figure`` found, as a matplotlib figure.
+    """Lay out the values from ``compute_figure`` as a matplotlib figure.
 
     Args:
         title: over the figure; '' for none.
@@ -56,7 +56,7 @@ def lay_out(values: Values, title: str, style: Style = FULL) -> Any:
 
 
 def excerpt(values: Values) -> Values:
-    """What a drawing shows that must be legible when it is small: one image with three words, or two phrases."""
+    """Select an excerpt that stays legible when small: one image with three words, or two phrases."""
     if values["method"] != "words":
         return {**values, "examples": values["examples"][:2]}
     example = values["examples"][0]
@@ -111,7 +111,7 @@ def _words(values: Values, style: Style) -> Sheet:
 
 
 def _columns(lengths: Sequence[int], most: int) -> int:
-    """So many words side by side that the fewest places stay empty; of equals, the most."""
+    """Choose the number of words per line that leaves the fewest places empty; on a tie, the most."""
     longest = max(lengths, default=1)
     if longest <= most:
         return max(1, longest)
@@ -126,7 +126,7 @@ def _word_row(
     sheet: Sheet, left: float, y: float, example: Values, model: Values, words: Sequence[int], image: np.ndarray,
     grid: int, top: float, style: Style,
 ) -> float:  # fmt: skip
-    """One model's maps of a line of words; how deep they reach."""
+    """Draw one model's maps of a line of words; return how far down they reach."""
     own, size = example["models"].get(model["key"]), style.panel
     high = size * image.shape[0] / image.shape[1]
     for i, word in enumerate(words):
@@ -152,7 +152,7 @@ def _word_row(
 
 
 def _masked_words(values: Values, style: Style) -> Sheet:
-    """Per example the image, and its map beside it; the masked word stands in brackets."""
+    """Per example the image, and its map beside it; the masked word is in brackets."""
     (model,) = values["models"]
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
@@ -172,7 +172,7 @@ def _grounding(values: Values, style: Style) -> Sheet:
     """Per example the image with the true box, and one map per model with the box that it chooses."""
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
-        truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # an own photo has none
+        truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # a user's photo has none
         found: list[Panel] = [(image, "", truths)]
         for model in values["models"]:
             own = example["models"].get(model["key"])
@@ -225,7 +225,7 @@ def _strips(
         below = y
         for place, (i, title) in enumerate(zip(row, titles, strict=True)):
             x = _MARGIN + place * (strip + apart)
-            # On the panels, not under what stands above them.
+            # The heading belongs to its panels, not to the row above.
             sheet.text(x, y + deep - 0.04, title, style.font, va="bottom")
             for image, label, boxes in shown[i]:
                 if image is None:

@@ -1,4 +1,4 @@
-"""Heat maps over images, through pytorch-grad-cam's overlay, in colours that stay apart with colour-blindness and in print.
+"""Draw heat maps over images with pytorch-grad-cam's overlay, in colours that work in print and with colour-blindness.
 
 Maps that are compared have one scale, so that a map without signal looks like one: the words and models of an image, and where
 an image has a single map, all images of the figure. (From image to image the gradient of a match differs by a factor of fifty,
@@ -56,7 +56,7 @@ def _maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
 def scaled(heat: Sequence[float], grid: int, width: int, height: int, top: float | None = None) -> np.ndarray:
     """A map of ``grid`` x ``grid`` patches as (H, W) in [0, 1]: bicubic, 0 stays 0, ``top`` is 1, by square root between.
 
-    The library's own scaling would subtract the least value and so make an even map look uneven.
+    The library's own scaling subtracts the smallest value, which would make an even map look uneven.
 
     Args:
         top: the value that is shown as 1; None: the map's own greatest.
@@ -72,9 +72,9 @@ def scaled(heat: Sequence[float], grid: int, width: int, height: int, top: float
 
 
 def overlay(image_HW3: np.ndarray, heat: Sequence[float], grid: int, top: float | None = None) -> np.ndarray:
-    """A map over the image in grey, uint8 (H, W, 3): only the heat has colour, so an object's own cannot be taken for it.
+    """Draw a map over the grey image, uint8 (H, W, 3): only heat has colour, so it cannot be confused with an object's own.
 
-    The colours are inferno's, whose lightness rises with the heat all the way: they also read in grey.
+    The colour map is inferno, whose lightness rises with the heat throughout: it also works in grey.
 
     Args:
         top: see :func:`scaled`.

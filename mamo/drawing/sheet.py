@@ -1,4 +1,4 @@
-"""A sheet of paper measured in inches from its upper left corner, on which panels and texts are put side by side."""
+"""A sheet measured in inches from its upper left corner, on which panels and texts are placed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-# Nearly black: what stands on pictures or on colours stays dark where a page turns the ink of plain text light.
+# Nearly black: text on pictures or colours stays dark when a dark page turns plain black text light.
 RIM = "#010101"
 TRUE_BOX, CHOSEN_BOX = "#00c2f3", "#ffffff"
 _LINE = 1.25 / 72  # inches of a line of text for each point of its size
 
 
 class Sheet:
-    """Collects what is drawn, and makes the figure once its size is known.
+    """Collect drawing calls, and make the figure once its size is known.
 
     Attributes:
         width: in inches.
@@ -28,7 +28,7 @@ class Sheet:
         self._panels: list[tuple[float, float, float, float, Any]] = []
 
     def text(self, x: float, y: float, text: str, size: float, **options: Any) -> float:
-        """Put a text with its upper edge at ``y``; the depth that it takes."""
+        """Put a text with its upper edge at ``y``; return its height."""
         deep = (text.count("\n") + 1) * size * _LINE
         options = {"ha": "left", "va": "top"} | options
         self._texts.append((x, y, _plain(text), options | {"fontsize": size}))
@@ -43,7 +43,7 @@ class Sheet:
     def image(
         self, x: float, y: float, width: float, image: np.ndarray, *boxes: tuple[Any, str, str]
     ) -> float:
-        """Put a picture with boxes (box, colour, style); its height."""
+        """Put a picture with boxes (box, colour, style); return its height."""
         height = width * image.shape[0] / image.shape[1]
 
         def draw(axes: Any) -> None:
@@ -56,11 +56,11 @@ class Sheet:
         return height
 
     def reserve(self, y: float) -> None:
-        """Leave the sheet down to ``y`` to what panels draw around themselves."""
+        """Reserve the sheet down to ``y`` for labels that panels draw around themselves."""
         self.bottom = max(self.bottom, y)
 
     def entitle(self, title: str, size: float) -> None:
-        """Put a title over all that is there."""
+        """Put a title above everything."""
         down = 0.06 + (title.count("\n") + 1) * size * _LINE + 0.08
         self._texts = [(x, y + down, text, options) for x, y, text, options in self._texts]
         self._panels = [(x, y + down, wide, high, draw) for x, y, wide, high, draw in self._panels]
@@ -81,18 +81,18 @@ class Sheet:
 
 
 def broken(text: str, inches: float, size: float) -> str:
-    """A text in lines that are no wider than so many inches, in a font of so many points."""
+    """Break a text into lines no wider than ``inches``, in a font of ``size`` points."""
     width = max(8, int(inches * 72 / (0.56 * size)))
     return "\n".join("\n".join(textwrap.wrap(line, width)) for line in text.splitlines())
 
 
 def _plain(text: str) -> str:
-    # A dollar sign would open matplotlib's mathematics.
+    # A dollar sign would start matplotlib's math mode.
     return text.replace("$", r"\$")
 
 
 def _box(axes: Any, box: Sequence[float], image: np.ndarray, colour: str, style: str) -> None:
-    """A box on a dark rim, so that it shows on light and on dark ground."""
+    """Draw a box with a dark rim, so that it shows on light and dark ground."""
     from matplotlib.patches import Rectangle
 
     height, width = image.shape[:2]

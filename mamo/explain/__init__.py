@@ -1,1 +1,1 @@
-"""Where the network looks: Grad-CAM on the fusion encoder's attention (section 4.6, appendix A)."""
+"""Grad-CAM on the fusion encoder's attention: show where the network looks (section 4.6, appendix A)."""

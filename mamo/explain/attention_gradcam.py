@@ -42,11 +42,11 @@ class AttentionGradCam:
         modes = {module: module.training for module in model.modules()}
         cam = _attention_cam()(model, [self.attention.probabilities])
         try:
-            # A leaf that wants a gradient keeps the graph alive where every parameter is frozen.
+            # A leaf that requires a gradient keeps the graph alive even if every parameter is frozen.
             with torch.enable_grad():
                 cam(visual_BVD.detach().clone().requires_grad_(), [_itself] * len(visual_BVD))
         finally:
-            # Not as a context manager: the library's swallows IndexError.
+            # No context manager: the library's own swallows IndexError.
             cam.activations_and_grads.release()
             for module, training in modes.items():
                 module.training = training
@@ -73,7 +73,7 @@ def _itself(value: Tensor) -> Tensor:
 
 @cache
 def _attention_cam() -> type[Any]:
-    """The library's class for attention maps; made at first use, as importing the library takes seconds."""
+    """Build the library's class for attention maps at first use, since importing the library takes seconds."""
     import numpy as np
     from pytorch_grad_cam.base_cam import BaseCAM
 

@@ -1,15 +1,19 @@
-"""What Grad-CAM differentiates: one value per sample, from the fused representations."""
+"""The scores that Grad-CAM differentiates: one value per sample, from the fused representations.
+
+Shapes: B samples, N patches, L sub-words of a text, T sub-words of an answer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from mamo.model.decoder import AnswerDecoder, context_of
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
-from mamo.objectives.mrm import normalised
+from mamo.objectives.mrm import mrm_loss
 from mamo.tasks.pretrain import PretrainTask
 
 Score = Callable[[Fused], Tensor]
@@ -48,9 +52,13 @@ def mrm_score(
         else:
             assert patches_BN is not None
             ours, theirs, chosen = fused.image[:, 1:], target.image[:, 1:], patches_BN
-        predicted, wanted = predictor(online(ours)), following(theirs).detach()
-        error = (normalised(predicted, normalise) - normalised(wanted, normalise)).pow(2).mean(-1)
-        return -(error * chosen).sum(1) / chosen.sum(1).clamp(min=1)
+        predicted, goal = predictor(online(ours)), following(theirs)
+        # The training loss itself, one sample at a time.
+        losses = [
+            mrm_loss(predicted[item][places], goal[item][places], normalise=normalise)
+            for item, places in enumerate(chosen)
+        ]
+        return -torch.stack(losses)
 
     return score
 

@@ -1,1 +1,1 @@
-"""Figures that trained models draw: examples by a fixed rule, their Grad-CAM maps, drawings and pages."""
+"""Figures drawn from trained models: examples chosen by a fixed rule, their Grad-CAM maps, drawings and pages."""

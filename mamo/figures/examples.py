@@ -1,4 +1,4 @@
-"""Which examples a figure shows: drawn by its seed, never by looks, unless images are named."""
+"""Choose a figure's examples: drawn by its seed, never by looks, unless images are named."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from mamo.data.store.records import Prepared
 from mamo.data.world.truth import SceneTruth
 from mamo.specs.overrides import SpecError
 
-OWN_SIDE = 384  # pixels of the shorter side of an own photo, as data sets are stored (DatasetSpec.store_size)
+OWN_SIDE = (
+    384  # pixels of the shorter side of a user's photo, as data sets are stored (DatasetSpec.store_size)
+)
 SHOWN_SIDE = 256  # pixels of the shorter side of a shown image, at most
 _QUALITY = 88
-# Words that name nothing to look for; of the others one is drawn to be masked.
+# Words that name nothing visible; the word to mask is drawn from the others.
 FUNCTION_WORDS = frozenset(
     "a an the is are was be there it its this that and or of to in on at by with for from as some we see one".split()
 )
@@ -36,7 +38,7 @@ class FigureExample:
         key: of the image in its release.
         row: of the image in the prepared data set.
         text: caption, expression or question.
-        jpeg: of a photo of one's own, which is in no release: ``key`` is then its path, ``row`` -1, and nothing is known of it.
+        jpeg: bytes of a user's photo: ``key`` is then its path, ``row`` is -1, and nothing is known about it.
     """
 
     place: int
@@ -48,7 +50,7 @@ class FigureExample:
 
 
 def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -> list[FigureExample]:
-    """Photos of one's own, each with its text.
+    """Make examples of a user's photos, each with its text.
 
     Args:
         first: the place of the first one in its figure.
@@ -62,7 +64,7 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
             stored = normalise(path, OWN_SIDE)
         except ImageError as error:
             raise SpecError(str(error)) from error
-        # What the data sets' own records say, where there is anything to say.
+        # Columns with the text of a record.
         record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
         found.append(FigureExample(place, str(path), -1, text, record, stored.jpeg))
     return found
@@ -77,7 +79,7 @@ def choose_examples(
         number: how many different images are drawn.
         seed: of the draw among all records.
         images: keys of images to be shown instead; each with its first record.
-        texts: said instead of what the records say: one for each image, or none.
+        texts: used instead of the records' texts: one for each image, or none.
 
     Raises:
         SpecError: the split shows no such image.
@@ -92,8 +94,8 @@ def choose_examples(
         if unknown:
             near = ", ".join(list(first)[:3])
             raise SpecError(
-                f"'{unknown[0]}' is no file here, and no image of {data.dataset}, split '{split}': give a file or a key (its "
-                f"{len(first)} images are called {near}, ...)"
+                f"'{unknown[0]}' is not a file here, nor an image of {data.dataset}, split '{split}': give a file or a key "
+                f"(its {len(first)} images are called {near}, ...)"
             )
         order = [first[key] for key in images]
     return list(_distinct(data, records, order, len(images) or number, texts))
@@ -126,7 +128,7 @@ def jpeg_of(data: Prepared | None, example: FigureExample) -> bytes:
 def shown_image(
     data: Prepared | None, example: FigureExample, truth: SceneTruth | None
 ) -> tuple[str, int, int]:
-    """The image for people to look at, as a data URL with its width and height: the original, where the world has it."""
+    """Return the image to show, as a data URL with its width and height: the original, if the world has it."""
     original = truth.file(example.key) if truth is not None and example.key in truth else None
     jpeg = original.read_bytes() if original else jpeg_of(data, example)
     with Image.open(io.BytesIO(jpeg)) as opened:
@@ -143,7 +145,7 @@ def shown_image(
 
 
 def draw_word(words: Sequence[str], seed: int, place: int) -> int:
-    """The word to be masked: one that names something, drawn by the figure's seed and the example's place."""
+    """Draw the word to mask: one that names something, by the figure's seed and the example's place."""
     naming = [
         i for i, word in enumerate(words) if re.search(r"\w", word) and word.lower() not in FUNCTION_WORDS
     ]
@@ -151,7 +153,7 @@ def draw_word(words: Sequence[str], seed: int, place: int) -> int:
 
 
 def draw_patches(grid: int, boxes: Sequence[Sequence[float]], seed: int, place: int) -> list[int]:
-    """The patches to be masked: those that a drawn object touches; a square of a quarter of the side where none is known.
+    """Draw the patches to mask: those that a drawn object touches; if none is known, a square a quarter of the side wide.
 
     Args:
         boxes: of the image's objects, as shares of its sides.
@@ -163,7 +165,7 @@ def draw_patches(grid: int, boxes: Sequence[Sequence[float]], seed: int, place: 
         across = np.minimum(edges[1:], x1) - np.maximum(edges[:-1], x0)
         down = np.minimum(edges[1:], y1) - np.maximum(edges[:-1], y0)
         covered = np.clip(down, 0, None)[:, None] * np.clip(across, 0, None)[None] * grid**2
-        touched = np.flatnonzero(covered > 0.05).tolist()  # a rim of a few pixels is no touch
+        touched = np.flatnonzero(covered > 0.05).tolist()  # a rim of a few pixels does not count as touching
         if touched and len(touched) < grid**2:
             return touched
     side = max(1, round(grid / 4))

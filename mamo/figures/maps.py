@@ -1,4 +1,4 @@
-"""From a figure's models to its maps: plain JSON values, which drawings, pages and notebooks read alike."""
+"""Compute a figure's maps from its models, as plain JSON values for drawings, pages and notebooks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from mamo.runs.run import Context, require
 from mamo.specs.finetune import GroundingSpec, JobSpec
 from mamo.specs.plan import FigurePlan, Plan
 from mamo.tasks.boxes import box_iou, choose_box
-from mamo.tasks.distilled import Distilled
 from mamo.tasks.localisation import localise, word_map
 from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.projected import ProjectedNetwork
 from mamo.tasks.task import DownstreamTask
 from mamo.tasks.vqa import VqaTask
 
@@ -82,13 +82,13 @@ def compute_figure(
     texts: Sequence[str] | str | None = (),
     weights: str | None = None,
 ) -> dict[str, Any]:
-    """All that a figure shows.
+    """Compute everything that a figure shows.
 
     Args:
         results: the scale's results.
         images: files, or keys of the figure's data set, to show instead of the figure's own.
-        texts: said of them instead of what their records say: one for each image, or one for all.
-        weights: a run of the scale, an exported folder, or the name of a model that ships with the package or lies on a hub,
+        texts: used instead of the records' texts: one for each image, or one for all.
+        weights: a run of the scale, an exported folder, or the name of a model that ships with the package or is on a hub,
             in place of the figure's own models.
 
     Returns:
@@ -99,7 +99,7 @@ def compute_figure(
     Raises:
         RunError: a model's run is not done; the message has the command that makes it.
         PreparedError: the figure's data set is not prepared.
-        SpecError: an image is neither a file nor one of the data set, or nothing is said of a file.
+        SpecError: an image is neither a file nor one of the data set, or a file has no text.
         LoadError: there are no such weights.
     """
     from mamo.figures.own import choose, figure_models
@@ -148,7 +148,7 @@ Explain = Callable[[FigureExample], Explained]
 
 
 def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
-    """A map for each word, by ITM's score; where boxes are known, how well each fits."""
+    """Compute a map for each word, by ITM's score; if boxes are known, also how well each map fits."""
     network, size = model.network, model.network.spec.image_size
     cam = AttentionGradCam(network, bound.layer)
 
@@ -178,7 +178,7 @@ def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneT
 def _masked_words(
     model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
 ) -> Explain:
-    """Where the model looks to restore a masked word."""
+    """Compute where the model looks to restore a masked word."""
     task, following = _with_mrm(model)
     network = model.network
     cam = AttentionGradCam(network, bound.layer)
@@ -219,7 +219,7 @@ def _masked_words(
 def _masked_patches(
     model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
 ) -> Explain:
-    """Which words the model reads to restore masked patches."""
+    """Compute which words the model reads to restore masked patches."""
     task, following = _with_mrm(model)
     network = model.network
     cam, grid = AttentionGradCam(network, bound.layer), model.network.vision.grid
@@ -246,7 +246,7 @@ def _masked_patches(
 
 
 def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], grid: int) -> list[str]:
-    """What masked patches hide: the objects of which they cover at least half, by tint and kind."""
+    """Name the objects that masked patches hide by at least half, by tint and kind."""
     found = []
     for thing in things:
         x0, y0, x1, y1 = thing["box"]
@@ -262,9 +262,9 @@ def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], g
 
 
 def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
-    """Where an expression looks, and the proposal that its map chooses."""
+    """Compute where an expression looks, and the proposal that its map chooses."""
     network, exponent, least = model.network, 0.5, 0.5
-    if isinstance(model.spec, GroundingSpec):  # else a model of one's own choice, not fine-tuned for it
+    if isinstance(model.spec, GroundingSpec):  # else a model of the user's choice, not fine-tuned for it
         exponent, least = model.spec.area_exponent, model.spec.iou
     cam = AttentionGradCam(network, bound.layer)
 
@@ -277,7 +277,7 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: Sc
             side = network.spec.image_size
             chosen = int(choose_box(heat[None], proposals, present, side, exponent)[0])
         box = proposals[0, chosen] if chosen >= 0 else None
-        truth_box = example.record["box"]  # None of an own photo
+        truth_box = example.record["box"]  # None for a user's photo
         iou = float(box_iou(box, torch.tensor(truth_box))) if box is not None and truth_box else 0.0
         own = {
             "map": _rounded(heat.flatten()),
@@ -291,7 +291,7 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: Sc
 
 
 def _answers(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
-    """Where a question looks for the model's answer."""
+    """Compute where a question looks for the model's answer."""
     task, network = model.task, model.network
     assert isinstance(task, VqaTask), "an answers figure's job is VQA"
     cam = AttentionGradCam(network, bound.layer)
@@ -334,7 +334,7 @@ def _mean_over_words(
     return maps[~model.tokenizer.special_mask(ids)[0].cpu()].mean(0)
 
 
-def _with_mrm(model: Model) -> tuple[PretrainTask, Distilled]:
+def _with_mrm(model: Model) -> tuple[PretrainTask, ProjectedNetwork]:
     """The task and its target network."""
     assert isinstance(model.task, PretrainTask), "FigureSpec refuses a job where the MRM loss is explained"
     assert model.task.target is not None, "a task with an MRM loss has a target"
@@ -351,6 +351,6 @@ _METHODS: dict[str, Callable[[Model, FigurePlan, Prepared | None, SceneTruth | N
 
 
 def _rounded(values: Tensor | Sequence[float]) -> list[float]:
-    """Numbers to four digits: maps are looked at."""
+    """Round to four digits: maps are for looking at."""
     plain = values.tolist() if isinstance(values, Tensor) else values
     return [float(f"{value:.4g}") for value in plain]

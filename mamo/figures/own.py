@@ -1,4 +1,4 @@
-"""A figure with photos, words and models of one's own choice."""
+"""Make figures with the user's own photos, words and models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamo.runs.run import Context, RunError, read_record, require, require_files
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import FigurePlan, Plan
 
-BUNDLED = "demo"  # the model that stands in where nothing was trained yet
+BUNDLED = "demo"  # the model used if nothing was trained yet
 _SAYS = {"grounding": "an expression", "answers": "a question"}
 
 # A model as a page names it, how to load it (None: it has nothing to show), and the fusion layer to read.
@@ -29,7 +29,7 @@ def choose(
     images: Sequence[str | Path],
     texts: Sequence[str] | str | None,
 ) -> tuple[Prepared | None, SceneTruth | None, list[FigureExample]]:
-    """The figure's examples, with the data set that they come from and what is known of its scenes; None for own photos.
+    """The figure's examples, with the data set that they come from and what is known of its scenes; None for the user's photos.
 
     Raises:
         PreparedError: the data set is needed, and is not prepared.
@@ -40,20 +40,21 @@ def choose(
     wanted = [str(image) for image in images] or list(figure.images)
     files = [Path(image) for image in wanted if Path(image).is_file()]
     if said and not wanted:
-        raise SpecError("a text of your own wants an image: name a file or a key with --image")
+        raise SpecError("a text of your own needs an image: name a file or a key with --image")
     if len(said) not in (0, 1, len(wanted)):
         raise SpecError(f"{len(said)} texts for {len(wanted)} images: give one for all, or one for each")
     said = said * len(wanted) if len(said) == 1 else said
     if files and not said:
         what = _SAYS.get(figure.method, "a caption")
-        raise SpecError(f"{files[0]}: no data set says anything of an own photo; give {what} with --text")
+        raise SpecError(f"{files[0]}: your own photo has no caption; give {what} with --text")
     if files and len(files) == len(wanted):
         return None, None, own_examples(files, said)
     path = plan.runs[bound.data].directory(results)
     if wanted and not path.is_dir():
         missing = next(image for image in wanted if not Path(image).is_file())
         raise SpecError(
-            f"'{missing}' is no file here, and '{figure.data}' is not prepared, so it is no key either: give a file or a key"
+            f"'{missing}' is not a file here, and '{figure.data}' is not prepared, so it cannot be a key either: give "
+            "a file or a key"
         )
     require_files(plan.runs[bound.data], results)
     data = Prepared(path)
@@ -116,7 +117,7 @@ def figure_models(
     package stands in where the scale's are not made yet.
 
     Args:
-        own: whether photos of one's own are shown.
+        own: whether the user's own photos are shown.
 
     Raises:
         RunError: a model's run is not done.
@@ -135,7 +136,7 @@ def figure_models(
 
             if BUNDLED not in bundled():
                 raise RunError(
-                    f"scale '{plan.scale.name}' has made none of this figure's models, and the package holds none: first run "
+                    f"scale '{plan.scale.name}' has made none of this figure's models, and the package has none: first run "
                     f"`mamo reproduce --scale {plan.scale.name} {figure.name}`, or name a model with --weights"
                 )
             yield _chosen(plan, bound, results, BUNDLED)

@@ -1,1 +1,1 @@
-"""Reading and writing files: the ground that every room stands on."""
+"""Read and write files; used by every room."""

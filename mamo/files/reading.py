@@ -1,4 +1,4 @@
-"""Files from elsewhere, opened and read within bounds: never a pipe or a device, never more bytes than are allowed."""
+"""Open and read files from elsewhere within bounds: never a pipe or a device, never more bytes than allowed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-# Images larger than this are refused, wherever they lie; published sets stay far below.
+# Larger images are refused; published sets stay far below.
 MAX_IMAGE = 100 << 20
 # The largest text of a release, Visual Genome's regions, has 0.7 GB.
 MAX_FILE = 2 << 30
@@ -63,7 +63,7 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
 class Bounded(io.RawIOBase):
     """A file of which no more than an allowance of bytes is read until the allowance is renewed.
 
-    The tables of contents of archives hold sizes that are taken at their word by those who read them.
+    An archive's table of contents holds sizes that libraries believe without checking.
 
     Args:
         file: what is read.
@@ -80,7 +80,7 @@ class Bounded(io.RawIOBase):
         self._left, self._allowance = allowance, allowance
 
     def read(self, size: int = -1, /) -> bytes:
-        """As a file's; see the class.
+        """Read like a file, within the allowance.
 
         Raises:
             OSError: the allowance is used up.
@@ -108,11 +108,11 @@ class Bounded(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """As a file's."""
+        """Seek like a file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As a file's."""
+        """Tell the position like a file."""
         return self._file.tell()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What runs leave on disk for one another, read so that a damaged file is named and never taken for a whole one."""
+"""Read the files that runs leave for one another; a damaged file is reported by name and never used."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from pydantic import ValidationError
 from mamo.files.record import STATUSES, Record
 
 RECORD = "record.json"
-# Not part of a run's checksums: what is large and has checksums of its own, what is gone or goes on changing.
+# Left out of a run's checksums: large files with their own checksums, and files that disappear or keep changing.
 _APART = ("checkpoints", "tensorboard", "release", "images", "records", "parts")
 _BY_HAND = "vqa_scores.json"
 
 
 class StoredError(ValueError):
-    """A file of a run that is damaged, or is not what its name says; the text names file, reason and mend."""
+    """A run's file is damaged, or is not what its name says; the message names the file, the reason and the fix."""
 
 
 def read_object(
-    path: Path, mend: str = "delete it and call the command again, which makes it anew"
+    path: Path, fix: str = "delete it and call the command again, which makes it again"
 ) -> dict[str, Any]:
-    """A JSON file that holds one object.
+    """Read a JSON file that holds one object.
 
     Raises:
         FileNotFoundError: there is no such file.
-        StoredError: it cannot be read, or holds something else.
+        StoredError: it cannot be read, or does not hold an object.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except RecursionError:
-        raise StoredError(f"{path}: nested too deeply to be read; {mend}") from None
+        raise StoredError(f"{path}: nested too deeply to be read; {fix}") from None
     except (OSError, ValueError) as error:  # of the file, of UTF-8, of JSON
-        raise StoredError(f"{path}: cannot be read ({error}); {mend}") from error
+        raise StoredError(f"{path}: cannot be read ({error}); {fix}") from error
     if not isinstance(values, dict):
-        raise StoredError(f"{path}: holds a {type(values).__name__}, not an object; {mend}")
+        raise StoredError(f"{path}: holds a {type(values).__name__}, not an object; {fix}")
     return values
 
 
 def read_record_file(path: Path) -> Record:
-    """A run's record.
+    """Read a run's record.
 
     Raises:
         FileNotFoundError: there is none.
-        StoredError: it is damaged, says no outcome, holds a metric that is no number, or is the record of another run.
+        StoredError: it is damaged, has no outcome, holds a metric that is not a number, or is the record of another run.
     """
-    mend = (
-        "delete it and call the same command again; where the run's own copy of it is whole, that is put back, and nothing is "
+    fix = (
+        "delete it and call the same command again; if the run's own copy of it is complete, that is put back, and nothing is "
         "computed"
     )
-    return parse_record(read_object(path, mend), path, path.parent.name, mend)
+    return parse_record(read_object(path, fix), path, path.parent.name, fix)
 
 
-def parse_record(values: Mapping[str, Any], path: Path, run: str, mend: str) -> Record:
+def parse_record(values: Mapping[str, Any], path: Path, run: str, fix: str) -> Record:
     """A run's record from its JSON values.
 
     Args:
@@ -71,24 +71,24 @@ def parse_record(values: Mapping[str, Any], path: Path, run: str, mend: str) -> 
     """
     outcome, metrics = values.get("outcome"), values.get("metrics", {})
     if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
-        raise StoredError(f"{path}: says no outcome ({', '.join(STATUSES)}); {mend}")
+        raise StoredError(f"{path}: has no outcome ({', '.join(STATUSES)}); {fix}")
     if not isinstance(metrics, dict):
-        raise StoredError(f"{path}: 'metrics' is no object; {mend}")
+        raise StoredError(f"{path}: 'metrics' is not an object; {fix}")
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {mend}")
+            raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {fix}")
     if values.get("run", run) != run:
-        raise StoredError(f"{path}: is the record of another run, {str(values['run'])[:100]}; {mend}")
+        raise StoredError(f"{path}: is the record of another run, {str(values['run'])[:100]}; {fix}")
     try:
         return Record.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise StoredError(f"{path}: '{place}' cannot be read ({first['msg']}); {mend}") from error
+        raise StoredError(f"{path}: '{place}' cannot be read ({first['msg']}); {fix}") from error
 
 
 def checksums(directory: Path) -> dict[str, str]:
-    """The checksum of each file that a run left for others, by its path in the run's directory, for the run's record.
+    """Compute the checksum of each file that a run left for others, by its path in the run's directory.
 
     A data set's images and records are left out: its manifest, which is here, has a checksum of each.
     """
@@ -109,7 +109,7 @@ def checksums(directory: Path) -> dict[str, str]:
 def verify(directory: Path, name: str | None = None) -> None:
     """Compare the files of a run's directory, or one of them, with the checksums in its record.
 
-    Nothing is compared where there is no record, or one of before there were checksums. Only once for a file in a process.
+    Nothing is compared if there is no record, or an old one without checksums. A file is compared once per process.
 
     Raises:
         StoredError: a file holds other bytes than when the run was recorded.
@@ -131,7 +131,7 @@ def verify(directory: Path, name: str | None = None) -> None:
 
 @cache
 def _checksum(path: Path, size: int, changed: int, inode: int) -> str:
-    """Of a file's bytes; what identifies its state beside its path keeps an answer from outliving it."""
+    """Compute the checksum of a file; size, time and inode are arguments so that a cached result does not outlive the file."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
 

@@ -1,4 +1,4 @@
-"""Writing files so that they are there whole or not at all."""
+"""Write files atomically: they are either complete or absent."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that it is there whole or not at all."""
+    """Write a file atomically: it is either complete or absent."""
     with beside(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is either whole or not there."""
+    """Write JSON atomically: the file is either complete or absent."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A place beside a file's own, to write to; what was written is renamed at the end, once the disk has it.
+    """Yield a temporary path next to ``path``; on success fsync it and rename it into place.
 
-    After an error the file is as it was before. What killed processes of this machine left beside it is removed. The file gets
-    the mode that the user's umask (or the folder's default ACL) gives to a new file, whatever its writer makes of it.
+    After an error the file is as it was before. Leftovers of killed processes of this machine are removed. The file gets the
+    mode that the user's umask (or the folder's default ACL) gives to a new file, whatever its writer sets.
     """
     stem = f".{path.name}.{socket.gethostname()}-"
     for left in path.parent.glob(f"{glob.escape(stem)}*"):
@@ -39,7 +39,7 @@ def beside(path: Path) -> Iterator[Path]:
         part.touch()
         mode = part.stat().st_mode
         yield part
-        if part.stat().st_mode != mode:  # safetensors writes for its own user alone
+        if part.stat().st_mode != mode:  # safetensors writes files that only their user can read
             part.chmod(mode & 0o7777)
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -52,7 +52,7 @@ def beside(path: Path) -> Iterator[Path]:
 def as_new(directory: Path) -> None:
     """Give the files below a run's directory at least the mode that a new file gets here, whichever library wrote them.
 
-    Some writers keep a file for their own user whatever the umask says; a second user of a shared checkout could not read it.
+    Some libraries ignore the umask and make files that only their user can read, which breaks shared checkouts.
     """
     probe = directory / f".mode-{os.getpid()}"
     probe.touch()

@@ -1,1 +1,1 @@
-"""Pages that are generated from lists and from the source, such as that of the deviations."""
+"""Generate pages from lists and from the source, such as the list of deviations."""

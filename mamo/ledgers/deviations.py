@@ -1,213 +1,140 @@
-"""The deviations ledger as data: what the paper leaves open, what is done here, and where in the code it acts."""
+"""Where every setting comes from, by a walk through the specs; what is no setting, the page itself lists by hand."""
 
 from __future__ import annotations
 
-import ast
-import re
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel
 
-from mamo.specs.base import Spec
-from mamo.specs.finetune import FinetuneSpec
-from mamo.specs.overrides import build, load_yaml
-from mamo.specs.pretrain import PretrainSpec
-from mamo.specs.scale import DatasetSpec, Scale
-from mamo.specs.weights import WeightsSpec
+from mamo.specs.overrides import models_of
+from mamo.specs.scale import Scale
+from mamo.specs.source import Source
 
-SOURCE = Path("docs/deviations.yaml")
-# Names of parts, which are no settings of their own.
-STRUCTURE = {"task"}
+PAGE = Path("docs/deviations.md")
+SECTIONS = ("pretrain", "weights", "data", "jobs")
+BY_HAND = "## What no setting says"
+GENERATED = "## Settings that the paper leaves open"  # from here on, the page is made
 
 
-class Deviation(Spec):
-    """One open point."""
+@dataclass
+class Setting:
+    """A field of the specs, wherever a scale holds it.
 
-    point: str
-    here: str = Field(description="what is done here")
-    settings: tuple[str, ...] = Field(
-        (), description="dotted settings of a scale; none: fixed in code, or rows"
-    )
-    rows: str | None = Field(None, description="the ablation file whose rows settle it")
-    acts_in: tuple[str, ...] = Field((), description="file:name, where it acts")
-    source: str = Field(description="where the choice comes from")
+    Attributes:
+        values: dotted setting -> its value, ``off`` within a section that is switched off; each value once.
+        more: how many further settings of these values there are.
+    """
 
-    @model_validator(mode="after")
-    def _acts_somewhere(self) -> Deviation:
-        if not (self.acts_in or self.rows):
-            raise ValueError(f"'{self.point}' acts nowhere: give acts_in or rows")
-        return self
-
-
-class Section(Spec):
-    """Open points of one kind."""
-
-    title: str
-    entries: tuple[Deviation, ...]
-    after: str | None = Field(None, description="a sentence under the table")
-
-
-class Given(Spec):
-    """Settings that the paper gives in one place."""
-
-    place: str
-    settings: tuple[str, ...]
-
-
-class Own(Spec):
-    """Settings that the paper has no counterpart of."""
-
-    why: str
-    settings: tuple[str, ...]
-
-
-class Deviations(Spec):
-    """The content of ``docs/deviations.yaml``."""
-
-    sections: tuple[Section, ...]
-    not_built: tuple[str, ...]
-    given: tuple[Given, ...]
-    own: tuple[Own, ...]
+    description: str
+    source: Source
+    acts_in: str
+    values: dict[str, Any] = field(default_factory=dict)
+    more: int = 0
 
     @property
-    def entries(self) -> list[Deviation]:
-        """The open points of all sections."""
-        return [entry for section in self.sections for entry in section.entries]
-
-    @property
-    def settings(self) -> list[str]:
-        """Every setting that is named anywhere."""
-        parts: list[Deviation | Given | Own] = [*self.entries, *self.given, *self.own]
-        return [setting for part in parts for setting in part.settings]
+    def text(self) -> str:
+        """The settings with their values, as Markdown."""
+        shown = ", ".join(f"`{name}: {_text(value)}`" for name, value in self.values.items())
+        return shown + (f" and {self.more} more" if self.more else "")
 
 
-def read_deviations(path: Path = SOURCE) -> Deviations:
-    """Read the ledger.
+def settings_of(scale: Scale) -> list[Setting]:
+    """Every setting of pre-training, starting weights, data and jobs, with its value at a scale.
 
     Raises:
-        SpecError: a wrong entry, with file, key and nearest valid name.
+        TypeError: a field has no source; no page could say where it comes from.
     """
-    deviations: Deviations = build(Deviations, load_yaml(path), str(path))
-    return deviations
-
-
-def problems(deviations: Deviations, scale: Scale, root: Path) -> list[str]:
-    """What no longer holds of the ledger, one line per problem.
-
-    Args:
-        scale: the paper's, whose values it shows.
-        root: the project's folder.
-
-    Settings that do not exist; places that are gone; settings that no place of their entry mentions; and fields of the specs
-    that the ledger does not know.
-    """
-    found = []
-    for setting in deviations.settings:
-        if not owners(setting, scale):
-            found.append(f"there is no setting {setting}")
-    for entry in deviations.entries:
-        texts = []
-        for place in entry.acts_in:
-            text = source_of(place, root)
-            if text is None:
-                found.append(f"'{entry.point}': {place} is not there")
-            texts.append(text or "")
-        for setting in entry.settings:
-            leaf = setting.rsplit(".", 1)[-1]
-            if not any(re.search(rf"\b{leaf}\b", text) for text in texts):
-                found.append(f"'{entry.point}': {setting} acts in none of {', '.join(entry.acts_in)}")
-        if entry.rows and not (root / entry.rows).is_file():
-            found.append(f"'{entry.point}': {entry.rows} is not there")
-    known = {owner for setting in deviations.settings for owner in owners(setting, scale)}
-    for model, field in fields():
-        if (model, field) not in known:
-            found.append(
-                f"{model}.{field} is in no entry: say in {SOURCE} whether the paper gives it, leaves it open or has none"
+    found: dict[tuple[type[BaseModel], str], Setting] = {}
+    for section in SECTIONS:
+        for owner, name, dotted, value in _leaves(
+            type(getattr(scale, section)), getattr(scale, section), section
+        ):
+            field = owner.model_fields[name]
+            source = _source(field)
+            if source is None:
+                raise TypeError(
+                    f"{owner.__name__}.{name} has no source: say where it comes from (mamo/specs/source.py)"
+                )
+            acts_in = source.acts_in or getattr(owner, "ACTS_IN", "")
+            setting = found.setdefault(
+                (owner, name), Setting(field.description or "", source, f"mamo/{acts_in}")
             )
-    return found
+            if value in setting.values.values():
+                setting.more += 1
+            else:
+                setting.values[dotted] = value
+    return list(found.values())
 
 
-def source_of(place: str, root: Path) -> str | None:
-    """The source text of ``file:name`` or ``file:Class.method``; None where it is not there."""
-    file, _, name = place.partition(":")
-    path = root / file
-    if not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8")
-    nodes: list[ast.AST] = [ast.parse(text)]
-    for part in name.split("."):
-        nodes = [
-            child
-            for node in nodes
-            for child in ast.iter_child_nodes(node)
-            if isinstance(child, ast.FunctionDef | ast.ClassDef) and child.name == part
-        ]
-    return ast.get_source_segment(text, nodes[0]) if nodes else None
+def fixed_choices(page: Path = PAGE) -> list[list[str]]:
+    """The rows of the page's hand-written table: open point, what is done here, where, and whose choice it is."""
+    if not page.is_file():
+        return []
+    table = page.read_text(encoding="utf-8").partition(BY_HAND)[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return rows[1:]
 
 
-def owners(setting: str, scale: Scale) -> set[tuple[str, str]]:
-    """The (spec, field) that a dotted setting of a scale leads to; none where it leads nowhere."""
-    section, *rest = setting.split(".")
-    models: list[type[BaseModel]]
-    if section == "jobs":
-        job = scale.jobs.get(rest.pop(0)) if rest else None
-        models = [type(job)] if job else []
-    elif setting.startswith("data.datasets."):
-        models, rest = ([DatasetSpec] if rest[1] in scale.data.datasets else []), rest[2:]
-    else:
-        models = _models(Scale.model_fields[section].annotation) if section in Scale.model_fields else []
-    found: set[tuple[str, str]] = set()
-    for part in rest:
-        found = {(_definer(model, part), part) for model in models if part in model.model_fields}
-        models = [
-            child
-            for model in models
-            if part in model.model_fields
-            for child in _models(model.model_fields[part].annotation)
-        ]
-    # A section (an optional one, such as a training) counts by its own name.
-    return found
+def tables(scale: Scale) -> str:
+    """The generated part of the page: settings by where they come from, as Markdown."""
+    by_kind: dict[str, list[Setting]] = {"chosen": [], "given": [], "own": []}
+    for setting in settings_of(scale):
+        by_kind[setting.source.kind].append(setting)
+    parts = []
+    for kind, title, head in (
+        ("chosen", GENERATED, "from"),
+        ("given", "## Settings that the paper gives", "in the paper"),
+        ("own", "## Settings without a counterpart in the paper", "why"),
+    ):
+        rows = [f"| {s.text} | {s.description} | `{s.acts_in}` | {s.source.place} |" for s in by_kind[kind]]
+        parts.append(
+            "\n".join(
+                [f"{title}\n", f"| setting | what it is | acts in | {head} |", "|---|---|---|---|", *rows]
+            )
+        )
+    return "\n\n".join(parts)
 
 
-def fields() -> Iterator[tuple[str, str]]:
-    """(spec, field) of every setting of pre-training, jobs, starting weights and data sets."""
-    pending: list[type[BaseModel]] = [PretrainSpec, WeightsSpec, DatasetSpec, *_models(FinetuneSpec)]
-    seen: set[tuple[str, str]] = set()
-    while pending:
-        model = pending.pop()
-        for name, field in model.model_fields.items():
-            children = _models(field.annotation)
-            if model in (WeightsSpec,) or name == "training":
-                # Where starting weights come from is one choice; how stand-ins are trained belongs to it.
-                children = [child for child in children if name != "training"]
-            pending += children
-            if not children and name not in STRUCTURE:
-                key = (_definer(model, name), name)
-                if key not in seen:
-                    seen.add(key)
-                    yield key
+def _leaves(
+    model: type[BaseModel], value: Any, dotted: str
+) -> Iterator[tuple[type[BaseModel], str, str, Any]]:
+    """(defining spec, field, dotted setting, value) below a section; a field with a source is not entered."""
+    if isinstance(value, dict):  # jobs and data sets, by name
+        for name, entry in value.items():
+            yield from _leaves(type(entry), entry, f"{dotted}.{name}")
+        return
+    for name, info in model.model_fields.items():
+        inner = "off" if value == "off" else getattr(value, name)
+        children = [] if _source(info) else models_of(info.annotation)
+        if isinstance(inner, BaseModel | dict) and children:
+            yield from _leaves(
+                children[0] if isinstance(inner, dict) else type(inner), inner, f"{dotted}.{name}"
+            )
+        elif children:  # a section that is switched off
+            for child in children:
+                yield from _leaves(child, "off", f"{dotted}.{name}")
+        elif name != "task":  # which spec a job is
+            owner = next(
+                base for base in reversed(model.__mro__) if name in base.__dict__.get("__annotations__", ())
+            )
+            yield owner, name, f"{dotted}.{name}", inner
 
 
-def value_of(setting: str, scale: Scale) -> Any:
-    """A setting's value at a scale, as a plain JSON value; ``off`` within a section that is switched off."""
-    value: Any = scale.model_dump(mode="json")
-    for part in setting.split("."):
-        if value is None:
-            return "off"
-        value = value[part]
-    return value
+def _source(info: Any) -> Source | None:
+    return next((part for part in info.metadata if isinstance(part, Source)), None)
 
 
-def _definer(model: type[BaseModel], name: str) -> str:
-    """The spec that defines a field of a model: the model, or the one that it inherits it from."""
-    return next(
-        (base for base in reversed(model.__mro__) if name in getattr(base, "__annotations__", {})), model
-    ).__name__
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models(argument)]
+def _text(value: Any) -> str:
+    """A value as YAML writes it on one line."""
+    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+        digits, exponent = f"{value:e}".split("e")
+        return f"{float(digits)}e-{abs(int(exponent))}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_text(part) for part in value)}]"
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return value if isinstance(value, str) else json.dumps(value)

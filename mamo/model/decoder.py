@@ -25,11 +25,12 @@ from mamo.model.transformer import PostNormLayer, padding_bias
 # Rows of logits at a time: 30 MB at BERT's vocabulary. Much more is several times slower on CPU.
 LOGIT_ROWS = 256
 CANDIDATES_AT_ONCE = 128
+# A fusion layer's self-attention is what cross-attention starts from.
 _CROSS = {"attention": "cross_attention", "norm_attention": "norm_cross"}
 
 
-class Context(NamedTuple):
-    """What the decoder reads."""
+class FusedContext(NamedTuple):
+    """The fused sequence of questions and images, which the decoder reads."""
 
     states: Tensor
     """(B, S, D): fused visual tokens, then fused text tokens."""
@@ -37,10 +38,10 @@ class Context(NamedTuple):
     """(B, 1, 1, S): hides the question's padding."""
 
 
-def context_of(fused: Fused, mask_BL: Tensor) -> Context:
-    """The fused sequence [visual ; text] of questions with their text mask."""
+def context_of(fused: Fused, mask_BL: Tensor) -> FusedContext:
+    """Join fused representations to the sequence [visual ; text], with a bias that hides the questions' padding."""
     seen = torch.cat([mask_BL.new_ones(fused.image.shape[:2]), mask_BL], 1)
-    return Context(torch.cat([fused.image, fused.text], 1), padding_bias(seen))
+    return FusedContext(torch.cat([fused.image, fused.text], 1), padding_bias(seen))
 
 
 class Packed(NamedTuple):
@@ -79,6 +80,7 @@ def pack(ids_BAT: Tensor, mask_BAT: Tensor, cls_id: int) -> Packed:
 
     owners, positions = after_cls(-1, owners), after_cls(0, positions)
     real = real.gather(1, order)
+    # A sub-word sees [CLS] and the earlier sub-words of its own answer, as if it were alone.
     own = (owners[:, :, None] == owners[:, None, :]) & (positions[:, :, None] >= positions[:, None, :])
     visible = ((owners == -1)[:, None, :] | own) & after_cls(True, real)[:, None, :]
     return Packed(
@@ -111,6 +113,7 @@ class AnswerDecoder(nn.Module):
         self.layers = nn.ModuleList()
         for number in range(layers):
             layer = PostNormLayer(spec.width, spec.heads, spec.mlp_ratio, spec.dropout, cross=True)
+            # With more layers than the fusion encoder has, its own are copied again from the first on.
             source = network.fusion.layers[number % spec.fusion_layers].state_dict()
             cross = {}
             for name, tensor in source.items():
@@ -120,8 +123,8 @@ class AnswerDecoder(nn.Module):
             layer.load_state_dict(source | cross)
             self.layers.append(layer)
 
-    def states(self, packed: Packed, context: Context) -> Tensor:
-        """States of the packed sub-words: (B, P, D)."""
+    def states(self, packed: Packed, context: FusedContext) -> Tensor:
+        """Compute the states of the packed sub-words: (B, P, D)."""
         embedding = self.embedding
         x = embedding.words(packed.tokens) + embedding.positions(packed.positions)
         x = embedding.dropout(embedding.norm(x + embedding.segments.weight[0]))
@@ -130,18 +133,19 @@ class AnswerDecoder(nn.Module):
         return x
 
     def log_probabilities(self, states_MD: Tensor) -> Tensor:
-        """Log-probabilities of the next sub-word over the whole vocabulary, in float32: (M, D) -> (M, V)."""
+        """Compute log-probabilities of the next sub-word, in float32: (M, D) -> (M, V)."""
+        # Outside autocast: candidates that differ in the third digit would tie in bf16.
         with torch.autocast(states_MD.device.type, enabled=False):
             logits = F.linear(states_MD.float(), self.embedding.words.weight.float(), self.bias.float())
             return logits.log_softmax(-1)
 
-    def first(self, context: Context) -> Tensor:
-        """Log-probabilities of an answer's first sub-word: (B, V)."""
+    def first(self, context: FusedContext) -> Tensor:
+        """Compute log-probabilities of an answer's first sub-word: (B, V)."""
         nothing = torch.zeros(len(context.states), 0, 1, dtype=torch.long, device=context.states.device)
         return self.log_probabilities(self.states(pack(nothing, nothing, self.cls_id), context)[:, 0])
 
     def rank(
-        self, context: Context, ids_MT: Tensor, mask_MT: Tensor, shortlist: int
+        self, context: FusedContext, ids_MT: Tensor, mask_MT: Tensor, shortlist: int
     ) -> tuple[Tensor, Tensor]:
         """Score a list of candidates by their log-probability.
 
@@ -156,6 +160,7 @@ class AnswerDecoder(nn.Module):
             indices of candidates and their log-probabilities, both (B, shortlist).
         """
         batch, candidates = len(context.states), len(ids_MT)
+        # One step of the decoder serves all candidates; a full score of each of thousands would not be affordable (ALBEF).
         if shortlist < candidates:
             first = self.first(context)[:, ids_MT[:, 0]]
             chosen = torch.sort(first, dim=1, descending=True, stable=True).indices[:, :shortlist]
@@ -164,8 +169,8 @@ class AnswerDecoder(nn.Module):
         parts = [self(ids_MT[part], mask_MT[part], context) for part in chosen.split(CANDIDATES_AT_ONCE, 1)]
         return chosen, torch.cat(parts, 1)
 
-    def forward(self, ids_BAT: Tensor, mask_BAT: Tensor, context: Context) -> Tensor:
-        """Log-probability of each answer, the sum over its sub-words with the closing [SEP]: (B, A), float32.
+    def forward(self, ids_BAT: Tensor, mask_BAT: Tensor, context: FusedContext) -> Tensor:
+        """Score each answer by its log-probability, the sum over its sub-words with the closing [SEP]: (B, A), float32.
 
         Args:
             ids_BAT: sub-words of each answer, closed by [SEP], without [CLS].
@@ -174,12 +179,13 @@ class AnswerDecoder(nn.Module):
         """
         packed = pack(ids_BAT, mask_BAT, self.cls_id)
         states = self.states(packed, context)
+        # [CLS] predicts the first sub-word of every answer; it is computed once.
         total = self.log_probabilities(states[:, 0]).gather(1, ids_BAT[..., 0])
-        wanted = states[packed.predicting].split(LOGIT_ROWS)
+        predicting = states[packed.predicting].split(LOGIT_ROWS)
         targets = packed.targets[packed.predicting].split(LOGIT_ROWS)
         parts = [
             self.log_probabilities(rows).gather(1, target[:, None])[:, 0]
-            for rows, target in zip(wanted, targets, strict=True)
+            for rows, target in zip(predicting, targets, strict=True)
         ]
         question, place = packed.predicting.nonzero(as_tuple=True)
         answer = packed.owners[question, place] + question * total.shape[1]

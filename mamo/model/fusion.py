@@ -1,4 +1,8 @@
-"""The fusion encoder: BERT's last layers over the concatenation [visual ; text] (section 3.1)."""
+"""The fusion encoder: BERT's last layers over the concatenation [visual ; text] (section 3.1).
+
+Shapes: B pairs, N patches, P visible patches, V = 1 + N visual tokens, L sub-words, T = V + L tokens, Q tokens that are read, D
+width.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mamo.model.lengths import Packing
+from mamo.model.packing import Packing
 from mamo.model.transformer import PostNormLayer, initialise, padding_bias
 from mamo.model.vision import interpolate_positions
 from mamo.specs.model import ModelSpec
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:
-    """Sines and cosines of a patch's row and column, of root mean square 0.7: (grid * grid, D).
+    """Compute sines and cosines of a patch's row and column, of root mean square 0.7: (grid * grid, D).
 
     Their wavelengths run from 2 patches to twice the grid, so that neighbours differ and none repeats on it.
     """
     frequencies = math.pi / grid ** (torch.arange(width // 4) / max(1, width // 4 - 1))
+    # Widths are shared out: a quarter each to sines and cosines of rows and of columns.
     angles = torch.arange(grid)[:, None] * frequencies
     along = torch.cat([angles.sin(), angles.cos()], 1)
     rows = along[:, None].expand(grid, grid, -1)
@@ -44,7 +49,7 @@ class Fused(NamedTuple):
 class FusionEncoder(Packing):
     """Self-attention over both modalities together.
 
-    Owns what turns visible patches into the full set: the shared mask token and the positions that are added to all visual
+    It owns what turns visible patches into the full set: the shared mask token, and the positions that are added to all visual
     tokens, whether the image is masked or not, so that both views reach the layers in the same form.
     """
 
@@ -58,6 +63,7 @@ class FusionEncoder(Packing):
             for _ in range(spec.fusion_layers)
         )
         initialise(self, spec.width)
+        # initialise() knows linear maps and embeddings; bare parameters are ours to fill.
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         if spec.fusion_positions == "sincos":
             self.positions.data[0, 1:] = sincos_positions(spec.image_size // spec.patch_size, spec.width)
@@ -65,7 +71,7 @@ class FusionEncoder(Packing):
             nn.init.trunc_normal_(self.positions, std=0.02)
 
     def full_set(self, visible_BPD: Tensor, keep_BP: Tensor) -> Tensor:
-        """Put visible features back to their places, the mask token everywhere else: (B, 1 + P, D) -> (B, 1 + N, D)."""
+        """Put visible features back in their places, the mask token everywhere else: (B, 1 + P, D) -> (B, V, D)."""
         batch, _, width = visible_BPD.shape
         patches = self.positions.shape[1] - 1
         full = self.mask_token.to(visible_BPD.dtype).expand(batch, patches, width)
@@ -73,27 +79,26 @@ class FusionEncoder(Packing):
         return torch.cat([visible_BPD[:, :1], full], 1)
 
     def forward(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Fused:
-        """Fuse full sets of visual tokens (1 + N) with text tokens (L, with their mask)."""
+        """Fuse full sets of visual tokens with text tokens."""
         x, bias = self.before_last(visual_BVD, text_BLD, mask_BL)
         x = self.layers[-1](x, bias)
         return Fused(x[:, : visual_BVD.shape[1]], x[:, visual_BVD.shape[1] :])
 
     def before_last(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """All layers but the last: the whole sequence (B, T, D), and the bias that hides its padding."""
+        """Run all layers but the last; the whole sequence (B, T, D), and the bias that hides its padding."""
+        # Positions are added before fusion and not in the image encoder, so that mask tokens have them too.
         visual_BVD = visual_BVD + self.positions.to(visual_BVD.dtype)
         x = torch.cat([visual_BVD, text_BLD.to(visual_BVD.dtype)], 1)
         mask_BT = torch.cat([mask_BL.new_ones(len(mask_BL), visual_BVD.shape[1]), mask_BL], 1)
         bias = padding_bias(mask_BT)
         return self.through(self.layers[:-1], x, bias, mask_BT), bias
 
-    def last(self, wanted_BQD: Tensor, x_BTD: Tensor, bias: Tensor) -> Tensor:
-        """The last layer's output of the wanted tokens alone, which need the others as keys and values only.
-
-        ITM reads one token and the masked objectives read masked ones: with three layers this spares a fifth of the fusion
-        encoder's work, with the same result.
-        """
-        return self.layers[-1](wanted_BQD, bias, among_BSD=x_BTD)
+    def last(self, read_BQD: Tensor, x_BTD: Tensor, bias: Tensor) -> Tensor:
+        """Run the last layer for the tokens that are read: (B, Q, D); the others are keys and values only."""
+        # ITM reads one token and the masked objectives read masked ones: with three layers this spares a fifth of the fusion
+        # encoder's work, with the same result.
+        return self.layers[-1](read_BQD, bias, among_BSD=x_BTD)
 
     def resize(self, grid: int) -> None:
-        """Take ``grid`` x ``grid`` patches from now on: positions are interpolated (section 4.2)."""
+        """Take ``grid`` x ``grid`` patches from now on; positions are interpolated (section 4.2)."""
         self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())

@@ -1,4 +1,8 @@
-"""The network f: what pre-training trains, and what every downstream task starts from (section 3.1)."""
+"""The network f: what pre-training trains, and what every downstream task starts from (section 3.1).
+
+Shapes: B pairs, S side of an image in pixels, N patches, P visible patches, V = 1 + N visual tokens, L sub-words, T = V + L
+tokens, D width, E width of ITC's projections.
+"""
 
 from __future__ import annotations
 
@@ -25,46 +29,46 @@ class Mamo(nn.Module):
         self.fusion = FusionEncoder(spec)
         self.vision_projection = nn.Linear(spec.width, spec.projection_width)
         self.text_projection = nn.Linear(spec.width, spec.projection_width)
+        # Stored as it is, not as a logarithm: it is clamped after each step (ALBEF).
         self.temperature = nn.Parameter(torch.tensor(spec.temperature))
         self.itm_head = nn.Linear(spec.width, 2)
+        # Encoders have initialised themselves; these are new in every run.
         for head in (self.vision_projection, self.text_projection, self.itm_head):
             initialise(head, spec.width)
 
     def encode_image(self, image_B3SS: Tensor, keep_BP: Tensor | None = None) -> Tensor:
-        """Images -> (B, 1 + N, D); with the indices of visible patches, only those are encoded and the mask token stands
-        for the others."""
+        """Encode images: (B, V, D); with the indices of visible patches, only these are encoded (section 3.2.1)."""
+        # The mask token stands for what was not encoded, so that the fusion encoder has a token for every patch.
         features = self.vision(image_B3SS, keep_BP)
         return features if keep_BP is None else self.fusion.full_set(features, keep_BP)
 
     def encode_text(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Token ids and mask -> (B, L, D)."""
+        """Encode token ids with their mask: (B, L, D)."""
         return self.text(ids_BL, mask_BL)
 
     def fuse(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Fused:
-        """Visual and textual features -> fused representations."""
+        """Fuse visual and textual features."""
         return self.fusion(visual_BVD, text_BLD, mask_BL)
 
     def project_image(self, visual_BVD: Tensor) -> Tensor:
-        """g^v(v_cls): (B, 1 + N, D) -> (B, E), of unit length."""
+        """Compute g^v(v_cls) of Eq. 4: (B, V, D) -> (B, E), of unit length."""
         return F.normalize(self.vision_projection(visual_BVD[:, 0]).float(), dim=-1)
 
     def project_text(self, text_BLD: Tensor) -> Tensor:
-        """g^t(w_cls): (B, L, D) -> (B, E), of unit length."""
+        """Compute g^t(w_cls) of Eq. 4: (B, L, D) -> (B, E), of unit length."""
         return F.normalize(self.text_projection(text_BLD[:, 0]).float(), dim=-1)
 
     def itm_logits(self, fused: Fused) -> Tensor:
-        """Scores of "not matched" and "matched" from the fused [CLS]: (B, 2)."""
+        """Score "not matched" and "matched" by the fused [CLS]: (B, 2)."""
         return self.itm_head(fused.cls)
 
     def matching_logits(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """ITM's scores of "not matched" and "matched" for pairs of features: (B, 2), in full precision.
-
-        The last fusion layer computes [CLS] alone, which is all that ITM reads. The head is kept out of autocast: in bf16,
-        many of a gallery's pairs would score exactly the same.
-        """
+        """Fuse pairs of features, and score "not matched" and "matched" in full precision: (B, 2)."""
         x_BTD, bias = self.fusion.before_last(visual_BVD, text_BLD, mask_BL)
         tokens = visual_BVD.shape[1]
+        # [CLS] stands behind the visual tokens, and is all that ITM reads of the last layer.
         cls = self.fusion.last(x_BTD[:, tokens : tokens + 1], x_BTD, bias)[:, 0]
+        # Outside autocast: in bf16, many of a gallery's pairs would score exactly the same.
         with torch.autocast(cls.device.type, enabled=False):
             return self.itm_head(cls.float())
 
@@ -74,7 +78,7 @@ class Mamo(nn.Module):
         self.temperature.clamp_(*self.spec.temperature_range)
 
     def resize(self, image_size: int) -> None:
-        """Take images of another size from now on: all learned image positions are interpolated (section 4.2)."""
+        """Take images of another size from now on; all learned image positions are interpolated (section 4.2)."""
         self.vision.resize(image_size)
         self.fusion.resize(self.vision.grid)
         self.spec = self.spec.model_copy(update={"image_size": image_size})

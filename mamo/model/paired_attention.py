@@ -21,13 +21,14 @@ class AttentionPool(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, D) and the mask of real tokens -> (B, D)."""
+        """Pool (B, T, D) by the mask of real tokens: (B, D)."""
+        # In fp32 at least: the softmax of a long sequence has shares that bf16 rounds to one.
         scores = self.score(x_BTD)[..., 0].relu().float().masked_fill(mask_BT == 0, -1e4)
         return (self.dropout(scores.softmax(-1)).to(x_BTD.dtype)[:, None] @ x_BTD)[:, 0]
 
 
 class PairedAttention(nn.Module):
-    """Each side attends to the other; both are joined with what they found, pooled and classified together.
+    """Two sides attend to each other, are joined with what they read, pooled, and classified together.
 
     The two attentions have weights of their own; the joining layer and the pooling are shared, as in UNITER.
     """
@@ -44,7 +45,8 @@ class PairedAttention(nn.Module):
     def forward(
         self, left_BTD: Tensor, right_BTD: Tensor, left_mask_BT: Tensor, right_mask_BT: Tensor
     ) -> Tensor:
-        """Two fused sequences with the masks of their real tokens -> logits (B, classes)."""
+        """Classify two fused sequences with the masks of their real tokens: logits (B, classes)."""
+        # Queries from one side, keys and values from the other, whose padding is what must be hidden.
         from_right = self.left_to_right(left_BTD, padding_bias(right_mask_BT), right_BTD)
         from_left = self.right_to_left(right_BTD, padding_bias(left_mask_BT), left_BTD)
         left = self.pool(self.join(torch.cat([from_right, left_BTD], -1)), left_mask_BT)
@@ -55,10 +57,8 @@ class PairedAttention(nn.Module):
 def statement_logits(
     network: Mamo, pair: PairedAttention, left_BVD: Tensor, right_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor
 ) -> Tensor:
-    """Scores of "false" and "true" from both images' features and the sentence: (B, 2).
-
-    The sentence is encoded once and fused with both images in one call.
-    """
+    """Score "false" and "true" by both images' features and the sentence: (B, 2)."""
+    # The sentence is encoded once, and fused with both images in one call.
     text = network.encode_text(ids_BL, mask_BL)
     both = torch.cat([left_BVD, right_BVD])
     fused = network.fuse(both, text.repeat(2, 1, 1), mask_BL.repeat(2, 1))

@@ -82,7 +82,7 @@ def _rename(
 
 
 def _unplaced(names: Sequence[str], what: str) -> str:
-    """Why tensors without a place are no small matter."""
+    """Say which tensors have no place, and what that would change."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
         f"the {what} weights do not fit the model: it has no place for {', '.join(names[:5])}{more}, and without them its "
@@ -165,12 +165,10 @@ def load_vit(encoder: VisionEncoder, timm_state: Mapping[str, Tensor]) -> None:
 
 
 def check_vit(model: Any) -> int:
-    """Whether our encoder gives the very features of a timm model once it has its weights.
-
-    Tensors alone do not say it: the activation, an epsilon or the number of heads can be another one.
+    """Check that our encoder gives the same features as a timm model once it has its weights.
 
     Returns:
-        the number of its attention heads.
+        The number of its attention heads.
 
     Raises:
         StoredError: naming what our encoder has no place for, or that the features differ.
@@ -196,6 +194,7 @@ def check_vit(model: Any) -> int:
     )
     encoder = VisionEncoder(spec).eval()
     load_vit(encoder, state)
+    # Tensors alone do not say it: the activation, an epsilon or the number of heads can be another one.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         image = torch.randn(1, 3, side, other)
@@ -209,7 +208,7 @@ def check_vit(model: Any) -> int:
 
 
 def check_bert(config: Mapping[str, Any]) -> None:
-    """Whether our layers compute what a published BERT's configuration says.
+    """Check that our layers compute what a published BERT's configuration says.
 
     Raises:
         StoredError: naming the setting that is another one.
@@ -258,6 +257,7 @@ def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:
 
 
 def _load(module: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    # Not load_state_dict's own report: it lists everything, and does not say what to do.
     expected = module.state_dict()
     unknown = sorted(set(state) - set(expected))
     if unknown:
@@ -272,7 +272,7 @@ def _load(module: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> No
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` file, or of a torch file holding tensors only.
+    """Read the tensors of a ``.safetensors`` file, or of a torch file that holds nothing else.
 
     Raises:
         FileNotFoundError: naming the files that would do.
@@ -289,25 +289,27 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(
                 f"{path}: holds neither model.safetensors nor pytorch_model.bin; put the weights there"
             )
+    # Of a file that may not be read, safetensors says that it does not exist.
     with path.open("rb"):
-        pass  # of a file that it may not read, safetensors says that it is not there
+        pass
     verify(path.parent, path.name)
-    mend = "take the original file anew, or delete the run that made it and make it again"
+    fix = "take the original file again, or delete the run that made it and make it again"
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
+        # weights_only: a pickle from elsewhere must not run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged files raise nearly anything, some of it of no public class
         raise StoredError(
-            f"{path}: refused as weights ({type(error).__name__}: {str(error)[:300]}); {mend}"
+            f"{path}: refused as weights ({type(error).__name__}: {str(error)[:300]}); {fix}"
         ) from error
     state = state.get("model", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise StoredError(f"{path}: holds something else than tensors by name; {mend}")
+        raise StoredError(f"{path}: holds something else than tensors by name; {fix}")
     return state
 
 

@@ -12,7 +12,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def make_target(online: M) -> M:
-    """A copy of the online network that no gradient reaches, in evaluation mode (no dropout)."""
+    """Copy the online network; no gradient reaches the copy, and it is in evaluation mode (no dropout)."""
     target = copy.deepcopy(online).eval()
     for parameter in target.parameters():
         parameter.requires_grad_(False)
@@ -21,7 +21,8 @@ def make_target(online: M) -> M:
 
 @torch.no_grad()
 def update_target(target: nn.Module, online: nn.Module, momentum: float) -> None:
-    """target <- momentum * target + (1 - momentum) * online, for every parameter in one fused call; buffers are copied."""
+    """Move the target: momentum * target + (1 - momentum) * online for every parameter; buffers are copied (section 3.2.1)."""
+    # One fused call: a paper-sized network has some 400 parameters, and a kernel for each would cost more than the sums.
     averages = [p.data for p in target.parameters()]
     current = [p.data for p in online.parameters()]
     torch._foreach_lerp_(averages, current, 1.0 - momentum)

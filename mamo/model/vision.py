@@ -1,4 +1,7 @@
-"""The image encoder: a ViT that can encode the visible patches alone (section 3.1)."""
+"""The image encoder: a ViT that can encode the visible patches alone (section 3.1).
+
+Shapes: B images, S side in pixels, T tokens, N patches, P visible patches, M tokens that are picked, D width.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.patch_size = spec.patch_size
         self.grid = spec.image_size // spec.patch_size
+        # A convolution, as timm's weights have it; forward() computes it as a matrix product.
         self.patch_embedding = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, spec.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, spec.width))
@@ -42,7 +46,8 @@ class VisionEncoder(nn.Module):
         positions = interpolate_positions(self.positions, image_B3SS.shape[-1] // self.patch_size)
         places = positions[:, 1:]
         if keep_BP is not None:
-            x = x.gather(1, keep_BP[..., None].expand(-1, -1, x.shape[-1]))
+            x = gather_tokens(x, keep_BP)
+            # A look-up and not a gather: its gradient adds up over the batch without a copy of the positions for each image.
             places = F.embedding(keep_BP, places[0])
         # The convolution as a product: its windows do not overlap, and hidden patches need none.
         x = F.linear(x, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias) + places
@@ -50,26 +55,33 @@ class VisionEncoder(nn.Module):
         x = torch.cat([class_token.to(x.dtype), x], 1)
         for layer in self.layers:
             x = layer(x)
+        # Post-norm features: what fusion reads and what MIM predicts (section 3.2.1).
         return self.norm(x)
 
     def resize(self, image_size: int) -> None:
-        """Take images of another size from now on: positions are interpolated (section 4.2)."""
+        """Take images of another size from now on; positions are interpolated (section 4.2)."""
         grid = image_size // self.patch_size
         self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())
         self.grid = grid
 
 
+def gather_tokens(x_BTD: Tensor, indices_BM: Tensor) -> Tensor:
+    """Pick tokens by their indices: (B, T, D), (B, M) -> (B, M, D)."""
+    return x_BTD.gather(1, indices_BM[..., None].expand(-1, -1, x_BTD.shape[-1]))
+
+
 def patch_pixels(image_B3SS: Tensor, patch_size: int) -> Tensor:
-    """Images cut into patches: (B, 3, S, S) -> (B, N, 3 * patch_size ** 2)."""
+    """Cut images into patches: (B, 3, S, S) -> (B, N, 3 * patch_size ** 2)."""
     grid = image_B3SS.shape[-1] // patch_size
+    # Channel first within a patch, as the convolution's weights have it.
     cut = image_B3SS.unflatten(-1, (grid, patch_size)).unflatten(-3, (grid, patch_size))
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2).flatten(2)
 
 
 def interpolate_positions(positions_1TD: Tensor, grid: int) -> Tensor:
-    """Bicubic resampling of learned positions, the class token's kept: (1, 1 + n*n, D) -> (1, 1 + grid*grid, D)."""
+    """Resample learned positions bicubically and keep the class token's: (1, 1 + n*n, D) -> (1, 1 + grid*grid, D)."""
     old = round((positions_1TD.shape[1] - 1) ** 0.5)
-    if old == grid:
+    if old == grid:  # the common case, without a copy
         return positions_1TD
     first, rest = positions_1TD[:, :1], positions_1TD[:, 1:]
     rest = rest.reshape(1, old, old, -1).permute(0, 3, 1, 2).float()

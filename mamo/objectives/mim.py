@@ -1,65 +1,82 @@
-"""Masked image modelling (Eq. 2): momentum visual features, raw pixels or visual tokens (Tables 8 and 9)."""
+"""Masked image modelling (Eq. 2, Tables 8 and 9): the predictor, and its loss at the masked patches.
+
+What a patch predicts is an entry of :mod:`mamo.objectives.mim_targets`.
+
+Shapes: B pairs, T tokens, N patches, M masked patches of an image, D width, O width of a prediction.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mamo.model.transformer import PreNormLayer, initialise
-from mamo.objectives.masking import at
+from mamo.model.vision import gather_tokens
+from mamo.objectives.collapse import relative_error
+from mamo.objectives.mim_targets import TARGETS, at_masked
 from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import MimSpec
 
 
 class MimHead(nn.Module):
-    """The predictor h_mim: an MLP with one hidden layer, behind ``decoder_depth`` transformer blocks if any."""
+    """The predictor h_mim: an MLP with one hidden layer, behind ``decoder_depth`` transformer blocks if any.
 
-    def __init__(self, spec: MimSpec, model: ModelSpec, outputs: int) -> None:
+    Args:
+        codes: size of the codebook, read where visual tokens are predicted.
+    """
+
+    def __init__(self, spec: MimSpec, model: ModelSpec, codes: int) -> None:
         super().__init__()
+        head = spec.head(model, codes)
+        inputs, hidden, outputs = head.widths
         self.decoder = nn.ModuleList(
-            PreNormLayer(model.width, model.heads, model.mlp_ratio) for _ in range(spec.decoder_depth)
+            PreNormLayer(model.width, model.heads, model.mlp_ratio) for _ in range(head.decoder_layers)
         )
-        self.norm = nn.LayerNorm(model.width, eps=1e-6) if spec.decoder_depth else nn.Identity()
-        hidden = round(model.width * spec.hidden_ratio)
-        self.mlp = nn.Sequential(nn.Linear(model.width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+        # Pre-norm blocks leave their sum unnormalised; without blocks, fused tokens come from a norm already.
+        self.norm = nn.LayerNorm(model.width, eps=1e-6) if head.decoder_layers else nn.Identity()
+        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
         initialise(self, model.width)
 
+    @property
+    def decodes(self) -> bool:
+        """True if a decoder reads all image tokens, not only the masked ones."""
+        return len(self.decoder) > 0
+
     def forward(self, fused_BTD: Tensor, masked_BM: Tensor) -> Tensor:
-        """Fused image tokens -> predictions at the masked patches, (B, M, outputs).
+        """Predict the masked patches from fused image tokens: (B, M, O).
 
         Args:
             fused_BTD: the masked patches alone, (B, M, D); with decoder blocks all image tokens, class token first.
         """
-        if not self.decoder:
+        if not self.decodes:
             return self.mlp(fused_BTD)
+        # Blocks attend over all tokens, so what is not masked is dropped behind them only.
         for layer in self.decoder:
             fused_BTD = layer(fused_BTD)
-        return self.mlp(self.norm(at(fused_BTD[:, 1:], masked_BM)))
+        return self.mlp(self.norm(gather_tokens(fused_BTD[:, 1:], masked_BM)))
 
 
-def outputs(spec: MimSpec, model: ModelSpec, codes: int) -> int:
-    """Width of a prediction for each kind of target."""
-    return {"momentum_features": model.width, "pixels": 3 * model.patch_size**2, "visual_tokens": codes}[
-        spec.target
-    ]
-
-
-def mim_loss(spec: MimSpec, predicted_BMO: Tensor, target_BN: Tensor, masked_BM: Tensor) -> Tensor:
-    """L1 on features or pixels, cross-entropy on visual tokens, at the masked patches only.
+def mim_loss(
+    spec: MimSpec, predicted_BMO: Tensor, target_BN: Tensor, masked_BM: Tensor, share: float = 1.0
+) -> Tensor:
+    """Compute MIM's loss at the masked patches (Eq. 2).
 
     Args:
         target_BN: (B, N, O) features or pixels of every patch, or (B, N) codes.
+        share: of the batch that these pairs are. Every image has M masked patches, so the means of micro-batches add up by
+            their shares.
     """
-    if spec.target == "visual_tokens":
-        return F.cross_entropy(predicted_BMO.flatten(0, 1).float(), target_BN.gather(1, masked_BM).flatten())
-    return F.l1_loss(predicted_BMO.float(), standardised(spec, at(target_BN, masked_BM).detach()))
+    # Visible patches are left out: the network has seen them, and would only copy.
+    target = at_masked(spec, target_BN, masked_BM)
+    return TARGETS[spec.target].loss(predicted_BMO.float(), target) * share
 
 
-def standardised(spec: MimSpec, target: Tensor) -> Tensor:
-    """Targets as they are predicted: each vector standardised where the spec asks for it; codes as they are."""
-    if spec.target == "visual_tokens":
-        return target
-    target = target.float()
-    if spec.normalise_target:
-        target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
-    return target
+def mim_error(
+    spec: MimSpec, loss: Tensor, target_BN: Tensor, masked_BM: Tensor, share: float = 1.0
+) -> Tensor | None:
+    """Divide a loss by that of the batch's best constant (see :func:`relative_error`); None for codes.
+
+    Args:
+        loss: of these pairs, which are a ``share`` of the batch.
+    """
+    target = at_masked(spec, target_BN, masked_BM)
+    return relative_error(loss / share, target.flatten(0, 1), 1) if target.ndim == 3 else None

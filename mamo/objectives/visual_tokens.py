@@ -2,6 +2,8 @@
 
 At the paper's scale they come from DALL-E's published encoder; in the embedded world from a small discrete VAE that the
 workbench trains. Both see an image at 8 pixels per patch, so that one code falls on each patch.
+
+Shapes: B images, S side in pixels, (h, w) codes along the sides.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class DiscreteVae(nn.Module):
         shares = F.gumbel_softmax(logits, temperature, dim=1)
         decoded = self.decoder(torch.einsum("bkhw,kd->bdhw", shares, self.embedding.weight))
         reconstruction = F.mse_loss(decoded, pixels_B3SS)
+        # Without a pull towards even use, the encoder soon uses a few codes only.
         usage = logits.softmax(1).mean((0, 2, 3))
         evenness = (usage * (usage * self.codes).clamp(min=1e-9).log()).sum()
         return {
@@ -52,7 +55,7 @@ class DiscreteVae(nn.Module):
 
     @torch.no_grad()
     def tokens(self, pixels_B3SS: Tensor) -> Tensor:
-        """(B, 3, S, S) pixels in [0, 1] -> (B, S / 8, S / 8) codes."""
+        """Name the code of every patch: (B, 3, S, S) pixels in [0, 1] -> (B, S / 8, S / 8)."""
         return self.encoder(pixels_B3SS).argmax(1)
 
 
@@ -72,6 +75,7 @@ class VisualTokenizer(nn.Module):
         self, encoder: nn.Module, codes: int, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
         super().__init__()
+        # Frozen: its codes are targets, and must mean the same throughout a run.
         self.encoder = encoder.eval().requires_grad_(False)
         self.codes = codes
         self.register_buffer("mean", torch.tensor(mean)[None, :, None, None], persistent=False)
@@ -79,8 +83,10 @@ class VisualTokenizer(nn.Module):
 
     @torch.no_grad()
     def forward(self, image_B3SS: Tensor, grid: int) -> Tensor:
-        """Normalised images -> (B, grid * grid) codes."""
+        """Name the code of every patch of normalised images: (B, grid * grid)."""
+        # The tokenisers take pixels in [0, 1], so the model's own normalisation is undone first.
         pixels = (image_B3SS.float() * self.std + self.mean).clamp(0, 1)
+        # Resized so that one code falls on each patch, whatever the patch's own size.
         side = grid * CODE_STRIDE
         pixels = F.interpolate(
             pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False
@@ -97,14 +103,14 @@ class DallEncoder(nn.Module):
 
     @classmethod
     def load(cls, name: str) -> DallEncoder:
-        """From a published name or a local directory."""
+        """Load a published encoder by its name or from a local directory."""
         from transformers import FlavaImageCodebook
 
         return cls(FlavaImageCodebook.from_pretrained(name))
 
     @torch.no_grad()
     def tokens(self, pixels_B3SS: Tensor) -> Tensor:
-        """(B, 3, S, S) pixels in [0, 1] -> (B, S / 8, S / 8) codes."""
+        """Name the code of every patch: (B, 3, S, S) pixels in [0, 1] -> (B, S / 8, S / 8)."""
         mapped = (1 - 2 * DALLE_EPSILON) * pixels_B3SS + DALLE_EPSILON
         return self.codebook.get_codebook_indices(mapped)
 
@@ -112,7 +118,11 @@ class DallEncoder(nn.Module):
 def load_visual_tokenizer(
     directory: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> VisualTokenizer:
-    """The tokeniser that a weights run left in ``directory``."""
+    """Load the tokeniser that a weights run left in ``directory``.
+
+    Raises:
+        StoredError: its configuration is incomplete, or its weights do not fit.
+    """
     from mamo.files.stored import StoredError, read_object
     from mamo.model.pretrained import fill, read_state
 

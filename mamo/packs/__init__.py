@@ -1,1 +1,1 @@
-"""Results that travel: finished runs without their weights, in one small file."""
+"""Packs: finished runs without their weights, in one small file that can move between machines."""

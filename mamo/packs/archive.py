@@ -1,7 +1,7 @@
 """The file format of a pack: a tar with xz compression that any system can open, the same bytes for the same content.
 
-What is read was written by others: names are checked against a list of known ones, sizes and memory are bounded, and nothing
-but plain files is taken.
+A pack may come from anybody: names are checked against a list of known ones, sizes and memory are bounded, and only plain files
+are accepted.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ CONTENTS: Final = "pack.json"
 LARGEST = 256 << 20  # bytes of one file
 TOTAL = 2 << 30  # bytes of all files together, with the tar's own
 MEMBERS = 200_000
-_MEMORY = 512 << 20  # that decompression may take
-_DICTIONARY = 64 << 20  # bytes back in which the compressor looks for repetitions: those of many runs
+_MEMORY = 512 << 20  # bytes of memory that decompression may take
+_DICTIONARY = 64 << 20  # bytes back in which the compressor looks for repetitions: enough for many runs
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}"
 # site/kind/run/file, or figures/file
 MEMBER = re.compile(
@@ -33,15 +33,14 @@ MEMBER = re.compile(
 
 
 class PackError(StoredError):
-    """A file that is no pack, or a pack that is damaged; the message names file and reason."""
+    """A file is not a pack, or is a damaged one; the message names the file and the reason."""
 
 
 def write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write files as a pack, beside its place and then renamed.
+    """Write files as a pack, atomically.
 
     Args:
-        files: names and contents, in the order in which they are written. Contents that resemble each other compress best side
-            by side.
+        files: names and contents, in the order in which they are written. Similar contents compress best side by side.
     """
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": _DICTIONARY}]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,18 +58,17 @@ def write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of a pack, one after the other.
+    """Yield the files of a pack, one by one.
 
     Raises:
-        PackError: it is no pack, is cut off or damaged, holds something else than the files of a pack, or is larger than a pack
-            can be.
+        PackError: it is not a pack, is cut off or damaged, holds other files than a pack's, or is too large.
     """
     seen: set[str] = set()
     try:
         with path.open("rb") as file, tarfile.open(fileobj=_Unpacked(file, path), mode="r|") as archive:
             for entry in archive:
                 if not entry.isreg() or not MEMBER.fullmatch(entry.name):
-                    raise PackError(f"{path}: holds '{entry.name[:200]}', which is no file of a pack")
+                    raise PackError(f"{path}: holds '{entry.name[:200]}', which is not a file of a pack")
                 if entry.name in seen:
                     raise PackError(f"{path}: holds '{entry.name}' twice")
                 if entry.size > LARGEST or len(seen) >= MEMBERS:
@@ -91,7 +89,7 @@ def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class _Unpacked(io.RawIOBase):
-    """The content of an xz file as a stream that never holds, nor gives, more than a pack can have."""
+    """Stream of an xz file's content that never holds or returns more than a pack may have."""
 
     def __init__(self, file: io.BufferedIOBase, path: Path) -> None:
         self.file, self.path, self.given = file, path, 0

@@ -1,4 +1,4 @@
-"""Whether the files of a packed run are what their names say: checked before any of them is written."""
+"""Check that the files of a packed run are what their names say, before any of them is written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mamo.jobs.job import Items
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
 
-_TOLERANCE = 1e-6  # between a recorded metric and the mean over the items that it comes from
-_COLUMNS = 200  # of a table of numbers
+_TOLERANCE = 1e-6  # tolerance between a recorded metric and the mean over its items
+_COLUMNS = 200  # columns of a table of numbers
 
 
 class ContentError(ValueError):
-    """A file that does not hold what its name says."""
+    """A file's content does not fit its name."""
 
 
 def check_file(name: str, content: bytes, record: Record) -> None:
@@ -28,7 +28,7 @@ def check_file(name: str, content: bytes, record: Record) -> None:
 
     Args:
         name: ``items.arrow``, ``curve.csv`` or another file of a run's directory.
-        record: the run's own, whose metrics the results per item must give.
+        record: the run's own; the results per item must reproduce its metrics.
 
     Raises:
         ContentError: it holds something else.
@@ -43,11 +43,11 @@ def check_file(name: str, content: bytes, record: Record) -> None:
         elif name == IMAGES:
             for images in _object(content).values():
                 if not isinstance(images, list) or any(type(image) is not int for image in images):
-                    raise ContentError("lists something else than numbers of images")
+                    raise ContentError("lists something other than numbers of images")
         elif name.endswith(".json"):
             _object(content)
         else:
-            raise ContentError("is no file that a pack holds for a run")
+            raise ContentError("is not a file that a pack holds for a run")
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from None
     except (ValueError, KeyError, TypeError, OSError, RecursionError, csv.Error) as error:
@@ -57,7 +57,7 @@ def check_file(name: str, content: bytes, record: Record) -> None:
 def _object(content: bytes) -> dict[str, Any]:
     value = json.loads(content)
     if not isinstance(value, dict):
-        raise ContentError("holds no object")
+        raise ContentError("is not a JSON object")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Putting runs aside that were taken from a pack, so that they can be made again here."""
+"""Put unpacked runs aside, so that they can be made again here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def forget(run: Run, results: Path) -> list[Path]:
         where they are now.
 
     Raises:
-        SpecError: the run was made here, so that nothing would be won and its weights would be lost.
+        SpecError: the run was made here, so nothing would be gained and its weights would be lost.
     """
     directory = run.directory(results)
     if not unpacked(directory):
@@ -42,7 +42,7 @@ def forget(run: Run, results: Path) -> list[Path]:
         if target.exists():
             raise SpecError(f"{target} is there already: remove one of the two")
         moves.append((place, target))
-    for place, target in reversed(moves):  # the pre-training last: until then nothing is made again
+    for place, target in reversed(moves):  # move the pre-training last: until then nothing is made again
         target.parent.mkdir(parents=True, exist_ok=True)
         with run_lock(place):
             shutil.move(str(place), str(target))

@@ -1,6 +1,6 @@
-"""Taking packs into results: what still resolves to its digest goes in, the rest is refused by name.
+"""Merge packs into results: a run that still resolves to its digest goes in, the rest is refused by name.
 
-The pages show one result of each run. A run that the results lack fills its gap; one that they have from another site goes
+The pages show one result of each run. A run missing from the results fills the gap; one that they have from another site goes
 below ``sites/``. A fine-tuning stays with its own pre-training: it fills a gap only where the pre-training beside it is of the
 same site.
 """
@@ -42,7 +42,7 @@ class PackedRun:
         files: file name -> SHA-256 of its content.
         record: None until it was read, and where it cannot be read.
         text: the record's own text.
-        problem: why it is refused; '' where nothing speaks against it.
+        problem: why it is refused; '' if it is accepted.
     """
 
     name: str
@@ -68,7 +68,7 @@ class PackedRun:
 
 @dataclass
 class Pack:
-    """What a pack holds, read and checked, without the content of its larger files.
+    """A pack's content, read and checked, without the content of its larger files.
 
     Attributes:
         runs: by name, those that pages showed first, inputs before what needs them.
@@ -83,11 +83,11 @@ class Pack:
 
 @dataclass
 class Merged:
-    """What became of a pack's runs, each by ``site/kind/run``.
+    """The outcome of a merge, by ``site/kind/run``.
 
     Attributes:
         shown: fill a gap, so that pages show them.
-        apart: stand below ``sites/``, beside another site's result of the same run.
+        apart: are below ``sites/``, since the pages show another site's result of the same run.
         there: were there before, with the same numbers.
         refused: name -> why.
     """
@@ -99,17 +99,17 @@ class Merged:
     figures: list[str] = field(default_factory=list)
 
     def refuse(self, name: str, why: str) -> None:
-        """Refuse a run that had a place."""
+        """Refuse a run that was accepted before."""
         self.refused[name] = why
         self.shown = [other for other in self.shown if other != name]
         self.apart = [other for other in self.apart if other != name]
 
 
 def read_pack(path: Path) -> Pack:
-    """A pack, with every run checked by itself.
+    """Read a pack and check every run on its own.
 
     Raises:
-        PackError: the file is no pack, or contradicts its own list of runs.
+        PackError: the file is not a pack, or contradicts its own list of runs.
     """
     contents: dict[str, Any] = {}
     runs: dict[str, PackedRun] = {}
@@ -128,7 +128,7 @@ def read_pack(path: Path) -> Pack:
                 raise PackError(f"{path}: holds '{name}', which its {CONTENTS} does not list")
             _read_file(run, found["file"], content, path, contents["scale"])
     if not contents:
-        raise PackError(f"{path}: has no {CONTENTS}, so it is no pack")
+        raise PackError(f"{path}: has no {CONTENTS}, so it is not a pack")
     shown = set(contents["shown"])
     # Inputs first: the kinds stand in that order, and of data the world, which needs nothing, comes before the others.
     order = sorted(
@@ -144,12 +144,12 @@ def read_pack(path: Path) -> Pack:
 def merge(
     pack: Pack, results: Path, site: str | None = None, maps: Mapping[str, str] | None = None
 ) -> Merged:
-    """Take a pack into one scale's results. A record is written last, so that no run is ever there by half.
+    """Merge a pack into one scale's results. Records are written last, so that no run is ever half there.
 
     Args:
         results: the scale's results.
         site: a name for the pack's site, in place of what it says; for a pack of one site.
-        maps: figure -> the name of the file with its maps today; others are left out.
+        maps: figure -> the name of the file with its current maps; others are left out.
 
     Raises:
         PackError: the pack has several sites, and a name is given for one.
@@ -187,12 +187,12 @@ def _contents(content: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PackError(f"{path}: {CONTENTS} cannot be read ({error})") from error
     if not good:
-        raise PackError(f"{path}: {CONTENTS} lists what is no run")
+        raise PackError(f"{path}: {CONTENTS} lists something that is not a run")
     return {"runs": runs, "shown": shown, "scale": scale}
 
 
 def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str) -> None:
-    """Enter one file of a run, with what speaks against it. The record comes before the run's other files."""
+    """Read one file of a run and note any problem. The record comes before the run's other files."""
     run.files[file] = hashlib.sha256(content).hexdigest()
     if run.problem:
         return
@@ -201,7 +201,7 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str
             run.text = content.decode("utf-8")
             values = json.loads(run.text)
             if not isinstance(values, dict):
-                raise ContentError("its record is no object")
+                raise ContentError("its record is not a JSON object")
             identity = run.name.rsplit("/", 1)[1]
             run.record = parse_record(values, Path(run.name) / RECORD, identity, f"it came with {path}")
             if run.record.scale != scale or run.record.kind != run.name.split("/")[1]:
@@ -220,7 +220,7 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str
 def _missing_input(
     run: PackedRun, site: str, found: Merged, places: Mapping[str, Path], results: Path
 ) -> str:
-    """Which of a run's inputs is neither there nor comes with the pack; '' where all are."""
+    """Name an input of a run that is neither there nor in the pack; '' if none is missing."""
     coming = {name.split("/", 1)[1] for name in (*places, *found.there)}
     for key in run.inputs.values():
         there = [results / key / RECORD, results / SITES / site / key / RECORD]
@@ -232,7 +232,7 @@ def _missing_input(
 
 
 def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path) -> tuple[Path | None, str]:
-    """Where a run belongs; None with '' where it is there already, and with the reason where it must be refused."""
+    """Choose a run's directory; None with '' if it is there already, None with a reason if it must be refused."""
     main, own = results / run.key, results / SITES / site / run.key
     taken = main in places.values()
     for directory in (main, own):
@@ -266,7 +266,7 @@ def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path)
 
 
 def _same_numbers(run: PackedRun, known: Record, directory: Path) -> bool:
-    """Whether a run that is there found what the packed one found; when and how fast it did so may differ."""
+    """Check that an existing run has the same results as the packed one; time and speed may differ."""
     if run.record is None or (known.outcome, known.metrics) != (run.record.outcome, run.record.metrics):
         return False
     path = directory / ITEMS
@@ -300,11 +300,13 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged)
             mark(directory, site or pack.runs[name].site)
             write_text(directory / ".record.json", pack.runs[name].text)
             write_text(directory / RECORD, pack.runs[name].text)
-            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)  # of a training that is not needed now
+            shutil.rmtree(
+                directory / CHECKPOINTS, ignore_errors=True
+            )  # leftovers of a training that is not needed now
 
 
 def _write_maps(pack: Pack, results: Path, maps: Mapping[str, str], found: Merged) -> None:
-    """Write the maps of figures that are today's, where there are none."""
+    """Write current maps of figures that have none yet."""
     wanted = {file for file in maps.values() if file in pack.figures}
     for member, content in read_archive(pack.path) if wanted else ():
         folder, _, file = member.rpartition("/")

@@ -1,4 +1,4 @@
-"""Writing a pack: every finished run of a scale, with its results per item and its curves, and without weights and data."""
+"""Write a pack: every finished run of a scale, with its results per item and its curves, without weights and data."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mamo.specs.recorded import resolve
 
 FORMAT = 1
 RECORD = "record.json"
-# What pages and provenance read of a run, beside all its tables of numbers (*.csv).
+# Files of a run that pages and provenance read, beside all its tables of numbers (*.csv).
 FILES = (RECORD, ITEMS, SCORES, "manifest.json", "overlap.json", IMAGES)
 
 
 @dataclass
 class Packed:
-    """What was packed.
+    """The content of a written pack.
 
     Attributes:
         runs: ``site/kind/run`` of every run, in the order of the file's list.
@@ -52,7 +52,7 @@ def write_pack(
         figures: files of maps that go in, too, so that drawings can be made without weights.
 
     Returns:
-        what went in, and what was left out and why: a run that is no run of today's, or whose input was left out.
+        what was packed, and what was left out and why: runs that no longer resolve to their digest, or lack an input.
 
     Raises:
         SpecError: nothing has finished.
@@ -70,7 +70,7 @@ def write_pack(
         here = directory.parent.parent.parent.name != SITES
         owner = site if site and here and not unpacked(directory) else site_of(directory, record)
         name = f"{owner}/{key}"
-        if name in directories:  # of the same site, beside the one that pages show
+        if name in directories:  # a second one of the same site, beside the one that pages show
             found.left_out[name] = f"{name}: stands in these results twice"
             continue
         directories[name], runs[name] = directory, run
@@ -86,7 +86,7 @@ def write_pack(
 
 
 def _leave_out_without_inputs(directories: dict[str, Path], runs: dict[str, Run], found: Packed) -> None:
-    """Leave out what needs a run that is left out, or that has no record, and what needs that in turn."""
+    """Leave out every run that needs, directly or indirectly, a run that is left out or has no record."""
     while True:
         known = {name.split("/", 1)[1] for name in directories}
         lacking = {
@@ -107,7 +107,7 @@ def _leave_out_without_inputs(directories: dict[str, Path], runs: dict[str, Run]
 def _files(
     contents: dict[str, Any], directories: dict[str, Path], figures: list[Path]
 ) -> Iterator[tuple[str, bytes]]:
-    """The files of a pack: files of one name side by side, since they resemble each other."""
+    """Yield the files of a pack, files of one name side by side, since they resemble each other."""
     yield CONTENTS, (json.dumps(contents, indent=1) + "\n").encode()
     names = {run: _names(run, directory) for run, directory in directories.items()}
     for file in sorted(

@@ -1,6 +1,6 @@
 """Who made a run: a site, named after its GPU or processor unless a name was given.
 
-A scale's results hold one result of each run, which the pages show. What other sites found for the same spec lies below
+A scale's results hold one result of each run, which the pages show. Other sites' results for the same spec are below
 ``sites/<site>/``, laid out as a scale's results are, so that every command can read it like them.
 """
 
@@ -22,14 +22,14 @@ SITES = "sites"
 
 
 def machine_site(record: Record) -> str:
-    """The name of the machine that made a run, as a file name: its GPU, else its processor."""
+    """Return the name of the machine that made a run, as a file name: its GPU, else its processor."""
     machine = record.provenance.machine
     words = str(machine.get("gpu") or machine.get("cpu") or "unknown")
     return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")[:60] or "unknown"
 
 
 def check_site(name: str) -> str:
-    """A name for a site that was given by hand.
+    """Check a site's name that was given by hand.
 
     Raises:
         SpecError: it could not be a file name.
@@ -42,14 +42,14 @@ def check_site(name: str) -> str:
 
 
 def site_of(directory: Path, record: Record) -> str:
-    """Which site made the run of a directory."""
+    """Return the site that made the run in a directory."""
     if directory.parent.parent.parent.name == SITES:
         return directory.parent.parent.name
     return marked_site(directory) or machine_site(record)
 
 
 def record_paths(results: Path) -> Iterator[Path]:
-    """The records of one scale's results, those that pages show first, then those of other sites."""
+    """List the records of one scale's results: first those that pages show, then those of other sites."""
     trees = [results, *sorted(path for path in (results / SITES).glob("*/"))]
     for tree in trees:
         for kind in KINDS:

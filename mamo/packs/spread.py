@@ -1,4 +1,4 @@
-"""How far the results of several sites lie apart: the same spec, made on different machines."""
+"""Measure how much the results of several sites differ for the same spec, made on different machines."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Spread:
 
     @property
     def width(self) -> float:
-        """From the least to the greatest value."""
+        """Range from the least to the greatest value."""
         return max(self.values.values()) - min(self.values.values())
 
     @property
     def variance(self) -> float:
-        """Between sites, with one degree of freedom less than there are sites."""
+        """Sample variance between sites."""
         return statistics.variance(self.values.values())
 
 
@@ -41,7 +41,7 @@ class Summary:
     """One metric over all runs of a job that several sites made.
 
     Attributes:
-        runs: how many.
+        runs: number of runs.
         widest: the greatest distance between two sites, and the run where it is.
         deviation: the standard deviation from site to site, pooled over the runs.
     """
@@ -55,7 +55,7 @@ class Summary:
 
 
 def spreads(results: Path) -> list[Spread]:
-    """Every metric of every run that more than one site has finished; training's own losses and chance are left out.
+    """List every metric of every run that more than one site has finished, without training losses and chance.
 
     Args:
         results: one scale's results.
@@ -78,7 +78,7 @@ def spreads(results: Path) -> list[Spread]:
 
 
 def summarise(found: Sequence[Spread]) -> list[Summary]:
-    """A line for each metric of each task, in the order in which they occur."""
+    """Summarise each metric of each task, in the order in which they occur."""
     lines: dict[tuple[str, str], list[Spread]] = {}
     for spread in found:
         lines.setdefault((spread.group, spread.metric), []).append(spread)

@@ -1,1 +1,1 @@
-"""Trained models outside of the workbench: folders that can be published, and loading them with one call."""
+"""Use trained models outside of the workbench: load them with one call, export them to a folder, publish them."""

@@ -1,4 +1,4 @@
-"""What a trained model is, what it saw and what it scored: from the records of its runs, kept in ``config.json``."""
+"""Describe a trained model: its kind, its training data and its scores, from its runs' records, kept in ``config.json``."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class About(Stored):
 
 
 def about_of(record: Record, results: Path) -> About:
-    """What a model's record and those of its inputs say.
+    """Summarise a model's record and those of its inputs.
 
     Args:
-        results: the scale's results, in which the run lies.
+        results: the scale's results, which hold the run.
     """
     spec, downstream = record.spec, record.kind == "finetune"
     first = _record(results, record.inputs.get("init", "")) if downstream else record
@@ -99,7 +99,7 @@ def read_about(config: Mapping[str, Any]) -> About | None:
 
 
 def describe(config: Mapping[str, Any], parameters: int) -> str:
-    """A model in a few lines, for people: what it is, what it saw, what it scored."""
+    """Describe a model in a few lines: what it is, what it saw, what it scored."""
     about, model = read_about(config), config["model"]
     task = (config.get("task") or {}).get("task") or (about.task if about else PRETRAINING)
     lines = [
@@ -110,17 +110,17 @@ def describe(config: Mapping[str, Any], parameters: int) -> str:
     if about:
         lines.append(f"  saw {about.saw}")
         scores = [f"{score.metric} {score.value:.1f}{score.interval} ({score.job})" for score in about.scores]
-        lines.append(f"  scored {', '.join(scores)}" if scores else "  no score of it as it is is recorded")
+        lines.append(f"  scored {', '.join(scores)}" if scores else "  no scores are recorded")
     return "\n".join(lines)
 
 
 def title_of(task: str) -> str:
-    """What a model of a task is, for people."""
+    """Name a model of a task in words."""
     return "pre-trained" if task == PRETRAINING else JOBS[task].title if task in JOBS else task
 
 
 def _record(results: Path, key: str) -> Record | None:
-    """The record of a run; None where there is none to be read."""
+    """Read the record of a run; None if there is none."""
     try:
         return read_record_file(results / key / "record.json") if key else None
     except (OSError, StoredError):
@@ -142,7 +142,7 @@ def _start(pretraining: Record, results: Path) -> list[str]:
 
 
 def _scores(record: Record, results: Path) -> Iterator[Score]:
-    """A fine-tuning's own scores; of a pre-training, those of jobs that evaluated it as it is."""
+    """Yield a fine-tuning's own scores; for a pre-training, the scores of jobs that evaluated it without training."""
     for directory, job in _evaluations(record, results):
         metrics, kind = job.metrics, job_of(job.spec["task"])
         known = _intervals(directory, job, results)
@@ -176,7 +176,7 @@ def _evaluations(record: Record, results: Path) -> Iterator[tuple[Path, Record]]
 
 
 def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of a job's metrics over resampled test images, where its results per item are there."""
+    """Compute 95 % intervals of a job's metrics over resampled test images, if its results per item exist."""
     from mamo.data.store.records import Prepared, PreparedError
     from mamo.reporting.items import contributions, read_items
     from mamo.reporting.resampling import resampled_means
@@ -191,7 +191,7 @@ def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[f
             if split != "train" and len(data.records(split)):
                 images[split] = data.records(split).column("image").to_pylist()
     except (PreparedError, KeyError, OSError):
-        images = {}  # each item then counts as an image of its own
+        images = {}  # then each item counts as its own image
     found = {}
     for name, value in job.metrics.items():
         mine = contributions(job.spec["task"], name, items, images, job.metrics)

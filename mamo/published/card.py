@@ -1,4 +1,4 @@
-"""The model card: what people read, and the metadata that a hub filters by."""
+"""The model card: text for people, and the metadata that a hub filters by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mamo.specs.plan import Plan
 
 PAPER = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
 ARXIV = "2210.04183"
-# The hub's tasks that come nearest. It knows none for a pair's match.
+# The nearest of the hub's tasks; it has none for matching a pair.
 PIPELINES = {"vqa": "visual-question-answering", "nlvr2": "visual-question-answering"}
 PIPELINE = "zero-shot-image-classification"
 LICENCE_NAME = "terms-of-the-training-data"
@@ -48,7 +48,7 @@ def card(plan: Plan, record: Record, config: Mapping[str, Any], load: str = "pat
     """The text of README.md.
 
     Args:
-        load: what the example loads: a folder, or the name of a model that ships with the package.
+        load: argument of ``mamo.load`` in the example: a folder, or the name of a model that ships with the package.
     """
     about, model, task = _about(config), config["model"], (config["task"] or {}).get("task", "")
     lines = [
@@ -69,7 +69,7 @@ def card(plan: Plan, record: Record, config: Mapping[str, Any], load: str = "pat
         f" {model['image_size']} pixels; text encoder: {model['text_layers']} layers; fusion encoder:"
         f" {model['fusion_layers']} layers; width {model['width']}.",
         f"- Run `{record.run}` of scale `{record.scale}`, revision {record.revision} of the method.",
-        "- The terms of the data sets and of the starting weights hold for these weights too: see [LICENSE.md](LICENSE.md).",
+        "- The terms of the data sets and of the starting weights also apply to these weights: see [LICENSE.md](LICENSE.md).",
         "",
         "## Use",
         "",
@@ -100,7 +100,7 @@ def card(plan: Plan, record: Record, config: Mapping[str, Any], load: str = "pat
             )
         lines += [
             "",
-            "Intervals resample the test images; they do not say how far another training would differ.",
+            "Intervals resample the test images; they do not say how much another training would differ.",
             "",
         ]
     return "\n".join(lines)
@@ -119,17 +119,17 @@ def licence(config: Mapping[str, Any]) -> str:
     if about.generated:
         lines.append(
             "- The weights were trained on scenes drawn with glyphs of [OpenMoji](https://openmoji.org) 17.0, licensed under"
-            " [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/): name OpenMoji where you pass them on."
+            " [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/): credit OpenMoji when you pass them on."
         )
     else:
         names = ", ".join(about.datasets)
-        lines.append(f"- The weights were trained on {names}: the terms of these data sets hold for them.")
-    lines += [f"- They started from {name}, whose terms hold for them too." for name in about.start]
+        lines.append(f"- The weights were trained on {names}: the terms of these data sets apply to them.")
+    lines += [f"- They started from {name}, whose terms also apply to them." for name in about.start]
     return "\n".join(lines) + "\n"
 
 
 def _metadata(config: Mapping[str, Any]) -> str:
-    """The YAML that a hub reads, by its own library."""
+    """Build the YAML that a hub reads, with the hub's own library."""
     from huggingface_hub import EvalResult, ModelCardData
 
     about = _about(config)
@@ -140,7 +140,7 @@ def _metadata(config: Mapping[str, Any]) -> str:
         EvalResult(
             task_type=PIPELINES.get(score.task, PIPELINE),
             task_name=score.job,
-            # A generated stand-in is not the release whose form it has.
+            # A generated stand-in is not the release whose format it has.
             dataset_type="synthetic" if generated else score.data,
             dataset_name=f"generated scenes in the form of {score.data}" if generated else score.data,
             metric_type="accuracy" if "accuracy" in score.metric else score.metric,

@@ -1,4 +1,4 @@
-"""The code beside exported weights: the package's own modules, which transformers loads without the package.
+"""Copy the code that an exported model needs: the package's own modules, which transformers loads without the package.
 
 Modules are copied as they are, one file each; only their imports of one another become relative ones, which transformers
 follows within one folder. The specs, which need pydantic here, become plain dataclasses of the same fields and defaults.
@@ -65,7 +65,7 @@ def write_code(folder: Path) -> None:
 
 
 def _source(module: str) -> Path:
-    """A module's file; the module itself, which may import transformers, is not executed."""
+    """Read a module's source without executing it, since it may import transformers."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None, f"{module} is a module of this package"
     return Path(spec.origin)
@@ -77,7 +77,7 @@ def _stem(module: str) -> str:
 
 
 def _dataclasses(module: str) -> str:
-    """The specs of a module as plain dataclasses, which refuse nothing: what is exported was checked."""
+    """Rewrite a module's specs as plain dataclasses without checks: exported values were checked already."""
     lines = [
         f'"""The settings of {module.removeprefix(_SPECS)}, without their checks."""',
         "",
@@ -104,6 +104,6 @@ def _first(spec: type[Spec]) -> str:
 
 
 def _default(field: Any) -> Any:
-    """A field's default, where it is a plain value; parts of training have none in an exported model."""
+    """Return a field's default if it is a plain value; parts of training have none in an exported model."""
     default = field.get_default(call_default_factory=True)
     return None if isinstance(default, Spec) else default

@@ -1,4 +1,4 @@
-"""Where each word of a text looks in an image, as arrays and as a picture."""
+"""Heat maps: the regions of an image that each word of a text attends to, as arrays and as a picture."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Explanation:
 
     Attributes:
         image: upright and RGB, its shorter side at most 256 pixels.
-        words: those of the text, in order; what the model's limit cut off is left out.
+        words: the words of the text, in order; words beyond the model's limit are left out.
         patches: (words, g, g), a value per patch: attention times the positive part of its gradient, averaged over heads and
             the word's sub-words. Not negative, and on one scale for all words.
         score: ITM's probability that image and text belong together, or that of the answer.
-        answer: what a model fine-tuned for VQA says; None for all others.
+        answer: the answer of a model fine-tuned for VQA; None for all others.
     """
 
     image: Image.Image
@@ -55,14 +55,14 @@ class Explanation:
         return fine[:, 0].clamp(min=0).numpy()
 
     def __getitem__(self, word: str) -> np.ndarray:
-        """The map of a word, (H, W): the mean where it stands more than once.
+        """The map of a word, (H, W): the mean if the word occurs more than once.
 
         Raises:
             KeyError: the text has no such word.
         """
         places = [i for i, other in enumerate(self.words) if other.lower() == word.lower()]
         if not places:
-            raise KeyError(f"'{word}' is no word of “{self.text}”: {', '.join(self.words)}")
+            raise KeyError(f"'{word}' is not a word of “{self.text}”: {', '.join(self.words)}")
         return self.maps[places].mean(0)
 
     def picture(self) -> Image.Image:
@@ -93,7 +93,7 @@ class Explanation:
         return f"Matched: {self.score:.0%}"
 
     def values(self) -> dict[str, Any]:
-        """In the form of a figure's values (``mamo.figures.maps.compute_figure``)."""
+        """Convert to a figure's values (see ``mamo.figures.maps.compute_figure``)."""
         buffer = io.BytesIO()
         self.image.save(buffer, "JPEG", quality=95)
         own = {
@@ -126,7 +126,9 @@ def explain_pair(model: Pretrained, image: Image.Image, text: str, layer: int | 
     from mamo.tasks.vqa import VqaTask
 
     if isinstance(model.task, Nlvr2Task):
-        raise TaskError("a model fine-tuned for NLVR2 reads two images and a statement: it explains no pair")
+        raise TaskError(
+            "a model fine-tuned for NLVR2 reads two images and a statement: it cannot explain a single pair"
+        )
     answer = None
     if isinstance(model.task, VqaTask):
         layer = layer or len(model.network.fusion.layers)
@@ -205,7 +207,7 @@ def _of_answer(model: Pretrained, image: Image.Image, text: str, layer: int) -> 
 @torch.no_grad()
 def _encoded(model: Pretrained, image: Image.Image, text: str) -> tuple[Tensor, Tensor, Tensor]:
     if not isinstance(text, str):
-        raise ValueError(f"a {type(text).__name__} is no text: one str is expected")
+        raise ValueError(f"a {type(text).__name__} is not a text: one str is expected")
     pixels = model.transform.image(image)[None].to(model.device)
     ids, mask = model.tokenizer.encode([text], model.network.spec.max_words)
     return model.network.encode_image(pixels), ids.to(model.device), mask.to(model.device)

@@ -1,4 +1,4 @@
-"""From a finished run to a folder as model hubs keep them: weights, config, tokenizer, processor, code and a model card."""
+"""Export a finished run as a model hub's folder: weights, config, tokenizer, processor, code and a model card."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def export(plan: Plan, run: Run, results: Path, out: Path, half: bool = False) -
 
     Args:
         results: the scale's results, which hold the run and its inputs.
-        half: store the weights in half precision (float16); they are computed with in full precision all the same.
+        half: store the weights in half precision (float16); computation is still in full precision.
 
     Raises:
         RunError: the run is not done, has no weights (diverged, or evaluated as pre-trained), or ``out`` holds files.
@@ -51,7 +51,7 @@ def export(plan: Plan, run: Run, results: Path, out: Path, half: bool = False) -
 
 
 def bundle(plan: Plan, run: Run, results: Path, out: Path) -> None:
-    """Write a model that ships with the package, in half precision and without code of its own, in place of an older one.
+    """Write a model into the package, in half precision and without code of its own, replacing an older one.
 
     Raises:
         RunError: as :func:`export`; or its weights take more than 5 MB.
@@ -81,7 +81,7 @@ def bundle(plan: Plan, run: Run, results: Path, out: Path) -> None:
 
 
 def _trained(plan: Plan, run: Run, results: Path) -> Record:
-    """The record of a run that has weights of its own."""
+    """Read the record of a run, and check that it has weights of its own."""
     record = read_record(run, results)
     directory = run.directory(results)
     for needed in (run, plan.runs[run.inputs["text"]]):
@@ -96,7 +96,7 @@ def _trained(plan: Plan, run: Run, results: Path) -> Record:
 def _write_model(
     plan: Plan, run: Run, record: Record, results: Path, out: Path, half: bool
 ) -> dict[str, Any]:
-    """Weights, tokenizer and candidate answers; returns the config, which is yet to be written."""
+    """Write weights, tokenizer and candidate answers; return the config, which is not written yet."""
     directory = run.directory(results)
     save_weights(directory, out, half)
     _copy((plan.runs[run.inputs["text"]].directory(results) / name for name in TOKENIZER), out)
@@ -110,7 +110,7 @@ def _write_model(
 
 
 def save_weights(directory: Path, out: Path, half: bool = False) -> None:
-    """The network f as ``network.*``, and what a downstream task adds to it; objectives and target network stay behind."""
+    """Save the network f as ``network.*`` and a downstream task's own parts; leave out objectives and target network."""
     import torch
     from safetensors.torch import save
 
@@ -119,7 +119,9 @@ def save_weights(directory: Path, out: Path, half: bool = False) -> None:
     state = weights_of(read_state(directory / WEIGHTS))
     if half:
         state = {name: t.to(torch.float16) if t.is_floating_point() else t for name, t in state.items()}
-    with beside(out / WEIGHTS) as part:  # which gives it the umask's mode; the library's save_file does not
+    with beside(
+        out / WEIGHTS
+    ) as part:  # this gives the file the umask's mode; the library's save_file does not
         part.write_bytes(save(state, metadata={"format": "pt"}))
 
 
@@ -132,7 +134,7 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def answers_of(record: Record, results: Path) -> Path | None:
-    """The candidate answers of a VQA run: they lie with its first data set."""
+    """Read the candidate answers of a VQA run, which are stored with its first data set."""
     from mamo.data.releases.candidates import FILE
 
     spec = record.spec
@@ -142,7 +144,7 @@ def answers_of(record: Record, results: Path) -> Path | None:
 
 
 def config_of(directory: Path, record: Record) -> dict[str, Any]:
-    """All that it takes to build and use the model; what it was trained with stays in the run's record."""
+    """Collect everything needed to build and use the model; training settings stay in the run's record."""
     built = read_object(directory / CONFIG)
     spec, model = record.spec, built.get("model")
     downstream = record.kind == "finetune"
@@ -171,7 +173,7 @@ def config_of(directory: Path, record: Record) -> dict[str, Any]:
 
 
 def _aligned(record: Record) -> bool:
-    """Whether ITC and ITM were trained last, so that similarities and matches mean something."""
+    """Check that the last training included ITC and ITM, so that similarities and matches are meaningful."""
     spec = record.spec
     if record.kind == "finetune":
         return spec.get("task") not in ("vqa", "nlvr2")
@@ -180,7 +182,7 @@ def _aligned(record: Record) -> bool:
 
 
 def _write_processor(config: dict[str, Any], out: Path) -> None:
-    """What ``AutoProcessor`` and ``AutoImageProcessor`` read."""
+    """Write the files that ``AutoProcessor`` and ``AutoImageProcessor`` read."""
     from mamo.data.releases import candidates
 
     transform, task = config["transform"], config["task"] or {}
@@ -204,7 +206,7 @@ def _write_processor(config: dict[str, Any], out: Path) -> None:
 
 
 def _copy(files: Iterable[Path], out: Path) -> None:
-    """Copies with the modes of new files, whatever those of the originals."""
+    """Copy files with the mode of new files, not the mode of the originals."""
     for path in files:
         if path.is_file():
             shutil.copyfile(path, out / path.name)

@@ -1,4 +1,4 @@
-"""Runs that trained a model, by name."""
+"""Find a run that trained a model, by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mamo.specs.plan import Plan
 
 
 def find_trained(plan: Plan, name: str) -> Run:
-    """The pre-training or fine-tuning that a name means, by the rule of all commands, or by the path of its directory.
+    """Find the pre-training or fine-tuning that a name or a run's directory stands for, by the rule of all commands.
 
     Raises:
         SpecError: none, or several; the message lists those that come near.

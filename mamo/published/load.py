@@ -1,4 +1,4 @@
-"""A trained model with one call: bundled with the package, an exported folder, a run, or a model hub."""
+"""Load a trained model with one call: bundled with the package, an exported folder, a run, or from a model hub."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mamo.tasks.task import DownstreamTask
 
 HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "README.md"]
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# A job's settings for training, which no exported model holds or needs.
+# A job's training settings, which an exported model neither holds nor needs.
 _UNUSED: dict[str, Any] = {
     "data": ["none"],
     "optimiser": {},
@@ -41,7 +41,7 @@ _UNUSED: dict[str, Any] = {
 
 
 class LoadError(ValueError):
-    """A model that cannot be loaded; the message says which and what to do."""
+    """A model cannot be loaded; the message says which one and what to do."""
 
 
 def load(
@@ -54,7 +54,7 @@ def load(
             ``mamo export``; the directory of a finished pre-training or fine-tuning below its scale's results; or a name on
             the Hugging Face hub. A folder of this name comes first.
         scale: take ``path_or_name`` as the name of a run of this scale, as ``mamo plan`` lists them.
-        results: where runs lie; read with ``scale`` alone.
+        results: folder of the runs; used only with ``scale``.
 
     Raises:
         LoadError: there is no such model, or a file of it is missing.
@@ -88,7 +88,7 @@ def bundled() -> list[str]:
 
 
 def bundle_folder(name: str) -> Path:
-    """Where a model of the package lies, or will.
+    """Path of a model of the package, whether or not it exists.
 
     Raises:
         LoadError: the name is more than letters, digits, ``_`` and ``-``.
@@ -107,7 +107,7 @@ def _holds_a_model(folder: Path) -> bool:
 
 
 def _of_run(directory: Path, record: Record) -> Pretrained:
-    """A run's own model; tokenizer and candidate answers are those of its inputs."""
+    """Read a run's own model, with the tokenizer and candidate answers of its inputs."""
     lacking = {"spec", "inputs", "kind", "run", "scale"} - record.model_fields_set
     if lacking or "text" not in record.inputs or "transform" not in record.spec:
         raise LoadError(f"{directory / 'record.json'}: is not the record of a trained model")
@@ -150,12 +150,12 @@ def _build(
 
 
 def _spec(config: dict[str, Any]) -> JobSpec:
-    """The job of a fine-tuned model, of which the config holds what it is used with."""
+    """Rebuild the job of a fine-tuned model from the config, which holds only the settings needed in use."""
     return read_spec({**_UNUSED, "transform": config["transform"], **config["task"]})
 
 
 def _task(spec: JobSpec | None, network: Mamo, words: Tokenizer, answers: Path) -> DownstreamTask | None:
-    """The task of a model that has more parts than the network; None for those that are the network alone."""
+    """Build the task of a model that has parts beside the network; None if it is the network alone."""
     if isinstance(spec, VqaSpec):
         from mamo.tasks.vqa import VqaTask
 
@@ -170,22 +170,24 @@ def _task(spec: JobSpec | None, network: Mamo, words: Tokenizer, answers: Path) 
 
 
 def _fetched(name: str) -> Path:
-    """A model's folder from the hub, or from the hub's cache on this machine."""
+    """Fetch a model's folder from the hub, or from the hub's cache on this machine."""
     own = bundled()
     if not _HUB_NAME.fullmatch(name):
         near = difflib.get_close_matches(name, own, 1)
         raise LoadError(
-            f"'{name}' is no folder here, no model of the package ({', '.join(own) or 'it has none'})"
+            f"'{name}' is not a folder here, not a model of the package ({', '.join(own) or 'it has none'})"
             + (f", did you mean '{near[0]}'" if near else "")
-            + ", and no name of the hub (USER/NAME); a run is named by its directory, or with scale="
+            + ", and not a name on the hub (USER/NAME); to load a run, give its directory, or its name with scale="
         )
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
-    except Exception as error:  # the hub raises many kinds; all mean that the model could not be had
+    except (
+        Exception
+    ) as error:  # the hub raises many kinds of errors; all mean that the model is not available
         raise LoadError(
-            f"'{name}' is no folder here, and could not be fetched from the hub ({error}). Without internet: put {CONFIG}, "
+            f"'{name}' is not a folder here, and could not be fetched from the hub ({error}). Without internet: put {CONFIG}, "
             f"{WEIGHTS} and tokenizer.json of the model into a folder and name that folder"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Images and texts as people have them: one or many, paths, opened images, arrays, generators."""
+"""Read images and texts in any common form: one or many, paths, opened images, arrays, generators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def pictures(given: Pictures) -> Iterator[Picture]:
-    """One picture or many, one after the other: a generator is read no further than it is asked for.
+    """Yield one picture or many, one by one; a generator is read lazily.
 
     Args:
         given: a path, an opened image, an array (H, W), (H, W, 3 or 4) or (1 or 3, H, W), or several of them in a list, a
@@ -39,7 +39,7 @@ def pictures(given: Pictures) -> Iterator[Picture]:
         return iter([given] if given.ndim < 4 else given)
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise ImageError(
-            f"a {type(given).__name__} is no image: give a path, a PIL image, an array, or a list of them"
+            f"a {type(given).__name__} is not an image: give a path, a PIL image, an array, or a list of them"
         )
     return iter(given)
 
@@ -48,12 +48,12 @@ def texts_of(given: Texts) -> list[str]:
     """One text or many as a list.
 
     Raises:
-        ValueError: one of them is no text; the message says which.
+        ValueError: one of them is not a text; the message says which.
     """
     if isinstance(given, str):
         return [given]
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
-        raise ValueError(f"a {type(given).__name__} is no text: give a str, or a list of them")
+        raise ValueError(f"a {type(given).__name__} is not a text: give a str, or a list of them")
     found = list(given)
     for place, text in enumerate(found):
         if not isinstance(text, str):
@@ -75,7 +75,7 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def opened(picture: Picture) -> Image.Image:
-    """An upright RGB image.
+    """Open a picture as an upright RGB image.
 
     Raises:
         ImageError: it cannot be read; the message names the file and the reason.
@@ -88,7 +88,7 @@ def opened(picture: Picture) -> Image.Image:
         image = _from_array(picture)
     else:
         raise ImageError(
-            f"a {type(picture).__name__} is no image: give a path, a PIL image, or an array of pixels"
+            f"a {type(picture).__name__} is not an image: give a path, a PIL image, or an array of pixels"
         )
     return to_rgb(ImageOps.exif_transpose(image))
 
@@ -96,7 +96,7 @@ def opened(picture: Picture) -> Image.Image:
 def _read(path: str | Path) -> Image.Image:
     name = str(path)
     if "://" in name:
-        raise ImageError(f"{name}: is no file; download it and give its path")
+        raise ImageError(f"{name}: is not a file; download it and give its path")
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
@@ -114,8 +114,8 @@ def _read(path: str | Path) -> Image.Image:
                     f"{image.width} x {image.height} pixels: more than {MAX_PIXELS} are refused as a decompression bomb"
                 )
             image.load()
-    except UnidentifiedImageError as error:  # its own text holds an address of memory
-        raise ImageError(f"{name}: is no image of a known format") from error
+    except UnidentifiedImageError as error:  # Pillow's message has a memory address
+        raise ImageError(f"{name}: is not an image in a known format") from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except MemoryError:
@@ -134,19 +134,19 @@ def _from_array(array: np.ndarray | Tensor) -> Image.Image:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or 0 in shape or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise ImageError(
-            f"an array of shape {shape} is no image: (H, W), (H, W, 3), (H, W, 4) or (3, H, W) is expected"
+            f"an array of shape {shape} is not an image: (H, W), (H, W, 3), (H, W, 4) or (3, H, W) is expected"
         )
     if np.issubdtype(pixels.dtype, np.floating):
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise ImageError("an array of floats is taken for an image only with values from 0 to 1")
+            raise ImageError("an array of floats is an image only if its values are from 0 to 1")
         pixels = np.rint(255 * pixels.astype(np.float64)).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise ImageError(
-            f"an array of {pixels.dtype} is no image: uint8, or floats from 0 to 1, are expected"
+            f"an array of {pixels.dtype} is not an image: uint8, or floats from 0 to 1, are expected"
         )
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def stacked(tensors: list[Tensor], size: int) -> Tensor:
-    """Images (3, S, S) as a batch; (0, 3, S, S) of none."""
+    """Stack images (3, S, S) into a batch; (0, 3, S, S) if there are none."""
     return torch.stack(tensors) if tensors else torch.zeros(0, 3, size, size)

@@ -1,4 +1,4 @@
-"""A trained model in use: embeddings, similarities, ranking, heat maps, and what its downstream task adds."""
+"""Use a trained model: embeddings, similarities, ranking, heat maps, and its downstream task."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SHORTLIST = 256  # candidates that ITM re-ranks (appendix A)
 
 
 class TaskError(ValueError):
-    """A model is asked for something that it was not trained for; the message says what it can do."""
+    """The model was not trained for this; the message says what it can do."""
 
 
 class Ranking(NamedTuple):
     """The candidates of each query, best first: Q queries, K candidates each."""
 
     order: Tensor
-    """(Q, K) places of the candidates in the list that was given."""
+    """(Q, K) indices of the candidates in the given list."""
     scores: Tensor
     """(Q, K) ITM's probability of each, which never rises from left to right."""
     similarity: Tensor
@@ -42,10 +42,10 @@ class Ranking(NamedTuple):
 
 @dataclass(frozen=True)
 class Grounded:
-    """Which box an expression means."""
+    """The box that an expression means."""
 
     index: int
-    """its place among the boxes, -1 where no box has any heat."""
+    """its index among the boxes, -1 if no box has any heat."""
     box: tuple[float, float, float, float] | None
     """x0, y0, x1, y1 in pixels."""
     heat: np.ndarray
@@ -55,8 +55,8 @@ class Grounded:
 class Pretrained:
     """A trained network with its tokenizer and image transform, in evaluation mode and full precision.
 
-    Images are paths, opened images or arrays; wherever several are taken, one will do, and so does a generator. They go
-    through the network in batches, so memory does not grow with their number. Results lie on the CPU.
+    Images are paths, opened images or arrays; wherever several are accepted, so are one and a generator. They go
+    through the network in batches, so memory does not grow with their number. Results are on the CPU.
 
     Attributes:
         network: f, at the resolution that it was trained for.
@@ -88,7 +88,7 @@ class Pretrained:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device on which it computes."""
         return self.network.temperature.device
 
     @property
@@ -221,16 +221,16 @@ class Pretrained:
         asking = torch.arange(len(queries))[:, None].expand_as(listed)
         image, text = (asking, listed) if ask == "image" else (listed, asking)
         logits = self._matching(shown, said, image.flatten(), text.flatten(), batch_size)
-        # The margin orders pairs as the probability does, without its saturation at 1.
+        # The margin sorts pairs like the probability, without saturating at 1.
         margin = (logits[:, 1] - logits[:, 0]).view(listed.shape)
         best = margin.argsort(dim=1, descending=True, stable=True)
         order = listed.gather(1, best)
         return Ranking(order, margin.gather(1, best).sigmoid(), queries.gather(1, order))
 
     def explain(self, image: Picture, text: str, *, layer: int | None = None) -> Explanation:
-        """Where in the image each word of the text looks (Grad-CAM on the fusion encoder's attention, section 4.6).
+        """Map where in the image each word of the text looks (Grad-CAM on the fusion encoder's attention, section 4.6).
 
-        What is explained is ITM's score of the pair; of a model fine-tuned for VQA, the log-probability of its answer.
+        The score explained is ITM's for the pair; for a model fine-tuned for VQA, the log-probability of its answer.
 
         Args:
             layer: fusion layer, counted from 1; None: see :attr:`layer` (for VQA the last, as in the paper's Fig. 8).
@@ -244,7 +244,7 @@ class Pretrained:
     def ground(
         self, image: Picture, expression: str, boxes: Sequence[Sequence[float]], *, layer: int | None = None
     ) -> Grounded:
-        """Which of some boxes an expression means: the one with the most heat for its area (appendix A).
+        """Choose the box that an expression means: the one with the most heat for its area (appendix A).
 
         Args:
             boxes: x0, y0, x1, y1 in pixels of the image, upright.
@@ -281,7 +281,7 @@ class Pretrained:
 
         if not isinstance(self.task, VqaTask):
             raise TaskError(
-                f"{self._name} was not fine-tuned for VQA, so it answers no questions{self._instead}"
+                f"{self._name} was not fine-tuned for VQA, so it cannot answer questions{self._instead}"
             )
         found = []
         for part in batched(self._pairs(images, questions, "questions"), batch_size):
@@ -304,12 +304,14 @@ class Pretrained:
 
         if not isinstance(self.task, Nlvr2Task):
             raise TaskError(
-                f"{self._name} was not fine-tuned for NLVR2, so it judges no statements{self._instead}"
+                f"{self._name} was not fine-tuned for NLVR2, so it cannot judge statements{self._instead}"
             )
         others, parts = list(pictures(right)), []
         pairs = self._pairs(left, statements, "statements")
         if len(others) != len(pairs):
-            raise ValueError(f"{len(pairs)} images on the left and {len(others)} on the right are no pairs")
+            raise ValueError(
+                f"{len(pairs)} images on the left and {len(others)} on the right do not form pairs"
+            )
         for part in batched(zip(pairs, others, strict=True), batch_size):
             ids, mask = self._tokens([text for (_, text), _ in part])
             first, second = (
@@ -325,7 +327,7 @@ class Pretrained:
 
     @property
     def _instead(self) -> str:
-        known = {"VqaTask": "ask it with .answer", "Nlvr2Task": "ask it with .judge"}
+        known = {"VqaTask": "use .answer", "Nlvr2Task": "use .judge"}
         return f"; {known.get(type(self.task).__name__, 'use .similarity, .match, .rank or .explain')}"
 
     def _require_alignment(self) -> None:
@@ -346,7 +348,7 @@ class Pretrained:
     def _pairs(self, images: Pictures, texts: Texts, what: str) -> list[tuple[Picture, str]]:
         shown, said = list(pictures(images)), texts_of(texts)
         if len(shown) != len(said):
-            raise ValueError(f"{len(shown)} images and {len(said)} {what} are no pairs")
+            raise ValueError(f"{len(shown)} images and {len(said)} {what} do not form pairs")
         return list(zip(shown, said, strict=True))
 
     def _matching(

@@ -1,1 +1,1 @@
-"""From the runs' recorded metrics to published tables, figures and pages."""
+"""Turn the runs' recorded metrics into published tables, figures and pages."""

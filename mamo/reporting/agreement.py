@@ -1,8 +1,8 @@
-"""Whether our rows stand in the paper's order: Kendall's tau-b, per column and over the columns, with its interval.
+"""Compare the order of our rows with the paper's: Kendall's tau-b, per column and over the columns, with its interval.
 
-The interval is over what varies when our experiment is repeated, as for differences: test images are resampled, the same ones
+The interval covers what varies when our experiment is repeated, as for differences: test images are resampled, the same ones
 for every row, and each row's mean gets a draw of the noise between seeds. The paper gives one number per cell, which is taken
-as it stands.
+as exact.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mamo.reporting.resampling import LEVEL, Grid
 from mamo.reporting.tables import bracketed, signed
 from mamo.reporting.values import Agreement
 
-LEAST = 3  # rows; two are in order or not, and a difference says that better
+LEAST = 3  # fewest rows; with two, a difference says more than an order
 
 
 def agreement(grid: Grid, paper: PaperTable) -> list[Agreement]:
-    """How far the order of our rows is the paper's.
+    """Compute how well the order of our rows matches the paper's.
 
     Returns:
         a line over the mean of all columns that both have, then one for each column. The interval equals tau where nothing
@@ -35,10 +35,10 @@ def agreement(grid: Grid, paper: PaperTable) -> list[Agreement]:
 
 
 def agreement_text(lines: Sequence[Agreement], names: Mapping[str, str]) -> str:
-    """The agreement in a sentence; '' where the paper has no such table.
+    """Put the agreement into a sentence; '' if the paper has no such table.
 
     Args:
-        names: column -> what it is called.
+        names: column -> its name in text.
     """
     if not lines:
         return ""
@@ -65,7 +65,7 @@ def agreement_text(lines: Sequence[Agreement], names: Mapping[str, str]) -> str:
 
 
 def tau_b(ours_BR: np.ndarray, theirs_R: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b of each line with ``theirs``: (B,); NaN where all values of one side are alike."""
+    """Kendall's tau-b of each line with ``theirs``: (B,); NaN if all values of one side are equal."""
     i, j = np.triu_indices(len(theirs_R), 1)
     a = np.sign(ours_BR[:, i] - ours_BR[:, j])
     b = np.sign(theirs_R[i] - theirs_R[j])

@@ -1,4 +1,4 @@
-"""What the claims need to know of one table: its results, outcomes, chance levels and the paper's numbers."""
+"""Give the claims access to one table: its results, outcomes, chance levels and the paper's numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 from mamo.reporting.collect import read_records
 from mamo.reporting.comparisons import make_grid
+from mamo.reporting.names import row_names
 from mamo.reporting.paper import PaperTable, load_paper
-from mamo.specs.claims import Test, rows_of
+from mamo.specs.claims import CHANCE, REPORTED, ClaimTest, is_row
 from mamo.specs.plan import Plan, TablePlan
 
 
 class TableResults:
-    """What the claims need to know of one table."""
+    """One table as the claims need it."""
 
     def __init__(self, plan: Plan, table: TablePlan, results: Path, ablations: Path) -> None:
         self.plan, self.table, self.ablation = plan, table, table.ablation
@@ -28,24 +29,23 @@ class TableResults:
         paper = self.ablation.paper
         return load_paper(paper, self.ablations) if paper else None
 
-    def columns(self, test: Test) -> list[str]:
+    def columns(self, test: ClaimTest) -> list[str]:
         """The columns of a test: those that all its rows show."""
-        rows = rows_of(test)
         shown = {(cell.row, cell.column) for cell in self.table.cells}
         return [
             column.key
             for column in self.ablation.columns
             if (test.columns is None or column.key in test.columns)
-            and all((r, column.key) in shown for r in rows)
+            and all((r, column.key) in shown for r in test.rows)
         ]
 
     def outcomes(self, row: str) -> list[str]:
-        """How the pre-trainings of a row ended."""
+        """Outcomes of a row's pre-trainings."""
         records = [self.records[key] for key in self.table.pretrainings[row]]
         return ["missing" if record is None else record.outcome.status for record in records]
 
     def chance(self, columns: Sequence[str]) -> float | None:
-        """The mean of the columns' chance levels; None where one is not known."""
+        """Mean of the columns' chance levels; None if one is not known."""
         levels = []
         for column in columns:
             cells = [cell for cell in self.table.cells if cell.column == column]
@@ -61,14 +61,41 @@ class TableResults:
             levels.append(sum(known) / len(known))
         return sum(levels) / len(levels) if levels else None
 
-    def reported(self, rows: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
-        """The same weighted sum of the paper's numbers; None where it gives not all of them."""
+    def constant(self, contrast: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
+        """What the terms of a contrast that are no rows of ours come to; None where one is not known."""
+        total = 0.0
+        for term, weight in contrast.items():
+            if is_row(term):
+                continue
+            value = self.chance(list(columns)) if term == CHANCE else self.reported({term: 1.0}, columns)
+            if value is None:
+                return None
+            total += weight * value
+        return total
+
+    def reported(self, contrast: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
+        """A contrast of the paper's numbers, in a weighted mean of columns; None where it gives not all of them."""
         of = {line.key: line.values for line in self.paper.rows} if self.paper else {}
         total = 0.0
-        for row, u in rows.items():
+        for term, u in contrast.items():
             for column, v in columns.items():
-                value = of.get(row, {}).get(column)
+                value = of.get(term.removeprefix(REPORTED), {}).get(column)
                 if value is None:
                     return None
                 total += u * v * value
         return total
+
+    def label(self, contrast: Mapping[str, float]) -> str:
+        """A contrast in words, for example ``MAMO − CLIP as reported``."""
+        names = row_names(self.ablation) | {CHANCE: CHANCE}
+        names |= {
+            f"{REPORTED}{row.key}": f"{row.label} as reported"
+            for row in (self.paper.rows if self.paper else ())
+        }
+        # Names hold commas and plus signs: where there are more than two of them, only quotes tell where one ends.
+        quoted = "“{}”" if len(contrast) > 2 else "{}"
+        terms = [
+            f"{'−' if weight < 0 else '+'} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{quoted.format(names[term])}"
+            for term, weight in contrast.items()
+        ]
+        return " ".join(terms).removeprefix("+ ")

@@ -11,30 +11,18 @@ import numpy as np
 from mamo.reporting.claim_tables import TableResults
 from mamo.reporting.findings import APART, Finding, Number, Verdict, open_claim
 from mamo.reporting.names import column_names, row_names, table_name
-from mamo.reporting.resampling import LEVEL, Estimate, Noise
-from mamo.specs.claims import (
-    BestTest,
-    ChanceTest,
-    ClaimSpec,
-    CloseTest,
-    GainTest,
-    GreaterTest,
-    OutcomeTest,
-    ReportedTest,
-    Test,
-    TrendTest,
-    read_claims,
-    rows_of,
-)
+from mamo.reporting.resampling import LEVEL, Noise
+from mamo.specs.claims import CHANCE, REPORTED, ClaimSpec, ClaimTest, is_row, read_claims
 from mamo.specs.plan import Plan
 
 PER_STEP = 0.1  # slopes are given for ten more percent of masking
+Contrast = Mapping[str, float]  # term -> weight
 # A pre-training of fewer steps shows that it runs, and nothing else: its numbers must not be taken for an answer.
 PLUMBING_STEPS = 100
 
 
 def plumbing_only(plan: Plan) -> bool:
-    """Whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
+    """Check whether every pre-training of a plan is too short to learn anything, so that its results decide nothing."""
     steps = []
     for run in plan.by_kind("pretrain"):
         schedule = run.spec["schedule"]
@@ -45,7 +33,7 @@ def plumbing_only(plan: Plan) -> bool:
 
 
 def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
-    """The verdicts on all claims from the records that exist.
+    """Decide all claims from the records that exist.
 
     Args:
         results: the scale's results.
@@ -76,7 +64,7 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
 
 
 class Judge:
-    """Decides claims over the tables of one scale."""
+    """Decide claims over the tables of one scale."""
 
     def __init__(self, plan: Plan, tables: Mapping[str, TableResults]) -> None:
         self.plan, self.tables = plan, tables
@@ -93,14 +81,14 @@ class Judge:
                 claim, "unplanned", f"{table_name(test.table)} is not made at scale {self.plan.scale.name}"
             )
         table = self.tables[test.table]
-        if isinstance(test, OutcomeTest):
-            return self._outcome(claim, test, table)
+        if test.ends is not None:
+            return self._outcome(claim, *test.ends, table)
         obstacle = self._obstacle(claim, table)
         if obstacle is not None:
             return obstacle
         numbers = self._numbers(test, table)
         if not numbers:
-            return open_claim(claim, "missing", "no seed has results for all rows that are compared")
+            return open_claim(claim, "missing", "no seed has results for all compared rows")
         if any(number.seeds < 2 and not number.borrowed for number in numbers):
             why = "one seed: the numbers say how these models differ, not what the method does"
             return open_claim(claim, "seeds", why, numbers)
@@ -108,39 +96,39 @@ class Judge:
         return Finding(claim, verdict, why, tuple(numbers), "small" if verdict == "cannot tell" else "")
 
     def _obstacle(self, claim: ClaimSpec, table: TableResults) -> Finding | None:
-        """What decides, or forbids to decide, before any number is looked at."""
+        """Find a reason that settles or blocks a verdict before any number is looked at."""
         test, names = claim.test, row_names(table.ablation)
-        if isinstance(test, ReportedTest) and self.plan.scale.caveat is not None:
+        if self.plan.scale.caveat is not None and any(term.startswith(REPORTED) for term in test.terms):
             why = "the other model's number comes from other data; comparable at scale paper only"
             return Finding(claim, APART, why, (), "reported")
         columns = table.columns(test)
         if not columns:
             return open_claim(claim, "columns", "its rows share no column")
-        ended = {row: table.outcomes(row) for row in rows_of(test)}
+        ended = {row: table.outcomes(row) for row in test.rows}
         waiting = [names[row] for row, those in ended.items() if "missing" in those]
         if waiting:
             return open_claim(claim, "missing", f"results are missing: {', '.join(waiting)}")
         diverged = [row for row, those in ended.items() if set(those) == {"diverged"}]
-        if diverged and isinstance(test, GreaterTest) and len(diverged) == 1:
+        if len(diverged) == 1 and len(test.rows) == 2 and test.within is None:
             why = f"every training of {names[diverged[0]]} diverged, and the other's did not"
-            return Finding(claim, "supported" if diverged == [test.than] else "refuted", why)
+            return Finding(claim, "supported" if test.contrast[0][diverged[0]] < 0 else "refuted", why)
         if diverged:
             those = ", ".join(names[row] for row in diverged)
             return open_claim(claim, "diverged", f"every training of {those} diverged")
-        if not isinstance(test, ChanceTest) and not self._learned(test, table, columns):
+        if CHANCE not in test.terms and not self._learned(test, table, columns):
             why = "no compared row is better than chance, so their differences mean nothing"
             return open_claim(claim, "chance", why)
         return None
 
-    def _learned(self, test: Test, table: TableResults, columns: Sequence[str]) -> bool:
+    def _learned(self, test: ClaimTest, table: TableResults, columns: Sequence[str]) -> bool:
         chance, mean = table.chance(columns), _mean(columns)
         if chance is None:
             return True
-        own = [table.grid.estimate({row: 1.0}, mean, self._lent(table, mean, False)) for row in rows_of(test)]
+        own = [table.grid.estimate({row: 1.0}, mean, self._lent(table, mean, False)) for row in test.rows]
         return any(estimate is not None and estimate.lower > chance for estimate in own)
 
     def _lent(self, table: TableResults, columns: Mapping[str, float], comparison: bool) -> Noise | None:
-        """For a table of one seed: the noise between seeds of the same metrics in another table of the scale."""
+        """Borrow the noise between seeds, for a table of one seed, from another table of the scale with the same metrics."""
         if table.ablation.seeds > 1:
             return None
         wanted = {(c.job, c.metric): columns[c.key] for c in table.ablation.columns if c.key in columns}
@@ -152,125 +140,90 @@ class Judge:
                 lenders += [noise] if noise else []
         return max(lenders, key=lambda noise: noise.freedom, default=None)
 
+    def _numbers(self, test: ClaimTest, table: TableResults) -> list[Number]:
+        """The estimates of a test's contrasts; those that lack results are left out."""
+        columns, headings = table.columns(test), column_names(table.ablation)
+        places = [(f" in {headings[c]}", {c: 1.0}) for c in columns] if test.each else [("", _mean(columns))]
+        pairs = [(contrast, place) for contrast in _contrasts(test, table) for place in places]
+        found = (self._number(label + where, table, c, weights) for (label, c), (where, weights) in pairs)
+        return [number for number in found if number is not None]
+
     def _number(
-        self,
-        label: str,
-        table: TableResults,
-        rows: Mapping[str, float],
-        columns: Mapping[str, float],
-        less: float = 0.0,
-    ) -> list[Number]:
-        """The estimate of one contrast less a constant, as a list of one; empty where there is none."""
-        comparison = len(rows) > 1
-        lent = self._lent(table, columns, comparison)
-        found: Estimate | None = table.grid.estimate(rows, columns, lent)
-        if found is None:
-            return []
-        paper = table.reported(rows, columns)
-        return [
-            Number(
-                label,
-                found.value - less,
-                found.lower - less,
-                found.upper - less,
-                found.seeds,
-                found.images,
-                found.seeds < 2 and lent is not None,
-                None if paper is None else paper - less,
-            )
-        ]
+        self, label: str, table: TableResults, contrast: Contrast, columns: Contrast
+    ) -> Number | None:
+        """The estimate of a contrast in a weighted mean of columns; None where one of its terms is not known."""
+        rows = {term: weight for term, weight in contrast.items() if is_row(term)}
+        lent = self._lent(table, columns, len(rows) > 1)
+        found, constant = table.grid.estimate(rows, columns, lent), table.constant(contrast, columns)
+        if found is None or constant is None:
+            return None
+        return Number(
+            label,
+            found.value + constant,
+            found.lower + constant,
+            found.upper + constant,
+            found.seeds,
+            found.images,
+            found.seeds < 2 and lent is not None,
+            table.reported(contrast, columns),
+        )
 
-    def _numbers(self, test: Test, table: TableResults) -> list[Number]:
-        """The contrasts that a test looks at; the claim says that they lie above 0 (near 0, for what is close)."""
-        columns = table.columns(test)
-        mean, names = _mean(columns), row_names(table.ablation)
-        headings = column_names(table.ablation)
-        if isinstance(test, GreaterTest):
-            rows, label = {test.row: 1.0, test.than: -1.0}, f"{names[test.row]} − {names[test.than]}"
-            if not test.each:
-                return self._number(label, table, rows, mean)
-            return [
-                n for c in columns for n in self._number(f"{label} in {headings[c]}", table, rows, {c: 1.0})
-            ]
-        if isinstance(test, BestTest):
-            others = [row for row in test.of or [r.key for r in table.ablation.rows] if row != test.row]
-            pairs = [(f"{names[test.row]} − {names[row]}", {test.row: 1.0, row: -1.0}) for row in others]
-            return [n for label, rows in pairs for n in self._number(label, table, rows, mean)]
-        if isinstance(test, CloseTest):
-            pairs = [(f"{names[row]} − {names[test.to]}", {row: 1.0, test.to: -1.0}) for row in test.rows]
-            return [n for label, rows in pairs for n in self._number(label, table, rows, mean)]
-        if isinstance(test, GainTest):
-            weights: dict[str, float] = {}
-            for row, weight in zip((*test.step, *test.beyond), (-1.0, 1.0, 1.0, -1.0), strict=True):
-                weights[row] = weights.get(row, 0.0) + weight
-            start, end, first, second = (names[row] for row in (*test.step, *test.beyond))
-            label = f"({end} − {start}) − ({second} − {first})"
-            return self._number(label, table, weights, mean)
-        if isinstance(test, TrendTest):
-            of = {row.key: row.x or 0.0 for row in table.ablation.rows}
-            x = np.array([of[row] for row in test.rows])
-            slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * PER_STEP
-            sign = 1.0 if test.direction == "rises" else -1.0
-            label = ("rise" if test.direction == "rises" else "fall") + " for each ten percent"
-            return self._number(
-                label, table, dict(zip(test.rows, (sign * slope).tolist(), strict=True)), mean
-            )
-        if isinstance(test, ChanceTest):
-            chance = table.chance(columns)
-            return (
-                []
-                if chance is None
-                else self._number(f"{names[test.row]} − chance", table, {test.row: 1.0}, mean, chance)
-            )
-        assert isinstance(test, ReportedTest)
-        quoted = table.reported({test.reported: 1.0}, mean)
-        if quoted is None:
-            return []
-        other = next(row.label for row in table.paper.rows if row.key == test.reported) if table.paper else ""
-        label = f"{names[test.row]} − {other} as reported"
-        return self._number(label, table, {test.row: 1.0}, mean, quoted + test.margin)
-
-    def _outcome(self, claim: ClaimSpec, test: OutcomeTest, table: TableResults) -> Finding:
-        ended = table.outcomes(test.row)
+    def _outcome(self, claim: ClaimSpec, row: str, status: str, table: TableResults) -> Finding:
+        ended = table.outcomes(row)
         if "missing" in ended:
-            return open_claim(claim, "missing", f"results are missing: {row_names(table.ablation)[test.row]}")
-        count = ended.count(test.status)
-        why = f"{count} of {len(ended)} trainings {test.status}"
+            return open_claim(claim, "missing", f"results are missing: {row_names(table.ablation)[row]}")
+        count = ended.count(status)
+        why = f"{count} of {len(ended)} trainings {status}"
         if 0 < count < len(ended):
             return open_claim(claim, "mixed", why)
         return Finding(claim, "supported" if count else "refuted", why)
+
+
+def _contrasts(test: ClaimTest, table: TableResults) -> list[tuple[str, Contrast]]:
+    """The contrasts of a test, each with a label such as ``full − itc_itm``."""
+    rows = test.rises or test.falls
+    if not rows:
+        return [(table.label(contrast), contrast) for contrast in test.contrast]
+    of = {row.key: row.x or 0.0 for row in table.ablation.rows}
+    x = np.array([of[row] for row in rows])
+    slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * (PER_STEP if test.rises else -PER_STEP)
+    label = f"{'rise' if test.rises else 'fall'} for each ten percent"
+    return [(label, dict(zip(rows, slope.tolist(), strict=True)))]
 
 
 def _mean(columns: Sequence[str]) -> dict[str, float]:
     return dict.fromkeys(columns, 1 / len(columns)) if columns else {}
 
 
-def _decide(test: Test, numbers: Sequence[Number]) -> tuple[Verdict, str]:
+def _decide(test: ClaimTest, numbers: Sequence[Number]) -> tuple[Verdict, str]:
     """The verdict of intervals: all of them must agree to support, one that clearly contradicts refutes."""
-    if isinstance(test, CloseTest):
-        if all(-test.within < number.lower and number.upper < test.within for number in numbers):
-            return "supported", f"every interval lies within {test.within:g} points"
-        if any(number.lower > test.within or number.upper < -test.within for number in numbers):
-            return "refuted", f"an interval lies beyond {test.within:g} points"
-        return "cannot tell", f"the intervals reach beyond {test.within:g} points"
-    if all(number.lower > 0 for number in numbers):
-        return "supported", "the interval lies above 0" if len(
-            numbers
-        ) == 1 else "every interval lies above 0"
-    below = [number for number in numbers if number.upper < 0]
-    # Of many intervals, one lies below 0 by chance: it must do so for all of them together.
-    if below and (len(numbers) == 1 or any(_far_below(number, len(numbers)) for number in below)):
-        return "refuted", "the interval lies below 0" if len(
-            numbers
-        ) == 1 else f"{below[0].label} lies below 0"
-    return "cannot tell", "the interval holds 0" if len(numbers) == 1 else "not every interval lies above 0"
+    one, bound = len(numbers) == 1, test.above
+    said = f"{bound:g}".replace("-", "−")
+    if (near := test.within) is not None:
+        if all(-near < number.lower and number.upper < near for number in numbers):
+            return "supported", f"every interval lies within {near:g} points"
+        if any(number.lower > near or number.upper < -near for number in numbers):
+            return "refuted", f"an interval lies beyond {near:g} points"
+        return "cannot tell", f"the intervals reach beyond {near:g} points"
+    if all(number.lower > bound for number in numbers):
+        return "supported", f"{'the' if one else 'every'} interval lies above {said}"
+    # Of many intervals, one lies below the bound by chance: it must do so for all of them together.
+    below = [number for number in numbers if number.upper < bound]
+    if one and below:
+        return "refuted", f"the interval lies below {said}"
+    if any(_far_below(number, bound, len(numbers)) for number in below):
+        return "refuted", f"{below[0].label} lies below {said}"
+    return (
+        "cannot tell",
+        f"the interval holds {said}" if one else f"not every interval lies above {said}",
+    )
 
 
-def _far_below(number: Number, count: int) -> bool:
-    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still lies below 0."""
+def _far_below(number: Number, bound: float, count: int) -> bool:
+    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still lies below a bound."""
     from statistics import NormalDist
 
     normal = NormalDist()
     edge = (1 - LEVEL) / 2
     wider = normal.inv_cdf(1 - edge / count) / normal.inv_cdf(1 - edge)
-    return number.value + (number.upper - number.value) * wider < 0
+    return number.value + (number.upper - number.value) * wider < bound

@@ -1,4 +1,4 @@
-"""From runs' records to the values of one table or figure."""
+"""Collect the values of one table or figure from the runs' records."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         lines = statistics(table, grid)
         paper = find_paper(table.ablation.paper, ablations)
         order = agreement(grid, paper) if paper else []
-        # A server's score comes without results per item: what these say belongs to another value.
+        # A server's score has no results per item; those in the run belong to another value.
         scored = {(cell.row, cell.column) for cell in cells if cell.metric in METRICS.values()}
         lines = [line for line in lines if (line.row, line.column) not in scored]
     more: dict[str, tuple[CurveQuestion, ...]] = {}
@@ -94,7 +94,7 @@ def write_values(values: TableValues | Mapping[str, Any], path: Path) -> None:
 
 
 def read_values(paths: Iterable[Path]) -> tuple[dict[str, TableValues], dict[str, Any] | None]:
-    """Read what ``write_values`` wrote.
+    """Read values written by ``write_values``.
 
     Returns:
         table name -> its values; and the judged claims, None where no file holds them.
@@ -162,7 +162,7 @@ def _seeds(
     """A cell's values, one per seed; None where the run has no record or did not converge.
 
     Args:
-        submitted: the server's metric, taken where its score was entered for every seed. A column of nothing else has no
+        submitted: the server's metric, used if its score was entered for every seed. A column with only this metric has no
             lines before that.
     """
     recorded = [record.metrics for key in cell.runs if (record := records[key]) is not None]

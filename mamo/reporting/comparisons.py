@@ -1,4 +1,4 @@
-"""A table's results as a grid that can be resampled, and what it says of each row against the base row."""
+"""Put a table's results into a grid that can be resampled, and compare each row with the base row."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TOLERANCE = 1e-6
 
 
 class ItemsError(ValueError):
-    """A run's results per item do not belong to its record; the message names the run and what to do."""
+    """A run's results per item do not match its record; the message names the run and what to do."""
 
 
 def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None], results: Path) -> Grid:
-    """The results of a table's runs, with their results per item where there are any.
+    """Collect the results of a table's runs, with their results per item if there are any.
 
     Args:
         records: run key -> its record; None where it has none.
@@ -59,7 +59,7 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
                 found[cell.column][i, seed] = mine
     grid = Grid(rows, columns, means, [table.pretrainings[row] for row in rows])
     for column, those in found.items():
-        # Rows without items beside rows with them would be compared on different footings.
+        # Rows with and without items cannot be compared fairly.
         if len(those) == np.isfinite(means[:, :, columns.index(column)]).sum():
             grid.resample(column, those)
     return grid

@@ -1,4 +1,4 @@
-"""The usual picture of a specification curve: effects with intervals, sorted, above a grid that says which reading each is."""
+"""Draw a specification curve: sorted effects with intervals, above a grid that shows which reading each one is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each row of a table against its base row: our differences with intervals beside the paper's."""
+"""Compare each row of a table with its base row: our differences with intervals beside the paper's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mamo.specs.ablation import AblationSpec
 
 
 def make_differences(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> Table | None:
-    """Each row against the base row with its 95 % interval, and the paper's differences of the same rows.
+    """Compute each row's difference from the base row with its 95 % interval, and the paper's for the same rows.
 
     Returns:
         None where nothing could be compared.
@@ -47,7 +47,7 @@ def make_differences(ablation: AblationSpec, values: TableValues, paper: PaperTa
 
 
 def paper_difference(paper: PaperTable | None, row: str, base: str, column: str) -> float | None:
-    """How far a row of the paper lies above another one in a column; None where it gives not both."""
+    """Difference of two of the paper's rows in a column; None if it does not give both."""
     of = {line.key: line.values.get(column) for line in paper.rows} if paper else {}
     own, other = of.get(row), of.get(base)
     return None if own is None or other is None else round(own - other, 6)
@@ -64,7 +64,7 @@ def differences(ablation: AblationSpec, values: TableValues, gaps: Table, paper:
         wrapped(
             f"Paired with {base_label(ablation)} on the same test images"
             + (" and seeds" if ablation.seeds > 1 else "")
-            + f"; percentage points, 95 % interval in brackets; {ALIKE} where it holds 0. {_resampled(values)}"
+            + f"; percentage points, 95 % interval in brackets; {ALIKE} where it includes 0. {_resampled(values)}"
         ),
         markdown_table(gaps.headings, gaps.ours),
     ]
@@ -85,13 +85,13 @@ def _resampled(values: TableValues) -> str:
     if seeds > 1:
         return f"Intervals are over test images and training seeds ({seeds} per row)."
     return (
-        "**One seed:** intervals are over test images alone. They say how far these very models are apart, not what training "
-        "them anew would give."
+        "**One seed:** intervals are over test images alone. They say how much these very models differ, not what training "
+        "them again would give."
     )
 
 
 def _in_the_light_of(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> str:
-    """How many of the paper's differences are smaller than the uncertainty of ours."""
+    """Count the paper's differences that are smaller than the uncertainty of ours."""
     pairs = [
         (paper_difference(paper, line.row, ablation.base_row, line.column), line.gap)
         for line in values.compared

@@ -1,4 +1,4 @@
-"""Curves of a figure ablation (paper Fig. 6): a row of panels per metric, a column per series."""
+"""Draw the curves of a figure ablation (paper Fig. 6): a row of panels per metric, a column per series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(ablation: AblationSpec, values: TableValues, title: str, files: list[Pa
     import seaborn as sns
 
     assert ablation.axes is not None, "checked by AblationSpec"
-    # Ids in an SVG are random unless salted: the same values then give the same file.
+    # Salted ids make the same values give the same SVG; otherwise they are random.
     plt.rcParams.update({"svg.hashsalt": ablation.name, "font.size": 9})
     series = list(ablation.axes.series)
     colours, markers = sns.color_palette("colorblind", len(series)), "osD^v"

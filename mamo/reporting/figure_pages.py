@@ -23,18 +23,18 @@ _SCALES = {
     "answers": f"{_ONE} all images.",
     "masked_patches": "Every bar is a share of its image's greatest value, which stands under the axis.",
 }
-FOLDER = "figures"  # of maps, below a scale's results
+FOLDER = "figures"  # folder of maps, below a scale's results
 
 
 def figure_digest(plan: Plan, name: str) -> str:
-    """Of everything that a figure shows: its file, its runs, the scale's words and the code that explains and draws."""
+    """Digest of everything the figure depends on: its file, its runs, the scale's words, the code that computes and draws."""
     scale = plan.scale
     words = [scale.name, scale.title, scale.caveat]
     return digest({"figure": plan.figures[name].digest, "scale": words, "code": _code_digest()})
 
 
 def maps_path(plan: Plan, name: str, results: Path) -> Path:
-    """Where a figure's maps lie below one scale's results."""
+    """Path of a figure's maps below one scale's results."""
     return results / FOLDER / f"{name}-{figure_digest(plan, name)}.json"
 
 
@@ -75,7 +75,7 @@ def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, cav
 
 
 def alt_text(values: Mapping[str, Any]) -> str:
-    """What a figure shows, in words, for those who do not see it."""
+    """Describe what a figure shows, for people who cannot see it."""
     texts = "; ".join(f"“{example['text']}”" for example in values["examples"])
     models = " and ".join(model["label"].partition(" (")[0] for model in values["models"])
     return f"{values['title']}, {models}: {texts}"
@@ -94,7 +94,7 @@ def _legend(values: Mapping[str, Any]) -> list[str]:
 
 @cache
 def _code_digest() -> str:
-    """Of the modules that explain and draw: figures are made anew when these change."""
+    """Digest of the modules that compute and draw: figures are made again when these change."""
     rooms = Path(__file__).parents[1]
     files = [path for room in ("drawing", "explain", "figures") for path in (rooms / room).glob("*.py")]
     files += [rooms / "tasks" / "relevance.py", Path(__file__)]

@@ -1,4 +1,4 @@
-"""What is found of a claim: a verdict or the reason why there is none, and the numbers behind it."""
+"""The result for a claim: a verdict or the reason why there is none, and the numbers behind it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mamo.reporting.power import visible
 from mamo.specs.claims import ClaimSpec
 
 Verdict = Literal["supported", "refuted", "cannot tell", "not testable here"]
-APART: Verdict = "not testable here"  # no result of this scale could decide it, however large
+APART: Verdict = "not testable here"  # no result of this scale could decide it
 VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "cannot tell", APART)
-# Why a claim stays open: key -> a heading, those that more results would settle first.
+# Reasons why a claim stays open: key -> heading, first those that more results would settle.
 REASONS = {
     "small": "The difference is smaller than the interval",
-    "seeds": "One seed, and no noise between seeds to judge by",
-    "mixed": "Some trainings ended so, and others did not",
+    "seeds": "One seed, and no estimate of the noise between seeds",
+    "mixed": "Some trainings ended that way, and others did not",
     "chance": "No compared model is better than chance",
     "diverged": "Every training diverged, so there is nothing to compare",
     "reported": "Compares with other people's numbers, from other data",
@@ -34,9 +34,9 @@ class Number:
     """One estimate behind a verdict, in percentage points.
 
     Attributes:
-        label: what it is.
+        label: name of the estimate.
         borrowed: whether the noise between seeds was taken from other tables, since this one has one seed.
-        paper: the same of the paper's numbers, where it gives them.
+        paper: the same from the paper's numbers, if it gives them.
     """
 
     label: str
@@ -60,7 +60,7 @@ class Finding:
     """A claim with its verdict.
 
     Attributes:
-        why: what decided, in words.
+        why: the reason for the verdict, in words.
         numbers: the estimates that the verdict rests on.
         reason: a key of ``REASONS`` where these results cannot tell, or none of this scale could; '' for a verdict.
     """
@@ -86,5 +86,5 @@ class Finding:
 
 
 def open_claim(claim: ClaimSpec, reason: str, why: str, numbers: Sequence[Number] = ()) -> Finding:
-    """A claim that these results cannot decide."""
+    """Make the finding for a claim that these results cannot decide."""
     return Finding(claim, "cannot tell", why, tuple(numbers), reason)

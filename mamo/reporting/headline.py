@@ -1,4 +1,4 @@
-"""The numbers that a reader asks for first: MAMO beside the ALBEF-style model and chance, one line per data set."""
+"""The headline numbers: MAMO beside the ALBEF-style model and chance, one line per data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
 
 MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
-# In the order of the paper's tables; the others ablate.
+# In the order of the paper's tables; the other tables are ablations.
 TABLES = ("table1", "table2", "table3", "table4", "localisation")
 
 
@@ -38,7 +38,7 @@ class HeadlineLine:
 
 
 def headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> list[HeadlineLine]:
-    """One line for each task and data set; columns without a value of ours are left out.
+    """Make one line for each task and data set; columns without a value of ours are left out.
 
     Args:
         values: table name -> what ``collect`` gave for it.
@@ -83,7 +83,7 @@ def headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> 
 
 
 def _short(labels: list[str]) -> list[str]:
-    """Labels that end in the same word say it once: ``TR``, ``IR R@1``."""
+    """Shorten labels that end in the same word: ``TR``, ``IR R@1``."""
     ends = {label.rpartition(" ")[2] for label in labels}
     if len(labels) > 1 and len(ends) == 1 and all(" " in label for label in labels):
         return [label.rpartition(" ")[0] for label in labels[:-1]] + labels[-1:]
@@ -91,7 +91,7 @@ def _short(labels: list[str]) -> list[str]:
 
 
 def headline_table(lines: Sequence[HeadlineLine]) -> str:
-    """The lines as a pipe table; '' where there are none."""
+    """Format the lines as a pipe table; '' if there are none."""
     if not lines:
         return ""
     headings = [Heading(key, label, "") for key, label in MODELS.items()]

@@ -1,4 +1,4 @@
-"""Which image each record of a data set shows: from the prepared data, or from a list that travels without it."""
+"""Look up the image of each record of a data set: in the prepared data, or in a list that a pack holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def images_of(directory: Path) -> dict[str, list[int]]:
         directory: of a data run.
 
     Returns:
-        nothing where neither the prepared data nor a list of it is there.
+        an empty mapping if neither the prepared data nor the list is there.
 
     Raises:
         StoredError: the list is damaged.
@@ -40,6 +40,6 @@ def images_of(directory: Path) -> dict[str, list[int]]:
 
 
 def images_text(directory: Path) -> str | None:
-    """The content of ``FILE`` for a data run; None where it has no records to list."""
+    """Make the content of ``FILE`` for a data run; None if it has no records."""
     found = images_of(directory)
     return json.dumps(found, sort_keys=True, separators=(",", ":")) + "\n" if found else None

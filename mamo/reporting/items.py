@@ -1,7 +1,7 @@
-"""From a run's results per test item to a vector over test images whose mean is the metric.
+"""Turn a run's results per test item into a vector over test images whose mean is the metric.
 
-Captions and questions about one image are not independent of each other, so an image is what is resampled, with everything
-that is asked about it. A metric over items is then a ratio of two sums over images, and is made linear: image c contributes
+Captions and questions about one image are not independent of each other, so images are resampled, each with everything asked
+about it. A metric over items is then a ratio of two sums over images, and is made linear: image c contributes
 ``R + (s_c - R n_c) C / N``, where it holds n_c of N items with a score of s_c together, C counts images and R is the metric.
 """
 
@@ -22,11 +22,11 @@ ITEMS = "items.arrow"
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each test image contributes to a metric.
+    """Contributions of the test images to a metric.
 
     Attributes:
         values: (C,) in percent; their mean is the metric.
-        images: which images these are; equal bytes mean the same test items in the same order.
+        images: identity of these images; equal bytes mean the same test items in the same order.
     """
 
     values: np.ndarray
@@ -34,7 +34,7 @@ class Contributions:
 
 
 def read_items(directory: Path) -> Items | None:
-    """The columns of a run's results per item; None where it has none."""
+    """Read the columns of a run's results per item; None if it has none."""
     import pyarrow as pa
 
     path = directory / ITEMS
@@ -52,7 +52,7 @@ def contributions(
     images_of: Mapping[str, Sequence[int]],
     metrics: Mapping[str, float],
 ) -> Contributions | None:
-    """What each image contributes to a metric.
+    """Compute what each image contributes to a metric.
 
     Args:
         task: of the downstream run, which says how its items are read.
@@ -63,7 +63,7 @@ def contributions(
         metrics: all that the run recorded.
 
     Returns:
-        None where the metric is no mean over the items that are there.
+        None where the metric is not a mean over the items that are there.
 
     Raises:
         KeyError: nobody knows how the items of such a task are read.
@@ -73,7 +73,7 @@ def contributions(
 
 
 def _linear(strata: Sequence[Stratum]) -> Contributions:
-    """Some strata as one vector over all their images."""
+    """Join strata into one vector over all their images."""
     every = np.unique(np.concatenate([stratum.images for stratum in strata]))
     values = np.zeros(len(every))
     for scores, counted, images, weight in strata:

@@ -1,4 +1,4 @@
-"""Tables in LaTeX, for the packages booktabs, multirow and graphicx."""
+"""Write tables in LaTeX, for the packages booktabs, multirow and graphicx."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from mamo.reporting.tables import ALIKE, DIVERGED, MISSING, NONE, SPREAD, Line, Table
 
-# Signs of ours that text fonts may lack.
+# Our signs that text fonts may lack.
 _SIGNS = {DIVERGED: r"$\times$", MISSING: r"\ldots{}", NONE: "--", SPREAD: r"$\pm$", ALIKE: r"$\approx$"}
 _SIGNS |= {"−": "$-$", "→": r"$\rightarrow$"}
 NEEDS = "% Needs \\usepackage{booktabs}, \\usepackage{multirow} and \\usepackage{graphicx}.\n"
-_COLUMN = 62  # characters of a table that a column of a two-column page holds, a little reduced
+_COLUMN = 62  # characters of a slightly reduced table that fit into a column of a two-column page
 
 
 def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> str:
     """A ``table`` environment: our rows and chance, then the paper's, under headings that span their groups.
 
-    A table that is wider than a column is a ``table*``; what is still too wide is scaled down.
+    A table wider than a column becomes a ``table*``; one that is still too wide is scaled down.
 
     Args:
-        caption: without a number, which LaTeX gives.
+        caption: without a number, since LaTeX adds it.
         bold: print the best value of each column bold, ours and the paper's apart.
     """
     import pandas as pd
@@ -54,14 +54,14 @@ def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> s
     text = re.sub(
         r"(?<=\\\\\n)(?=\\multirow(?:\[t\])?\{\d+\}\{\*\}\{reported\}|reported &)", r"\\midrule\n", text
     )
-    # Never wider than the column or page that it stands in.
+    # Never wider than its column or page.
     fitted = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{\\begin{tabular}"
     text = text.replace("\\begin{tabular}", fitted).replace("\\end{tabular}", "\\end{tabular}}")
     return text
 
 
 def _width(table: Table) -> int:
-    """Characters of the widest line: labels and the widest text of each column."""
+    """Count the characters of the widest line: labels and the widest text of each column."""
     lines = [*table.ours, *([table.chance] if table.chance else []), *table.reported]
     labels = max((len(line.label) for line in lines), default=0)
     columns = [
@@ -76,7 +76,7 @@ def _escaped(line: Line) -> tuple[str, list[str]]:
 
 
 def _bold(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
-    """Lines with the greatest value of each column bold, unless all are equal."""
+    """Make the greatest value of each column bold, unless all are equal."""
     values = [[_value(text) for text in line.texts] for line in lines]
     best = []
     for column in zip(*values, strict=True):
@@ -96,13 +96,13 @@ def _bold(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
 
 
 def _value(text: str) -> float | None:
-    """The number that a cell's text begins with; None where it begins with none."""
+    """Read the number at the start of a cell's text; None if there is none."""
     found = re.match(r"\d[\d,]*(?:\.\d+)?", text)
     return float(found[0].replace(",", "")) if found else None
 
 
 def escape(text: str) -> str:
-    """Text with everything that LaTeX reads as a command written out."""
+    """Escape everything that LaTeX would read as a command."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | _SIGNS
     return "".join(special.get(character, character) for character in text)

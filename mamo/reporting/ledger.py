@@ -1,4 +1,4 @@
-"""The claims ledger as a page, and as the summary that a scale's report opens with."""
+"""Write the claims ledger as a page, and as the summary at the top of a scale's report."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mamo.specs.scale import Scale
 CSV = ("key", "claim", "place", "table", "verdict", "reason", "why", "numbers", "sees", "note")
 HOW = """\
 A test looks at a difference on the same test images and the same seeds, in the mean of its columns unless it says "in". Its
-95 % interval takes in both. Where a table has one seed, the noise between seeds is taken from the scale's other tables, for the
-same metrics (marked *). **Supported**: the interval lies on the claim's side of 0. **Refuted**: it lies on the other side.
-**Cannot tell**: it holds 0, or nothing can be compared (a row is missing, no row is better than chance, or there is one seed
-and no noise to borrow). **Not testable here**: the other model is other people's and saw other data, so no result of this scale
-could decide. "Refuted" means: at this scale, with these models and these data."""
+95 % interval covers the noise of both. If a table has one seed, the noise between seeds is borrowed from other tables of the
+scale with the same metrics (marked *). **Supported**: the interval is on the claim's side of 0. **Refuted**: it is on the
+other side. **Cannot tell**: it includes 0, or nothing can be compared (a row is missing, no row is better than chance, or
+there is one seed and no noise to borrow). **Not testable here**: the other model comes from other work and other data, so no
+result of this scale could decide. "Refuted" means: at this scale, with these models and these data."""
 
 
 def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: Path) -> None:
@@ -74,7 +74,7 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
 
 
 def by_verdict(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Supported and refuted claims, in this order."""
+    """Return the supported claims, then the refuted ones."""
     return {
         verdict: [claim for claim in claims if claim["verdict"] == verdict]
         for verdict in VERDICTS
@@ -83,12 +83,12 @@ def by_verdict(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[st
 
 
 def set_apart(claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The claims that no result of this scale could decide."""
+    """Return the claims that no result of this scale could decide."""
     return [claim for claim in claims if claim["verdict"] == APART]
 
 
 def by_reason(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """The claims that stay open, by the key of the reason, in the order of ``REASONS``; reasons that occur."""
+    """Group the open claims by the key of the reason, in the order of ``REASONS``; only reasons that occur."""
     found = {
         reason: [claim for claim in claims if claim["verdict"] == "cannot tell" and claim["reason"] == reason]
         for reason in REASONS
@@ -97,7 +97,7 @@ def by_reason(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
 
 
 def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:
-    """How many claims have which verdict, and how many of them would be wrong by chance."""
+    """Count the claims by verdict, and say how many would be wrong by chance."""
     if claims and all(claim["reason"] == "plumbing" for claim in claims):
         return (
             f"Scale `{scale.name}` gives no verdict on the paper's {len(claims)} claims: its models are trained for a few "
@@ -117,12 +117,12 @@ def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:
     power = power_words([claim for claim in claims if claim["verdict"] != APART])
     text += f" {power}" if power else ""
     if decided:
-        text += " Where nothing differs, a test of one interval still decides once in 20 times, by chance."
+        text += " Even where nothing differs, a test with one interval gives a verdict once in 20 times, by chance."
     return text
 
 
 def summary(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The decided claims with their numbers, and the others folded, by the reason why they stay open."""
+    """List the decided claims with their numbers, and the open ones folded, by reason."""
     parts = [
         "\n".join(
             bullet(f"**{verdict.capitalize()}.** {claim['claim']} ({claim['place']})\n" + _because(claim))
@@ -146,7 +146,7 @@ def summary(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _because(claim: Mapping[str, Any]) -> str:
-    """The first number, and how many there are; what decided, where there is none."""
+    """Return the first number and how many more there are; the reason if there is none."""
     numbers = claim["numbers"]
     if not numbers:
         return f"{claim['why'][0].upper()}{claim['why'][1:]}."

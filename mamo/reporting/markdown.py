@@ -1,4 +1,4 @@
-"""Texts and tables in Markdown."""
+"""Write texts and tables in Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mamo.reporting.tables import Heading, Line
 
 WIDTH = 120  # characters of a line of source
-# What would begin a list, a heading, a quotation or a rule if it stood first in a line.
+# Would begin a list, a heading, a quotation or a rule at the start of a line.
 _MARKUP = re.compile(r"(?:[-+*]|\d+[.)]|#+|>|\||=+|-+|~~~|```)(?:\s|$)")
 
 
@@ -19,7 +19,7 @@ def markdown_table(
     """Lines under headings as a pipe table.
 
     Args:
-        corner: heading of the labels, which stand left.
+        corner: heading of the labels in the first column.
         align: of the other columns: ``right`` for values, ``left`` for texts.
     """
     import pandas as pd
@@ -29,14 +29,14 @@ def markdown_table(
         *(f"{escape(h.group)}<br>{escape(h.label)}" if h.group else escape(h.label) for h in headings),
     ]
     frame = pd.DataFrame([[escape(line.label), *map(escape, line.texts)] for line in lines], columns=columns)
-    # Texts stay texts: tabulate would take 71.90 for a number and print 71.9.
+    # Keep texts as texts: tabulate would read 71.90 as a number and print 71.9.
     return str(
         frame.to_markdown(index=False, disable_numparse=True, colalign=["left"] + [align] * len(headings))
     )
 
 
 def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
-    """A paragraph in lines of ``WIDTH`` characters, none of which reads as markup of its own.
+    """Wrap a paragraph to ``WIDTH`` characters, so that no line starts with markup.
 
     Args:
         indent: before every line.
@@ -59,7 +59,7 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 
 def bullet(text: str, depth: int = 0) -> str:
-    """A paragraph as an entry of a list."""
+    """Format a paragraph as a list entry."""
     return wrapped(text, "  " * (depth + 1), f"{'  ' * depth}- ")
 
 
@@ -69,17 +69,17 @@ def folded(summary: str, body: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as one cell of a pipe table, in which no markup of HTML can begin."""
+    """Escape text for one cell of a pipe table, HTML included."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("|", r"\|").replace("\n", " ")
 
 
 def escape_alt(text: str) -> str:
-    """Text in place of a picture, which nothing in it ends early."""
+    """Escape a picture's alternative text."""
     return re.sub(r"([\\\[\]`<])", r"\\\1", " ".join(text.split()))
 
 
 def code_span(text: str) -> str:
-    """A name that comes from data, shown as it is: nothing in it is markup, not even backticks."""
+    """Show a name from data as code; nothing in it works as markup, not even backticks."""
     line = " ".join(text.split())
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if line.startswith("`") or line.endswith("`") else ""

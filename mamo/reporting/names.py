@@ -1,4 +1,4 @@
-"""What tables, rows and columns are called in a sentence: never by their keys."""
+"""Names of tables, rows and columns in sentences, instead of their keys."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def table_name(name: str) -> str:
 
 
 def row_names(ablation: AblationSpec) -> dict[str, str]:
-    """Row key -> its label, without what stands in brackets where the rest says enough.
+    """Map row key -> its label, without a part in brackets that is not needed.
 
-    A label that is a number says nothing outside of its table: there the key's word stands before it.
+    A label that is only a number gets the key's word before it, since it means nothing outside of its table.
     """
     short = [
         table_name(row.key).lower() if row.label[:1].isdigit() else row.label.partition(" (")[0]
@@ -38,7 +38,7 @@ def row_names(ablation: AblationSpec) -> dict[str, str]:
 
 
 def column_names(ablation: AblationSpec) -> dict[str, str]:
-    """Column key -> its group and label in one."""
+    """Map column key -> its group and label joined."""
     return {column.key: f"{column.group} {column.label}".strip() for column in ablation.columns}
 
 

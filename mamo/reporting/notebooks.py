@@ -1,4 +1,4 @@
-"""The notebooks of a plan: those whose tables and figures it has."""
+"""Find the notebooks of a plan: those whose tables and figures it has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path("notebooks")
 
 
 def notebooks_of(plan: Plan, folder: Path = FOLDER) -> dict[str, Path]:
-    """Name -> file of every notebook whose metadata (``mamo.needs``) ask for nothing that the plan lacks."""
+    """Name -> file of every notebook whose metadata (``mamo.needs``) asks for nothing that the plan lacks."""
     found = {}
     for path in sorted(folder.glob("*.ipynb")):
         needs = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("mamo", {}).get("needs", [])
@@ -21,7 +21,7 @@ def notebooks_of(plan: Plan, folder: Path = FOLDER) -> dict[str, Path]:
 
 
 def unexecuted(plan: Plan, reports: Path, folder: Path = FOLDER) -> list[str]:
-    """The notebooks whose exported page below ``reports`` is missing or older than they are."""
+    """List the notebooks whose exported page below ``reports`` is missing or older than the notebook."""
     return [
         name
         for name, path in notebooks_of(plan, folder).items()

@@ -1,4 +1,4 @@
-"""The first page of a scale's reports: every table and figure in one place, and all values in one file."""
+"""Write the first page of a scale's reports: every table and figure in one place, and all values in one file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The published pages of a plan, and whether a published page is the planned one.
+"""List the published pages of a plan, and check whether a published page is the planned one.
 
 A page depends on its runs, on the paper's numbers beside them and on the code that renders it. Its digest covers all three and
-stands in the page's first line, so that a stale page is known without modification times.
+is in the page's first line, so a stale page is recognised without modification times.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Page:
 
     Attributes:
         name: the ablation's name, ``claims`` or ``overview``.
-        digest: of everything that the page shows.
+        digest: digest of everything that the page shows.
         files: file names below ``reports/<scale>``; the first one is the Markdown page.
         inputs: keys of the runs whose records the page's values are collected from; none for the overview.
-        listed: whether it is part of the scale's whole; the others are made when they are asked for by name.
+        listed: whether the scale makes it by default; the others are made when asked for by name.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Page:
         return f"{_MARK}{self.id} -->"
 
     def stale(self, reports: Path) -> bool:
-        """Whether ``reports`` (one scale's) holds this page with another digest or none; False where it holds no page."""
+        """Check whether ``reports`` (one scale's) holds this page with another digest or none; False if it holds no page."""
         path = reports / self.files[0]
         if not path.is_file():
             return False
@@ -60,7 +60,7 @@ class Page:
             return file.readline().rstrip("\n") != self.mark
 
     def shown(self, reports: Path) -> str | None:
-        """The id (name and digest) of the page that ``reports`` holds; None where it holds none with a mark."""
+        """Read the id (name and digest) of the page in ``reports``; None if it holds none with a mark."""
         path = reports / self.files[0]
         if not path.is_file():
             return None
@@ -70,8 +70,8 @@ class Page:
 
 
 def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]:
-    """The pages of a plan by name: one per ablation, the claims where the plan has a table of theirs, one per drawn figure,
-    the overview, and the page with everything.
+    """List the pages of a plan by name: one per ablation, the claims if the plan has one of their tables, one per drawn
+    figure, the overview, and the page with everything.
 
     Ablations that are no part of the whole have pages too, where the plan has them.
     """
@@ -103,7 +103,7 @@ def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]
 
 
 def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
-    """What a page is made from, in full, so that a later plan can say what has changed: plain JSON values."""
+    """Collect everything that a page is made from as plain JSON values, so that a later plan can say what has changed."""
     paper = table.ablation.paper
     reported = sorted((ablations / "paper").rglob(f"{paper}.yaml")) if paper else []
     ablation = table.ablation.model_dump(mode="json")
@@ -120,7 +120,7 @@ def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
 
 def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
     name, paper = table.ablation.name, table.ablation.paper
-    # Whatever the edition: a change of the paper's numbers changes the page.
+    # For every edition: a change of the paper's numbers changes the page.
     reported = sorted((ablations / "paper").rglob(f"{paper}.yaml")) if paper else []
     value = {
         "table": table.digest,
@@ -162,12 +162,12 @@ def _file_digest(path: Path) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Of the modules beside this one: pages are rendered anew when the rendering changes."""
+    """Digest of the modules beside this one: pages are rendered again when the rendering changes."""
     return digest({path.name: _file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))})
 
 
 @cache
 def _site_digest() -> str:
-    """Of the files that make ``index.html``."""
+    """Digest of the files that make ``index.html``."""
     site = Path(__file__).parent / "site"
     return digest({path.name: _file_digest(path) for path in sorted(site.glob("*.*"))})

@@ -1,4 +1,4 @@
-"""The paper's reported numbers, one file per table below ``ablations/paper/<edition>/``; another edition is another folder."""
+"""Read the paper's reported numbers: one file per table below ``ablations/paper/<edition>/``, one folder per edition."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from mamo.specs.base import Spec
 from mamo.specs.overrides import SpecError, build, load_yaml
 
-# What is reproduced, as its first edition calls itself.
+# Title of the paper in its first edition.
 TITLE = "MAMO: Masked Multimodal Modeling for Fine-Grained Vision-Language Representation Learning"
 AUTHORS = "Zhao et al."
 ARXIV = "https://arxiv.org/abs/2210.04183"
@@ -70,11 +70,11 @@ class PaperTable(Spec):
                 )
             for key, value in row.values.items():
                 if value is not None and not self._possible(value):
-                    raise ValueError(f"row '{row.key}': {key} is {value}, which is no {self.unit}")
+                    raise ValueError(f"row '{row.key}': {key} is {value}, which is not a {self.unit}")
         return self
 
     def _possible(self, value: float) -> bool:
-        """Whether a value can be a cell: a percentage with its decimals, or a whole number."""
+        """Check that a value can be a cell: a percentage with its decimals, or a whole number."""
         if self.unit == "count":
             return isinstance(value, int) and value > 0
         return isinstance(value, float) and 0 < value <= 100
@@ -92,7 +92,7 @@ class PaperTable(Spec):
 
 
 def find_paper(name: str | None, ablations: Path) -> PaperTable | None:
-    """The reported numbers of an ablation's counterpart; None where it has none, or no edition is at hand."""
+    """The reported numbers of an ablation's counterpart; None if it has none, or no edition is there."""
     known = name is not None and (ablations / "paper" / "arxiv").is_dir()
     return load_paper(name, ablations) if name is not None and known else None
 
@@ -105,7 +105,7 @@ def load_paper(name: str, ablations: Path = Path("ablations"), edition: str = "a
         ablations: the folder of the ablation files, which holds ``paper/<edition>/``.
 
     Returns:
-        the table; None where the edition gives no numbers (the paper's Fig. 6 is a plot without values).
+        the table; None if the edition gives no numbers (the paper's Fig. 6 is a plot without values).
 
     Raises:
         SpecError: no such edition, or a file with a wrong or missing entry, with file and entry.

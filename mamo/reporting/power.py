@@ -1,4 +1,4 @@
-"""How small a difference the results behind a claim could see."""
+"""Compute how small a difference the results behind a claim could detect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POWER = 0.8
 
 
 def visible(halves: Sequence[float]) -> float | None:
-    """The smallest true difference that all intervals would leave 0 out for in so many of 100 repetitions as ``POWER`` says.
+    """Compute the smallest true difference for which all intervals exclude 0 in a share ``POWER`` of repetitions.
 
     An interval reaches 1.96 standard errors to each side; a difference shows in 80 of 100 repetitions where it is 0.84 standard
     errors more (Cohen 1988). A claim of several differences sees as little as its widest.
@@ -28,7 +28,7 @@ def visible(halves: Sequence[float]) -> float | None:
 
 
 def power_words(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Of the claims with numbers: the differences that could be seen, and how many of the paper's are smaller."""
+    """Say which differences the claims could detect, and how many of the paper's are smaller."""
     seen = [claim["sees"] for claim in claims if claim.get("sees") is not None]
     if not seen:
         return ""
@@ -40,7 +40,7 @@ def power_words(claims: Sequence[Mapping[str, Any]]) -> str:
         (min(abs(number["paper"]) for number in claim["numbers"]), claim["sees"])
         for claim in claims
         if claim.get("sees") is not None
-        and claim["test"]["kind"] not in ("close", "above_chance")
+        and claim["test"]["within"] is None
         and all(number["paper"] is not None for number in claim["numbers"])
     ]
     small = sum(gap < least for gap, least in paper)

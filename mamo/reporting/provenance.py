@@ -1,6 +1,6 @@
-"""From a number back to the runs behind it, and what sets two runs apart.
+"""Trace a number back to the runs behind it, and compare two runs.
 
-Records of earlier versions lack fields; what a record does not say is left out, and never guessed.
+Records of earlier versions lack fields; a missing value is left out, never guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mamo.specs.plan import Plan, TablePlan
 
 MANIFEST = "manifest.json"
 _LISTED = 5
-# What a record says of a run beside its spec, in the order in which it is shown; None for what it does not say.
+# Facts in a record beside the spec, in the order in which they are shown; None for what it does not say.
 FACTS: Mapping[str, Callable[[Record], Any]] = {
     "outcome": lambda record: record.outcome.status,
     "reason": lambda record: record.outcome.reason,
@@ -41,14 +41,14 @@ FACTS: Mapping[str, Callable[[Record], Any]] = {
 
 
 def read_run(results: Path, key: str) -> Record | None:
-    """A run's record by its ``kind/id``; None where it has none."""
+    """Read a run's record by its ``kind/id``; None if it has none."""
     path = results / key / "record.json"
     return read_record_file(path) if path.is_file() else None
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything known of a planned run.
+    """Everything known about a planned run.
 
     Attributes:
         spec: resolved.
@@ -85,7 +85,7 @@ class NumberFacts:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What stands behind each number of a table's row.
+    """Collect the runs behind each number of a table's row.
 
     Attributes:
         runs: run -> what is known of it, the pre-trainings first.
@@ -173,11 +173,11 @@ def run_lines(run: RunFacts) -> Iterator[str]:
 
 
 def check_code(plan: Plan, keys: Iterable[str], results: Path, any_code: bool = False) -> None:
-    """Refuse to publish, at a published scale, what was made by code that the repository cannot name.
+    """Refuse to publish results, at a published scale, of code that the repository cannot name.
 
     Args:
-        keys: the runs that a page reads; whatever they were made from counts too.
-        any_code: publish nevertheless.
+        keys: the runs that a page reads; their inputs are checked too.
+        any_code: publish anyway.
 
     Raises:
         SpecError: naming the runs, what is wrong with their code, and what to do.
@@ -202,9 +202,9 @@ def check_code(plan: Plan, keys: Iterable[str], results: Path, any_code: bool = 
 
 
 def unnamed_code(record: Record) -> str | None:
-    """Why the repository cannot name the code of a run; None where it can: a commit holds exactly what ran.
+    """Explain why the repository cannot name the code of a run; None if it can: a commit holds exactly what ran.
 
-    Code that was committed as it ran only after the run is named too, as long as it is that of the present commit.
+    Code committed unchanged after the run also counts, if it is that of the current commit.
     """
     for version in record.provenance.all_code:
         name, digest = version.code, version.code_digest
@@ -224,14 +224,14 @@ def unnamed_code(record: Record) -> str | None:
 
 
 def check_lines(record: Record) -> list[str]:
-    """What the run's own checks found, a line for each; one line where the record is older than they are."""
+    """List what the run's own checks found, a line for each; one line if the record is older than the checks."""
     if record.checks is None:
         return ["checks: none recorded; the run is older than they are"]
     return [check.line for check in record.checks]
 
 
 def facts(record: Record) -> dict[str, Any]:
-    """What a record says of its run beside the spec, with units; None for what it does not say."""
+    """Return a record's facts about its run beside the spec, with units; None for missing ones."""
     return {name: read(record) for name, read in FACTS.items()}
 
 
@@ -240,7 +240,7 @@ def _with_unit(value: float | None, unit: str) -> str | None:
 
 
 def find_run(results: Path, name: str) -> str:
-    """The ``kind/id`` of a recorded run, planned or not, by its key, its identity or the start of it.
+    """Find the ``kind/id`` of a recorded run, planned or not, by its key, its identity or the start of it.
 
     Raises:
         SpecError: none, or several; the message lists the candidates.
@@ -250,13 +250,13 @@ def find_run(results: Path, name: str) -> str:
     found = exact or [key for key in keys if key.startswith(name) or key.split("/")[1].startswith(name)]
     if len(found) == 1:
         return found[0]
-    problem = "is ambiguous" if found else f"is no run with a record in {results}"
+    problem = "is ambiguous" if found else f"is not a run with a record in {results}"
     listed = "\n  ".join(found or keys) or "(none)"
     raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
 
 
 def differences(results: Path, one: str, other: str) -> Iterator[str]:
-    """What sets two recorded runs apart, as text: spec, inputs, circumstances and metrics.
+    """Describe how two recorded runs differ: spec, inputs, circumstances and metrics.
 
     Args:
         one, other: ``kind/id``.
@@ -297,7 +297,7 @@ def _metrics(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Iterator
 
 
 def _data(inputs: Mapping[str, str], results: Path) -> dict[str, str]:
-    """Role of each data set among the inputs -> digest of its manifest, where that is still there."""
+    """Map role of each data set among the inputs -> digest of its manifest, if it still exists."""
     found = {}
     for role, key in inputs.items():
         path = results / key / MANIFEST

@@ -1,4 +1,4 @@
-"""One published page: Markdown, CSV and LaTeX of a table, and the drawing of a figure."""
+"""Write one published page: Markdown, CSV and LaTeX of a table, and the drawing of a figure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mamo.reporting.table_csv import write_csv
 from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
 from mamo.reporting.values import TableValues
 from mamo.specs.ablation import AblationSpec
+from mamo.specs.lint import row_changes
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.scale import Scale
 
@@ -47,13 +48,13 @@ def publish(
         draw_curve(ablation.readings, values.curve, title, drawings)
     elif drawings:
         draw(ablation, values, title, drawings)
-    write_text(reports / page.files[0], _page(plan, ablation, values, shown, gaps, paper, page))
+    write_text(reports / page.files[0], _page(plan, table, values, shown, gaps, paper, page))
 
 
 def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | None, name: str) -> str:
-    """A table in LaTeX: the columns that count first, all of them where there are more, and the differences."""
+    """Write a table in LaTeX: the main columns, then all of them if there are more, and the differences."""
     title = f"{ablation.title} (scale {plan.scale.name})"
-    ranked = ablation.kind == "table"  # counts are not better for being larger
+    ranked = ablation.kind == "table"  # larger counts are not better
     legend = "; ".join(f"{sign} {meaning}" for sign, meaning in shown.legend.items())
     caption = f"{title}." + (f" {legend[0].upper()}{legend[1:]}." if legend else "")
     first = primary(shown.headings)
@@ -70,12 +71,12 @@ def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | Non
 
 
 def reported(ablation: AblationSpec, ablations: Path) -> PaperTable | None:
-    """The paper's numbers for an ablation, or None where it has none."""
+    """Read the paper's numbers for an ablation; None if it has none."""
     return load_paper(ablation.paper, ablations) if ablation.paper else None
 
 
 def heading(ablation: AblationSpec) -> str:
-    """For example ``Table 5: Ablation of the pre-training tasks``; without a counterpart in the paper, the title alone."""
+    """Make a heading such as ``Table 5: Ablation of the pre-training tasks``; without a counterpart, only the title."""
     word = ablation.paper or ""
     number = word.lstrip("abcdefghijklmnopqrstuvwxyz")
     return (
@@ -86,12 +87,12 @@ def heading(ablation: AblationSpec) -> str:
 
 
 def caveat(scale: Scale) -> str:
-    """The scale's caveat as a quotation, with a blank line after it; '' at paper scale."""
+    """Format the scale's caveat as a quotation, followed by a blank line; '' at paper scale."""
     return wrapped(f"**Scale `{scale.name}`.** {scale.caveat}", "> ") + "\n\n" if scale.caveat else ""
 
 
 def own_table(table: Table) -> str:
-    """Our rows with chance under them, and the meanings of the signs."""
+    """Format our rows with chance below them, and the meanings of the signs."""
     lines = [*table.ours, *([table.chance] if table.chance else [])]
     shown = chosen(
         table, [any(line.texts[i] != NONE for line in lines) for i, _ in enumerate(table.headings)]
@@ -103,13 +104,14 @@ def own_table(table: Table) -> str:
 
 def _page(
     plan: Plan,
-    ablation: AblationSpec,
+    table: TablePlan,
     values: TableValues,
     shown: Table,
     gaps: Table | None,
     paper: PaperTable | None,
     page: Page,
 ) -> str:
+    ablation = table.ablation
     parts = [
         page.mark,
         f"# {heading(ablation)}",
@@ -121,7 +123,7 @@ def _page(
     parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
     if ablation.kind == "readings":
         parts += [curve_section(values.curve), "## Every model under every reading"]
-        gaps = None  # the differences that count are those within a reading
+        gaps = None  # only differences within a reading count
     parts.append(own_table(shown))
     if gaps:
         parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
@@ -131,20 +133,21 @@ def _page(
         if not plumbing_only(plan):
             parts.append(wrapped(agreement_text(values.agreement, column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
-    notes += [
-        f"{row.label}: also changes `{name}`: {why}"
-        for row in ablation.rows
-        for name, why in row.besides.items()
-    ]
     if notes:
         parts += ["## Notes", "\n".join(bullet(note) for note in notes)]
+    changed = row_changes(plan, table)
+    lines = [
+        bullet(f"{row.label}: {', '.join(f'`{line}`' for line in changed[row.key]) or 'the base row'}")
+        for row in ablation.rows
+    ]
+    parts += ["## What each row changes", "\n".join(lines)] if lines else []
     runs = _runs(ablation, values)
     parts += ["## Runs", runs] if runs else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _runs(ablation: AblationSpec, values: TableValues) -> str:
-    """Which pre-training stands behind each row, and how it ended."""
+    """List the pre-training behind each row, and how it ended."""
     labels = {row.key: row.label for row in ablation.rows}
     lines = []
     for row, endings in values.pretrainings.items():

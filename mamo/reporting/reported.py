@@ -1,4 +1,4 @@
-"""Ours beside the paper's, cell by cell, with the difference."""
+"""Compare our numbers with the paper's, cell by cell."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def reported_cells(
 def cell_lines(
     table: TablePlan, cells: Sequence[ReportedCell], ablations: Path, edition: str = "arxiv"
 ) -> Iterator[str]:
-    """Cells as aligned text under the table's title."""
+    """Format cells as aligned text under the table's title."""
     ablation = table.ablation
     paper = load_paper(ablation.paper, ablations, edition) if ablation.paper else None
     yield f"{ablation.name}: {ablation.title}"
@@ -105,7 +105,7 @@ def cell_lines(
 
 
 def _ended(seeds: list[SeedValue]) -> str | None:
-    """How a cell's runs ended: converged where one has a value, else the worst; None where there are no runs."""
+    """Return how a cell's runs ended: converged where one has a value, else the worst; None where there are no runs."""
     if mean_of(seeds) is not None:
         return "converged"
     outcomes = [seed.outcome for seed in seeds]

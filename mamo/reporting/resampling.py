@@ -1,10 +1,10 @@
-"""How far a result may be off: intervals over test images and training seeds, by resampling.
+"""Estimate how far off a result may be: intervals over test images and training seeds, by resampling.
 
 Two things vary when an experiment is repeated: the test images, and the seed of training. Images are resampled with
 replacement, the same ones for every row and seed (a pair is compared on the same items). Three seeds cannot be resampled in
-that way: the interval would lie between the least and the greatest of the three, and cover the truth three times in four. So
+that way: the interval would stay between the least and the greatest of the three, and cover the truth three times in four. So
 the seeds' part is drawn from Student's distribution, with the variance between seeds estimated over all rows of the table (an
-analysis of variance, rows by seeds); what the items explain of that variance is taken off, lest it counts twice.
+analysis of variance, rows by seeds); the part that the items explain is subtracted, so that it does not count twice.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Estimate(NamedTuple):
         value: in percentage points.
         lower, upper: of the 95 % interval; equal to the value where nothing could be resampled.
         p: two-sided probability of a value at least as far from 0 if the truth were 0.
-        seeds: how many seeds stand behind it. With one, the interval says nothing about training anew.
-        images: how many test images were resampled; 0 if none.
+        seeds: number of seeds behind it. With one, the interval says nothing about training again.
+        images: number of resampled test images; 0 if none.
         noise: standard deviation from seed to seed of one row (of one row against the table, in a comparison), beyond what
             the test items explain; None with one seed.
     """
@@ -51,12 +51,12 @@ class Estimate(NamedTuple):
 
     @property
     def apart(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """True if the interval excludes 0."""
         return self.resampled and (self.lower > 0 or self.upper < 0)
 
     @property
     def resampled(self) -> bool:
-        """Whether there is an interval: results per item, or several seeds."""
+        """True if there is an interval, from results per item or several seeds."""
         return self.images > 0 or self.noise is not None
 
 
@@ -72,7 +72,7 @@ class Grid:
     """The results of a table: rows by seeds by columns.
 
     Attributes:
-        rows, columns: their keys.
+        rows, columns: keys of the rows and columns.
         means: (R, S, K) values in percent; NaN where a run has none.
         runs: (R, S) names of the trainings; rows that share theirs are counted once in the noise.
         draws: (B, R, S, K) deviations of the values on resampled images; 0 where a run has no results per item.
@@ -96,7 +96,7 @@ class Grid:
         return int(self.means.shape[1])
 
     def resample(self, column: str, found: Mapping[tuple[int, int], Contributions]) -> None:
-        """Enter the results per item of a column: (row, seed) -> contributions, all of the same images.
+        """Add the results per item of a column: (row, seed) -> contributions, all of the same images.
 
         Raises:
             ValueError: two runs were tested on different items.
@@ -117,12 +117,12 @@ class Grid:
     def estimate(
         self, rows: Mapping[str, float], columns: Mapping[str, float], borrowed: Noise | None = None
     ) -> Estimate | None:
-        """A weighted sum of rows, of a weighted mean of columns, over the seeds that all of these rows have.
+        """Estimate a weighted sum of rows of a weighted mean of columns, over the seeds that all of these rows have.
 
         Args:
             rows: row -> weight, such as ``{"full": 1, "itc_itm": -1}`` for a difference. Weights of several rows sum to 0.
             columns: column -> weight.
-            borrowed: the noise between seeds as found elsewhere, used where this table has one seed.
+            borrowed: noise between seeds from another table, used if this one has one seed.
 
         Returns:
             None where no seed has all values.
@@ -156,16 +156,16 @@ class Grid:
         return found if found.resampled else found._replace(p=1.0)
 
     def has(self, row: str, columns: Iterable[str]) -> bool:
-        """Whether a row has a value in every one of the columns, for one seed at least."""
+        """Check that a row has a value in each of the columns for at least one seed."""
         places = [self.columns.index(column) for column in columns]
         return bool(np.isfinite(self.means[self.rows.index(row)][:, places]).all(1).any())
 
     def rows_resampled(
         self, rows: Sequence[str], columns: Mapping[str, float]
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """A weighted mean of columns for several rows at once, and what it is in repetitions of the experiment.
+        """Compute a weighted mean of columns for several rows at once, and its values in resampled repetitions.
 
-        What rows share of a seed moves all of them alike and is left out: it changes no comparison of rows.
+        A seed's effect shared by all rows is left out: it changes no comparison of rows.
 
         Args:
             rows: each with a value for one seed at least.
@@ -193,7 +193,7 @@ class Grid:
         return means_R, samples_BR, int(counts_R.min())
 
     def noise(self, columns: Mapping[str, float], comparison: bool) -> Noise | None:
-        """The noise between seeds of a weighted mean of columns, for lending; None with one seed or one row."""
+        """Noise between seeds of a weighted mean of columns, for other tables; None with one seed or one row."""
         v_K = self._weights(self.columns, columns)
         used_K = v_K != 0
         m_RS = self.means[:, :, used_K] @ v_K[used_K]
@@ -213,7 +213,7 @@ class Grid:
         return np.array([given.get(key, 0.0) for key in keys])
 
     def _noise(self, m_RS: np.ndarray, d_BRS: np.ndarray, used_R: np.ndarray, seeds_S: np.ndarray) -> Noise:
-        """Variance between seeds: of a comparison of rows that share seeds, or of a single row."""
+        """Estimate the variance between seeds of a comparison of rows that share seeds, or of a single row."""
         complete = np.isfinite(m_RS).all(1)
         first: dict[tuple[str, ...], int] = {}
         for i in np.flatnonzero(complete):
@@ -225,7 +225,7 @@ class Grid:
         between_m, residual_m = _mean_squares(m)
         between_d, residual_d = (part.mean() for part in _mean_squares(d))
         rows, degrees = len(pool), len(seeds) - 1
-        if used_R.sum() > 1:  # what all rows share of a seed cancels
+        if used_R.sum() > 1:  # a seed's effect shared by all rows cancels
             return Noise(max(0.0, float(residual_m - residual_d)), max(1, (rows - 1) * degrees))
         shared, own = between_m / rows, (rows - 1) / rows * residual_m
         variance = shared + own
@@ -247,9 +247,9 @@ def _mean_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resampled_means(values_CP: np.ndarray, identity: bytes, draws: int = DRAWS) -> np.ndarray:
-    """Means of columns over images drawn with replacement: (draws, P).
+    """Compute means of columns over images drawn with replacement: (draws, P).
 
-    The same images give the same draws, so that results on the same items are resampled together wherever they stand.
+    The same images give the same draws, so results on the same items are resampled together in every table.
     """
     count = len(values_CP)
     seed = int.from_bytes(hashlib.sha256(identity).digest()[:8], "big")

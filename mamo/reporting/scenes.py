@@ -1,4 +1,4 @@
-"""A picture of the embedded world: scenes with a caption each, chosen by a seed.
+"""Draw a picture of the embedded world: scenes with a caption each, chosen by a seed.
 
     python -m mamo.reporting.scenes RELEASE OUT.png
 

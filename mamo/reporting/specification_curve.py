@@ -1,4 +1,4 @@
-"""The specification curve: what each question's answer is under each defensible reading of what the text leaves open.
+"""The specification curve: the answer to each question under each defensible reading of what the paper leaves open.
 
 Readings that lead to the same trainings for a question (one that only concerns another model, say) are one reading to it, and
 count once.
@@ -19,13 +19,13 @@ from mamo.specs.claims import ClaimSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.readings import ContrastSpec, ReadingSpec, row_of
 
-ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}  # a verdict, as a word
+ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}  # verdict -> word
 
 
 def curve(
     plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
 ) -> list[CurveQuestion]:
-    """The answers to an ablation's questions under each reading.
+    """Answer an ablation's questions under each reading.
 
     Args:
         results: the scale's results.
@@ -77,7 +77,7 @@ def _entry(finding: Finding, readings: Sequence[ReadingSpec]) -> ReadingAnswer:
 
 
 def curve_section(questions: Sequence[CurveQuestion]) -> str:
-    """How often each question is answered in which way, and the answer under each reading."""
+    """Format how often each question gets which answer, and the answer under each reading."""
     answers = list(ANSWERS.values())
     headings = [Heading(answer, answer, "share of readings") for answer in answers]
     lines = [
@@ -101,7 +101,7 @@ def curve_section(questions: Sequence[CurveQuestion]) -> str:
 
 
 def ordered(question: CurveQuestion) -> list[ReadingAnswer]:
-    """The readings of a question by their effect; those without a number last."""
+    """Sort the readings of a question by their effect; those without a number last."""
     return sorted(
         question.readings, key=lambda answer: float("inf") if answer.value is None else answer.value
     )

@@ -1,4 +1,4 @@
-"""A table as numbers: one line per cell, for programs."""
+"""Write a table as numbers for programs: one line per cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table as it is shown: our rows, chance under them, and the paper's rows, over the same columns."""
+"""Build a table for display: our rows, chance below them, and the paper's rows, over the same columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEGEND = {
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's key, label and the group that it stands under ('' for none)."""
+    """A column's key, label and group ('' for none)."""
 
     key: str
     label: str
@@ -44,12 +44,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """What a page shows.
+    """A table as a page shows it.
 
     Attributes:
         ours: our rows in the ablation's order.
-        chance: what a model without knowledge reaches in each column, where the runs recorded it.
-        reported: the paper's rows, empty where it has none.
+        chance: score of a model without knowledge in each column, if the runs recorded it.
+        reported: the paper's rows, empty if it has none.
     """
 
     headings: tuple[Heading, ...]
@@ -59,7 +59,7 @@ class Table:
 
     @property
     def legend(self) -> dict[str, str]:
-        """The signs that occur in our rows, with their meanings."""
+        """Return the signs that occur in our rows, with their meanings."""
         shown = " ".join(text for line in self.ours for text in (line.label, *line.texts))
         return {sign: meaning for sign, meaning in LEGEND.items() if sign in shown}
 
@@ -96,13 +96,13 @@ def make_table(ablation: AblationSpec, values: TableValues, paper: PaperTable | 
 
 
 def primary(headings: Sequence[Heading]) -> list[bool]:
-    """Which columns are shown first: R@5 and R@10 stand back where their group has an R@1."""
+    """Choose the columns shown first: R@5 and R@10 are left out if their group has an R@1."""
     ones = {heading.group for heading in headings if heading.label.endswith("R@1")}
     return [not (h.group in ones and h.label.endswith(("R@5", "R@10"))) for h in headings]
 
 
 def chosen(table: Table, columns: Sequence[bool]) -> Table:
-    """A table with some of its columns."""
+    """Restrict a table to some of its columns."""
 
     def line(full: Line) -> Line:
         return replace(
@@ -118,7 +118,7 @@ def chosen(table: Table, columns: Sequence[bool]) -> Table:
 
 
 def alike_rows(values: TableValues) -> set[str]:
-    """The rows that no column, nor all of them together, tells from the base row."""
+    """Return the rows that neither a column nor all of them together tell from the base row."""
     gaps: dict[str, list[Difference]] = {}
     for line in values.statistics:
         if line.gap is not None:
@@ -127,12 +127,12 @@ def alike_rows(values: TableValues) -> set[str]:
 
 
 def told_apart(gaps: Sequence[Difference]) -> bool:
-    """Whether a row's comparisons, taken together, tell it from the base row: 5 % shared among its columns (Bonferroni)."""
+    """Check whether a row's comparisons together tell it from the base row: 5 % shared among its columns (Bonferroni)."""
     return min(gap.p for gap in gaps) <= 0.05 / len(gaps)
 
 
 def show(cells: list[SeedValue], decimals: int, statistics: CellStatistics | None = None) -> str:
-    """One cell over its seeds: the mean of the runs that converged, half its interval, and how many did not."""
+    """Format one cell over its seeds: the mean of the runs that converged, half its interval, and how many did not."""
     if not cells:
         return NONE
     mean = mean_of(cells)
@@ -157,7 +157,7 @@ def number(value: float, decimals: int) -> str:
 
 
 def sensible(value: float) -> float:
-    """A number to six significant digits: percentages of test sets have no more."""
+    """Round to six significant digits: percentages of test sets have no more."""
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
@@ -194,7 +194,7 @@ def headings_of(ablation: AblationSpec, paper: PaperTable | None) -> tuple[Headi
 
 
 def decimals_of(column: str, paper: PaperTable | None) -> int:
-    """As many decimals as the paper gives in this column; 1 where it gives none."""
+    """Return the number of decimals that the paper gives in this column; 1 if it gives none."""
     values = [row.values.get(column) for row in paper.rows] if paper else []
     return max((len(str(value).partition(".")[2]) for value in values if isinstance(value, float)), default=1)
 

@@ -1,4 +1,4 @@
-"""Executing a run: from its spec and its inputs' results to its own, the record written last."""
+"""Execute a run: from its spec and its inputs' results to its own, with the record written last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import WORLD, Plan
 from mamo.training.interruption import leaving_at_once
 
-# A copy of the record that no workflow knows of.
+# A copy of the record that no workflow knows about.
 KEPT = ".record.json"
 
 
@@ -34,13 +34,13 @@ def execute(
     options: Options | None = None,
     wait: bool = False,
 ) -> Record:
-    """Make a run's results, or resume it, and return its record; a run that is done is not made again.
+    """Make or resume a run and return its record; a finished run is not made again.
 
     Args:
         results: the scale's results, e.g. ``results/demo``.
         releases: the folder of official releases; needed by scales whose data source is ``release``.
         options: how to execute the run, by default as :class:`Options` says.
-        wait: for another process that makes the same run, rather than refuse.
+        wait: wait for another process that makes the same run, instead of refusing.
 
     Raises:
         RunError: an input is missing, or (without ``wait``) another process is making the same run.
@@ -52,7 +52,7 @@ def execute(
 def complete_inputs(
     plan: Plan, run: Run, results: Path, releases: Path | None = None, options: Options | None = None
 ) -> None:
-    """Make again what a run reads of data and starting weights, where only their records are there, from a pack.
+    """Make a run's data and starting weights again if only their records, from a pack, are there.
 
     Raises:
         RunError: its pre-training has no weights here, or several processes would make one thing at once.
@@ -87,12 +87,12 @@ def _execute(
     path = run.record(results)
     leader = int(os.environ.get("RANK", 0)) == 0
     if path.is_file() and not again:
-        if leader:  # left by a process that was killed between its record and its end
+        if leader:  # left by a process that was killed after writing its record
             _tidy(directory)
         return read_record(run, results)
     with run_lock(directory, wait):
         again = again and unpacked(directory)
-        if path.is_file() and not again:  # made while this process waited
+        if path.is_file() and not again:  # finished while this process waited
             return read_record(run, results)
         if not again and _restored(run, results):
             if leader:
@@ -134,22 +134,22 @@ def _execute(
             write_text(path.with_name(KEPT), record.text())
             write_text(path, record.text())
             unmark(directory)
-            # Only now: until the record stands, nothing that a resumed run could use is thrown away.
+            # Only now: until the record is written, keep everything that a resumed run could use.
             _tidy(directory)
         return record
 
 
 def _tidy(directory: Path) -> None:
-    """Remove what only a run that is not finished needs: its checkpoints, and the note of the code that it began with."""
+    """Remove what only an unfinished run needs: its checkpoints, and the note of the code that it started with."""
     shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
     (directory / BEGUN).unlink(missing_ok=True)
 
 
 def _restored(run: Run, results: Path) -> bool:
-    """Whether the record of a run that is done could be put back.
+    """Put back the record of a finished run, if that is possible; return whether it was.
 
-    A workflow owns the record as its output and may remove it: Snakemake does where it was killed between the record's
-    writing and its own note of it, or where a job failed beside it. The copy keeps that from costing the run.
+    A workflow owns the record as its output and may remove it: Snakemake does so if it was killed between the writing of the
+    record and its own note of it, or if another job failed. The copy saves the run from being made again.
     """
     kept = run.record(results).with_name(KEPT)
     if not kept.is_file():
@@ -175,7 +175,7 @@ def execute_part(
     options: Options | None = None,
     wait: bool = False,
 ) -> PartAccount:
-    """Prepare one part of a data run, counted from 0, and return its account; a part that is there is not made again.
+    """Prepare one part of a data run, counted from 0, and return its account; an existing part is not made again.
 
     Raises:
         RunError: the run is not cut into so many parts, an input is missing, or another process makes the same part.
@@ -189,7 +189,7 @@ def execute_part(
 
 
 def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
-    """The metrics of an executed downstream run, measured once more from its weights; nothing is written.
+    """Measure the metrics of an executed downstream run again from its weights; nothing is written.
 
     Raises:
         RunError: the run is not done, or diverged, so that it has no weights.
@@ -206,7 +206,7 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
 
 @contextmanager
 def _naming(run: Run) -> Iterator[None]:
-    """Turns what is wrong with a run's data, or with the machine, into an error of the run, which names it."""
+    """Turn errors of the data or the machine into a RunError that names the run."""
     from mamo.data.examples import FormatError
     from mamo.data.store.prepare import MissingImages
     from mamo.data.store.records import PreparedError
@@ -225,7 +225,7 @@ def _naming(run: Run) -> Iterator[None]:
 
 
 def _executor(run: Run) -> Callable[[Context], Result]:
-    """The function that makes a run of this kind; imported here, so that each kind loads only what it needs."""
+    """Return the function that makes a run of this kind; imported here, so that each kind loads only what it needs."""
     if run.kind == "data":
         from mamo.runs.make_data import make_data
 

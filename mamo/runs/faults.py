@@ -1,7 +1,7 @@
-"""What a machine does to a run, in words: a full or read-only disk, no memory left, a data worker that died.
+"""Explain faults of the machine in words: a full or read-only disk, no memory left, a data worker that died.
 
-Such an error is none of the code's, so it is answered with the thing, the place and the mend, and not with a traceback.
-Nothing of it ends as a result: a run without a record is not done, and the same command goes on with it.
+The code is not at fault, so the message names the thing, the place and the fix instead of a traceback. Such a run has no
+result: without a record it is not done, and the same command resumes it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 UNLOCKED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-AGAIN = "the same command goes on from what is whole"
+AGAIN = "the same command resumes from what is complete"
 
 
 def describe(error: BaseException) -> str | None:
-    """The cause and its mend in one sentence; None where the error is not the machine's doing."""
+    """Give the cause and its fix in one sentence; None if the machine is not the cause."""
     number, text = _number(error), str(error)
     place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
     if number in FULL:
@@ -39,7 +39,7 @@ def describe(error: BaseException) -> str | None:
         return f"too many files are open: raise the limit (ulimit -n 65536), and {AGAIN}"
     if number in UNLOCKED:
         return (
-            f"this file system gives out no locks{place}, and without one two processes could make the same run: {text}. "
+            f"this file system does not support locks{place}, and without one two processes could make the same run: {text}. "
             "Choose a folder on another disk by --results, or have this one mounted with locks (NFS: local_lock=flock, or a "
             f"running lockd); {AGAIN}"
         )
@@ -64,15 +64,15 @@ def describe(error: BaseException) -> str | None:
 
 
 def _compiler(error: BaseException) -> str:
-    """What stands in the way of compiling, in one line."""
+    """Summarise why compiling fails, in one line."""
     text = " ".join(str(error).split())
     if re.search(r"(No working C\+\+|find working C|Failed to find C|InvalidCxxCompiler)", text):
-        return "no C++ compiler is found: install one, such as g++, or name it in the variable CXX"
+        return "no C++ compiler was found: install one, such as g++, or name it in the variable CXX"
     return f"{type(error).__name__}: {text[:200]}"
 
 
 def _number(error: BaseException) -> int | None:
-    """The system's error number; some writers tell it in their text alone."""
+    """Return the system's error number; some libraries give it only in their message."""
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"os error (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None

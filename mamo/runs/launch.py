@@ -1,4 +1,4 @@
-"""Starting a run's ranks: torchrun on this machine, or through srun on the nodes of a SLURM job."""
+"""Start a run's ranks: torchrun on this machine, or through srun on the nodes of a SLURM job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def launch(
         processes: ranks on each node, one for each GPU.
         nodes: more than one needs a SLURM job of so many nodes.
         cpus: of each node; SLURM gives a step one core if it is not told.
-        wait: for another process that makes the run.
+        wait: wait for another process that makes the run.
 
     Returns:
         the exit status; 75 if the ranks were asked to stop and saved their state.
@@ -40,7 +40,7 @@ def launch(
         # srun takes SIGTERM as the order to kill all ranks at once, and passes SIGUSR1 on to them.
         stop = signal.SIGTERM if nodes == 1 else signal.SIGUSR1
         me = os.getpid()
-        # In a group of its own it hears a terminal's signals through this process alone, once.
+        # In its own group it gets a terminal's signals only through this process, once.
         ranks = subprocess.Popen(
             words,
             env=os.environ | {HELD: str(directory.resolve())},
@@ -49,7 +49,7 @@ def launch(
         )
 
         def pass_on(number: int, frame: Any) -> None:
-            if not asked:  # torchrun waits for its ranks only so long as it is not told again and again
+            if not asked:  # repeated signals would keep torchrun from waiting for its ranks
                 ranks.send_signal(stop)
             asked.append(number)
 
@@ -63,9 +63,9 @@ def launch(
 
 
 def torchrun(processes: int, nodes: int, cpus: int | None) -> list[str]:
-    """The words that start ``processes`` ranks on each of ``nodes`` nodes, up to the program's own."""
+    """Build the command that starts ``processes`` ranks on each of ``nodes`` nodes, up to the program's own words."""
     run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-    # It would heed a signal that the caller ignores.
+    # torchrun would react to a signal that the caller ignores.
     handled = [
         *heeded(),
         *([signal.SIGQUIT] if signal.getsignal(signal.SIGQUIT) is not signal.SIG_IGN else []),

@@ -1,4 +1,4 @@
-"""Trained models from their runs' directories, for whatever reads them afterwards."""
+"""Load trained models from their runs' directories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamo.training.loop import pick_device
 
 
 def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
-    """A pre-training's task with its stored weights (online, target and heads), in evaluation mode.
+    """Load a pre-training's task with its stored weights (online, target and heads), in evaluation mode.
 
     The tokeniser of visual tokens, which has no weights of its own, is left out: the MIM head is loaded without its targets.
 
@@ -41,7 +41,7 @@ def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
 
 
 def load_finetuned(context: Context) -> tuple[DownstreamTask, Prepared]:
-    """A fine-tuning's task with its stored weights (its pre-training's, where it trained none), in evaluation mode.
+    """Load a fine-tuning's task with its stored weights (its pre-training's, if it trained none), in evaluation mode.
 
     Returns:
         the task and the job's first data set.

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from mamo.files.writing import write_text
 from mamo.runs.run import RunError
 
-# Set by a launcher for the ranks that it starts: it holds the lock for all of them.
+# Set by a launcher for its ranks: the launcher holds the lock for all of them.
 HELD = "MAMO_LOCK_HELD"
 POLL_SECONDS = 1.0
 
@@ -26,8 +26,8 @@ def run_lock(directory: Path, wait: bool = False) -> Iterator[None]:
     """Hold a run's lock within the block. It is free again when its process ends, however that happens.
 
     Args:
-        wait: for the process that makes the run, rather than refuse. What a killed workflow has left on a cluster goes on
-            by itself; the restarted workflow's job then waits and finds the run done.
+        wait: wait for the process that makes the run, instead of refusing. Jobs that a killed workflow left on a cluster
+            continue; the restarted workflow's job then waits and finds the run done.
 
     Raises:
         RunError: another process makes the run; the message says which.

@@ -1,4 +1,4 @@
-"""Data runs: the embedded world in the official release formats, and releases in the internal form."""
+"""Make data runs: the embedded world in the official release formats, and releases in the internal form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mamo.specs.world import WorldSpec
 
 
 def release_root(context: Context) -> Path:
-    """The folder of releases that a data run reads: the world's, or the user's.
+    """Return the folder of releases that a data run reads: the world's, or the user's.
 
     Raises:
         RunError: the user has named none.
@@ -43,7 +43,7 @@ def make_data(context: Context) -> Result:
     if context.run.name == WORLD:
         from mamo.data.world.generate import write_world
 
-        # Written beside and renamed: an interrupted world is begun anew, and never passes for a whole one.
+        # Written atomically: an interrupted world starts again and never passes for a complete one.
         release, beside = context.directory / "release", context.directory / "release.partial"
         for leftover in (release, beside):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -54,7 +54,7 @@ def make_data(context: Context) -> Result:
     manifest = _whole(context.directory)
     if manifest is None:
         manifest = _prepare(context, root, parts)
-    # A preparation that was killed at its very end leaves its parts.
+    # A preparation killed at its very end leaves its parts behind.
     shutil.rmtree(context.directory / PARTS, ignore_errors=True)
     details: dict[str, Any] = {"splits": manifest["splits"]}
     if spec["source"] == "release":
@@ -63,11 +63,11 @@ def make_data(context: Context) -> Result:
 
 
 def _whole(directory: Path) -> Manifest | None:
-    """The manifest of a data set that was prepared to its end before its record could be written; None without one.
+    """Read the manifest of a data set that was fully prepared but has no record yet; None without one.
 
     The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
     """
-    if unpacked(directory):  # of its pack: what was counted, without the files
+    if unpacked(directory):  # from a pack: the counts without the files
         (directory / MANIFEST).unlink(missing_ok=True)
     if not (directory / MANIFEST).is_file():
         return None
@@ -87,7 +87,7 @@ def _prepare(context: Context, root: Path, parts: int) -> Manifest:
     if parts > 1:
         from mamo.data.store.parts import gather
 
-        # Parts that other jobs have prepared are there already; what is missing is made here.
+        # Parts prepared by other jobs exist already; make the missing ones here.
         for part in range(parts):
             make_part(context, part, parts)
         return gather(spec["dataset"], root, context.directory, parts, **settings)
@@ -130,7 +130,7 @@ def make_part(context: Context, part: int, parts: int, wait: bool = False) -> Pa
 
 
 def _account(dataset: str, root: Path, manifest: Manifest, directory: Path) -> dict[str, Any]:
-    """What a release lacks of the paper's images, and which of its training images are test images elsewhere."""
+    """Count the paper's images missing from a release, and its training images that are test images elsewhere."""
     from mamo.data.releases.overlap import FILE, counts, overlap
     from mamo.files.writing import write_json
 

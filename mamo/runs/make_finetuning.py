@@ -1,4 +1,4 @@
-"""Downstream runs: fine-tuning from a pre-training, choice of the weights on val, and evaluation on test."""
+"""Make downstream runs: fine-tune from a pre-training, choose the weights on val, evaluate on test."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mamo.runs.run import Context, Result, RunError
 from mamo.runs.save import WEIGHTS, load_network, save_network_config, save_tensors
 from mamo.runs.training import save_curve, training_batches, training_result
 from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
+from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.registry import make_task, read_spec
-from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.distributed import process_group
@@ -31,7 +31,7 @@ from mamo.training.watching import EVENTS
 
 
 def make_finetuning(context: Context) -> Result:
-    """Fine-tune and evaluate; skipped where the pre-training diverged, unless that trained on to its end."""
+    """Fine-tune and evaluate; skipped if the pre-training diverged, unless it trained on to its end."""
     init = context.record("init")
     if init.outcome.status == "diverged" and not init.details.get("trained_on"):
         why = f"its pre-training {init.run} diverged: {init.outcome.reason}"
@@ -41,7 +41,7 @@ def make_finetuning(context: Context) -> Result:
 
 
 def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]]:
-    """The run's task on the device, from its pre-training's weights, with its data sets."""
+    """Load the run's task on the device, from its pre-training's weights, with its data sets."""
     spec = read_spec(context.run.spec)
     tokenizer = Tokenizer.load(context.input("text"))
     data = [Prepared(context.input(f"data:{name}")) for name in spec.data]
@@ -53,7 +53,7 @@ def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]
 
 
 def evaluate_weights(context: Context) -> dict[str, float]:
-    """The metrics of the run's stored weights (of its pre-training's, where it trained none)."""
+    """Measure the metrics of the run's stored weights (of its pre-training's, if it trained none)."""
     from mamo.model.pretrained import fill, read_state
 
     task, _, data = load_task(context)
@@ -89,7 +89,7 @@ def _finetune(context: Context) -> Result:
 
 
 def _against_zero_shot(context: Context, task: DownstreamTask, spec: RetrievalSpec, data: Prepared) -> Check:
-    """Whether fine-tuning helps: validation recall against that of the pre-trained network at its own resolution."""
+    """Check whether fine-tuning helps: compare validation recall with the pre-trained network's at its own resolution."""
     network = load_network(context.input("init"))
     transform = spec.transform.model_copy(update={"size": network.spec.image_size})
     untrained = make_task(
@@ -106,10 +106,10 @@ def _against_zero_shot(context: Context, task: DownstreamTask, spec: RetrievalSp
 def check_evaluation(
     task: DownstreamTask, data: Prepared, evaluation: Evaluation, context: Context
 ) -> list[Check]:
-    """That an evaluation has measured every item of its splits, and that its metrics can be true.
+    """Check that an evaluation measured every item of its splits and that its metrics are possible.
 
     Raises:
-        RunError: it has not, or one cannot; such numbers are not recorded.
+        RunError: an item is missing or a metric is impossible; such numbers are not recorded.
     """
     try:
         expected = task.items_of(data, evaluation)
@@ -118,7 +118,7 @@ def check_evaluation(
             measured = check_items(evaluation.items, expected)
             found.append(check("items", True, f"every item is measured: {measured}", items=expected))
         return found
-    except UnsoundEvaluation as error:
+    except InvalidEvaluation as error:
         raise RunError(f"{context.run.key}: {error}") from error
 
 
@@ -154,7 +154,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
 
 
 class _Best:
-    """Keeps the weights that scored best on val."""
+    """Keep the weights that scored best on val."""
 
     def __init__(self, task: DownstreamTask, data: Prepared) -> None:
         self.task, self.data = task, data
@@ -162,11 +162,11 @@ class _Best:
         self.weights: dict[str, torch.Tensor] | None = None
 
     def validate(self, step: int) -> None:
-        """Score the present weights, and keep them if none were better."""
+        """Score the current weights, and keep them if none were better."""
         score = self.task.validate(self.data)
         if not math.isfinite(score):
             raise RunError(
-                f"the validation score after {step} steps is {score}: no weights can be chosen by it"
+                f"the validation score after {step} steps is {score}: it cannot be used to choose weights"
             )
         if score > self.score:
             self.score = score
@@ -189,7 +189,7 @@ class _Best:
 
 
 def save_evaluation(evaluation: Evaluation, context: Context) -> None:
-    """Per-item results for statistics over items, and the task's own files."""
+    """Save results per item, for statistics over items, and the task's own files."""
     if evaluation.items:
         import pyarrow as pa
 
@@ -198,6 +198,6 @@ def save_evaluation(evaluation: Evaluation, context: Context) -> None:
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
     for name, text in evaluation.files.items():
-        # Scores that people entered are not ours to blank.
+        # Never overwrite scores that people entered.
         if name != SCORES or not (context.directory / name).exists():
             write_text(context.directory / name, text)

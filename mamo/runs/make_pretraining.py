@@ -27,7 +27,7 @@ from mamo.training.watching import EVENTS
 
 
 def make_pretraining(context: Context) -> Result:
-    """Train the online network on the spec's objectives, and keep all that a later step may read."""
+    """Train the online network on the spec's objectives, and save everything that a later run may read."""
     with process_group():
         return _pretrain(context)
 

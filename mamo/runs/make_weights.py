@@ -1,4 +1,4 @@
-"""Weights runs: published starting weights fetched once, or small stand-ins trained here."""
+"""Make weights runs: fetch published starting weights once, or train small stand-ins."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_weights(context: Context) -> Result:
 
 
 def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -> Trained:
-    """A short training stage with the schedule that all stages share."""
+    """Run a short training stage with the schedule that all stages share."""
     optimiser = OptimiserSpec(
         lr=training.lr, final_lr=0.0, weight_decay=training.weight_decay, new_multiplier=1.0
     )
@@ -67,13 +67,13 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
 
 
 def _result(trained: Trained, context: Context) -> Result:
-    """The means of the last tenth of the curve as the run's metrics."""
+    """Take the means of the last tenth of the curve as the run's metrics."""
     details = {"steps": trained.steps, "seconds": round(trained.seconds, 2)}
     return Result(trained.outcome, last_means(trained.curve), details, trained.checks)
 
 
 def _vision_timm(context: Context) -> Result:
-    """timm's published weights by name, or from a local directory or file."""
+    """Fetch timm's published weights by name, or read them from a local directory or file."""
     name = context.run.spec["name"]
     try:
         state, heads = _timm_state(name)
@@ -86,10 +86,10 @@ def _vision_timm(context: Context) -> Result:
 
 
 def _timm_state(name: str) -> tuple[dict[str, Tensor], int | None]:
-    """A ViT's weights, and the number of its heads where something says it.
+    """Read a ViT's weights, and the number of its heads if it is known.
 
     Raises:
-        StoredError: our encoder has no place for some of them, or would give other features.
+        StoredError: our encoder has no place for some of them, or would compute other features.
     """
     from mamo.model.pretrained import check_vit, read_state, vit_state
 
@@ -107,7 +107,7 @@ def _timm_state(name: str) -> tuple[dict[str, Tensor], int | None]:
         model = timm.create_model(name, pretrained=True, num_classes=0)
     except (
         Exception
-    ) as error:  # timm and the hub raise many kinds; all mean that the weights could not be had
+    ) as error:  # timm and the hub raise many kinds of errors; all mean that the weights are not available
         raise RunError(
             f"timm's weights '{name}' could not be fetched ({error}). Without internet: put their model.safetensors into a "
             "folder and name that folder as weights.vision.name"
@@ -116,7 +116,7 @@ def _timm_state(name: str) -> tuple[dict[str, Tensor], int | None]:
 
 
 def _timm_model(folder: Path, state: dict[str, Tensor]) -> Any:
-    """The model of a folder as timm's hub has it, with its weights; None where no ``config.json`` names an architecture."""
+    """Build a folder's timm model with its weights; None if no ``config.json`` names an architecture."""
     config = folder / "config.json"
     if not config.is_file():
         return None
@@ -135,7 +135,7 @@ def _timm_model(folder: Path, state: dict[str, Tensor]) -> Any:
 
 
 def _vision_naming(context: Context) -> Result:
-    """A ViT trained to name the world's objects."""
+    """Train a ViT to name the world's objects."""
     from mamo.specs.transforms import TransformSpec
     from mamo.tasks.naming import NamingTask, naming_batches, read_scenes
 
@@ -156,7 +156,7 @@ def _vision_naming(context: Context) -> Result:
 
 
 def _vision_scratch(context: Context) -> Result:
-    """A ViT at random."""
+    """Initialise a ViT at random."""
     torch.manual_seed(0)
     encoder = VisionEncoder(ModelSpec.model_validate(context.run.spec["model"]))
     save_tensors(encoder.state_dict(), context.directory / "model.safetensors")
@@ -164,7 +164,7 @@ def _vision_scratch(context: Context) -> Result:
 
 
 def _text_transformers(context: Context) -> Result:
-    """Published BERT and its tokenizer by name, or from a directory saved by ``save_pretrained``."""
+    """Fetch published BERT and its tokenizer by name, or read a directory saved by ``save_pretrained``."""
     name = context.run.spec["name"]
     from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -172,7 +172,7 @@ def _text_transformers(context: Context) -> Result:
 
     try:
         check_bert(BertConfig.get_config_dict(name)[0])
-        # Neither the head that BERT was trained with nor a pooler is needed, and what lacks them need not be told of it.
+        # BERT's training head and pooler are not needed, so do not warn if they are missing.
         model, unknown = _published(BertModel, name, add_pooling_layer=False)
         bert_state(dict.fromkeys(unknown, torch.empty(0)))
         tokenizer = AutoTokenizer.from_pretrained(name)
@@ -180,7 +180,7 @@ def _text_transformers(context: Context) -> Result:
         raise RunError(f"{context.run.key}: weights.text.name '{name}': {error}") from error
     except OSError as error:
         raise RunError(
-            f"the text weights '{name}' could not be had ({error}). Without internet: put config.json, model.safetensors, "
+            f"the text weights '{name}' could not be loaded ({error}). Without internet: put config.json, model.safetensors, "
             "vocab.txt and tokenizer.json of the model into a folder and name that folder as weights.text.name"
         ) from error
     model.save_pretrained(context.directory)
@@ -189,11 +189,11 @@ def _text_transformers(context: Context) -> Result:
 
 
 def _published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[str]]:
-    """A model of transformers, and the names of the tensors that it has no place for; its own report is not shown.
+    """Load a transformers model and the names of unused tensors; its own report is not shown.
 
     Raises:
-        OSError: it could not be had.
-        StoredError: tensors are missing, which transformers would draw at random, or of another shape.
+        OSError: it is not available.
+        StoredError: tensors are missing, which transformers would initialise at random, or have another shape.
     """
     from transformers.utils import logging
 
@@ -215,7 +215,7 @@ def _published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[s
 
 
 def _text_mlm(context: Context) -> Result:
-    """A WordPiece vocabulary and a small BERT, from all texts that are trained on."""
+    """Train a WordPiece vocabulary and a small BERT on all training texts."""
     from mamo.tasks.language import LanguageTask, text_batches
 
     spec, training = _model_and_training(context)
@@ -252,7 +252,7 @@ def _text_mlm(context: Context) -> Result:
 
 
 def _visual_tokens_transformers(context: Context) -> Result:
-    """DALL-E's published encoder."""
+    """Fetch DALL-E's published encoder."""
     from transformers import FlavaImageCodebook
 
     name = context.run.spec["name"]
@@ -264,7 +264,7 @@ def _visual_tokens_transformers(context: Context) -> Result:
         raise RunError(f"{context.run.key}: weights.visual_tokens.name '{name}': {error}") from error
     except OSError as error:
         raise RunError(
-            f"the visual tokeniser '{name}' could not be had ({error}). Without internet: put its config.json and "
+            f"the visual tokeniser '{name}' could not be loaded ({error}). Without internet: put its config.json and "
             "model.safetensors into a folder and name that folder as weights.visual_tokens.name"
         ) from error
     codebook.save_pretrained(context.directory / "codebook")
@@ -272,7 +272,7 @@ def _visual_tokens_transformers(context: Context) -> Result:
 
 
 def _visual_tokens_dvae(context: Context) -> Result:
-    """A small discrete VAE trained on the pre-training images."""
+    """Train a small discrete VAE on the pre-training images."""
     from mamo.data.batches.sampler import batch_indices
     from mamo.objectives.visual_tokens import CODE_STRIDE
     from mamo.tasks.visual_codes import VisualCodesTask
@@ -296,7 +296,7 @@ def _visual_tokens_dvae(context: Context) -> Result:
 
 
 def _pixels(jpeg: bytes, side: int) -> Tensor:
-    """A stored image as (3, side, side) pixels in [0, 1]."""
+    """Decode a stored image to (3, side, side) pixels in [0, 1]."""
     import numpy as np
     from PIL import Image
 

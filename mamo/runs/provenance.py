@@ -1,4 +1,4 @@
-"""Where a number comes from: machine, versions, code, time and memory."""
+"""Record the provenance of a run: machine, versions, code, time and memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from mamo.specs.code import CHANGED, PACKAGE, Code, running_code, tree_digest
 PACKAGES = ("mamo", "torch", "numpy", "pillow", "tokenizers", "pyarrow")
 
 
-# Beside the checkpoints: which code they come from.
+# File beside the checkpoints with the code that they come from.
 BEGUN = ".code.json"
 
 
 class Stopwatch:
-    """Started when a run starts; says what the run took and which code made it."""
+    """Measure a run from its start: time and memory, and the code that makes it."""
 
     def __init__(self, directory: Path) -> None:
         self.began = datetime.now(UTC)
@@ -40,7 +40,7 @@ class Stopwatch:
         """Seconds, memory, machine, versions and code.
 
         The commit has ``+changes`` where the package differs from it (by tracked files or by others) or was edited while the
-        run was made. The digest is of all files of the package as they were when the run began.
+        run was made. The digest is of all files of the package as they were when the run started.
         """
         usage, edited = resource.getrusage(resource.RUSAGE_SELF), tree_digest(PACKAGE) != self.code.digest
         earlier = {"earlier_code": tuple(self.earlier)} if self.earlier else {}
@@ -64,7 +64,7 @@ def _version(code: Code, edited: bool = False) -> CodeVersion:
 
 
 def _earlier_code(directory: Path, code: Code) -> list[CodeVersion]:
-    """The other code whose checkpoints this run resumes from; notes ``code`` for a run that resumes from its own."""
+    """Return the other code whose checkpoints this run resumes from, and record ``code`` beside this run's own checkpoints."""
     path = directory / BEGUN
     known: list[CodeVersion] = []
     if any((directory / CHECKPOINTS).glob("step-*")):
@@ -100,7 +100,7 @@ def machine() -> dict[str, str | int | None]:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that make the numbers."""
+    """Versions of Python and of the packages that affect numbers."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

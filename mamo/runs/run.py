@@ -1,4 +1,4 @@
-"""What the executors of all kinds share: a run's context, its result, its record."""
+"""Shared by the executors of all kinds: a run's context, its result, its record."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is executed. None of it changes what the run is, so none of it is part of a spec.
+    """Options of execution. None of them changes what a run computes, so none is part of a spec.
 
     Attributes:
-        threads: that decode images while data are prepared.
+        threads: number of threads that decode images while data are prepared.
         micro_batch: pairs of a rank's share that go through the network at once; None: all. The gradient is that of the
             whole batch, ITC's contrast over all ranks' pairs included.
         compile: compile the transformer layers (``torch.compile``).
-        activation_checkpointing: keep no activations inside the transformer layers; they are computed once more on the way
-            back, which costs a third more time and saves most of the memory.
+        activation_checkpointing: keep no activations inside the transformer layers; recomputing them in the backward pass
+            costs a third more time and saves most of the memory.
     """
 
     threads: int = 1
@@ -39,7 +39,7 @@ class Options:
     activation_checkpointing: bool = False
 
     def of_training(self) -> dict[str, Any]:
-        """As keywords of the training loop's ``LoopConfig``."""
+        """Return the options as keywords of the training loop's ``LoopConfig``."""
         return {
             "micro_batch": self.micro_batch,
             "compiled": self.compile,
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Context:
-    """What an executor works with.
+    """Everything that an executor works with.
 
     Attributes:
         results: the scale's results.
@@ -70,7 +70,7 @@ class Context:
 
     @property
     def checkpoints(self) -> Path:
-        """Where a training run keeps what it resumes from, until its record is written."""
+        """Folder of a training run's checkpoints, until its record is written."""
         return self.directory / CHECKPOINTS
 
     def input(self, role: str) -> Path:
@@ -98,10 +98,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Result:
-    """What an executor hands back for the record.
+    """Result that an executor returns for the record.
 
     Attributes:
-        checks: see :mod:`mamo.training.checks`; none for what trains and measures nothing.
+        checks: see :mod:`mamo.training.checks`; none for runs that neither train nor measure.
     """
 
     outcome: Outcome
@@ -111,7 +111,7 @@ class Result:
 
 
 def read_record(run: Run, results: Path) -> Record:
-    """A finished run's record.
+    """Read a finished run's record.
 
     Raises:
         RunError: the run is not done.
@@ -129,28 +129,26 @@ def read_record(run: Run, results: Path) -> Record:
 
 
 def require_files(run: Run, results: Path) -> None:
-    """Refuse to read weights or data that did not travel.
+    """Refuse to read weights or data that were not in the pack.
 
     Raises:
         RunError: the run was taken from a pack.
     """
     if unpacked(run.directory(results)):
-        mend = (
+        fix = (
             "call a run that needs it, which makes it again"
             if run.kind in ("data", "weights")
             else f"to make it again: `mamo results forget {run.id} --scale {results.name}`, then `mamo {run.kind} {run.id} "
             f"--scale {results.name} --needs`"
         )
-        raise RunError(
-            f"{run.key} was taken from a pack, so that its record is here and its files are not; {mend}"
-        )
+        raise RunError(f"{run.key} was taken from a pack: its record is here, its files are not; {fix}")
 
 
 def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
-    """Refuse to go on without the runs that a figure or page needs.
+    """Check that the runs needed by a figure or page are done.
 
     Args:
-        name: of what needs them, as ``mamo reproduce`` knows it.
+        name: name of the figure or page for ``mamo reproduce``.
 
     Raises:
         RunError: some are not made yet; the message has the command that makes them, how many there are, and what they cost.

@@ -1,4 +1,4 @@
-"""Weights on disk, and networks from them."""
+"""Save weights, and build networks from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS = 1_000_000
 
 
 def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors to a safetensors file, beside its place and then renamed."""
+    """Write tensors to a safetensors file, atomically."""
     # Copies: safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     with beside(path) as part:
@@ -32,13 +32,13 @@ def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def save_network_config(network: Mamo, directory: Path) -> None:
-    """What it takes to build the network again."""
+    """Write the configuration needed to build the network again."""
     config = {"model": network.spec.model_dump(mode="json"), "vocab_size": network.vocab_size}
     write_text(directory / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
 def load_network(directory: Path) -> Mamo:
-    """The online network f of a pre-training run, at its own resolution.
+    """Load the online network f of a pre-training run, at its own resolution.
 
     Raises:
         FileNotFoundError: the directory holds no weights.
@@ -54,7 +54,7 @@ def load_network(directory: Path) -> Mamo:
 
 
 def build_network(config: Mapping[str, Any], path: Path) -> Mamo:
-    """The network that a configuration describes.
+    """Build the network that a configuration describes.
 
     Raises:
         StoredError: ``path`` describes none.
@@ -69,7 +69,7 @@ def build_network(config: Mapping[str, Any], path: Path) -> Mamo:
 
 
 def new_network(spec: ModelSpec, tokenizer: Tokenizer, vision: Path, text: Path) -> Mamo:
-    """A network that starts from a ViT's and a BERT's weights (section 3.1)."""
+    """Build a network that starts from a ViT's and a BERT's weights (section 3.1)."""
     from mamo.model.pretrained import load_bert, load_vit, read_state
 
     network = Mamo(spec, tokenizer.vocab_size)
@@ -77,7 +77,7 @@ def new_network(spec: ModelSpec, tokenizer: Tokenizer, vision: Path, text: Path)
     load_bert(network, read_state(text))
     for directory, name in ((vision, "heads"), (text, "num_attention_heads")):
         config = read_object(directory / CONFIG) if (directory / CONFIG).is_file() else {}
-        if config.get(name, spec.heads) != spec.heads:  # no tensor's shape shows it
+        if config.get(name, spec.heads) != spec.heads:  # tensor shapes do not show the number of heads
             raise StoredError(
                 f"{directory / CONFIG}: the weights have {config[name]} heads, the model {spec.heads}: set model.heads"
             )

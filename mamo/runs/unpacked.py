@@ -1,7 +1,7 @@
-"""Runs that were taken from a pack: their records are there, and their weights or data are not.
+"""Runs taken from a pack: their records are there, their weights or data are not.
 
-A note in the run's directory says so. Data and starting weights are made again where a new run needs them; a pre-training,
-which may have taken days, only when it is asked for.
+A note in the run's directory marks them. Data and starting weights are made again when a new run needs them; a pre-training,
+which may take days, only on request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MARK = ".unpacked.json"
 
 
 def unpacked(directory: Path) -> bool:
-    """Whether the run of a directory was taken from a pack, and not made here since."""
+    """Check whether a directory's run was taken from a pack and has not been made here since."""
     return (directory / MARK).is_file()
 
 

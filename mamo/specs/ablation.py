@@ -22,7 +22,7 @@ class ColumnSpec(Spec):
     metric: str = Field(description="a metric that the job records")
     submitted: str | None = Field(
         None,
-        description="a metric that an evaluation server gives, shown instead where its score was entered (vqa_scores.json)",
+        description="a metric from an evaluation server, shown instead if its score was entered (vqa_scores.json)",
     )
     note: str | None = Field(
         None, description="how this column differs from the paper's, shown under the table"
@@ -30,15 +30,11 @@ class ColumnSpec(Spec):
 
 
 class RowSpec(Spec):
-    """One of our models: overrides on the base, and where its paper counterpart stands."""
+    """One of our models: overrides on the base, and the key of its counterpart in the paper."""
 
     key: str = Field(description="also the key of the paper's row")
     label: str
     set: dict[str, Any] = Field(default_factory=dict, description="dotted overrides of the pre-training spec")
-    besides: dict[str, str] = Field(
-        default_factory=dict,
-        description="settings that differ from the base row beyond what the label says -> why; shown under the table",
-    )
     columns: tuple[str, ...] | None = Field(None, description="the columns shown for this row; null: all")
     series: str | None = Field(None, description="figures: the curve that the row belongs to")
     x: float | None = Field(None, description="figures: the row's place on the axis")
@@ -82,7 +78,7 @@ class AblationSpec(Spec):
 
     @model_validator(mode="after")
     def _rows_of_readings(self) -> AblationSpec:
-        """The product of models and readings as rows."""
+        """Make the rows of a readings ablation: every model under every reading."""
         given = bool(self.models or self.readings or self.contrasts)
         if self.kind != "readings":
             if given:
@@ -97,7 +93,7 @@ class AblationSpec(Spec):
                 update={
                     "key": row_of(model.key, reading.key),
                     "label": f"{model.label}, {reading.label}",
-                    # A reading first: what a model switches off, no reading switches on.
+                    # The reading first, so that a reading cannot switch on what a model switches off.
                     "set": {**reading.set, **model.set, **reading.models.get(model.key, {})},
                 }
             )
@@ -136,7 +132,7 @@ class AblationSpec(Spec):
 
     @property
     def base_row(self) -> str:
-        """The key of the row that the others are compared to; '' where there are no rows."""
+        """Return the key of the row that the others are compared to; '' if there are no rows."""
         if self.kind == "readings":  # the first model that changes nothing, under the first reading
             first = [model.key for model in self.models if not model.set] + [self.models[0].key]
             return self.compare_to or row_of(first[0], self.readings[0].key)
@@ -145,12 +141,12 @@ class AblationSpec(Spec):
 
     @property
     def drawn(self) -> bool:
-        """Whether its page has a drawing."""
+        """True if its page has a drawing."""
         return self.kind in ("figure", "readings")
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """Of the files of its page, the Markdown page first."""
+        """Suffixes of its page's files, the Markdown page first."""
         return ("md", "csv", "tex") + (("png", "svg") if self.drawn else ())
 
 

@@ -23,15 +23,15 @@ class Spec(BaseModel):
             if isinstance(value, bool) and name in cls.model_fields:
                 kinds = get_args(annotation := cls.model_fields[name].annotation) or (annotation,)
                 if bool not in kinds and Any not in kinds and {int, float} & set(kinds):
-                    raise ValueError(f"{name}: {str(value).lower()} is no number")
+                    raise ValueError(f"{name}: {str(value).lower()} is not a number")
         return values
 
 
 def check_names(names: Iterable[str], what: str) -> None:
-    """Refuse what could not stand in a path or a command as it is.
+    """Check that names can be used in paths and commands without quoting.
 
     Raises:
-        ValueError: a name holds something else than letters, digits, ``_``, ``-`` and ``.``.
+        ValueError: a name has other characters than letters, digits, ``_``, ``-`` and ``.``.
     """
     for name in names:
         if not _NAME.fullmatch(name):

@@ -1,97 +1,80 @@
-"""The claims ledger as data: what the paper says that results can support or refute, and the test that decides it."""
+"""The claims ledger as data: what the paper says that results can support or refute, and the contrast that decides it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mamo.specs.base import Spec
 from mamo.specs.overrides import build, load_yaml
 
 FILE = "paper/arxiv/claims.yaml"  # sections and tables are numbered as in this edition
+# Terms of a contrast that are no rows of our table.
+CHANCE = "chance"
+REPORTED = "reported/"  # before a row of the paper's table
 
 
-class TestSpec(Spec):
-    """What all tests share: a table, and the columns whose mean is tested."""
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping) else value
 
-    __test__ = False  # not a test of this project's suite
+
+class ClaimTest(Spec):
+    """A contrast of rows with a bound, or how the pre-trainings of a row end.
+
+    A contrast is a weighted sum of a table's rows, in percentage points: ``{full: 1, itc_itm: -1}`` is a difference. Its terms
+    are rows, the level of chance (``chance``) and rows that the paper quotes from other work (``reported/clip``).
+    """
 
     table: str = Field(description="an ablation file")
     columns: tuple[str, ...] | None = Field(None, description="columns of the table; null: all of them")
-
-
-class GreaterTest(TestSpec):
-    """A row lies above another one."""
-
-    kind: Literal["greater"] = "greater"
-    row: str
-    than: str
+    contrast: Annotated[tuple[dict[str, float], ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="term -> weight; or a list of these, all of which the claim is about"
+    )
+    rises: tuple[str, ...] = Field(
+        (), description="instead: a figure's rows; their slope over x is the contrast"
+    )
+    falls: tuple[str, ...] = Field(
+        (), description="instead: a figure's rows; less their slope is the contrast"
+    )
+    ends: tuple[str, Literal["converged", "diverged"]] | None = Field(
+        None, description="instead: a row, and how its pre-trainings end"
+    )
     each: bool = Field(False, description="in every column by itself, not in their mean")
+    above: float = Field(0.0, description="what the contrast lies above, in percentage points")
+    within: float | None = Field(None, gt=0, description="instead: it is this close to 0, on whichever side")
+
+    @model_validator(mode="after")
+    def _is_one_contrast(self) -> ClaimTest:
+        if sum(map(bool, (self.contrast, self.rises, self.falls, self.ends))) != 1:
+            raise ValueError("give one of contrast, rises, falls and ends")
+        if 0 < len(self.rises or self.falls) < 3:
+            raise ValueError("a slope takes three rows or more")
+        for contrast in self.contrast:
+            of_rows = [weight for term, weight in contrast.items() if is_row(term)]
+            if not of_rows:
+                raise ValueError("a contrast needs a row")
+            if abs(sum(contrast.values())) > 1e-9 or len(of_rows) > 1 and abs(sum(of_rows)) > 1e-9:
+                raise ValueError("the weights of a contrast sum to 0, and so do those of several rows")
+        return self
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Everything that the test looks at, each once."""
+        named = (term for contrast in self.contrast for term in contrast)
+        return tuple(dict.fromkeys([*named, *self.rises, *self.falls, *(self.ends or ())[:1]]))
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows of our table among the terms."""
+        return tuple(filter(is_row, self.terms))
 
 
-class BestTest(TestSpec):
-    """A row lies above every other one."""
-
-    kind: Literal["best"] = "best"
-    row: str
-    of: tuple[str, ...] | None = Field(None, description="the rows that are compared; null: all of the table")
-
-
-class GainTest(TestSpec):
-    """A step between two rows gains more than a step between two others."""
-
-    kind: Literal["gain"] = "gain"
-    step: tuple[str, str] = Field(description="from, to")
-    beyond: tuple[str, str] = Field(description="from, to")
-
-
-class CloseTest(TestSpec):
-    """Rows lie near another one, whichever side."""
-
-    kind: Literal["close"] = "close"
-    rows: tuple[str, ...] = Field(min_length=1)
-    to: str
-    within: float = Field(gt=0, description="percentage points that count as little")
-
-
-class TrendTest(TestSpec):
-    """A figure's curve rises or falls with its x: the slope of a straight line through its rows."""
-
-    kind: Literal["trend"] = "trend"
-    rows: tuple[str, ...] = Field(min_length=2)
-    direction: Literal["rises", "falls"]
-
-
-class OutcomeTest(TestSpec):
-    """The pre-trainings of a row end in a certain way."""
-
-    kind: Literal["outcome"] = "outcome"
-    row: str
-    status: Literal["converged", "diverged"]
-
-
-class ChanceTest(TestSpec):
-    """A row lies above chance."""
-
-    kind: Literal["above_chance"] = "above_chance"
-    row: str
-
-
-class ReportedTest(TestSpec):
-    """A row lies above a model of other work, by the numbers that the paper quotes for it."""
-
-    kind: Literal["above_reported"] = "above_reported"
-    row: str
-    reported: str = Field(description="a row of the paper's table")
-    margin: float = Field(0.0, description="percentage points above it; negative: at most so far below")
-
-
-Test = Annotated[
-    GreaterTest | BestTest | GainTest | CloseTest | TrendTest | OutcomeTest | ChanceTest | ReportedTest,
-    Field(discriminator="kind"),
-]
+def is_row(term: str) -> bool:
+    """Whether a term of a contrast is a row of our table."""
+    return term != CHANCE and not term.startswith(REPORTED)
 
 
 class ClaimSpec(Spec):
@@ -100,7 +83,7 @@ class ClaimSpec(Spec):
     key: str
     claim: str = Field(description="what the paper says, in our words")
     place: str = Field(description="where it says so")
-    test: Test
+    test: ClaimTest
     note: str | None = Field(None, description="how the test falls short of the sentence")
 
 
@@ -119,7 +102,7 @@ class Claims(Spec):
 
 
 def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
-    """The claims of ``ablations/paper/arxiv/claims.yaml``; none where there is no such file.
+    """The claims of ``ablations/paper/arxiv/claims.yaml``; none if there is no such file.
 
     Raises:
         SpecError: a wrong entry, with file, key and nearest valid name.
@@ -129,18 +112,3 @@ def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
         return ()
     claims: Claims = build(Claims, load_yaml(path), str(path))
     return claims.claims
-
-
-def rows_of(test: Test) -> tuple[str, ...]:
-    """The rows that a test names."""
-    if isinstance(test, GreaterTest):
-        return test.row, test.than
-    if isinstance(test, BestTest):
-        return test.row, *(test.of or ())
-    if isinstance(test, GainTest):
-        return *test.step, *test.beyond
-    if isinstance(test, CloseTest):
-        return *test.rows, test.to
-    if isinstance(test, TrendTest):
-        return test.rows
-    return (test.row,)

@@ -1,4 +1,4 @@
-"""What each kind of job asks of a cluster: sizes by the scale, and whatever a site sets by ``MAMO_<KIND>_<WHAT>``."""
+"""Resources that each kind of job requests from a cluster: by the scale, and as a site sets ``MAMO_<KIND>_<WHAT>``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHAT = ("partition", "gpus", "nodes", "cpus", "mem_mb", "runtime")
 
 
 class Size(NamedTuple):
-    """Of one job: GPUs, cores and memory of a node, minutes. Cores and memory are for each GPU where there are several."""
+    """Size of one job: GPUs, cores and memory of a node, minutes. With several GPUs, cores and memory are per GPU."""
 
     gpus: int
     cores: int
@@ -26,7 +26,7 @@ class Size(NamedTuple):
     runtime: int
 
 
-# Of a job with the paper's models on a cluster's GPUs, and of one with smaller models.
+# Sizes of a job with the paper's models on a cluster's GPUs, and of one with smaller models.
 LARGE: dict[JobKind, Size] = {
     "prepare_part": Size(0, 8, 16000, 480),
     "prepare": Size(0, 16, 32000, 2880),
@@ -46,20 +46,20 @@ SMALL: dict[JobKind, Size] = {
 Resource = int | str
 Resources = Mapping[str, Resource]
 """What a job asks Snakemake's SLURM executor for, by name."""
-# What several processes can make together.
+# Kinds of jobs that several processes can share.
 DIVIDED: tuple[Divided, ...] = ("pretrain", "finetune")
 
 
 def is_large(plan: Plan) -> bool:
-    """Whether a scale's models are of the paper's size."""
+    """Check whether a scale's models are of the paper's size."""
     return plan.scale.pretrain.model.width >= 512
 
 
 def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ) -> dict[str, Resource]:
-    """The resources of Snakemake's SLURM executor that a kind of job asks for; memory is that of a node, time is in minutes.
+    """Return a kind of job's resources for Snakemake's SLURM executor; memory is per node, time in minutes.
 
     Raises:
-        SpecError: a variable of the environment that is not one of ours, or does not say what it should.
+        SpecError: a variable of the environment is unknown or has a wrong value.
     """
     site = _site(kind, environment)
     size = (LARGE if is_large(plan) else SMALL)[kind]
@@ -87,7 +87,7 @@ def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ)
 
 
 def processes(resources: Resources) -> tuple[int, int]:
-    """How many processes a job starts on each of how many nodes: one for each GPU.
+    """Return how many processes a job starts on each node, one for each GPU, and on how many nodes.
 
     ``gpu`` counts those of all nodes, ``gres`` (``gpu``, ``gpu:2``, ``gpu:a100:2``, ``gpu:3g.20gb:1``) those of each.
     """
@@ -98,7 +98,7 @@ def processes(resources: Resources) -> tuple[int, int]:
 
 
 def gres_gpus(gres: str) -> int:
-    """The GPUs of each node that ``gres`` names. A count is the last field if that is a number; without one it is 1."""
+    """Read the GPUs of each node from ``gres``. The count is the last field if that is a number, otherwise 1."""
     count = 0
     for one in gres.split(","):
         name, *fields = one.split("(")[0].split(":")  # (S:0-1) names sockets
@@ -108,10 +108,10 @@ def gres_gpus(gres: str) -> int:
 
 
 def undivided(run: Run, ranks: int) -> str | None:
-    """Why a run cannot be made by so many processes together; None where it can."""
+    """Explain why ``ranks`` processes cannot share a run; None if they can."""
     batch, objectives = run.spec["batch_size"], run.spec.get("objectives", {})
     if batch % ranks:
-        return f"{run.key}: batch_size {batch} is no multiple of {ranks} processes"
+        return f"{run.key}: batch_size {batch} is not a multiple of {ranks} processes"
     group = objectives.get("itm_group")
     if objectives.get("itc") and objectives.get("itm") and batch // ranks % group:
         return f"{run.key}: each of {ranks} processes has {batch // ranks} pairs, no multiple of objectives.itm_group {group}"
@@ -119,20 +119,20 @@ def undivided(run: Run, ranks: int) -> str | None:
 
 
 def cannot_run(plan: Plan, kind: Divided, resources: Resources) -> Iterator[str]:
-    """Why runs of a kind cannot be made with the GPUs that their jobs ask for."""
+    """Explain why runs of a kind cannot be made with the GPUs that their jobs request."""
     each, nodes = processes(resources)
     yield from filter(None, (undivided(run, each * nodes) for run in plan.by_kind(kind)))
 
 
 def _fitting(plan: Plan, kind: JobKind, most: int, nodes: int) -> int:
-    """As many GPUs of a node as all runs of a kind can share, up to ``most``."""
+    """Return the most GPUs of a node, up to ``most``, that all runs of a kind can share."""
     runs = plan.by_kind(kind) if kind == "pretrain" else []
     counts = range(most, 0, -1)
     return next((each for each in counts if not any(undivided(run, each * nodes) for run in runs)), 1)
 
 
 def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the environment sets for a kind of job."""
+    """Read the environment's settings for a kind of job."""
     kinds = sorted(LARGE, key=len, reverse=True)
     found = {}
     for name, value in environment.items():

@@ -1,4 +1,4 @@
-"""Which code made a result: the commit, and a digest of the source that runs, whatever git knows of it."""
+"""Identify the code that makes a result: the commit, and a digest of the source files whether or not git tracks them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CHANGED = "+changes"
 _LENGTH = 16
 _SECONDS = 60
-# Git sets them for its hooks, and a shell may have them set: each would lead to another repository than the code's own.
+# Git sets these for its hooks, and a shell may too; each would point git at a repository other than the code's own.
 _LOCAL = (
     "GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR GIT_NAMESPACE "
     "GIT_PREFIX GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_REPLACE_REF_BASE GIT_NO_REPLACE_OBJECTS GIT_IMPLICIT_WORK_TREE "
@@ -26,12 +26,12 @@ _LOCAL = (
 
 @dataclass(frozen=True)
 class Code:
-    """The code of a process.
+    """The code that a process runs.
 
     Attributes:
-        commit: of its repository, twelve digits; None where the package is not in one, or in one that does not track it.
-        changed: whether the package differs from that commit, be it by a file that git does not track.
-        digest: of every file of the package.
+        commit: of its repository, twelve digits; None if no repository tracks the package.
+        changed: whether the package differs from that commit, including files that git does not track.
+        digest: digest of every file of the package.
     """
 
     commit: str | None
@@ -49,9 +49,9 @@ def git_environment() -> dict[str, str]:
 
 @cache
 def running_code() -> Code:
-    """The code of this process, as it lay on disk when it was first asked for.
+    """Return the code of this process, as it was on disk at the first call.
 
-    Whoever may start long before a run's result is written asks early, so that a later edit is not taken for what ran.
+    Long-running processes call this early, so that a later edit is not mistaken for the code that ran.
     """
     digest = tree_digest(PACKAGE)
     commit = _git("rev-parse", "--short=12", "HEAD")
@@ -60,15 +60,15 @@ def running_code() -> Code:
 
 
 def tree_digest(package: Path) -> str:
-    """The digest of a package's files: paths and bytes, without what Python and editors leave beside them."""
+    """Compute the digest of a package's files: paths and bytes, without caches and editors' files."""
     files = (path for path in sorted(package.rglob("*")) if path.is_file())
     return _digest((path.relative_to(package).as_posix(), path.read_bytes()) for path in files)
 
 
 @cache
 def commit_digest(commit: str, package: Path = PACKAGE) -> str | None:
-    """The digest that a commit's version of the package has; None where the repository lacks the commit or the package."""
-    # From within the folder: a commit names the folder's own part of the repository.
+    """Compute the digest of the package in a commit; None if the repository lacks the commit or the package."""
+    # Call git within the folder, so that paths are relative to it.
     packed = _git_bytes("archive", "--format=tar", commit, ".", folder=package)
     if not packed:
         return None
@@ -97,8 +97,8 @@ def _git(*words: str) -> str | None:
 
 
 def _git_bytes(*words: str, folder: Path = PACKAGE) -> bytes | None:
-    """What git says within the folder; None where it fails or is not there."""
-    # A checkout that several people share belongs to one of them: git would refuse it, though its code is running already.
+    """Run git within the folder and return its output; None if it fails or is not installed."""
+    # Git refuses a checkout owned by another user, although its code is already running.
     command = ["git", "-c", "safe.directory=*", *words]
     try:
         done = subprocess.run(

@@ -11,7 +11,7 @@ from mamo.specs.base import Spec, check_names
 from mamo.specs.overrides import build, load_yaml
 
 FOLDER = "figures"
-# What is drawn, and the kind of records that it takes.
+# Method -> the kind of records that it needs.
 RECORDS = {
     "words": "captions",
     "masked_words": "captions",
@@ -35,7 +35,7 @@ class FigureSpec(Spec):
 
     name: str
     title: str
-    caption: str = Field(description="what the figure shows, for a reader who sees it alone")
+    caption: str = Field(description="caption for a reader who sees only the figure")
     method: Method = Field(
         description="words: a map for each word, by ITM's score; masked_words, masked_patches: by the negative MRM loss; "
         "grounding: by ITM's score, with boxes; answers: by the answer's log-probability"
@@ -50,7 +50,7 @@ class FigureSpec(Spec):
     examples: int = Field(4, gt=0)
     seed: int = Field(0, description="of the draw of examples, words and patches")
     drawn: bool = Field(True, description="false: only the report's page shows it, word by word")
-    small: bool = Field(False, description="also drawn as an excerpt in large letters, for the top of a page")
+    small: bool = Field(False, description="also draw an excerpt in large letters, for the top of a page")
     images: tuple[str, ...] = Field((), description="keys of images shown instead of drawn ones")
 
     @model_validator(mode="after")

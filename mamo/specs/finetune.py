@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from mamo.specs.base import Spec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
-from mamo.specs.pretrain import Precision
+from mamo.specs.pretrain import DRAWN, SHUFFLED, Precision
+from mamo.specs.source import chosen, given, own
 from mamo.specs.transforms import TransformSpec
 
 
 class JobSpec(Spec):
-    """What all downstream jobs share."""
+    """Settings of all downstream jobs."""
 
-    data: tuple[str, ...] = Field(min_length=1, description="prepared data sets; the first one is evaluated")
-    transform: TransformSpec = Field(description="training transform; its size is the raised resolution")
-    optimiser: OptimiserSpec = Field(description="AdamW with a linear schedule (appendix A)")
-    schedule: ScheduleSpec = Field(description="0 epochs: the pre-trained model is evaluated as it is")
-    batch_size: int = Field(gt=0)
-    eval_batch_size: int = Field(128, gt=0)
-    shuffle_block: int = Field(1, gt=0)
-    validations: int = Field(
-        10, ge=1, description="evaluations on val; the best weights are tested (1: the last)"
+    ACTS_IN: ClassVar = "runs/make_finetuning.py"
+
+    data: Annotated[tuple[str, ...], given("4.3, appendix A")] = Field(
+        min_length=1, description="prepared data sets; the first one is evaluated"
     )
-    precision: Precision = "bf16"
-    seed: int = 0
+    transform: TransformSpec = Field(description="training transform; its size is the raised resolution")
+    optimiser: OptimiserSpec = Field(description="AdamW with a linear schedule")
+    schedule: ScheduleSpec = Field(description="0 epochs: the pre-trained model is evaluated as it is")
+    batch_size: Annotated[int, given("4.3, appendix A")] = Field(gt=0)
+    eval_batch_size: Annotated[
+        int,
+        own("for the memory of an evaluation", "tasks/evaluating.py"),
+    ] = Field(128, gt=0)
+    shuffle_block: Annotated[int, SHUFFLED] = Field(1, gt=0)
+    validations: Annotated[int, chosen("X-VLM; for VQA and grounding ours")] = Field(
+        10, ge=1, description="evaluations on val; the best of these weights are tested (1: the last)"
+    )
+    precision: Annotated[Precision, chosen("ours", "training/loop.py")] = "bf16"
+    seed: Annotated[int, DRAWN] = 0
 
 
 class AlignmentSpec(JobSpec):
-    """What the jobs that train ITC + ITM share."""
+    """Settings of the jobs that train ITC + ITM."""
 
-    itm_random: float = Field(
+    ACTS_IN: ClassVar = "tasks/alignment.py"
+
+    itm_random: Annotated[float, chosen("ours")] = Field(
         0.0, ge=0, le=1, description="share of ITM's negatives drawn uniformly, not by similarity"
     )
 
@@ -40,22 +50,40 @@ class AlignmentSpec(JobSpec):
 class RetrievalSpec(AlignmentSpec):
     """ITC + ITM; ITC shortlist, re-ranked by ITM (appendix A)."""
 
+    ACTS_IN: ClassVar = "tasks/retrieval.py"
+
     task: Literal["retrieval"] = "retrieval"
-    shortlist: int = Field(256, gt=0, description="top-k candidates that ITM re-ranks (appendix A)")
+    shortlist: Annotated[int, given("appendix A")] = Field(
+        256,
+        gt=0,
+        description="top-k candidates that ITM's score re-ranks; weights are chosen by mean recall on val (X-VLM)",
+    )
 
 
 class VqaSpec(JobSpec):
     """Answer generation by a cross-attention decoder over the fused sequence (section 4.3, appendix A)."""
 
+    ACTS_IN: ClassVar = "tasks/vqa.py"
+
     task: Literal["vqa"] = "vqa"
-    decoder_layers: int = Field(6, gt=0, description="initialised from the fusion encoder")
-    min_answer_count: int = Field(
-        9, ge=1, description="an answer given this often is a candidate (3,129 in VQA v2)"
+    decoder_layers: Annotated[int, chosen("ours", "model/decoder.py")] = Field(
+        6,
+        gt=0,
+        description="copies of the fusion encoder's; their cross-attention starts from its self-attention",
     )
-    shortlist: int = Field(
-        128, gt=0, description="candidates kept by their first token before ranking (ALBEF)"
+    min_answer_count: Annotated[int, chosen("ViLT, METER", "data/releases/candidates.py")] = Field(
+        9,
+        ge=1,
+        description="an answer given this often in train and val, normalised, is a candidate (3,129 in VQA v2)",
     )
-    extra_weight: float = Field(0.5, ge=0, description="weight of the Visual Genome pairs (ALBEF)")
+    shortlist: Annotated[int, chosen("ALBEF, whose code counts it twice")] = Field(
+        128,
+        gt=0,
+        description="candidates kept by their first token before the whole answer's log-probability ranks them",
+    )
+    extra_weight: Annotated[float, chosen("ALBEF", "runs/make_finetuning.py")] = Field(
+        0.5, ge=0, description="weight of the Visual Genome pairs"
+    )
 
 
 class Nlvr2Spec(JobSpec):
@@ -67,24 +95,32 @@ class Nlvr2Spec(JobSpec):
 class GroundingSpec(AlignmentSpec):
     """ITC + ITM, then Grad-CAM of the ITM score over proposals (appendix A)."""
 
+    ACTS_IN: ClassVar = "tasks/grounding.py"
+
     task: Literal["grounding"] = "grounding"
-    layer: int = Field(
+    layer: Annotated[int, given("appendix A")] = Field(
         4, ge=1, description="fusion layer whose attention is read, counted from 1 (appendix A)"
     )
-    tokens: Literal["words", "all"] = Field(
+    tokens: Annotated[Literal["words", "all"], chosen("ALBEF")] = Field(
         "all",
         description="text tokens whose maps are averaged: all real ones with [CLS] and [SEP] (ALBEF), or sub-words alone",
     )
-    area_exponent: float = Field(0.5, ge=0, description="box score: heat inside / area ** exponent (ALBEF)")
-    iou: float = Field(0.5, gt=0, le=1, description="a box this close to the truth is right")
+    area_exponent: Annotated[float, chosen("ALBEF, whose code then keeps the last box", "tasks/boxes.py")] = (
+        Field(0.5, ge=0, description="box score: heat inside / area ** exponent; no positive score is wrong")
+    )
+    iou: Annotated[float, chosen("ALBEF")] = Field(
+        0.5, gt=0, le=1, description="a box this close to the truth is right"
+    )
 
 
 class LocalisationSpec(JobSpec):
-    """Grad-CAM of the ITM score, a map for each word, against the boxes of what the words name; the embedded world only."""
+    """Grad-CAM of the ITM score, a map for each word, against the boxes of the named objects; the embedded world only."""
+
+    ACTS_IN: ClassVar = "tasks/localisation.py"
 
     task: Literal["localisation"] = "localisation"
-    layer: int = Field(
-        4, ge=1, description="fusion layer whose attention is read, counted from 1 (section 4.6)"
+    layer: Annotated[int, chosen("ours")] = Field(
+        4, ge=1, description="fusion layer whose attention is read, counted from 1, as in grounding"
     )
 
 

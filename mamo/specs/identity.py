@@ -1,7 +1,7 @@
-"""A run's identity: a readable name and a digest of all that changes its numbers.
+"""A run's identity: a readable name and a digest of everything that changes its numbers.
 
 The digest covers the resolved spec, the identities of the run's inputs and the revision of the method that the run's kind
-executes. It stands in the run's path, so a result that exists is the result of exactly that spec.
+executes. It is part of the run's path, so an existing result is the result of exactly that spec.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mamo.specs.pretrain import ADDED_LATER
+
 SpecValues = Mapping[str, Any]
 """A spec, or a part of one, as plain JSON values; or overrides by dotted names."""
 Kind = Literal["data", "weights", "pretrain", "finetune"]
@@ -21,11 +23,9 @@ Kind = Literal["data", "weights", "pretrain", "finetune"]
 # Raise a kind's revision with every change of code that changes its numbers; the golden-number test fails until then.
 REVISIONS: dict[Kind, int] = {"data": 2, "weights": 3, "pretrain": 2, "finetune": 3}
 
-# Settings that came after runs existed, each with the value at which a run is what it was without it: there it stays out of the
-# digest.
-NEUTRAL: Mapping[Kind, SpecValues] = {
-    "pretrain": {"masking.unit": "subword", "masking.span_words": 3.8, "objectives.distillation": None}
-}
+# Settings added after results already existed. At the value given here a setting is left out of the digest, so earlier runs
+# keep their identity.
+NEUTRAL: Mapping[Kind, SpecValues] = {"pretrain": ADDED_LATER}
 
 DIGEST_LENGTH = 10
 
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Name and digest: the run's directory."""
+        """Name and digest, which name the run's directory."""
         return f"{self.name}-{self.digest}"
 
     @property
@@ -70,16 +70,16 @@ class Run:
         return f"{self.kind}/{self.id}"
 
     def directory(self, results: Path) -> Path:
-        """Where the run lives below ``results`` (one scale's results)."""
+        """Path of the run below ``results`` (one scale's results)."""
         return results / self.kind / self.id
 
     def record(self, results: Path) -> Path:
-        """The run's record, written last: where it exists, the run is done."""
+        """Path of the run's record, which is written last: if it exists, the run is done."""
         return self.directory(results) / "record.json"
 
 
 def _without(spec: SpecValues, neutral: SpecValues, prefix: str = "") -> dict[str, Any]:
-    """The spec without the settings, named by dotted keys, that hold their neutral value."""
+    """Return the spec without the settings, named by dotted keys, that have their neutral value."""
     left = {}
     for key, value in spec.items():
         dotted = f"{prefix}{key}"
@@ -94,7 +94,7 @@ def difference_name(stem: str, changes: SpecValues) -> str:
     words = [stem]
     for dotted, value in sorted(changes.items()):
         leaf = dotted.rsplit(".", 1)[-1]
-        if isinstance(value, Mapping):  # a section that the base has switched off
+        if isinstance(value, Mapping):  # a section that is switched off in the base
             value = "_".join(map(str, flatten(value).values()))
         words.append(
             f"no_{leaf}" if value is None or value is False else leaf if value is True else f"{leaf}_{value}"
@@ -103,7 +103,7 @@ def difference_name(stem: str, changes: SpecValues) -> str:
 
 
 def flatten(values: SpecValues, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
+    """Flatten nested mappings to dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -114,7 +114,7 @@ def flatten(values: SpecValues, prefix: str = "") -> dict[str, Any]:
 
 
 def changes(base: SpecValues, other: SpecValues, prefix: str = "") -> dict[str, Any]:
-    """What differs from ``base`` in ``other``, as dotted keys with ``other``'s values; a section switched off is one."""
+    """Compare two specs: dotted keys that differ, with ``other``'s values; a section that is switched off is one key."""
     found: dict[str, Any] = {}
     for key in [*base, *(k for k in other if k not in base)]:
         ours, theirs = base.get(key), other.get(key)

@@ -1,15 +1,15 @@
-"""Names that people type: one rule for runs, and the nearest valid name for one that is wrong."""
+"""Resolve names that people type: one rule for runs, and the nearest valid name for a wrong one."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
-LISTED = 5  # names of a message; the rest is counted
+LISTED = 5  # names in a message; the rest are counted
 
 
 def few(names: Iterable[str], separator: str = ", ") -> str:
-    """The first names of a list, and how many more there are."""
+    """Join the first names of a list, and say how many more there are."""
     every = list(names)
     more = len(every) - LISTED
     return separator.join([*every[:LISTED], *([f"and {more} more"] if more > 0 else [])]) or "none"
@@ -30,15 +30,15 @@ def find_key(
     first: Collection[str] = (),
     also: Iterable[str] = (),
 ) -> str:
-    """The run that a name means, by the one rule of all commands.
+    """Find the run that a name stands for, by the one rule of all commands.
 
-    A run goes by its ``kind/id``, by its id, by its name (``name`` or ``kind/name``) where no other has it, and by the start
-    of any of these where no other begins like that. The first of these that fits decides.
+    A run can be named by its ``kind/id``, its id, its name (``name`` or ``kind/name``) if that is unique, or the start of any
+    of these if that is unique. The first rule that fits decides.
 
     Args:
-        names: key (``kind/id``) of each run that can be meant -> its name.
-        what: what was looked for, e.g. ``pretrain run of scale 'demo'``.
-        first: keys that are meant where several fit, e.g. the planned ones of all that were ever executed.
+        names: key (``kind/id``) of each candidate run -> its name.
+        what: description of the candidates, e.g. ``pretrain run of scale 'demo'``.
+        first: preferred keys if several fit, e.g. planned runs before older executed ones.
         also: other names that could have been meant, for the message.
 
     Returns:
@@ -73,7 +73,7 @@ def find_key(
     close = close or difflib.get_close_matches(name, spellings, n=2 * LISTED, cutoff=0.5)
     near = list(dict.fromkeys(spellings[spelling] for spelling in close))[:LISTED]
     if len(near) == 1:
-        raise SpecError(f"'{name}' is no {what}: did you mean '{near[0]}'?")
+        raise SpecError(f"'{name}' is not a {what}: did you mean '{near[0]}'?")
     which = "the nearest are" if near else "there are"
     listed = few(near or [*also, *shown.values()], "\n  ")
-    raise SpecError(f"'{name}' is no {what}; {which}\n  {listed}")
+    raise SpecError(f"'{name}' is not a {what}; {which}\n  {listed}")

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
+from mamo.specs.source import chosen, given, own
 
 
 class OptimiserSpec(Spec):
     """AdamW; weight decay spares biases and norms (X-VLM)."""
 
-    lr: float = Field(1e-4, ge=0, description="peak learning rate (section 4.2)")
-    final_lr: float = Field(1e-5, ge=0, description="learning rate at the last step (section 4.2)")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay (section 4.2)")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW betas (X-VLM)")
-    eps: float = Field(1e-8, ge=0, description="AdamW epsilon (X-VLM)")
-    clip: float | None = Field(1.0, gt=0, description="bound on the global gradient norm; null: none")
-    new_multiplier: float = Field(
-        2.0, ge=0, description="learning-rate factor of newly initialised parts (X-VLM)"
+    ACTS_IN: ClassVar = "training/optimiser.py"
+
+    lr: Annotated[float, given("4.2, appendix A")] = Field(1e-4, ge=0, description="peak learning rate")
+    final_lr: Annotated[float, given("4.2")] = Field(
+        1e-5, ge=0, description="learning rate at the last step; 0 in fine-tuning (X-VLM)"
     )
-    vision_multiplier: float = Field(1.0, ge=0, description="learning-rate factor of the image encoder")
+    weight_decay: Annotated[float, given("4.2")] = Field(0.01, ge=0, description="decoupled weight decay")
+    betas: Annotated[tuple[float, float], chosen("X-VLM")] = Field((0.9, 0.98), description="AdamW betas")
+    eps: Annotated[float, chosen("X-VLM")] = Field(1e-8, ge=0, description="AdamW epsilon")
+    clip: Annotated[float | None, chosen("X-VLM", "training/loop.py")] = Field(
+        1.0, gt=0, description="bound on the global gradient norm; null: none"
+    )
+    new_multiplier: Annotated[float, chosen("X-VLM")] = Field(
+        2.0,
+        ge=0,
+        description="learning-rate factor of new parts: heads, projections, g, h, mask token, positions in fusion",
+    )
+    vision_multiplier: Annotated[
+        float, own("for small models, which learn better with a slower image encoder; 1 at the paper's scale")
+    ] = Field(1.0, ge=0, description="learning-rate factor of the image encoder")
 
     @model_validator(mode="after")
     def _betas(self) -> OptimiserSpec:
@@ -31,12 +44,20 @@ class OptimiserSpec(Spec):
 class ScheduleSpec(Spec):
     """Linear warm-up, then linear decay."""
 
-    epochs: int = Field(30, ge=0, description="passes over the pairs (section 4.2); 0: nothing is trained")
-    steps_per_epoch: int | None = Field(
+    ACTS_IN: ClassVar = "specs/optimisation.py"
+
+    epochs: Annotated[int, given("4.2, appendix A")] = Field(
+        30, ge=0, description="passes over the pairs (section 4.2); 0: nothing is trained"
+    )
+    steps_per_epoch: Annotated[int | None, chosen("ours")] = Field(
         None, gt=0, description="steps that count as one epoch; null: pairs / batch"
     )
-    warmup_steps: int | None = Field(2500, ge=0, description="steps of linear warm-up (section 4.2)")
-    warmup_share: float | None = Field(None, ge=0, le=1, description="warm-up as a share of all steps")
+    warmup_steps: Annotated[int | None, given("4.2")] = Field(
+        2500, ge=0, description="steps of linear warm-up"
+    )
+    warmup_share: Annotated[float | None, chosen("X-VLM")] = Field(
+        None, ge=0, le=1, description="warm-up as a share of all steps"
+    )
 
     @model_validator(mode="after")
     def _one_warmup(self) -> ScheduleSpec:

@@ -1,4 +1,4 @@
-"""Which file sets a key of a run's spec, so that a change can be led back to where it was made."""
+"""Find the file that sets a key of a run's spec, so that a change can be traced to where it was made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT = "a default of mamo/specs"
 
 
 def origin(plan: Plan, run: Run, key: str, ablations: Path) -> str:
-    """The place that gives a run's key its value, e.g. ``ablations/table5.yaml, row 'full': objectives.mrm``.
+    """Find the place that gives a run's key its value, e.g. ``ablations/table5.yaml, row 'full': objectives.mrm``.
 
     Args:
         key: dotted, as in the run's spec.
@@ -37,7 +37,7 @@ def origin(plan: Plan, run: Run, key: str, ablations: Path) -> str:
 
 
 def scale_files(name: str, ablations: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The file of a scale and those that it extends, nearest first, each with what it holds."""
+    """Read the file of a scale and those that it extends, nearest first."""
     files: list[tuple[Path, dict[str, Any]]] = []
     while name:
         path = ablations / "scales" / f"{name}.yaml"
@@ -48,12 +48,12 @@ def scale_files(name: str, ablations: Path) -> list[tuple[Path, dict[str, Any]]]
 
 
 def _same_branch(one: str, other: str) -> bool:
-    """Whether one dotted key is the other, or a section that holds it."""
+    """Check whether two dotted keys are equal, or one is a section that contains the other."""
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _in_scale(plan: Plan, run: Run, key: str) -> str:
-    """A key of a run's spec as a key of the scale's file."""
+    """Translate a key of a run's spec to a key of the scale's file."""
     if run.kind == "pretrain":
         return f"pretrain.{key}"
     if run.kind == "data":
@@ -67,7 +67,7 @@ def _in_scale(plan: Plan, run: Run, key: str) -> str:
 
 
 def _sets(values: SpecValues, dotted: str) -> bool:
-    """Whether a file's own mapping holds the dotted key, or switches off a section above it."""
+    """Check whether a file sets the dotted key, or switches off a section above it."""
     section: Any = values
     for part in dotted.split("."):
         if not isinstance(section, Mapping):

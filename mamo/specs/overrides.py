@@ -14,12 +14,12 @@ from mamo.specs.identity import SpecValues
 from mamo.specs.names import nearest
 
 M = TypeVar("M")
-_BYTES = 4 << 20  # of a file of settings; the largest one here has some 20 kB
-_VALUES = 100_000  # of a file of settings, with its aliases written out
+_BYTES = 4 << 20  # bytes of a settings file; the largest one here has some 20 kB
+_VALUES = 100_000  # values of a settings file, with its aliases expanded
 
 
 class SpecError(ValueError):
-    """A wrong setting: says where it stands, what is wrong and the nearest valid name."""
+    """A wrong setting; the message says where it is, what is wrong and the nearest valid name."""
 
 
 class _UniqueLoader(yaml.SafeLoader):
@@ -43,7 +43,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file; errors name the file."""
     try:
         if path.stat().st_size > _BYTES:
-            raise SpecError(f"{path}: has more than {_BYTES >> 20} MiB, which no file of settings needs")
+            raise SpecError(f"{path}: has more than {_BYTES >> 20} MiB, which no settings file needs")
         value = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueLoader)
         size = _size(value, {})
     except FileNotFoundError:
@@ -68,16 +68,16 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _size(value: Any, known: dict[int, int | None]) -> int:
-    """How many values there are when every alias is written out.
+    """Count values with every alias expanded.
 
     Raises:
-        ValueError: an alias stands inside of what it names.
+        ValueError: an alias is inside of what it names.
     """
     if not isinstance(value, dict | list | tuple | set):
         return 1
     found = known.setdefault(id(value), None) if id(value) in known else 0
     if found is None:
-        raise ValueError("an alias stands inside of what it names")
+        raise ValueError("an alias is inside of what it names")
     if not found:
         known[id(value)] = None
         inner = value.values() if isinstance(value, dict) else value
@@ -147,24 +147,16 @@ def build(schema: Any, values: SpecValues, where: str) -> Any:
 
 def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
     """The known field names of the nested model that ``location`` leads to (all nested ones if unclear)."""
-    models: list[type[BaseModel]] = _models(schema)
+    models: list[type[BaseModel]] = models_of(schema)
     for part in location:
-        found = (
-            [
-                m
-                for model in models
-                for m in _models(model.model_fields[str(part)].annotation)
-                if str(part) in model.model_fields
-            ]
-            if any(str(part) in m.model_fields for m in models)
-            else []
-        )
+        fields = [model.model_fields[str(part)] for model in models if str(part) in model.model_fields]
+        found = [model for field in fields for model in models_of(field.annotation)]
         models = found or models
     return {name: None for model in models for name in model.model_fields}
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def models_of(annotation: Any) -> list[type[BaseModel]]:
     """Every pydantic model named in an annotation such as ``MimSpec | None`` or ``dict[str, JobSpec]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in models_of(argument)]

@@ -1,4 +1,4 @@
-"""``params.yaml``: what is reproduced, and where things lie."""
+"""``params.yaml``: the scale to reproduce, and the folders to use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS = ("scale", "profile", *FOLDERS)
 
 
 def text(value: Any) -> Any:
-    """Refuse what YAML takes for a number or a truth value, such as a folder named ``2024``.
+    """Refuse values that YAML reads as a number or a truth value, such as a folder named ``2024``.
 
     Raises:
         ValueError: how to write it.
@@ -30,17 +30,17 @@ def text(value: Any) -> Any:
 
 
 def folder(value: str | None) -> str | None:
-    """A folder's path with ``~`` replaced by a home, as shells do: one that reads it by itself finds the same place.
+    """Replace ``~`` in a folder's path by a home, as shells do, so that every program finds the same place.
 
     Raises:
-        ValueError: ``~NAME`` of nobody.
+        ValueError: ``~NAME`` of an unknown user.
     """
     if value is None:
         return None
     path = os.path.expanduser(value)
     if path.startswith("~"):
         raise ValueError(
-            f"{value}: nobody here is named {value[1:].split('/')[0]}; write ./{value} for a folder of that name"
+            f"{value}: there is no user named {value[1:].split('/')[0]}; write ./{value} for a folder of that name"
         )
     return path
 
@@ -66,7 +66,7 @@ class Params(Spec):
 
 
 def read_params(path: Path) -> Params:
-    """Read ``params.yaml``; nothing is set where there is no such file.
+    """Read ``params.yaml``; nothing is set if there is no such file.
 
     Raises:
         SpecError: an unknown key, or a value of another type, with file, key and nearest valid name.
@@ -76,10 +76,10 @@ def read_params(path: Path) -> Params:
 
 
 def read_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a Snakemake call, read as those of ``params.yaml`` are.
+    """Read the settings of a Snakemake call in the same way as ``params.yaml``.
 
     Raises:
-        SpecError: a text that YAML takes for something else, or a folder of nobody.
+        SpecError: a text that YAML reads as another type, or the folder of an unknown user.
     """
     try:
         read = config | {name: text(config[name]) for name in TEXTS if name in config}

@@ -1,4 +1,4 @@
-"""From a scale and its ablations to the distinct runs and the tables' cells."""
+"""Plan a scale: turn its ablations into distinct runs and the tables' cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORLD = "world"
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a table's value comes from: one metric of one run per seed."""
+    """The source of a table's value: one metric of one run per seed."""
 
     row: str
     column: str
@@ -58,7 +58,7 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class FigurePlan:
-    """A figure that models draw, bound to their runs.
+    """A figure drawn from models, bound to their runs.
 
     Attributes:
         models: model key -> the key of its run: a pre-training, or a fine-tuning on the figure's job.
@@ -88,11 +88,11 @@ class Plan:
     """Everything that a scale's ablations need.
 
     Attributes:
-        runs: run key (``kind/id``) -> run; every spec once, however many tables show it.
+        runs: run key (``kind/id``) -> run; each spec occurs once, however many tables show it.
         tables: ablation name -> its table.
-        figures: name -> a figure that models draw.
-        others: ablation name -> a table that is no part of the whole, but is made when it is asked for by name.
-        requested: how many runs there would be if each table executed all of its own; what only figures read counts once.
+        figures: name -> a figure drawn from models.
+        others: ablation name -> a table that is made only when it is asked for by name.
+        requested: number of runs if each table executed all of its own; runs that only figures read count once.
     """
 
     scale: Scale
@@ -103,11 +103,11 @@ class Plan:
     requested: int = 0
 
     def by_kind(self, kind: str) -> list[Run]:
-        """The runs of one kind, in planning order."""
+        """List the runs of one kind, in planning order."""
         return [run for run in self.runs.values() if run.kind == kind]
 
     def find(self, kinds: str | Iterable[str], name: str, also: Iterable[str] = ()) -> Run:
-        """The run that a name means, among those of a kind or of several (see :func:`mamo.specs.names.find_key`).
+        """Find the run that a name stands for, among one or several kinds (see :func:`mamo.specs.names.find_key`).
 
         Args:
             also: other names that could have been meant, for the message.
@@ -122,7 +122,7 @@ class Plan:
         return self.runs[find_key(name, names, f"{what} of scale '{self.scale.name}'", also=also)]
 
     def lenders(self, table: TablePlan) -> list[TablePlan]:
-        """For readings with one seed: the tables of several seeds whose metrics tell how far seeds lie apart."""
+        """Find tables with several seeds that can lend their noise between seeds to readings with one seed."""
         ablation = table.ablation
         if ablation.kind != "readings" or ablation.seeds > 1:
             return []
@@ -135,12 +135,12 @@ class Plan:
 
     @property
     def whole(self) -> set[str]:
-        """Keys of the runs that the tables and figures need; those that only ``others`` need stay out."""
+        """Return the keys of the runs that the tables and figures need, without those that only ``others`` need."""
         inputs = [table.inputs for table in self.tables.values()] + [f.inputs for f in self.figures.values()]
         return self.closure(key for keys in inputs for key in keys)
 
     def closure(self, keys: Iterable[str]) -> set[str]:
-        """The runs named and all that they need."""
+        """Return the named runs and all their inputs, direct and indirect."""
         pending, seen = list(keys), set()
         while pending:
             key = pending.pop()
@@ -151,7 +151,7 @@ class Plan:
 
 
 class Planner:
-    """Binds runs to their inputs for one scale."""
+    """Bind runs to their inputs for one scale."""
 
     def __init__(self, scale: Scale) -> None:
         self.scale = scale
@@ -187,7 +187,7 @@ class Planner:
             model = self.scale.pretrain.model.model_dump(mode="json")
             spec["model"] = model
         if part.source in ("mlm", "dvae"):
-            # The stand-in for BERT reads every text that is trained on, captions and questions; the tokeniser, images.
+            # BERT's stand-in is trained on all training texts, captions and questions; the visual tokeniser on images.
             names = self.scale.data.datasets if part.source == "mlm" else self.scale.pretrain.data
             inputs = {f"data:{name}": self.dataset(name) for name in names}
         if part.source == "naming":
@@ -280,7 +280,7 @@ class Planner:
 
 
 def refuse(where: str, problems: Iterable[str]) -> None:
-    """Raise what a check found wrong.
+    """Raise an error if a check found problems.
 
     Raises:
         SpecError: one line for each problem, each with the place.
@@ -300,8 +300,8 @@ def make_plan(
     """Plan a scale: its ablations and figures (or only the named ones), their distinct runs and their tables.
 
     Args:
-        others: plan also what the scale can make, though it is no part of the whole.
-        seeds: runs per row, for every experiment or by ablation, in place of what the scale and the files say.
+        others: also plan what the scale can make but does not make by default.
+        seeds: runs per row, for every experiment or by ablation, overriding the scale and the files.
 
     Raises:
         SpecError: any wrong name, key or value in the files, with the place and the nearest valid name.
@@ -329,7 +329,7 @@ def make_plan(
 
 
 def check_tables(names: Iterable[str], scale: Scale, ablations: Path) -> None:
-    """Refuse what is neither an ablation nor a figure.
+    """Check that every name is an ablation or a figure.
 
     Raises:
         SpecError: a name that no file has, with the nearest one.
@@ -342,7 +342,7 @@ def check_tables(names: Iterable[str], scale: Scale, ablations: Path) -> None:
 
 
 def _with_seeds(scale: Scale, ablations: Path, seeds: Seeds) -> Scale:
-    """The scale with the runs per row that a call asks for."""
+    """Return the scale with the runs per row that a call asks for."""
     if seeds is None:
         return scale
     read = [read_ablation(path.stem, ablations) for path in sorted(ablations.glob("*.yaml"))]
@@ -351,7 +351,7 @@ def _with_seeds(scale: Scale, ablations: Path, seeds: Seeds) -> Scale:
 
 
 def _read(scale: Scale, name: str, ablations: Path) -> AblationSpec:
-    """An ablation as the scale makes it."""
+    """Read an ablation as the scale makes it."""
     ablation = read_ablation(name, ablations)
     seeds = scale.seeds.get(name)
     return (
@@ -360,7 +360,7 @@ def _read(scale: Scale, name: str, ablations: Path) -> AblationSpec:
 
 
 def _names(scale: Scale, ablations: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ablations that make up the scale's whole, and those that it can make besides: they have their jobs and data here.
+    """List the ablations that the scale makes by default, and the others that it can make with its jobs and data.
 
     Raises:
         SpecError: a file names a scale that does not exist, or the scale gives seeds to an ablation that does not.

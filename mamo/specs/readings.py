@@ -1,4 +1,4 @@
-"""Readings: what a text leaves open, as settings, and the questions that are asked under each of them."""
+"""Readings: open points of the paper as settings, and the questions asked under each of them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec, check_names
-from mamo.specs.claims import GreaterTest, OutcomeTest
+from mamo.specs.claims import ClaimTest
 
 BETWEEN = "__"  # of a model's key and a reading's, in the key of their row
 
 
 class ReadingSpec(Spec):
-    """One way to read what the text leaves open."""
+    """One way to settle the open points of the paper."""
 
     key: str = Field(description="the row of a model under it is called MODEL__KEY")
     label: str
@@ -52,19 +52,20 @@ class ContrastSpec(Spec):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that it looks at."""
+        """The models that it compares."""
         return self.minus if self.minus is not None else self.ends[:1] if self.ends is not None else ()
 
-    def test(self, table: str, reading: str) -> GreaterTest | OutcomeTest:
+    def test(self, table: str, reading: str) -> ClaimTest:
         """The question under one reading, as a test of claims."""
         rows = [row_of(model, reading) for model in self.models]
         if self.ends is not None:
-            return OutcomeTest(table=table, row=rows[0], status=self.ends[1])
-        return GreaterTest(table=table, row=rows[0], than=rows[1], columns=self.columns)
+            return ClaimTest(table=table, ends=(rows[0], self.ends[1]))
+        contrast = {rows[0]: 1.0, rows[1]: -1.0}
+        return ClaimTest(table=table, contrast=(contrast,), columns=self.columns)
 
 
 def row_of(model: str, reading: str) -> str:
-    """The key of a model's row under a reading."""
+    """Return the key of a model's row under a reading."""
     return f"{model}{BETWEEN}{reading}"
 
 
@@ -74,7 +75,7 @@ def check_readings(
     contrasts: tuple[ContrastSpec, ...],
     columns: set[str],
 ) -> None:
-    """Check that keys can stand in rows, differ, and name what there is.
+    """Check that keys are valid in rows, unique, and refer to existing things.
 
     Raises:
         ValueError: with the key.

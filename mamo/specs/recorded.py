@@ -1,4 +1,4 @@
-"""A recorded run against today's specs: whether its settings still resolve to the digest that its name carries."""
+"""Check a recorded run against the current specs: do its settings still resolve to the digest in its name?"""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _WEIGHTS: Mapping[str, type[BaseModel]] = {
     "text": TextWeightsSpec,
     "visual_tokens": VisualTokensSpec,
 }
-# What the planner writes into a spec beside the settings of its schema.
+# Keys that the planner adds to a spec beside the settings of its schema.
 _BESIDES = ("dataset", "role", "model")
 
 
 def resolve(record: Record) -> Run:
-    """The run of a record, its settings read by today's schemas.
+    """Rebuild the run of a record, with its settings read by the current schemas.
 
     Raises:
-        SpecError: it is no run of today's: another revision of the method, a setting that is gone or has another meaning, an
+        SpecError: it is not a current run: another revision of the method, a setting that is gone or has another meaning, an
             input whose name has no digest, or a name whose digest is not that of the settings. The message says which.
     """
     name = record.run[:200]
@@ -50,13 +50,13 @@ def resolve(record: Record) -> Run:
     run = Run(kind, record.name, _today(kind, record.spec, where), record.inputs)
     if run.id != name:
         raise SpecError(
-            f"{where}: its settings resolve to {run.id} today, so it is the result of something else than its name says"
+            f"{where}: its settings resolve to {run.id} today, so it is not the result that its name says"
         )
     return run
 
 
 def _today(kind: Kind, spec: SpecValues, where: str) -> dict[str, Any]:
-    """The recorded settings with the defaults of today's schema."""
+    """Complete the recorded settings with the defaults of the current schema."""
     besides = {key: spec[key] for key in _BESIDES if key in spec and kind in ("data", "weights")}
     own = {key: value for key, value in spec.items() if key not in besides}
     schema: Any

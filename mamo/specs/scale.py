@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,7 @@ from mamo.specs.finetune import FinetuneSpec
 from mamo.specs.names import nearest
 from mamo.specs.overrides import SpecError, build, load_yaml, merge
 from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.source import chosen, own
 from mamo.specs.weights import WeightsSpec
 from mamo.specs.world import WorldSpec
 
@@ -19,27 +20,35 @@ from mamo.specs.world import WorldSpec
 class DatasetSpec(Spec):
     """How one official release is turned into the internal form."""
 
-    store_size: int = Field(
-        384, gt=0, description="shorter side of the stored images in pixels, never enlarged"
+    ACTS_IN: ClassVar = "data/store/prepare.py"
+
+    store_size: Annotated[int, chosen("ours", "data/store/images.py")] = Field(
+        384, gt=0, description="shorter side of the stored JPEG images in pixels, never enlarged"
     )
-    missing_limit: float | None = Field(
-        0.001, ge=0, le=1, description="share of images that may be missing; null: any"
+    missing_limit: Annotated[float | None, chosen("ours")] = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="share of images that may be missing (dead links of SBU and CC3M); null: any",
     )
-    interleave: int = Field(
+    interleave: Annotated[int, own("for small data")] = Field(
         1, gt=0, description="images whose captions are written round-robin (twin scenes)"
     )
-    limits: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
-        None, description="at most this many images of a split"
-    )
+    limits: Annotated[
+        dict[str, Annotated[int, Field(ge=1)]] | None,
+        own("for small data"),
+    ] = Field(None, description="at most this many images of a split")
 
 
 class DataSpec(Spec):
-    """Where the data comes from, and how it is stored."""
+    """Source of the data, and how it is stored."""
 
-    source: Literal["world", "release"] = Field(
+    ACTS_IN: ClassVar = "data/store/prepare.py"
+
+    source: Annotated[Literal["world", "release"], own("the embedded world")] = Field(
         "release", description="the embedded world, or releases on disk"
     )
-    world: WorldSpec | None = None
+    world: Annotated[WorldSpec | None, own("the embedded world", "data/world")] = None
     datasets: dict[str, DatasetSpec] = Field(description="by name")
 
     @model_validator(mode="after")
@@ -55,18 +64,19 @@ class Scale(Spec):
     name: str
     title: str = Field(description="one line for pages and the command line")
     caveat: str | None = Field(
-        None, description="what every page says about data and model; null at paper scale"
+        None, description="caveat on data and model, shown on every page; null at paper scale"
     )
-    cost: str = Field(description="what the whole scale takes, in words, on stated hardware")
+    cost: str = Field(description="cost of the whole scale in words, on stated hardware")
     published: bool = Field(
         False,
         description="its pages are shown to others: they refuse runs of code that the repository cannot name; not inherited",
     )
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
     seeds: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict, description="ablation -> runs per row at this scale, in place of the file's own"
+        default_factory=dict,
+        description="ablation -> runs per row at this scale, instead of the file's own number",
     )
-    figures: tuple[str, ...] = Field((), description="the files of ablations/figures that models draw")
+    figures: tuple[str, ...] = Field((), description="files of ablations/figures, drawn from trained models")
     data: DataSpec
     weights: WeightsSpec
     pretrain: PretrainSpec
@@ -82,7 +92,7 @@ class Scale(Spec):
 
     @model_validator(mode="after")
     def _cells_meet_patches(self) -> Scale:
-        """In the embedded world an object stands in a cell of the board. Patches that straddle two cells show parts of two."""
+        """Check that patches meet the world's cells: a patch across two cells would show parts of two objects."""
         if self.data.world is None:
             return self
         grid, patch = self.data.world.grid, self.pretrain.model.patch_size

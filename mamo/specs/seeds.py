@@ -1,4 +1,4 @@
-"""How many runs each row of a table gets, where a call asks for other numbers than the files do."""
+"""Runs per row of a table, when a call overrides the numbers in the files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_seeds(value: Any) -> Seeds:
     """Runs per row from ``params.yaml`` or a command line: ``3``, ``{table5: 3}`` or ``table5=3,table6=3``.
 
     Raises:
-        SpecError: something else, or a number below 1.
+        SpecError: it is none of these, or a number is below 1.
     """
     if value is None:
         return None
@@ -29,22 +29,22 @@ def read_seeds(value: Any) -> Seeds:
 def _count(value: Any, where: str) -> int:
     text = str(value)
     if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
-        raise SpecError(f"{where}: '{text}' is no number of runs per row; e.g. 3, or table5=3,table6=3")
+        raise SpecError(f"{where}: '{text}' is not a number of runs per row; e.g. 3, or table5=3,table6=3")
     return int(text)
 
 
 def write_seeds(seeds: Seeds) -> str | None:
-    """What :func:`read_seeds` reads back from a command line; None where nothing is set."""
+    """Write seeds for a command line, as :func:`read_seeds` reads them; None if nothing is set."""
     if isinstance(seeds, Mapping):
         return ",".join(f"{name}={count}" for name, count in seeds.items()) or None
     return None if seeds is None else str(seeds)
 
 
 def by_ablation(seeds: Seeds, experiments: Iterable[str]) -> dict[str, int]:
-    """Runs per row of each ablation that a call sets; a bare number is meant for every experiment.
+    """Return the runs per row of each ablation that a call sets; a bare number applies to every experiment.
 
     Raises:
-        SpecError: a name that is no experiment, with the nearest one.
+        SpecError: a name that is not an experiment, with the nearest one.
     """
     names = list(experiments)
     chosen = dict.fromkeys(names, seeds) if isinstance(seeds, int) else dict(seeds or {})

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
+from mamo.specs.source import chosen, given
 
 
 class RandAugmentSpec(Spec):
     """RandAugment over ALBEF's ten operations."""
 
-    n: int = Field(default=2, ge=1, description="operations drawn per image, with replacement (ALBEF)")
-    m: float = Field(default=7, ge=0, le=10, description="magnitude on the scale 0-10 (ALBEF)")
-    probability: float = Field(
+    ACTS_IN: ClassVar = "data/batches/transforms.py"
+
+    n: Annotated[int, chosen("ALBEF")] = Field(
+        default=2, ge=1, description="operations drawn per image, with replacement"
+    )
+    m: Annotated[float, chosen("ALBEF")] = Field(
+        default=7, ge=0, le=10, description="magnitude on the scale 0-10"
+    )
+    probability: Annotated[float, chosen("ALBEF")] = Field(
         default=0.5, ge=0, le=1, description="chance that a drawn operation is applied (ALBEF)"
     )
-    translate: float = Field(default=10, ge=0, description="shift in pixels at magnitude 10 (ALBEF)")
-    fill: int = Field(
+    translate: Annotated[float, chosen("ALBEF")] = Field(
+        default=10, ge=0, description="shift in pixels at magnitude 10"
+    )
+    fill: Annotated[int, chosen("ALBEF")] = Field(
         default=128, ge=0, le=255, description="grey value of pixels from outside the image (ALBEF)"
     )
 
@@ -26,25 +35,32 @@ class RandAugmentSpec(Spec):
 class TransformSpec(Spec):
     """Random crop, flip, RandAugment, normalisation; evaluation only resizes and normalises."""
 
-    size: int = Field(default=224, gt=0, description="side of the model's input in pixels (section 4.2)")
-    crop_scale: tuple[float, float] | None = Field(
-        default=(0.2, 1.0),
-        description="share of the image's area that a random crop keeps (ALBEF); null: resize only",
+    ACTS_IN: ClassVar = "data/batches/transforms.py"
+
+    size: Annotated[int, given("4.2, appendix A")] = Field(
+        default=224, gt=0, description="side of the model's input in pixels"
     )
-    crop_ratio: tuple[float, float] = Field(
+    crop_scale: Annotated[tuple[float, float] | None, chosen("ALBEF; none for grounding: appendix A")] = (
+        Field(
+            default=(0.2, 1.0),
+            description="share of the image's area that a random crop keeps; null: resize only, as for grounding",
+        )
+    )
+    crop_ratio: Annotated[tuple[float, float], chosen("ALBEF")] = Field(
         default=(3 / 4, 4 / 3), description="width over height of a random crop"
     )
-    flip: float = Field(
-        default=0.5, ge=0, le=1, description="chance of a flip; never where the text says left or right"
+    flip: Annotated[float, chosen("ALBEF; the rule from its VQA")] = Field(
+        default=0.5, ge=0, le=1, description="chance of a flip; never if the text says left or right"
     )
     randaugment: RandAugmentSpec | None = Field(default_factory=RandAugmentSpec, description="null: none")
-    interpolation: Literal["bicubic", "bilinear"] = Field(
+    interpolation: Annotated[Literal["bicubic", "bilinear"], chosen("ALBEF")] = Field(
         default="bicubic", description="of every resize (ALBEF)"
     )
-    mean: tuple[float, float, float] = Field(
-        default=(0.48145466, 0.4578275, 0.40821073), description="CLIP's RGB mean"
+    mean: Annotated[tuple[float, float, float], chosen("ALBEF")] = Field(
+        default=(0.48145466, 0.4578275, 0.40821073),
+        description="CLIP's RGB mean, whatever the starting weights were trained with",
     )
-    std: tuple[float, float, float] = Field(
+    std: Annotated[tuple[float, float, float], chosen("ALBEF")] = Field(
         default=(0.26862954, 0.26130258, 0.27577711), description="CLIP's RGB deviation"
     )
 

@@ -1,7 +1,7 @@
-"""What a plan must keep so that none of its runs fails after others were made for it: checks across specs.
+"""Check settings across specs, so that no run of a plan fails after its inputs have already been made.
 
-What one section alone can get wrong is refused there. Each function here gives lines that name the setting, what is wrong and
-what to do; none where all is well.
+Errors within one section are refused there. Each function here yields lines that name the setting, what is wrong and what to
+do; none if all is well.
 """
 
 from __future__ import annotations
@@ -23,46 +23,26 @@ from mamo.specs.finetune import (
 from mamo.specs.model import ModelSpec
 from mamo.specs.names import nearest
 from mamo.specs.pretrain import PretrainSpec
+from mamo.specs.releases import RELEASES
 from mamo.specs.scale import Scale
 
-SEEDS = 2**48  # what the order of examples can tell apart
+SEEDS = 2**48  # limit of seeds in the order of examples
 STAND_INS = ("naming", "mlm", "scratch")
 
-
-class Release(NamedTuple):
-    """What planning knows of a data set; the same stands, for its preparation, in :mod:`mamo.data.datasets`."""
-
-    kind: str
-    splits: tuple[str, ...]
-
-
-_GALLERY = ("train", "val", "test")
-RELEASES = {
-    "coco": Release("captions", _GALLERY),
-    "visual_genome": Release("captions", ("train",)),
-    "sbu": Release("captions", ("train",)),
-    "cc3m": Release("captions", ("train",)),
-    "flickr30k": Release("captions", _GALLERY),
-    "flickr8k": Release("captions", _GALLERY),
-    "vqa2": Release("vqa", _GALLERY),
-    "visual_genome_qa": Release("vqa", ("train",)),
-    "nlvr2": Release("nlvr2", ("train", "dev", "test")),
-    "refcoco_plus": Release("refs", ("train", "val", "testA", "testB")),
-}
 
 _RECALLS = tuple(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10))
 _NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing", "words"))
 
 
 class _Task(NamedTuple):
-    """What a kind of job reads and records."""
+    """Inputs and metrics of a kind of job."""
 
     kind: str
     splits: tuple[str, ...]
-    """Of the first data set: what it validates and tests on."""
+    """Splits of the first data set on which it validates and tests."""
     metrics: tuple[str, ...]
     open: tuple[str, ...] = ()
-    """Starts of metrics whose ends the data decide."""
+    """Prefixes of metrics whose endings depend on the data."""
 
 
 TASKS: Mapping[type[JobSpec], _Task] = {
@@ -82,7 +62,7 @@ TASKS: Mapping[type[JobSpec], _Task] = {
 
 
 def of_data(scale: Scale) -> Iterator[str]:
-    """Names, splits and interleaving of the scale's data sets."""
+    """Check names, splits and interleaving of the scale's data sets."""
     for name, spec in scale.data.datasets.items():
         release = RELEASES.get(name)
         if release is None:
@@ -96,15 +76,15 @@ def of_data(scale: Scale) -> Iterator[str]:
 
 
 def of_weights(scale: Scale) -> Iterator[str]:
-    """Sizes that the stand-ins for published weights are trained at."""
+    """Check the sizes at which stand-ins for published weights are trained."""
     vision, patch = scale.weights.vision, scale.pretrain.model.patch_size
     for size in vision.image_sizes:
         if size % patch:
-            yield f"weights.vision.image_sizes: {size} is no multiple of pretrain.model.patch_size {patch}"
+            yield f"weights.vision.image_sizes: {size} is not a multiple of pretrain.model.patch_size {patch}"
 
 
 def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
-    """A pre-training beside its data and starting weights."""
+    """Check a pre-training against its data and starting weights."""
     yield from _of_kind("data", spec.data, "captions", "pre-training reads")
     yield from _seed("seed", spec.seed)
     yield from _heads(spec)
@@ -122,7 +102,7 @@ def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
 
 
 def _heads(spec: PretrainSpec) -> Iterator[str]:
-    """Heads whose ratios leave them without a single unit."""
+    """Check that no ratio leaves a head without a single unit."""
     wanted, width = spec.objectives, spec.model.width
     ratios = {}
     if wanted.mim:
@@ -136,7 +116,7 @@ def _heads(spec: PretrainSpec) -> Iterator[str]:
 
 
 def _differ(ours: ModelSpec, theirs: ModelSpec, names: Iterable[str], role: str) -> Iterator[str]:
-    """Shapes in which a row departs from the model that the starting weights are trained for."""
+    """List shapes in which a row differs from the model that the starting weights are trained for."""
     for name in names:
         mine, other = getattr(ours, name), getattr(theirs, name)
         if mine != other:
@@ -147,7 +127,7 @@ def _differ(ours: ModelSpec, theirs: ModelSpec, names: Iterable[str], role: str)
 
 
 def of_job(name: str, spec: JobSpec, model: ModelSpec, scale: Scale) -> Iterator[str]:
-    """A downstream job beside its data and the model that it starts from."""
+    """Check a downstream job against its data and the model that it starts from."""
     where, task = f"jobs.{name}", TASKS[type(spec)]
     yield from _of_kind(f"{where}.data", spec.data, task.kind, f"{spec.task} reads")  # type: ignore[attr-defined]
     first = RELEASES.get(spec.data[0]) if spec.data else None
@@ -156,7 +136,7 @@ def of_job(name: str, spec: JobSpec, model: ModelSpec, scale: Scale) -> Iterator
             yield f"{where}.data: {spec.data[0]} has no split '{split}' to evaluate on; put another data set first"
     yield from _seed(f"{where}.seed", spec.seed)
     if spec.transform.size % model.patch_size:
-        yield f"{where}.transform.size: {spec.transform.size} is no multiple of the model's patch_size {model.patch_size}"
+        yield f"{where}.transform.size: {spec.transform.size} is not a multiple of the model's patch_size {model.patch_size}"
     if isinstance(spec, AlignmentSpec) and spec.schedule.epochs and spec.batch_size < 2:
         yield f"{where}.batch_size: ITM draws its negatives from the batch, so it needs two pairs or more"
     if isinstance(spec, GroundingSpec | LocalisationSpec):
@@ -166,7 +146,7 @@ def of_job(name: str, spec: JobSpec, model: ModelSpec, scale: Scale) -> Iterator
 
 
 def _read_layer(where: str, layer: int, model: ModelSpec) -> Iterator[str]:
-    """A fusion layer whose attention from words to patches the [CLS] score must depend on."""
+    """Check a fusion layer for heat maps: the [CLS] score must depend on its attention from words to patches."""
     last = model.fusion_layers
     if last < 2:
         yield f"{where}: the model has one fusion layer, of which ITM's score reads [CLS] alone: it needs two or more"
@@ -178,7 +158,7 @@ def _read_layer(where: str, layer: int, model: ModelSpec) -> Iterator[str]:
 
 
 def of_column(column: ColumnSpec, spec: JobSpec) -> Iterator[str]:
-    """A column's metric, which its job must record."""
+    """Check that a column's job records its metric."""
     task = TASKS[type(spec)]
     metric = column.metric.removeprefix("chance/")
     for name in (metric, *([column.submitted] if column.submitted else [])):
@@ -187,7 +167,7 @@ def of_column(column: ColumnSpec, spec: JobSpec) -> Iterator[str]:
 
 
 def of_figure(figure: FigureSpec, layer: int, scale: Scale, models: Iterable[PretrainSpec]) -> Iterator[str]:
-    """A figure beside its examples' data, its job and its models."""
+    """Check a figure against its examples' data, its job and its models."""
     kind, release = RECORDS[figure.method], RELEASES.get(figure.data)
     yield from _of_kind("data", (figure.data,), kind, f"method {figure.method} shows")
     if release is not None and figure.split not in release.splits:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
 from mamo.specs.pretrain import Precision
+from mamo.specs.source import chosen, given, own
+
+STARTS = own(
+    "where starting weights come from: published ones at the paper's scale, stand-ins that are trained here at small ones"
+)
 
 
 class TrainingSpec(Spec):
@@ -23,43 +28,54 @@ class TrainingSpec(Spec):
 
 
 class VisionWeightsSpec(Spec):
-    """Where the image encoder starts."""
+    """Starting weights of the image encoder."""
 
-    source: Literal["timm", "naming", "scratch"] = Field(
+    ACTS_IN: ClassVar = "runs/make_weights.py"
+
+    source: Annotated[Literal["timm", "naming", "scratch"], STARTS] = Field(
         "timm",
         description="timm: published weights; naming: trained to name the world's objects; scratch: random",
     )
-    name: str | None = Field(
+    name: Annotated[str | None, chosen("ours; ALBEF takes DeiT-B")] = Field(
         "vit_base_patch16_224.augreg_in1k", description="timm's name (ImageNet-trained ViT-B/16)"
     )
-    training: TrainingSpec | None = None
-    image_sizes: tuple[Annotated[int, Field(gt=0)], ...] = Field(
-        (), description="naming: sides at which images are met in turn, in pixels; none: the model's own only"
+    training: Annotated[TrainingSpec | None, STARTS] = None
+    image_sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...], STARTS] = Field(
+        (), description="naming: image sides used in turn, in pixels; none: only the model's own"
     )
 
 
 class TextWeightsSpec(Spec):
-    """Where tokenizer, text encoder and fusion encoder start."""
+    """Starting weights of tokenizer, text encoder and fusion encoder."""
 
-    source: Literal["transformers", "mlm"] = Field(
+    ACTS_IN: ClassVar = "runs/make_weights.py"
+
+    source: Annotated[Literal["transformers", "mlm"], STARTS] = Field(
         "transformers", description="transformers: published BERT; mlm: trained by masked language modelling"
     )
-    name: str | None = Field("bert-base-uncased", description="the published model's name")
-    vocab_size: int = Field(
+    name: Annotated[str | None, chosen("ALBEF")] = Field(
+        "bert-base-uncased", description="the published model's name: layers 1-6 text, 7-12 fusion"
+    )
+    vocab_size: Annotated[int, STARTS] = Field(
         1000, gt=0, description="entries of a WordPiece vocabulary trained here (mlm only)"
     )
-    training: TrainingSpec | None = None
+    training: Annotated[TrainingSpec | None, STARTS] = None
 
 
 class VisualTokensSpec(Spec):
     """The discrete tokeniser whose codes are MIM's target in Table 8."""
 
-    source: Literal["transformers", "dvae"] = Field(
+    ACTS_IN: ClassVar = "runs/make_weights.py"
+
+    source: Annotated[Literal["transformers", "dvae"], STARTS] = Field(
         "transformers", description="transformers: DALL-E's published encoder; dvae: a small one trained here"
     )
-    name: str | None = Field("facebook/flava-image-codebook", description="the published model's name")
-    codes: int = Field(8192, gt=1, description="size of the codebook")
-    training: TrainingSpec | None = None
+    name: Annotated[str | None, given("4.5")] = Field(
+        "facebook/flava-image-codebook",
+        description="the published model's name: DALL-E's encoder, at 8 pixels per patch",
+    )
+    codes: Annotated[int, STARTS] = Field(8192, gt=1, description="size of the codebook")
+    training: Annotated[TrainingSpec | None, STARTS] = None
 
 
 class WeightsSpec(Spec):

@@ -1,4 +1,4 @@
-"""The embedded world: how large a generated stand-in for the paper's data sets is. The defaults are the demo's."""
+"""Sizes of the embedded world, the generated stand-in for the paper's data sets. The defaults are the demo's."""
 
 from __future__ import annotations
 

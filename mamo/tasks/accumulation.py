@@ -5,6 +5,8 @@ there the features of all pairs are computed first without keeping their history
 their gradients on them; then each micro-batch is encoded once more, and these gradients go back through the encoders
 (gradient caching: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021). The second
 encoding draws the same dropout as the first, so the result is the gradient of one batch, at the price of one more encoding.
+
+Shapes: B pairs of the batch, V visual tokens, L sub-words, D width.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 def slices(count: int, size: int) -> list[slice]:
-    """``count`` pairs in micro-batches of ``size``; the last may be smaller."""
+    """Cut ``count`` pairs into micro-batches of ``size``; the last may be smaller."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def part_of(batch: Batch, part: slice) -> Batch:
-    """The rows of a batch: of its tensors and lists; seed, step and the like stay."""
+    """Take rows of a batch's tensors and lists; seed, step and the like stay."""
     return {key: value[part] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
 
 
@@ -38,11 +40,11 @@ class CachedFeatures:
     Args:
         batch: image (B, 3, S, S), ids and mask (B, L).
         size: pairs encoded at once.
-        autocast: the precision of each encoding. Every encoding enters it anew: autocast remembers converted weights, and
-            those of an encoding without gradients must not serve one with them.
+        autocast: makes the context that sets the precision of an encoding.
 
     Attributes:
-        visual: (B, V, D), text: (B, L, D): leaves that losses leave their gradients on.
+        visual: (B, V, D), a leaf that losses leave their gradients on.
+        text: (B, L, D), likewise.
     """
 
     def __init__(self, network: Mamo, batch: Batch, size: int, autocast: Autocast) -> None:
@@ -56,11 +58,14 @@ class CachedFeatures:
                 images, texts = self._encode(part)
                 visual.append(images)
                 text.append(texts)
+        # Leaves: losses stop here, and their gradients wait for the second encoding.
         self.visual = torch.cat(visual).requires_grad_()
         self.text = torch.cat(text).requires_grad_()
 
     def _encode(self, part: slice) -> tuple[Tensor, Tensor]:
         batch = self._batch
+        # Enter autocast afresh for every encoding: its weight cache would otherwise hand bf16 copies made under no_grad to the
+        # pass that needs gradients.
         with self._autocast():
             visual = self._network.encode_image(batch["image"][part])
             return visual, self._network.encode_text(batch["ids"][part], batch["mask"][part])
@@ -68,8 +73,10 @@ class CachedFeatures:
     def backward(self) -> None:
         """Pass the gradients of the features on to the encoders."""
         for part, state in zip(self.parts, self._states, strict=True):
+            # The same dropout as at first: other features would have other gradients.
             with state.again():
                 features = self._encode(part)
+            # A gradient is None where no loss reads a modality's features.
             gradients = (self.visual.grad, self.text.grad)
             reached = [(f, g[part]) for f, g in zip(features, gradients, strict=True) if g is not None]
             if reached:
@@ -77,13 +84,14 @@ class CachedFeatures:
 
 
 class _RandomState:
-    """The state of the random numbers at one point, to be drawn once more from there."""
+    """The state of the random numbers at one point, to be drawn again from there."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._cpu, self._cuda = self._present()
 
     def _present(self) -> tuple[Tensor, Tensor | None]:
+        # Dropout on a GPU draws from the GPU's own generator.
         cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
         return torch.get_rng_state(), cuda
 
@@ -94,7 +102,7 @@ class _RandomState:
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Draw from the remembered state inside, and go on as before after it."""
+        """Draw from the remembered state inside; afterwards go on as if nothing had been drawn."""
         before = self._present()
         self._set(self._cpu, self._cuda)
         try:

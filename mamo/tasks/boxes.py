@@ -1,4 +1,7 @@
-"""Which proposal a heat map points at. Boxes are x0, y0, x1, y1 as shares of the image's width and height."""
+"""Choose the proposal that a heat map points at.
+
+Boxes are x0, y0, x1, y1 as shares of the image's width and height. Shapes: B maps, P proposals, g or S cells along a side.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,8 @@ from torch.nn import functional as F
 
 
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of boxes, elementwise with broadcasting: (..., 4), (..., 4) -> (...).
-
-    Shares instead of pixels change nothing: both areas scale alike. Boxes without area have an IoU of 0.
-    """
+    """Compute intersection over union, elementwise with broadcasting: (..., 4), (..., 4) -> (...); 0 for boxes without area."""
+    # Shares instead of pixels change nothing: both areas scale alike.
     low = torch.maximum(first[..., :2], second[..., :2])
     high = torch.minimum(first[..., 2:], second[..., 2:])
     shared = (high - low).clamp(min=0).prod(-1)
@@ -20,17 +21,17 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """(..., 4) -> (...), 0 where a box is turned inside out."""
+    """Compute areas: (..., 4) -> (...), 0 where a box is turned inside out."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
 def heat_inside(heat_BSS: Tensor, boxes_BP4: Tensor) -> Tensor:
-    """Heat summed inside each box: (B, S, S), (B, P, 4) -> (B, P).
+    """Sum the heat inside each box: (B, S, S), (B, P, 4) -> (B, P).
 
-    Every cell spreads its heat evenly over its area, and a box takes the share of a cell that it covers: the summed-area
-    table is linear between its nodes, so four look-ups are exact and no box edge is rounded.
+    Every cell spreads its heat evenly over its area, and a box takes the share of a cell that it covers.
     """
     size = heat_BSS.shape[-1]
+    # A summed-area table is linear between its nodes, so four look-ups are exact and no box edge is rounded.
     table = F.pad(heat_BSS.cumsum(1).cumsum(2), (1, 0, 1, 0))
     x0, y0, x1, y1 = boxes_BP4.clamp(0, 1).unbind(-1)
 
@@ -49,7 +50,7 @@ def heat_inside(heat_BSS: Tensor, boxes_BP4: Tensor) -> Tensor:
 def choose_box(
     heat_Bgg: Tensor, boxes_BP4: Tensor, present_BP: Tensor, size: int, area_exponent: float
 ) -> Tensor:
-    """The proposal of the highest (heat inside) / area ** exponent: (B,) indices, -1 where no score is positive (ALBEF).
+    """Choose the proposal of the highest (heat inside) / area ** exponent: (B,) indices, -1 where none is positive (ALBEF).
 
     Args:
         heat_Bgg: a value per patch; resampled bicubically to ``size`` x ``size`` first.
@@ -59,6 +60,7 @@ def choose_box(
         :, 0
     ]
     boxes = boxes_BP4.double()
+    # Of what lies within the image; without the exponent a larger box would always hold more heat.
     area = box_area(boxes.clamp(0, 1))
     scores = heat_inside(fine, boxes) / area.clamp(min=1e-12) ** area_exponent
     scores = scores.masked_fill(~present_BP | (area <= 0), float("-inf"))

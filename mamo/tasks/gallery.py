@@ -1,4 +1,7 @@
-"""A split's images and texts, each encoded once."""
+"""A split's images and texts, each encoded once.
+
+Shapes: N images, M texts, V visual tokens, L sub-words, D width, E width of ITC's projections.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ class Gallery(NamedTuple):
 
     @property
     def similarity(self) -> Tensor:
-        """Cosine of every image and every text: (N, M), in full precision, so that near candidates do not tie."""
+        """The cosine of every image and every text: (N, M)."""
+        # In full precision, so that near candidates do not tie.
         with torch.autocast(self.image_NE.device.type, enabled=False):
             return self.image_NE @ self.text_ME.T
 
@@ -53,8 +57,9 @@ def encode_gallery(
     """
     records = data.records(split)
     if len(records) == 0:
-        raise PreparedError(f"{data.path}, split '{split}': there are no texts; prepare it anew")
+        raise PreparedError(f"{data.path}, split '{split}': there are no texts; prepare it again")
     rows = records.column("image").to_pylist()
+    # An image has several captions; it is encoded where it appears first.
     place = {row: index for index, row in enumerate(dict.fromkeys(rows))}
     device = device_of(network)
     image_NE, visual = _images(network, transform, data, list(place), batch_size, keep_features)
@@ -67,13 +72,14 @@ def encode_gallery(
 def _images(
     network: Mamo, transform: EvalTransform, data: Prepared, rows: list[int], batch_size: int, keep: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """ITC projections of the images, and their features if they are to be kept."""
+    """Compute the images' ITC projections, and their features if they are to be kept."""
     device = device_of(network)
     projections, features = [], []
     for images in image_batches(data.images, rows, transform, batch_size, torch.get_num_threads()):
         encoded = network.encode_image(images.to(device))
         with torch.autocast(device.type, enabled=False):
             projections.append(network.project_image(encoded.float()))
+        # ITM fuses features; validation by ITC alone does without, and without their memory.
         if keep:
             features.append(encoded)
     return torch.cat(projections), torch.cat(features) if keep else None
@@ -82,7 +88,8 @@ def _images(
 def _texts(
     network: Mamo, ids_ML: Tensor, mask_ML: Tensor, batch_size: int, keep: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """ITC projections of the texts, and their features if they are to be kept; texts of like length go together."""
+    """Compute the texts' ITC projections, and their features if they are to be kept."""
+    # Texts of like length go together, so that hardly any padding is encoded.
     lengths = mask_ML.sum(1)
     projections: Tensor | None = None
     features: Tensor | None = None

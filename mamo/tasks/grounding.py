@@ -1,18 +1,18 @@
 """Weakly supervised grounding: ITC + ITM, then Grad-CAM of ITM's score over proposals (section 4.3, appendix A).
 
 No box is used in training, nor in choosing weights.
+
+Shapes: B texts, P proposals, V visual tokens, L sub-words, D width, g patches along a side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
@@ -20,12 +20,12 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.jobs.grounding import SPLITS
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
-from mamo.tasks.alignment import AlignmentTask, matching_logits
+from mamo.tasks.alignment import AlignmentTask
 from mamo.tasks.boxes import box_iou, choose_box
-from mamo.tasks.evaluating import by_image, device_of, evaluating
+from mamo.tasks.evaluating import autocast_of, encoded_records, evaluating, evaluation_mode
 from mamo.tasks.gallery import encode_gallery
+from mamo.tasks.match_maps import check_layer, match_maps
 from mamo.tasks.recall import shortlist
-from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 from mamo.tasks.task import Evaluation
 
 
@@ -51,59 +51,33 @@ class GroundingTask(AlignmentTask):
         self, network: Mamo, spec: GroundingSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
-        fusion_attention(network, spec.layer)  # is there such a layer?
-        if spec.layer == len(network.fusion.layers):
-            raise ValueError(
-                f"layer {spec.layer} is the last fusion layer: ITM's score reads its [CLS] alone, so the words' attention "
-                f"there has no gradient; set layer to one of 1 to {spec.layer - 1}"
-            )
+        check_layer(network, spec.layer)
 
     def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Heat:
-        """Where a text looks for what makes the pair match, under both readings of what is averaged."""
-        with torch.no_grad(), self._autocast():
-            text = self.network.encode_text(ids_BL, mask_BL)
-        attention = fusion_attention(self.network, self.spec.layer)
-        with self._autocast():
-            relevance = attention_relevance(
-                attention, lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1]
-            )
-        maps = split_relevance(relevance, self.network.vision.grid).words_on_patches
+        """Map where a text finds what makes the pair match, under both readings of what is averaged."""
+        autocast = autocast_of(self, self.spec.precision)
+        maps = match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
+        # ALBEF averages over all tokens, [CLS] and [SEP] among them; sub-words alone are the other defensible reading.
         words_BL = ~self.tokenizer.special_mask(ids_BL)
         shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
         return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
 
     def choose(self, data: Prepared, records: Sequence[Row]) -> dict[str, list[int]]:
-        """The chosen proposal of every record, -1 for none, by the tokens whose maps are averaged; an image is encoded once for
-        all its texts."""
-        device, size = device_of(self), self.spec.eval_batch_size
+        """Choose a proposal for every record, -1 for none, by the tokens whose maps are averaged."""
         chosen = {tokens: torch.full((len(records),), -1) for tokens in Heat._fields}
-        groups = list(by_image([record["image"] for record in records], size))
-        rows = [row for group in groups for row in group.images]
-        images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
-        with self._steady():
-            for group, image in zip(groups, images, strict=True):
-                with torch.no_grad(), self._autocast():
-                    visual = self.network.encode_image(image.to(device))
-                for start in range(0, len(group.records), size):
-                    part = group.records[start : start + size]
-                    ids, mask = self.tokenizer.encode(
-                        [records[i]["text"] for i in part], self.network.spec.max_words
-                    )
-                    places = group.places[start : start + size].to(device)
-                    heat = self.heat(visual[places], ids.to(device), mask.to(device))
-                    boxes, present = _padded([records[i]["proposals"] for i in part])
-                    side = self.network.spec.image_size
-                    for tokens, maps in heat._asdict().items():
-                        chosen[tokens][part] = choose_box(
-                            maps.cpu(), boxes, present, side, self.spec.area_exponent
-                        )
+        images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
+        side, exponent = self.network.spec.image_size, self.spec.area_exponent
+        with evaluation_mode(self):  # and gradients: Grad-CAM needs them
+            for part in encoded_records(self, data, images, texts):
+                heat = self.heat(part.visual[:, 0], part.ids, part.mask)
+                boxes, present = _padded([records[i]["proposals"] for i in part.records])
+                for tokens, maps in heat._asdict().items():
+                    chosen[tokens][part.records] = choose_box(maps.cpu(), boxes, present, side, exponent)
         return {tokens: places.tolist() for tokens, places in chosen.items()}
 
     def validate(self, data: Prepared) -> float:
-        """Mean reciprocal rank, in percent, of the right image for each text of val, by ITC.
-
-        Grounding accuracy would choose weights by boxes, which weak supervision does without.
-        """
+        """Return the mean reciprocal rank, in percent, of the right image for each text of val, by ITC."""
+        # Grounding accuracy would choose weights by boxes, which weak supervision does without.
         with evaluating(self, self.spec.precision):
             gallery = encode_gallery(
                 self.network,
@@ -119,11 +93,11 @@ class GroundingTask(AlignmentTask):
         return 100.0 * (1.0 / ranks.double()).mean().item()
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """All expressions of the three splits."""
+        """Expect all expressions of the three splits."""
         return {split: data.manifest["splits"][split]["records"] for split in SPLITS}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Accuracy on val, testA and testB; chance takes one of the proposals at random.
+        """Measure accuracy on val, testA and testB; chance takes one of the proposals at random.
 
         ``SPLIT_accuracy`` averages the maps of the tokens that the spec names, ``SPLIT_accuracy_all`` or ``..._words`` those of
         the other reading.
@@ -140,13 +114,16 @@ class GroundingTask(AlignmentTask):
             records = list(data.records(split))
             if not records:
                 raise PreparedError(
-                    f"{data.path}, split '{split}': there are no expressions; prepare it anew"
+                    f"{data.path}, split '{split}': there are no expressions; prepare it again"
                 )
+            # Both readings of what is averaged cost one pass.
             by_tokens = self.choose(data, records)
             chosen = by_tokens.pop(self.spec.tokens)
             overlaps = [_overlaps(record) for record in records]
             ious = [float(row[i]) if i >= 0 else 0.0 for row, i in zip(overlaps, chosen, strict=True)]
+            # An expression without any heat chooses nothing, which is wrong.
             correct = [i >= 0 and iou >= self.spec.iou for i, iou in zip(chosen, ious, strict=True)]
+            # Taking a proposal at random is right as often as proposals are.
             shares = [(row >= self.spec.iou).double().mean().item() if len(row) else 0.0 for row in overlaps]
             metrics[f"{split}_accuracy"] = 100.0 * sum(correct) / len(records)
             for tokens, others in by_tokens.items():
@@ -162,29 +139,15 @@ class GroundingTask(AlignmentTask):
             items["iou"] += ious
         return Evaluation(metrics, items)
 
-    def _autocast(self) -> torch.autocast:
-        enabled = self.spec.precision == "bf16"
-        return torch.autocast(device_of(self).type, torch.bfloat16, enabled=enabled)
-
-    @contextmanager
-    def _steady(self) -> Iterator[None]:
-        """Evaluation mode, with gradients still to be had."""
-        training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(training)
-
 
 def _overlaps(record: Row) -> Tensor:
-    """IoU of each proposal with the true box: (P,)."""
+    """Compute the IoU of each proposal with the true box: (P,)."""
     proposals = torch.tensor(record["proposals"], dtype=torch.double).reshape(-1, 4)
     return box_iou(proposals, torch.tensor(record["box"], dtype=torch.double))
 
 
 def _padded(proposals: Sequence[Sequence[Sequence[float]]]) -> tuple[Tensor, Tensor]:
-    """Lists of boxes -> (B, P, 4) and (B, P), True where there is one; P is at least 1."""
+    """Pad lists of boxes: (B, P, 4) and (B, P), True where there is one; P is at least 1."""
     most = max(1, *(len(boxes) for boxes in proposals)) if proposals else 1
     padded = torch.zeros(len(proposals), most, 4)
     present = torch.zeros(len(proposals), most, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Whether pre-training's mechanisms work: measured on a few validation pairs while a run trains.
+"""Measure whether pre-training's mechanisms work, on a few validation pairs while a run trains.
 
 A loss that falls does not say that a masked patch is told from its neighbours, that the other modality helps, or that the
 teacher is worth following. Each is measured here against a baseline that knows no more than the item's own mean. Nothing is
@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from mamo.data.batches.collate import Batch
 from mamo.model.mamo import Mamo
-from mamo.objectives.masking import PatchMask, TextMask, at
-from mamo.objectives.mim import standardised
+from mamo.model.vision import gather_tokens
+from mamo.objectives.masking import PatchMask, TextMask
+from mamo.objectives.mim_targets import standardised
 from mamo.objectives.mrm import normalised
-from mamo.tasks.alignment import matching_logits
+from mamo.tasks.evaluating import evaluation_mode
 from mamo.tasks.pretrain import PretrainTask
 from mamo.tasks.recall import rerank, shortlist
 
@@ -37,7 +38,7 @@ class Pairs(NamedTuple):
     """Pairs that go through the network at once."""
 
     def parts(self) -> Iterator[Batch]:
-        """The pairs in micro-batches."""
+        """Yield the pairs in micro-batches."""
         for start in range(0, len(self.batch["ids"]), self.size):
             part = slice(start, start + self.size)
             yield {k: v[part] if isinstance(v, Tensor) else v for k, v in self.batch.items()}
@@ -52,7 +53,7 @@ class Ratio:
         self.gains: list[Tensor] = []
 
     def add(self, error_B: Tensor, baseline_B: Tensor | None, wrong_B: Tensor) -> None:
-        """Errors of a micro-batch's items: the model's, the baseline's, and the model's with a wrong partner."""
+        """Add errors of a micro-batch's items: the model's, the baseline's, and the model's with a wrong partner."""
         self.error += float(error_B.sum())
         self.baseline += float(baseline_B.sum()) if baseline_B is not None else 0.0
         self.wrong += float(wrong_B.sum())
@@ -91,7 +92,7 @@ class Ratio:
 
 
 def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]:
-    """Everything that is measured on the pairs without gradients; what the spec does not ask for is left out.
+    """Measure on the pairs all that needs no gradients; what the spec does not ask for is left out.
 
     Args:
         draw: number of the masks; the same number hides the same patches and sub-words.
@@ -103,20 +104,16 @@ def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]
         ``*_partner`` and ``*_partner_z``: how much more error a wrong partner brings, as a share, and in standard errors;
         ``itc_*``, ``teacher_*``, ``itm_*``: R@1 among the pairs by similarity, by the teacher's, and re-ranked by ITM.
     """
-    training = task.training
-    task.eval()
-    try:
-        with torch.no_grad():
-            return _masked(task, pairs, draw) | _recall(task, pairs)
-    finally:
-        task.train(training)
+    with evaluation_mode(task), torch.no_grad():
+        return _masked(task, pairs, draw) | _recall(task, pairs)
 
 
 def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
-    wanted, network = task.spec.objectives, task.network
-    names = ["mlm"] * bool(wanted.mlm) + ["mim"] * bool(wanted.mim)
-    if wanted.mrm:
-        names += ["mrm_image"] * wanted.mrm.image + ["mrm_text"] * wanted.mrm.text
+    asked, network = task.spec.objectives, task.network
+    # MRM is measured by modality: one of its two terms may work and the other not.
+    names = ["mlm"] * bool(asked.mlm) + ["mim"] * bool(asked.mim)
+    if asked.mrm:
+        names += ["mrm_image"] * asked.mrm.image + ["mrm_text"] * asked.mrm.text
     ratios, spreads = {name: Ratio() for name in names}, {name: [0.0, 0.0] for name in names if name != "mlm"}
     for step, batch in enumerate(pairs.parts()):
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
@@ -125,6 +122,7 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
         if {"mim", "mrm_image"} & set(names):
             masked = network.encode_image(image, patches.keep)
             text = network.encode_text(ids, mask)
+            # A neighbour's text is a wrong partner: every pair shows another image.
             right, wrong = (network.fuse(masked, text.roll(by, 0), mask.roll(by, 0)).image for by in (0, 1))
             for name in ("mim", "mrm_image"):
                 if name in targets:
@@ -149,17 +147,17 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
 
 
 def _targets(task: PretrainTask, batch: Batch) -> dict[str, Tensor]:
-    """What every position is to be predicted as, masked or not: patches (B, N, O), sub-words (B, L, O)."""
-    wanted, target, found = task.spec.objectives, task.target, {}
+    """Make the targets of every position, masked or not: patches (B, N, O), sub-words (B, L, O)."""
+    asked, target, found = task.spec.objectives, task.target, {}
     vision = target.vision(batch["image"]) if target is not None else None
-    if wanted.mim:
-        found["mim"] = standardised(wanted.mim, task.mim_target(batch["image"], vision))
-    if wanted.mrm and target is not None and vision is not None and target.projector is not None:
+    if asked.mim:
+        found["mim"] = standardised(asked.mim, task.mim_target(batch["image"], vision))
+    if asked.mrm and target is not None and vision is not None and target.projector is not None:
         fused = target.fused(vision, batch["ids"], batch["mask"])
-        if wanted.mrm.image:
-            found["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), wanted.mrm.normalise)
-        if wanted.mrm.text:
-            found["mrm_text"] = normalised(target.projector(fused.text), wanted.mrm.normalise)
+        if asked.mrm.image:
+            found["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), asked.mrm.normalise)
+        if asked.mrm.text:
+            found["mrm_text"] = normalised(target.projector(fused.text), asked.mrm.normalise)
     return found
 
 
@@ -172,13 +170,15 @@ def _image_side(
     patches: PatchMask,
     ratio: Ratio,
 ) -> None:
-    """Errors at the masked patches of fused image tokens (B, 1 + N, D): with the right text and with a wrong one."""
+    """Add errors at the masked patches of fused image tokens (B, 1 + N, D), with the right text and with a wrong one."""
 
     def predicted(fused: Tensor) -> Tensor:
         if name == "mrm_image":
-            return _mrm(task, at(fused[:, 1:], patches.masked))
+            return _mrm(task, gather_tokens(fused[:, 1:], patches.masked))
         assert task.mim_head is not None
-        return task.mim_head(fused if task.decodes else at(fused[:, 1:], patches.masked), patches.masked)
+        return task.mim_head(
+            fused if task.decodes else gather_tokens(fused[:, 1:], patches.masked), patches.masked
+        )
 
     if target.ndim == 2:  # codes: the share of wrong ones, against always naming the image's commonest
         codes = target.gather(1, patches.masked)
@@ -186,7 +186,7 @@ def _image_side(
         missed = [(predicted(fused).argmax(-1) != codes).float().sum(1) for fused in (right, wrong)]
         ratio.add(missed[0], (1 - common).sum(1), missed[1])
         return
-    hidden, power = at(target, patches.masked), 2 if name == "mrm_image" else 1
+    hidden, power = gather_tokens(target, patches.masked), 2 if name == "mrm_image" else 1
     middle = target.mean(1, keepdim=True) if power == 2 else target.median(1, keepdim=True).values
     guessed = [predicted(fused) for fused in (right, wrong)]
     errors = [_error(guess, hidden, power).sum(1) for guess in guessed]
@@ -205,7 +205,7 @@ def _text_side(
     words: TextMask,
     ratios: dict[str, Ratio],
 ) -> None:
-    """Errors at the chosen sub-words of fused text tokens (B, L, D): with the right image and with a wrong one."""
+    """Add errors at the masked sub-words of fused text tokens (B, L, D), with the right image and with a wrong one."""
     chosen, mask = words.chosen, batch["mask"]
     rows = chosen.nonzero()[:, 0]
 
@@ -231,13 +231,13 @@ def _text_side(
 
 
 def _mrm(task: PretrainTask, fused: Tensor) -> Tensor:
-    """h(g(fused)), as Eq. 1 compares it."""
+    """Compute h(g(fused)), as Eq. 1 compares it."""
     assert task.online.projector is not None and task.predictor is not None and task.spec.objectives.mrm
     return normalised(task.predictor(task.online.projector(fused)), task.spec.objectives.mrm.normalise)
 
 
 def _error(predicted: Tensor, target: Tensor, power: int) -> Tensor:
-    """Absolute or squared error of vectors, its mean over dimensions."""
+    """Compute the absolute or squared error of vectors, its mean over dimensions."""
     difference = predicted.float() - target.float()
     return (difference.abs() if power == 1 else difference.square()).mean(-1)
 
@@ -264,16 +264,16 @@ def _add_spread(sums: list[float], target: Tensor, mask_BL: Tensor | None = None
 
 
 def _recall(task: PretrainTask, pairs: Pairs) -> dict[str, float]:
-    """R@1 of both directions among the pairs, by the online network's similarity, re-ranked, and by the teacher's."""
-    wanted, found = task.spec.objectives, dict[str, float]()
-    if not wanted.itc:
+    """Measure R@1 of both directions among the pairs: by the online network's similarity, re-ranked, and by the teacher's."""
+    asked, found = task.spec.objectives, dict[str, float]()
+    if not asked.itc:
         return found
     networks = {"itc": task.network} | ({"teacher": task.target.network} if task.target is not None else {})
     for name, network in networks.items():
         encoded = [_encode(network, batch) for batch in pairs.parts()]
         similarity = torch.cat([e[2] for e in encoded]) @ torch.cat([e[3] for e in encoded]).T
         found |= {f"{name}_{k}": v for k, v in _at_1(similarity, None).items()}
-        if name == "itc" and wanted.itm:
+        if name == "itc" and asked.itm:
             mask = pairs.batch["mask"]
             features = torch.cat([e[0] for e in encoded]), torch.cat([e[1] for e in encoded]), mask
             found |= {f"itm_{k}": v for k, v in _at_1(similarity, (network, *features, pairs.size)).items()}
@@ -286,7 +286,7 @@ def _encode(network: Mamo, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor
 
 
 def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] | None) -> dict[str, float]:
-    """R@1 in percent of text and image retrieval among pairs; with a ranker, of the re-ranked shortlists."""
+    """Measure R@1 in percent of text and image retrieval among pairs; with a ranker, of the re-ranked shortlists."""
     own, found = torch.arange(len(similarity), device=similarity.device), {}
     for name, scores in (("tr", similarity), ("ir", similarity.T)):
         listed = shortlist(scores, own, own, min(SHORTLIST, len(own)))
@@ -300,7 +300,7 @@ def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] |
             images, texts = (queries, candidates) if name == "tr" else (candidates, queries)
             logits = torch.cat(
                 [
-                    matching_logits(network, visual[i], text[t], mask[t])
+                    network.matching_logits(visual[i], text[t], mask[t])
                     for i, t in zip(images.split(2 * size), texts.split(2 * size), strict=True)
                 ]
             )
@@ -310,34 +310,29 @@ def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] |
 
 
 def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
-    """Norm of each loss's gradient in the fusion encoder, weighted as in the sum, over the largest of them.
+    """Compute the norm of each loss's gradient in the fusion encoder, weighted as in the sum, over the largest of them.
 
     Args:
         batch: as for :meth:`PretrainTask.forward`. What exceeds whole groups of ITM's negatives is left out; nothing is
             measured where the pairs do not fill one.
     """
-    wanted = task.spec.objectives
+    asked = task.spec.objectives
     count = len(batch["ids"])
-    count -= count % wanted.itm_group if wanted.itm else 0
+    # ITM draws its negatives within whole groups.
+    count -= count % asked.itm_group if asked.itm else 0
     if count < 2:
         return {}
     batch = {name: value[:count] if isinstance(value, Tensor) else value for name, value in batch.items()}
-    training = task.training
-    task.eval()
-    try:
+    norms = {}
+    with evaluation_mode(task), torch.enable_grad():
         parameters = [p for p in task.network.fusion.parameters() if p.requires_grad]
-        with torch.enable_grad():
-            values = task(batch)
-        norms = {}
-        for name in ("itm", "mlm", "mim", "mrm"):
-            if name in values:
-                gradients = torch.autograd.grad(
-                    values[name], parameters, retain_graph=True, allow_unused=True
-                )
-                squares = [g.float().square().sum() for g in gradients if g is not None]
-                weight = getattr(task.spec.objectives.weights, name)
-                norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-    finally:
-        task.train(training)
+        values = task(batch)
+        for name in asked.names:
+            if name == "itc":  # it reads no fused token
+                continue
+            gradients = torch.autograd.grad(values[name], parameters, retain_graph=True, allow_unused=True)
+            squares = [g.float().square().sum() for g in gradients if g is not None]
+            weight = getattr(asked.weights, name)
+            norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     largest = max(norms.values(), default=0.0)
     return {f"gradient_{name}": norm / largest if largest else 0.0 for name, norm in norms.items()}

@@ -1,11 +1,14 @@
-"""A small BERT trained by masked language modelling: the stand-in for published BERT where none can be had."""
+"""A small BERT trained by masked language modelling: the stand-in for published BERT where none can be had.
+
+Shapes: B texts, L sub-words.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mamo.data.batches.collate import Batch
@@ -27,20 +30,14 @@ class LanguageTask(Task):
 
     def __init__(self, spec: ModelSpec, tokenizer: Tokenizer) -> None:
         super().__init__()
+        # Text and fusion encoder start from BERT's first and last layers (section 3.1), so all of them are trained here.
         layers = spec.text_layers + spec.fusion_layers
         self.bert = TextEncoder(spec.model_copy(update={"text_layers": layers}), tokenizer.vocab_size)
         self.head = MlmHead(self.bert.embedding.words)
         self.masker = TextMasker(BERT_MASKING, tokenizer, spec.max_words)
 
-    def newly_initialised(self) -> tuple[nn.Module, ...]:
-        """Nothing stands out: everything starts at random."""
-        return ()
-
-    def after_step(self) -> None:
-        """Nothing follows a step."""
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the masked sub-words of a batch of texts (ids and mask, (B, L))."""
+        """Compute the cross-entropy of the masked sub-words of a batch of texts (ids and mask, (B, L))."""
         ids, mask = batch["ids"], batch["mask"]
         text = self.masker(ids, mask, batch["seed"], batch["step"])
         logits = self.head(self.bert(text.ids, mask)[text.chosen]).float()
@@ -51,7 +48,7 @@ class LanguageTask(Task):
 def text_batches(
     texts: list[str], tokenizer: Tokenizer, max_words: int, batch_size: int, seed: int, start: int, total: int
 ) -> Iterator[Batch]:
-    """Batches of tokenised texts for the steps from ``start``, in an order that depends on the seed alone."""
+    """Yield batches of tokenised texts for the steps from ``start``, in an order that depends on the seed alone."""
     for step in range(start, total):
         chosen: np.ndarray = batch_indices(seed, step, batch_size, len(texts))
         ids, mask = tokenizer.encode([texts[i] for i in chosen], max_length=max_words)

@@ -3,6 +3,8 @@
 The paper shows such maps for chosen examples. In the embedded world, where every object's box is known, they are measured
 over a whole test set: the share of a word's heat that lies inside the box, and the pointing game (Zhang et al., 2018), a hit
 where the hottest point does.
+
+Shapes: B texts, V visual tokens, L sub-words, D width, g patches along a side.
 """
 
 from __future__ import annotations
@@ -16,19 +18,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mamo.data.batches.collate import Batch
-from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
-from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.world.truth import Named, SceneTruth
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import JobSpec, LocalisationSpec
-from mamo.tasks.alignment import alignment_losses, matching_logits
+from mamo.tasks.alignment import alignment_losses
+from mamo.tasks.batch_pass import WholeBatch
 from mamo.tasks.boxes import box_area, heat_inside
-from mamo.tasks.evaluating import by_image, device_of
-from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
-from mamo.tasks.soundness import Sound
+from mamo.tasks.evaluating import autocast_of, encoded_records, evaluation_mode
+from mamo.tasks.expectations import StepExpectations
+from mamo.tasks.match_maps import check_layer, match_maps
 from mamo.tasks.task import DownstreamTask, Evaluation
 
 
@@ -54,12 +55,7 @@ class LocalisationTask(DownstreamTask):
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
         self.truth = truth
-        fusion_attention(network, spec.layer)  # is there such a layer?
-        if spec.layer == len(network.fusion.layers):
-            raise ValueError(
-                f"layer {spec.layer} is the last fusion layer, where the words' attention has no gradient of ITM's score; "
-                f"set layer to one of 1 to {spec.layer - 1}"
-            )
+        check_layer(network, spec.layer)
 
     @classmethod
     def build(
@@ -79,27 +75,20 @@ class LocalisationTask(DownstreamTask):
         return cls(network, spec, tokenizer, EvalTransform(spec.transform), truth)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """ITC + ITM, should a spec ask for training."""
-        return alignment_losses(self.network, batch)
+        """Compute ITC + ITM, should a spec ask for training."""
+        return alignment_losses(self.network, batch, WholeBatch(self.network, batch))
 
-    def sound(self) -> Sound:
-        """Both losses of alignment; nothing is masked."""
-        return Sound(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
+    def expectations(self) -> StepExpectations:
+        """Expect both losses of alignment; nothing is masked."""
+        return StepExpectations(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
 
     def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """A map for every token: (B, L, g, g)."""
-        enabled = self.spec.precision == "bf16"
-        with torch.autocast(device_of(self).type, torch.bfloat16, enabled=enabled):
-            with torch.no_grad():
-                text = self.network.encode_text(ids_BL, mask_BL)
-            relevance = attention_relevance(
-                fusion_attention(self.network, self.spec.layer),
-                lambda: matching_logits(self.network, visual_BVD, text, mask_BL)[:, 1],
-            )
-        return split_relevance(relevance, self.network.vision.grid).words_on_patches
+        """Map where each token of a text finds what makes the pair match: (B, L, g, g)."""
+        autocast = autocast_of(self, self.spec.precision)
+        return match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
 
     def test(self, data: Prepared) -> Evaluation:
-        """Share of heat and pointing game over the test split, for words that name one object beyond doubt.
+        """Measure the share of heat and the pointing game over the test split, for words that name one object beyond doubt.
 
         ``items`` holds one row for every such word. Chance is a map without any preference: the mean area of the boxes.
 
@@ -110,33 +99,15 @@ class LocalisationTask(DownstreamTask):
         items: dict[str, list[Any]] = {
             "image": [], "record": [], "word": [], "what": [], "share": [], "hit": [], "area": []
         }  # fmt: skip
-        training = self.training
-        self.eval()
-        try:
-            self._measure(data, records, items)
-        finally:
-            self.train(training)
+        images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
+        with evaluation_mode(self):  # and gradients: Grad-CAM needs them
+            for part in encoded_records(self, data, images, texts):
+                maps = self.maps(part.visual[:, 0], part.ids, part.mask).cpu()
+                for i, words in zip(part.records, maps, strict=True):
+                    self._enter(items, data.images.key(records[i]["image"]), i, texts[i], words)
         if not items["share"]:
             raise PreparedError(f"{data.path}, split 'test': no word names an object beyond doubt")
         return Evaluation(_summary(items), items)
-
-    def _measure(self, data: Prepared, records: Sequence[Row], items: dict[str, list[Any]]) -> None:
-        device, size = device_of(self), self.spec.eval_batch_size
-        groups = list(by_image([record["image"] for record in records], size))
-        rows = [row for group in groups for row in group.images]
-        images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.spec.precision == "bf16")
-        for group, image in zip(groups, images, strict=True):
-            with torch.no_grad(), autocast:
-                visual = self.network.encode_image(image.to(device))
-            for start in range(0, len(group.records), size):
-                part = group.records[start : start + size]
-                texts = [records[i]["text"] for i in part]
-                ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
-                places = group.places[start : start + size].to(device)
-                maps = self.maps(visual[places], ids.to(device), mask.to(device)).cpu()
-                for i, text, words in zip(part, texts, maps, strict=True):
-                    self._enter(items, data.images.key(records[i]["image"]), i, text, words)
 
     def _enter(self, items: dict[str, list[Any]], key: str, record: int, text: str, maps_Lgg: Tensor) -> None:
         words = self.tokenizer.words(text, self.network.spec.max_words)
@@ -153,12 +124,12 @@ class LocalisationTask(DownstreamTask):
 
 
 def word_map(maps_Lgg: Tensor, words: Sequence[tuple[str, list[int]]], named: Named) -> Tensor:
-    """The mean map of the sub-words of what is named: (L, g, g) -> (g, g)."""
+    """Average the maps of the sub-words of what is named: (L, g, g) -> (g, g)."""
     return maps_Lgg[[place for i in named.words for place in words[i][1]]].mean(0)
 
 
 def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, bool]:
-    """The share of the heat inside a box, and whether the hottest point lies in it.
+    """Measure the share of the heat inside a box, and tell whether the hottest point lies in it.
 
     A map without heat has a share of 0 and misses.
 
@@ -166,8 +137,10 @@ def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, b
         heat_gg: a value per patch, not negative; resampled bicubically to ``size`` x ``size`` first, as grounding does.
         box: x0, y0, x1, y1 as shares.
     """
+    # Without heat the hottest point would be the first pixel, and a share of nothing is not defined.
     if not bool(heat_gg.sum() > 0):
         return 0.0, False
+    # As fine as the pixels, since boxes do not end at patches; bicubic resampling can undershoot 0.
     fine = F.interpolate(
         heat_gg.double()[None, None], size=(size, size), mode="bicubic", align_corners=False
     ).clamp(min=0)[0]
@@ -178,7 +151,7 @@ def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, b
 
 
 def _summary(items: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """Means over the words of each sort, in percent."""
+    """Average over the words of each sort, in percent."""
     metrics: dict[str, float] = {}
     for what in ("object", "colour"):
         chosen = [i for i, sort in enumerate(items["what"]) if sort == what]

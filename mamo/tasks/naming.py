@@ -2,6 +2,8 @@
 
 Every patch names the kind and tint of the object that covers most of it, and the class token which kinds the image shows. That
 is stronger supervision than ImageNet's labels, as every page of the embedded world says.
+
+Shapes: B windows, S side of the input in pixels, N patches, K objects of a scene.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ LEAST_COVER = 0.2  # share of a patch that an object covers, to be named there
 NOTHING = 0
 
 
-class Scene(NamedTuple):
+class LabelledScene(NamedTuple):
     """One picture of the world and what stands in it."""
 
     path: Path
@@ -45,13 +47,13 @@ class Scene(NamedTuple):
 class Scenes(NamedTuple):
     """All scenes, and how many kinds and tints there are."""
 
-    scenes: list[Scene]
+    scenes: list[LabelledScene]
     kinds: int
     tints: int
 
 
 def read_scenes(release: Path) -> Scenes:
-    """The world's scene graphs of training images, those in tar files left out.
+    """Read the world's scene graphs of training images; those in tar files are left out.
 
     Raises:
         FileNotFoundError: the release holds no scene graphs.
@@ -65,7 +67,7 @@ def read_scenes(release: Path) -> Scenes:
         name: i for i, name in enumerate(sorted({o["tint"] for line in lines for o in line["objects"]}), 1)
     }
     scenes = [
-        Scene(
+        LabelledScene(
             release / line["file"],
             _corners(line["objects"]),
             np.array([kinds[o["kind"]] for o in line["objects"]]),
@@ -78,7 +80,7 @@ def read_scenes(release: Path) -> Scenes:
 
 
 def _corners(objects: list[dict[str, Any]]) -> np.ndarray:
-    """The objects' boxes, x, y, width, height in the file, as (K, 4) corners."""
+    """Turn the objects' boxes (x, y, width, height in the file) into corners: (K, 4)."""
     boxes = np.array([o["box"] for o in objects], dtype=np.float32).reshape(-1, 4)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
@@ -93,15 +95,8 @@ class NamingTask(Task):
         self.tint_head = nn.Linear(spec.width, tints + 1)
         self.present_head = nn.Linear(spec.width, kinds + 1)
 
-    def newly_initialised(self) -> tuple[nn.Module, ...]:
-        """Nothing stands out: everything starts at random."""
-        return ()
-
-    def after_step(self) -> None:
-        """Nothing follows a step."""
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
+        """Compute the losses of a batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
         features = self.vision(batch["image"])
         kinds, tints = (
             self.kind_head(features[:, 1:]).flatten(0, 1),
@@ -112,6 +107,7 @@ class NamingTask(Task):
         present_loss = F.binary_cross_entropy_with_logits(
             self.present_head(features[:, 0]).float(), batch["present"]
         )
+        # Most patches show the ground alone: accuracy over them would say little.
         something = batch["kinds"].flatten() != NOTHING
         right = (kinds.argmax(-1) == batch["kinds"].flatten())[something].float().mean()
         tint_right = (tints.argmax(-1) == batch["tints"].flatten())[something].float().mean()
@@ -130,7 +126,7 @@ def naming_batches(
     total: int,
     image_sizes: Sequence[int] = (),
 ) -> Iterator[Batch]:
-    """Batches of random square windows and their labels for the steps from ``start``.
+    """Yield batches of random square windows and their labels for the steps from ``start``.
 
     Args:
         image_sizes: sides of the input, taken in turn from step to step; none: the model's own.
@@ -139,10 +135,11 @@ def naming_batches(
     pictures: dict[int, Image.Image] = {}
     for step in range(start, total):
         rng = np.random.default_rng((seed, step))
-        size = sizes[step % len(sizes)]
+        size = sizes[step % len(sizes)]  # a batch has one size
         rows = []
         for index in batch_indices(seed, step, batch_size, len(scenes.scenes)):
             scene = scenes.scenes[index]
+            # The world's pictures are small and few: each is decoded once.
             if index not in pictures:
                 with Image.open(scene.path) as opened:
                     pictures[index] = opened.convert("RGB")
@@ -153,14 +150,14 @@ def naming_batches(
 
 def _window(
     picture: Image.Image,
-    scene: Scene,
+    scene: LabelledScene,
     size: int,
     patch_size: int,
     transform: TransformSpec,
     kinds: int,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A random window, resized to ``size`` x ``size``, with the labels of the object that covers most of each patch."""
+    """Cut a random window, resized to ``size`` x ``size``, with the labels of the object that covers most of each patch."""
     side = min(picture.size)
     # Half of the windows are the whole picture, as the model mostly meets it.
     extent = side if rng.random() < 0.5 else side * rng.uniform(LEAST_WINDOW, 1.0)
@@ -177,7 +174,7 @@ def _window(
         width = np.minimum(x1, left + starts + patch) - np.maximum(x0, left + starts)
         height = np.minimum(y1, top + starts + patch) - np.maximum(y0, top + starts)
         area = (height.clip(min=0)[:, None] * width.clip(min=0)).ravel()
-        most = area > covered
+        most = area > covered  # than by any object before
         kind_labels[most], tint_labels[most], covered[most] = kind, tint, area[most]
     present = torch.zeros(kinds + 1)
     present[torch.from_numpy(kind_labels)] = 1.0

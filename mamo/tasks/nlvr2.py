@@ -1,4 +1,7 @@
-"""NLVR2: is a sentence true of two photos? Two pairs, then paired attention (section 4.3, appendix A)."""
+"""NLVR2: is a sentence true of two photos? Two pairs, then paired attention (section 4.3, appendix A).
+
+Shapes: B sentences, S side of an image in pixels, V visual tokens, L sub-words, D width.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamo.data.batches.collate import Batch
-from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
@@ -19,8 +21,8 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import PairedAttention, statement_logits
 from mamo.specs.finetune import Nlvr2Spec
-from mamo.tasks.evaluating import by_image, device_of, evaluating
-from mamo.tasks.soundness import Sound
+from mamo.tasks.evaluating import encoded_records, evaluating
+from mamo.tasks.expectations import StepExpectations
 from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 
 SPLITS = ("dev", "test")
@@ -35,10 +37,11 @@ class Nlvr2Task(DownstreamTask):
         self, network: Mamo, spec: Nlvr2Spec, tokenizer: Tokenizer, transform_eval: EvalTransform
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
+        # New in every run: pre-training knows no pairs of images.
         self.pair = PairedAttention(network.spec.width, network.spec.heads, network.spec.dropout)
 
     def newly_initialised(self) -> Iterable[nn.Module]:
-        """The paired attention with its classifier."""
+        """Return the paired attention with its classifier."""
         return (self.pair,)
 
     def logits(self, left_BVD: Tensor, right_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
@@ -46,65 +49,59 @@ class Nlvr2Task(DownstreamTask):
         return statement_logits(self.network, self.pair, left_BVD, right_BVD, ids_BL, mask_BL)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy.
+        """Compute the cross-entropy of "false" and "true".
 
         Args:
             batch: image and image2 (B, 3, S, S), ids and mask (B, L), label (B,), 1 for true.
         """
+        # Both photos in one call of the image encoder.
         left, right = self.network.encode_image(torch.cat([batch["image"], batch["image2"]])).chunk(2)
         logits = self.logits(left, right, batch["ids"], batch["mask"])
         return {"loss": F.cross_entropy(logits.float(), batch["label"])}
 
-    def sound(self) -> Sound:
-        """The heads of alignment have no part in this task; a bias of all scores of a pool shifts them alike."""
-        sound = without_alignment(self.network)
-        return replace(sound, unread=(*sound.unread, self.pair.pool.score.bias))
+    def expectations(self) -> StepExpectations:
+        """Expect no gradient in the heads of alignment, nor in the bias of the pool's scores."""
+        # That bias shifts all scores of a softmax alike.
+        expected = without_alignment(self.network)
+        return replace(expected, unread=(*expected.unread, self.pair.pool.score.bias))
 
     def predict(self, data: Prepared, records: Sequence[Row]) -> list[int]:
-        """1 where a sentence is taken for true, else 0; photos are encoded once for all their sentences."""
-        device, size = device_of(self), self.spec.eval_batch_size
+        """Predict 1 where a sentence is taken for true, else 0."""
         labels = torch.zeros(len(records), dtype=torch.long)
+        pairs = [(record["image"], record["image2"]) for record in records]
+        sentences = [record["text"] for record in records]
         with evaluating(self, self.spec.precision):
-            groups = list(by_image([(record["image"], record["image2"]) for record in records], size))
-            rows = [row for group in groups for pair in group.images for row in pair]
-            images = image_batches(data.images, rows, self.transform_eval, 2 * size, torch.get_num_threads())
-            for group, image in zip(groups, images, strict=True):
-                visual = self.network.encode_image(image.to(device)).unflatten(0, (-1, 2))
-                for start in range(0, len(group.records), size):
-                    part = group.records[start : start + size]
-                    ids, mask = self.tokenizer.encode(
-                        [records[i]["text"] for i in part], self.network.spec.max_words
-                    )
-                    left, right = visual[group.places[start : start + size].to(device)].unbind(1)
-                    logits = self.logits(left, right, ids.to(device), mask.to(device))
-                    labels[part] = logits.argmax(1).cpu()
+            for part in encoded_records(self, data, pairs, sentences):
+                left, right = part.visual.unbind(1)
+                labels[part.records] = self.logits(left, right, part.ids, part.mask).argmax(1).cpu()
         return labels.tolist()
 
     def correct(self, data: Prepared, split: str) -> list[bool]:
-        """Whether each sentence of a split is judged rightly.
+        """Tell which sentences of a split are judged rightly.
 
         Raises:
             PreparedError: the split is empty.
         """
         records = list(data.records(split))
         if not records:
-            raise PreparedError(f"{data.path}, split '{split}': there are no sentences; prepare it anew")
+            raise PreparedError(f"{data.path}, split '{split}': there are no sentences; prepare it again")
         return [
             label == record["label"]
             for label, record in zip(self.predict(data, records), records, strict=True)
         ]
 
     def validate(self, data: Prepared) -> float:
-        """Accuracy on dev in percent."""
+        """Return the accuracy on dev in percent."""
         return _percent(self.correct(data, "dev"))
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """All sentences of both splits."""
+        """Expect all sentences of both splits."""
         return {split: data.manifest["splits"][split]["records"] for split in SPLITS}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Accuracy on dev and test; chance is the training set's majority label."""
+        """Measure accuracy on dev and test; chance is the training set's majority label."""
         train = data.records("train").column("label").to_pylist()
+        # The best guess without the photos.
         majority = int(2 * sum(train) >= len(train))
         metrics: dict[str, float] = {}
         items: dict[str, list[Any]] = {"identifier": [], "split": [], "correct": []}

@@ -1,7 +1,9 @@
 """Recall at k: shortlists, ranks and what chance reaches.
 
-Whatever ties, ties in a fixed order: the candidates' own, never the order of what is right. A scorer that says the same of
+Ties keep a fixed order: the candidates' own, never that of what is right. A scorer that says the same of
 everything therefore reaches about chance, and no more.
+
+Shapes: Q queries, C candidates of the gallery, K candidates of a shortlist.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(similarity_QC: Tensor, query_Q: Tensor, candidate_C: Tensor, size: int) -> Shortlist:
-    """The ``size`` most similar candidates of each query, or all if there are fewer.
+    """List the ``size`` most similar candidates of each query, or all if there are fewer.
 
     Args:
         similarity_QC: any scores; NaN counts as the least.
@@ -43,6 +45,7 @@ def shortlist(similarity_QC: Tensor, query_Q: Tensor, candidate_C: Tensor, size:
     for scores, query in zip(similarity_QC.split(_ROWS), query_Q.split(_ROWS), strict=True):
         order = _least_if_nan(scores).argsort(dim=1, descending=True, stable=True)
         correct = candidate_C[order] == query[:, None]
+        # A query that nothing answers would count as missed, and hide a gap in the data.
         if not correct.any(1).all():
             raise ValueError("a query has no right candidate among the gallery")
         parts.append((order[:, :size], correct[:, :size], correct.int().argmax(1) + 1))
@@ -50,34 +53,35 @@ def shortlist(similarity_QC: Tensor, query_Q: Tensor, candidate_C: Tensor, size:
 
 
 def rerank(listed: Shortlist, scores_QK: Tensor) -> Tensor:
-    """Ranks, from 1, of the first right candidate once the shortlist is ordered by other scores: (Q,).
+    """Rank the first right candidate, from 1, once the shortlist is ordered by other scores: (Q,).
 
     Equal scores keep the order of similarity. Candidates outside of the shortlist stay behind it, as similarity has them.
     """
+    # Stable, so that equal scores keep the order of similarity.
     order = _least_if_nan(scores_QK).argsort(dim=1, descending=True, stable=True)
     correct = listed.correct.gather(1, order)
     return torch.where(correct.any(1), correct.int().argmax(1) + 1, listed.first)
 
 
 def recall(ranks_Q: Tensor, k: int) -> float:
-    """Share of queries, in percent, with a right candidate among the first k."""
+    """Compute the share of queries, in percent, with a right candidate among the first k."""
     return 100.0 * (ranks_Q <= k).double().mean().item()
 
 
 def chance_recall(correct: Sequence[int], candidates: int, k: int) -> float:
-    """Expected recall at k of a random order, in percent: 1 - C(n - c, k) / C(n, k), averaged over queries.
+    """Compute the expected recall at k of a random order, in percent: 1 - C(n - c, k) / C(n, k), averaged over queries.
 
     Args:
         correct: c, the number of right candidates of each query.
         candidates: n.
     """
-    k = min(k, candidates)
+    k = min(k, candidates)  # a small gallery is found as a whole
     missed = [math.comb(candidates - c, k) / math.comb(candidates, k) for c in correct]
     return 100.0 * (1.0 - sum(missed) / len(missed))
 
 
 def recall_metrics(text_ranks: Tensor, image_ranks: Tensor, captions: Sequence[int]) -> dict[str, float]:
-    """R@1, 5, 10 of text retrieval (``tr``) and image retrieval (``ir``), their mean, and chance of each; in percent.
+    """Compute R@1, 5, 10 of text retrieval (``tr``) and image retrieval (``ir``), their mean, and chance of each; in percent.
 
     Args:
         text_ranks: one rank per image: the best of its captions.
@@ -95,4 +99,5 @@ def recall_metrics(text_ranks: Tensor, image_ranks: Tensor, captions: Sequence[i
 
 
 def _least_if_nan(scores: Tensor) -> Tensor:
+    # argsort would put NaN first.
     return scores.masked_fill(scores.isnan(), float("-inf"))

@@ -1,4 +1,4 @@
-"""From a downstream job's spec to its task."""
+"""Make a downstream job's task from its spec."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLASSES = {
 
 
 def read_spec(values: Mapping[str, Any]) -> JobSpec:
-    """A job's spec from its plain values; ``task`` names its kind."""
+    """Read a job's spec from its plain values; ``task`` names its kind."""
     return TypeAdapter(FinetuneSpec).validate_python(dict(values))
 
 
@@ -43,7 +43,7 @@ def task_class(spec: JobSpec) -> type[DownstreamTask]:
 def make_task(
     network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None = None
 ) -> DownstreamTask:
-    """The task of a spec around a network that already has the job's resolution.
+    """Make the task of a spec around a network that already has the job's resolution.
 
     Args:
         data: the job's first data set, from which VQA takes its candidate answers.

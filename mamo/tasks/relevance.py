@@ -17,7 +17,7 @@ from mamo.model.transformer import Attention, PostNormLayer
 
 
 class Relevance(NamedTuple):
-    """What tokens of one modality look for in the other; not negative, and not normalised."""
+    """Attention between tokens of the two modalities; not negative, and not normalised."""
 
     words_on_patches: Tensor
     """(B, L, g, g): for every text token, a map over the image."""
@@ -26,7 +26,7 @@ class Relevance(NamedTuple):
 
 
 def fusion_attention(network: Mamo, layer: int) -> Attention:
-    """The self-attention of a fusion layer, counted from 1 as the paper does.
+    """Return the self-attention of a fusion layer, counted from 1 as in the paper.
 
     Raises:
         ValueError: there is no such layer.
@@ -42,7 +42,7 @@ def fusion_attention(network: Mamo, layer: int) -> Attention:
 def attention_relevance(attention: Attention, score: Callable[[], Tensor]) -> Tensor:
     """Attention x positive gradient of a score, averaged over heads: (B, T, T), rows are queries.
 
-    One backward serves the whole batch, since no sample's score depends on another's attention. The gradient stops at the
+    One backward pass serves the whole batch, since no sample's score depends on another's attention. The gradient stops at the
     attention map, and no parameter receives any.
 
     Args:
@@ -70,7 +70,7 @@ def attention_relevance(attention: Attention, score: Callable[[], Tensor]) -> Te
 
 
 def split_relevance(relevance_BTT: Tensor, grid: int) -> Relevance:
-    """Cut the map over all tokens (class token, patches, words) into its two cross-modal parts."""
+    """Split the map over all tokens (class token, patches, words) into its two cross-modal parts."""
     first_word = 1 + grid * grid
     words = relevance_BTT[:, first_word:, 1:first_word]
     return Relevance(words.unflatten(2, (grid, grid)), relevance_BTT[:, 1:first_word, first_word:])

@@ -1,4 +1,7 @@
-"""Image-text retrieval: fine-tuning with ITC + ITM, an ITC shortlist re-ranked by ITM (section 4.3, appendix A)."""
+"""Image-text retrieval: fine-tuning with ITC + ITM, an ITC shortlist re-ranked by ITM (section 4.3, appendix A).
+
+Shapes: P pairs of an image and a text.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from mamo.data.store.records import Prepared
 from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
-from mamo.tasks.alignment import AlignmentTask, matching_logits
+from mamo.tasks.alignment import AlignmentTask
 from mamo.tasks.evaluating import evaluating
 from mamo.tasks.gallery import Gallery, encode_gallery
 from mamo.tasks.recall import recall_metrics, rerank, shortlist
@@ -25,7 +28,7 @@ class RetrievalTask(AlignmentTask):
     spec: RetrievalSpec
 
     def evaluate(self, data: Prepared, split: str) -> Evaluation:
-        """Recall at 1, 5 and 10 in both directions over a whole split; ``itc_*`` are those of similarity alone, not re-ranked.
+        """Measure recall at 1, 5 and 10 in both directions over a whole split; ``itc_*`` is that of similarity alone.
 
         ``items`` holds one rank per query, re-ranked and by similarity alone: ``index`` counts images in the order of first
         appearance for ``tr``, captions in the order of the records for ``ir``.
@@ -39,6 +42,7 @@ class RetrievalTask(AlignmentTask):
             )
             similarity, of_text = gallery.similarity, gallery.image_of_text
             images = torch.arange(len(similarity), device=of_text.device)
+            # ITC proposes candidates, which ITM re-ranks (appendix A): fusing all pairs of a gallery would take days.
             texts = shortlist(similarity, images, of_text, self.spec.shortlist)
             pictures = shortlist(similarity.T, of_text, images, self.spec.shortlist)
             captions = torch.arange(len(of_text), device=of_text.device)
@@ -54,6 +58,7 @@ class RetrievalTask(AlignmentTask):
             text_ranks = rerank(texts, text_scores.view_as(texts.candidates)).cpu()
             image_ranks = rerank(pictures, picture_scores.view_as(pictures.candidates)).cpu()
         counts = of_text.bincount().tolist()
+        # An image asks for several captions, of which the best one counts.
         by_similarity = texts.first.cpu(), pictures.first.cpu()
         alone = recall_metrics(*by_similarity, counts)
         metrics = recall_metrics(text_ranks, image_ranks, counts) | {
@@ -68,41 +73,43 @@ class RetrievalTask(AlignmentTask):
         return Evaluation(metrics, items)
 
     def validate(self, data: Prepared) -> float:
-        """Mean recall on val in percent (X-VLM)."""
+        """Return the mean recall on val in percent (X-VLM)."""
         return self.evaluate(data, "val").metrics["mean_recall"]
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """Every image and every caption of the test split asks once."""
+        """Expect one query for every image and every caption of the test split."""
         split = data.manifest["splits"]["test"]
         return {"tr": split["images"], "ir": split["records"]}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Recall on the test split."""
+        """Measure recall on the test split."""
         return self.evaluate(data, "test")
 
 
 def match(network: Mamo, gallery: Gallery, pairs_2P: Tensor, batch_size: int) -> Tensor:
-    """How much ITM holds each (image, text) pair for a match: (P,), "matched" over "not matched" in logits.
+    """Score (image, text) pairs by ITM: (P,), the logit of "matched" less that of "not matched".
 
-    That orders pairs as the probability does, without its saturation at 1. Texts of like length are scored together. Ranks
-    that call this together share the pairs among them, and all have all scores in the end.
+    Ranks that call this together share the pairs among them, and all have all scores in the end.
 
     Raises:
         ValueError: the gallery was encoded without its features.
     """
     if gallery.visual is None or gallery.text is None:
         raise ValueError("ITM needs the gallery's features: encode it with keep_features")
+    # Texts of like length are scored together, so that hardly any padding is fused.
     lengths = gallery.mask.sum(1)[pairs_2P[1]]
     # Every rank scores every n-th batch; the others' scores are zeros until all are added up.
     scores = torch.zeros(pairs_2P.shape[1], device=pairs_2P.device)
     for number, part in enumerate(lengths.argsort(stable=True).split(batch_size)):
+        # Ranks score different batches of one gallery, as each of them holds its features.
         if number % world_size() != rank():
             continue
         image, text = pairs_2P[:, part]
         longest = int(lengths[part[-1]])
-        logits = matching_logits(
-            network, gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
+        logits = network.matching_logits(
+            gallery.visual[image], gallery.text[text, :longest], gallery.mask[text, :longest]
         )
+        # Orders pairs as the probability does, without its saturation at 1.
         scores[part] = logits[:, 1] - logits[:, 0]
     if is_distributed():
         dist.all_reduce(scores)

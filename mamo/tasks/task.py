@@ -20,12 +20,12 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import JobSpec
 from mamo.tasks.accumulation import Autocast, add_parts, part_of, slices
-from mamo.tasks.soundness import Sound
+from mamo.tasks.expectations import StepExpectations
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
         metrics: name -> value in percent; ``chance/NAME`` is what a model without the image (or at random) reaches.
@@ -50,26 +50,30 @@ class Evaluation:
 
 
 class Task(nn.Module):
-    """A trainable objective around a network."""
+    """A trainable objective around a network.
 
-    network: Mamo
+    Example:
+        >>> losses = task(batch)  # a dict with ``loss`` and its named parts
+        >>> losses["loss"].backward()
+        >>> optimiser.step()
+        >>> task.after_step()  # clamps the temperature; in pre-training, the target network follows
+    """
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch on the task's device -> ``loss`` and its named parts, all scalars."""
+        """Compute ``loss`` and its named parts, all scalars, of a batch on the task's device."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
     def accumulate(self, batch: Batch, size: int, autocast: Autocast) -> dict[str, Tensor]:
         """Leave the whole batch's gradient on the parameters, with only ``size`` pairs in the network at once.
 
-        This one is for losses that are means over pairs; a task that contrasts pairs has its own.
-
         Args:
             autocast: makes the context in which a forward runs.
 
         Returns:
-            the parts that ``forward`` would have given, detached.
+            What ``forward`` would have given, detached.
         """
         total: dict[str, Tensor] = {}
+        # A task that contrasts pairs with each other overrides this: of a part's contrast the mean is another loss.
         count = len(batch["ids"])
         for part in slices(count, size):
             share = (part.stop - part.start) / count
@@ -80,15 +84,14 @@ class Task(nn.Module):
         return total
 
     def after_step(self) -> None:
-        """Called after every optimiser step."""
-        self.network.clamp_temperature()
+        """Do what follows an optimiser step: nothing, unless a task says otherwise."""
 
-    def sound(self) -> Sound:
-        """What the checks of training may expect of a step; asked once, before the first."""
-        return Sound()
+    def expectations(self) -> StepExpectations:
+        """Say what the checks of training may expect of a step; called once, before the first."""
+        return StepExpectations()
 
     def newly_initialised(self) -> Iterable[nn.Module | nn.Parameter]:
-        """Parts that start at random, which learn at a higher rate (X-VLM)."""
+        """Return the modules that start at random beside pre-trained ones, and learn at a higher rate (X-VLM)."""
         return ()
 
 
@@ -101,6 +104,8 @@ class DownstreamTask(Task):
         tokenizer: of the network's vocabulary.
         transform_eval: stored JPEG to model input.
     """
+
+    network: Mamo
 
     def __init__(
         self, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, transform_eval: EvalTransform
@@ -115,7 +120,7 @@ class DownstreamTask(Task):
     def build(
         cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
     ) -> DownstreamTask:
-        """The task of a spec around a network that already has the job's resolution.
+        """Build the task of a spec around a network that already has the job's resolution.
 
         Args:
             data: the job's first data set.
@@ -123,21 +128,26 @@ class DownstreamTask(Task):
         """
         return cls(network, spec, tokenizer, EvalTransform(spec.transform))
 
+    def after_step(self) -> None:
+        """Keep ITC's temperature in its range."""
+        self.network.clamp_temperature()
+
     def validate(self, data: Prepared) -> float:
-        """The score on the val split by which the best weights are chosen; higher is better."""
+        """Return the score on the val split by which the best weights are chosen; higher is better."""
         raise TypeError(f"{type(self).__name__} has no validate")
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """How many items of each sort an evaluation must have measured, by the prepared splits; {}: it cannot be said."""
+        """Return how many items of each sort an evaluation must have measured; {} where the prepared splits do not tell."""
         return {}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Metrics on the test split or splits."""
+        """Measure on the test split or splits."""
         raise TypeError(f"{type(self).__name__} has no test")
 
 
-def without_alignment(network: Mamo) -> Sound:
-    """For tasks that read the fused pair alone: no projections, no temperature, no ITM, nothing masked."""
+def without_alignment(network: Mamo) -> StepExpectations:
+    """Expect no gradient in the heads of ITC and ITM: for tasks that read the fused pair alone, and mask nothing."""
+    # They are kept all the same: a fine-tuned model still compares and matches pairs.
     heads = (network.vision_projection, network.text_projection, network.itm_head)
     unread = (*heads, network.temperature, network.fusion.mask_token)
-    return Sound(unread=unread, features={"image": network.vision, "text": network.text})
+    return StepExpectations(unread=unread, features={"image": network.vision, "text": network.text})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamo.data.batches.collate import Batch
 from mamo.objectives.visual_tokens import DiscreteVae
@@ -19,14 +19,8 @@ class VisualCodesTask(Task):
         self.vae = DiscreteVae(codes)
         self.total = total
 
-    def newly_initialised(self) -> tuple[nn.Module, ...]:
-        """Nothing stands out: everything starts at random."""
-        return ()
-
-    def after_step(self) -> None:
-        """Nothing follows a step."""
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch of pixels in [0, 1] (B, 3, S, S) -> reconstruction loss and its parts."""
+        """Compute the reconstruction loss of a batch of pixels in [0, 1], (B, 3, S, S), and its parts."""
+        # Codes are soft at first, so that gradients reach all of them, and hard at the end, as they are used.
         share = batch["step"] / max(1, self.total - 1)
         return self.vae(batch["pixels"], FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** share)

@@ -1,4 +1,8 @@
-"""Visual question answering: a decoder learns to generate answers and ranks a list of them (appendix A)."""
+"""Visual question answering: a decoder learns to generate answers and ranks a list of them (appendix A).
+
+Shapes: B questions, A answers of the question that has the most, M candidates, T sub-words of an answer, L of a question, V
+visual tokens, D width.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mamo.data.batches.collate import Batch
-from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.releases import candidates
 from mamo.data.releases.vqa2 import REST
@@ -18,11 +21,11 @@ from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.jobs.vqa import EVALUATED_ON_VAL, VALIDATION_QUESTIONS
-from mamo.model.decoder import AnswerDecoder, Context, context_of
+from mamo.model.decoder import AnswerDecoder, FusedContext, context_of
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import JobSpec, VqaSpec
-from mamo.tasks.evaluating import by_image, device_of, evaluating
-from mamo.tasks.soundness import Sound
+from mamo.tasks.evaluating import encoded_records, evaluating
+from mamo.tasks.expectations import StepExpectations
 from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
 
@@ -48,6 +51,7 @@ class VqaTask(DownstreamTask):
         answers: Sequence[str],
     ) -> None:
         super().__init__(network, spec, tokenizer, transform_eval)
+        # Evaluation ranks a fixed list: a free answer that nobody gave could only be wrong (appendix A).
         if not answers:
             raise ValueError(
                 "no answer candidates: lower min_answer_count, or prepare vqa2 with its annotations"
@@ -70,23 +74,24 @@ class VqaTask(DownstreamTask):
         return cls(network, spec, tokenizer, EvalTransform(spec.transform), answers)
 
     def _encode_answers(self, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Sub-words closed by [SEP], without [CLS], and their mask: (M, T) each."""
+        """Tokenise answers: sub-words closed by [SEP], without [CLS], and their mask, (M, T) each."""
         ids, mask = self.tokenizer.encode(answers, self.network.spec.max_words)
         return ids[:, 1:], mask[:, 1:]
 
-    def context(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Context:
+    def context(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> FusedContext:
         """Encode questions and fuse them with their images' features."""
         text = self.network.encode_text(ids_BL, mask_BL)
         return context_of(self.network.fuse(visual_BVD, text, mask_BL), mask_BL)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted negative log-likelihood of all answers, per question.
+        """Compute the weighted negative log-likelihood of all answers, per question.
 
         Args:
             batch: image (B, 3, S, S), ids and mask (B, L) of the questions, ``answers`` B lists of texts and
                 ``weights`` B lists of their weights.
         """
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
+        # Questions have different numbers of answers: all are tokenised in one go, and laid into a padded (B, A, T).
         counts = torch.tensor([len(answers) for answers in batch["answers"]])
         given = torch.arange(int(counts.max())) < counts[:, None]
         flat_ids, flat_mask = self._encode_answers(
@@ -102,46 +107,40 @@ class VqaTask(DownstreamTask):
         log_BA = self.decoder(ids_BAT.to(image.device), mask_BAT.to(image.device), context)
         return {"loss": -(weights_BA.to(image.device) * log_BA).sum() / len(image)}
 
-    def rank(self, context: Context) -> tuple[Tensor, Tensor]:
-        """Score the task's candidates, see :meth:`mamo.model.decoder.AnswerDecoder.rank`: indices and log-probabilities."""
+    def rank(self, context: FusedContext) -> tuple[Tensor, Tensor]:
+        """Score the task's candidates; see :meth:`mamo.model.decoder.AnswerDecoder.rank`."""
         return self.decoder.rank(context, self.candidate_ids, self.candidate_mask, self.spec.shortlist)
 
-    def sound(self) -> Sound:
-        """The heads of alignment have no part in this task."""
+    def expectations(self) -> StepExpectations:
+        """Expect no gradient in the heads of alignment."""
         return without_alignment(self.network)
 
     def predict(self, data: Prepared, records: Sequence[Row]) -> list[str]:
-        """The best candidate for each question; an image is encoded once for all questions about it."""
-        device, size = device_of(self), self.spec.eval_batch_size
+        """Name the best candidate for each question."""
         best = torch.zeros(len(records), dtype=torch.long)
+        images = [(record["image"],) for record in records]
+        questions = [record["question"] for record in records]
         with evaluating(self, self.spec.precision):
-            groups = list(by_image([record["image"] for record in records], size))
-            rows = [row for group in groups for row in group.images]
-            images = image_batches(data.images, rows, self.transform_eval, size, torch.get_num_threads())
-            for group, image in zip(groups, images, strict=True):
-                visual = self.network.encode_image(image.to(device))
-                for start in range(0, len(group.records), size):
-                    part = group.records[start : start + size]
-                    texts = [records[i]["question"] for i in part]
-                    ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)
-                    places = group.places[start : start + size].to(device)
-                    chosen, scores = self.rank(self.context(visual[places], ids.to(device), mask.to(device)))
-                    best[part] = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0].cpu()
+            # An image is encoded once for all questions about it.
+            for part in encoded_records(self, data, images, questions):
+                context = self.context(part.visual[:, 0], part.ids, part.mask)
+                chosen, scores = self.rank(context)
+                best[part.records] = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0].cpu()
         return [self.answers[i] for i in best.tolist()]
 
     def validate(self, data: Prepared) -> float:
-        """Official accuracy in percent on the first questions of val."""
+        """Return the official accuracy in percent on the first questions of val."""
         stored = data.records("val")
         records = _answered(data, "val", [stored[i] for i in range(min(len(stored), VALIDATION_QUESTIONS))])
         scores = question_scores(self.predict(data, records), records)
         return sum(scores) / len(scores)
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
-        """All questions of the split that was evaluated."""
+        """Expect all questions of the split that was evaluated."""
         return {"": data.manifest["splits"][evaluation.split]["records"]}
 
     def test(self, data: Prepared) -> Evaluation:
-        """Official accuracy on the test split, or on val where the test split's answers are not public.
+        """Measure official accuracy on the test split, or on val where the test split's answers are not public.
 
         The flag ``evaluated_on_val`` says which. The answers to all test
         questions come along as a file in the form that the evaluation server takes, with one to enter its scores in.
@@ -150,12 +149,14 @@ class VqaTask(DownstreamTask):
         test = list(data.records("test")) if "test" in splits else []
         predictions = self.predict(data, test)
         public = any(record["answers"] for record in test)
+        # The server wants an answer to every question, those without public answers too.
         files = {}
         if test:
             rest = list(data.records(REST)) if REST in splits else []
             files[SUBMISSION] = submission([*test, *rest], [*predictions, *self.predict(data, rest)])
             if not public:
                 files[SCORES] = blank_scores()
+        # The test split's answers are not public for VQA v2: then val, held out from training, takes its place.
         records = test
         if not public:
             records = list(data.records("val"))
@@ -165,6 +166,7 @@ class VqaTask(DownstreamTask):
 
         scores = question_scores(predictions, records)
         types = [record["type"] for record in records]
+        # What questions are worth without the image: the chance level that means something here.
         guess = QuestionOnly(data.records("train"))
         guesses = question_scores([guess(record["question"], record["type"]) for record in records], records)
         metrics = {

@@ -10,7 +10,7 @@ from mamo.data.vqa_normalise import accuracy
 
 
 def question_scores(predictions: Sequence[str], records: Sequence[Row]) -> list[float]:
-    """Official accuracy of each prediction in percent.
+    """Compute the official accuracy of each prediction in percent.
 
     Args:
         predictions: one answer per record.
@@ -22,7 +22,7 @@ def question_scores(predictions: Sequence[str], records: Sequence[Row]) -> list[
 
 
 def mean_by(names: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
-    """Mean score of each name that is not empty, in alphabetical order."""
+    """Average the scores of each name that is not empty, in alphabetical order."""
     grouped: defaultdict[str, list[float]] = defaultdict(list)
     for name, score in zip(names, scores, strict=True):
         if name:
@@ -41,6 +41,7 @@ class QuestionOnly:
     """
 
     def __init__(self, records: Iterable[Row]) -> None:
+        # Three tables, from the most to the least specific.
         questions: defaultdict[str, Counter[str]] = defaultdict(Counter)
         types: defaultdict[str, Counter[str]] = defaultdict(Counter)
         every: Counter[str] = Counter()
@@ -58,7 +59,7 @@ class QuestionOnly:
         self._any = _most(every)
 
     def __call__(self, question: str, kind: str) -> str:
-        """The guess for a question of a type."""
+        """Guess the answer to a question of a type."""
         return self._questions.get(question) or self._types.get(kind) or self._any
 
 

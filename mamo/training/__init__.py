@@ -1,1 +1,1 @@
-"""Turning specs into results: the one loop, its optimiser and schedule, checkpoints, outcomes, and the execution of runs."""
+"""Turn specs into results: the training loop, its optimiser and schedule, checkpoints, outcomes, execution of runs."""

@@ -1,4 +1,4 @@
-"""Checkpoints to resume from: written beside and renamed, with a checksum, the last two kept."""
+"""Checkpoints to resume from: written atomically, with a checksum; the last two are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITING = ".writing-"
 
 
 class Checkpoints:
-    """The checkpoints of one run. They live beside its outputs but are none: a workflow never deletes them on failure."""
+    """The checkpoints of one run. They are not among its outputs, so a workflow never deletes them on failure."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -28,7 +28,7 @@ class Checkpoints:
     def save(self, step: int, state: State) -> None:
         """Store the state reached before ``step``, then drop all but the last two."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        # The run's lock is held, so whatever else is being written was left by a killed process.
+        # The run's lock is held, so any other unfinished file was left by a killed process.
         for left in self.directory.glob(f"{WRITING}*"):
             left.unlink()
         beside = self.directory / f"{WRITING}{os.getpid()}"
@@ -46,10 +46,10 @@ class Checkpoints:
             old.unlink()
 
     def load(self) -> State | None:
-        """The newest whole checkpoint, or None; a damaged one is skipped with a warning.
+        """Load the newest complete checkpoint, or None; a damaged one is skipped with a warning.
 
         Raises:
-            StoredError: one with a true checksum asks for code, which is not executed.
+            StoredError: one with a correct checksum asks for code, which is not executed.
         """
         for path in reversed(self._all()):
             if _checksum(path) == path.stem.rsplit("-", 1)[1]:
@@ -61,7 +61,7 @@ class Checkpoints:
                         f"{path}: refused, since it {reason}; delete it if you do not know where it comes from"
                     ) from error
             print(
-                f"warning: {path} is damaged (its checksum differs); going on from the one before",
+                f"warning: {path} is damaged (its checksum differs); resuming from the one before",
                 file=sys.stderr,
             )
         return None
@@ -71,7 +71,7 @@ class Checkpoints:
 
 
 def _write(state: State, file: BinaryIO) -> None:
-    """``torch.save``, which by itself hides the system's error (a full disk) behind one of its own."""
+    """Call ``torch.save``, but raise the system's error (a full disk), which it would hide behind its own."""
     faults: list[OSError] = []
 
     class Recording:

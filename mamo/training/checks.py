@@ -1,8 +1,8 @@
-"""Silent failures made loud: what goes wrong in training without an error, looked for while a run trains.
+"""Detect silent failures: look for training that goes wrong without an error, while a run trains.
 
 The loop shows every step's values, and a few steps as a whole: the first three, some in between and the last. Nothing here
-draws a random number or changes a tensor. What is found stands in the run's record as ``checks``, with its numbers; what is
-wrong is a warning there, in the log and wherever the run is shown, since only a person can say whether it was meant.
+draws a random number or changes a tensor. The findings are in the run's record as ``checks``, with their numbers; a
+failed check is a warning there, in the log and wherever the run is shown, since only a person can say whether it was meant.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from mamo.files.record import Check
-from mamo.tasks.soundness import Average, Sound
+from mamo.tasks.expectations import Average, StepExpectations
 from mamo.training.checkpoints import State
 from mamo.training.findings import check
 
-FIRST = 3  # steps that are looked at as a whole, at the start
-BETWEEN = 8  # and over the rest of the run
-LASTING = 3  # looks in a row without a gradient until a tensor counts as dead
+FIRST = 3  # steps inspected in full at the start
+BETWEEN = 8  # and in the rest of the run
+LASTING = 3  # inspections in a row without a gradient until a tensor counts as dead
 ZEROS = 10  # steps in a row until a loss of exactly zero counts as dead
 SAMPLE = 8  # values of each tensor by which the target network is followed
 SAME = 1e-3  # spread of features over their size below which all items look alike
@@ -32,23 +32,28 @@ class Checks:
 
     Args:
         module: the task.
-        sound: what its steps should look like.
+        expected: expected properties of its steps.
         total: steps of the whole run.
         clip: bound on the gradient's norm, if there is one.
         least: spread within an item below which MRM's projections count as collapsed; None where none is watched.
     """
 
     def __init__(
-        self, module: nn.Module, sound: Sound, total: int, least: float | None, clip: float | None = None
+        self,
+        module: nn.Module,
+        expected: StepExpectations,
+        total: int,
+        least: float | None,
+        clip: float | None = None,
     ) -> None:
-        self.sound, self.total, self.least, self.clip = sound, total, least, clip
+        self.expected, self.total, self.least, self.clip = expected, total, least, clip
         self._clipped = 0
         unread = {
             id(p)
-            for part in sound.unread
+            for part in expected.unread
             for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())
         }
-        # A bias of attention keys shifts all scores of a query alike, so its gradient is nothing but rounding.
+        # A bias of attention keys shifts all scores of a query equally, so its gradient is only rounding noise.
         self._trained = {
             name: p
             for name, p in module.named_parameters()
@@ -57,7 +62,7 @@ class Checks:
         self._silent = dict.fromkeys(self._trained, 0)
         self._looks = 0
         self._steps = 0
-        self._zeros = {name: [0, 0] for name in sound.parts}  # in a row: now, at most
+        self._zeros = {name: [0, 0] for name in expected.losses}  # in a row: now, at most
         self._missing: dict[str, int] = {}
         self._spread: dict[str, Any] = {"lowest": None, "step": None, "low_steps": 0}
         self._features: dict[str, float] = {}
@@ -67,19 +72,19 @@ class Checks:
         self._handles: list[Any] = []
 
     def looks_at(self, step: int) -> bool:
-        """Whether a step is looked at as a whole; a function of the step alone, so that resuming changes nothing."""
+        """Decide whether a step is inspected in full: a function of the step alone, so resuming changes nothing."""
         return step < FIRST or step == self.total - 1 or step % max(1, self.total // BETWEEN) == 0
 
     def begin(self, step: int) -> None:
-        """Before the forward pass of a step that is looked at."""
+        """Prepare to inspect a step; call before its forward pass."""
         if not self.looks_at(step):
             return
-        for name, module in self.sound.features.items():
+        for name, module in self.expected.features.items():
             self._handles.append(module.register_forward_hook(self._watching(name)))
-        if self.sound.average is not None:
-            self._before = _sample(self.sound.average.target)
+        if self.expected.average is not None:
+            self._before = _sample(self.expected.average.target)
             if not self._start:
-                online = _sample(self.sound.average.online)
+                online = _sample(self.expected.average.online)
                 self._start = {"target": self._before.cpu(), "online": online.cpu()}
 
     def _watching(self, name: str) -> Any:
@@ -98,7 +103,7 @@ class Checks:
 
     @torch.no_grad()
     def end(self, step: int) -> None:
-        """After the update of a step that was looked at."""
+        """Inspect a step; call after its update."""
         if not self.looks_at(step):
             return
         for handle in self._handles:
@@ -109,8 +114,8 @@ class Checks:
         norms = torch.stack(torch._foreach_norm(list(reached.values()))).tolist() if reached else []
         alive = {name for name, norm in zip(reached, norms, strict=True) if norm != 0}
         self._silent = {name: 0 if name in alive else self._silent[name] + 1 for name in self._trained}
-        if self.sound.average is not None and self._before is not None:
-            self._follow(self.sound.average, self._before)
+        if self.expected.average is not None and self._before is not None:
+            self._follow(self.expected.average, self._before)
             self._before = None
 
     def _follow(self, average: Average, before: Tensor) -> None:
@@ -124,7 +129,7 @@ class Checks:
         found["gap"] = float((target - online).abs().mean() / online.abs().mean().clamp(min=1e-12))
 
     def see(self, step: int, values: Mapping[str, float]) -> None:
-        """The values of any step."""
+        """Record the values of any step."""
         self._steps += 1
         for name, zeros in self._zeros.items():
             if name not in values:
@@ -157,12 +162,12 @@ class Checks:
         }
 
     def load(self, state: State) -> None:
-        """From a checkpoint; one of an earlier version has nothing, and the steps before it stay unseen."""
+        """Restore from a checkpoint; one of an earlier version has no such state, so the steps before it are not counted."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)
 
     def findings(self) -> list[Check]:
-        """What was found, a line for each check; nothing where no step was made."""
+        """Return the findings, a line for each check; none if no step was made."""
         if not self._steps:
             return []
         found = [self._gradients(), self._losses()]
@@ -170,8 +175,8 @@ class Checks:
             share = self._clipped / self._steps
             says = f"the gradient was clipped to {self.clip:g} in {share:.0%} of the steps"
             found.append(check("clipping", True, says, share=share))
-        if self.sound.average is not None:
-            found.append(self._target(self.sound.average))
+        if self.expected.average is not None:
+            found.append(self._target(self.expected.average))
         if self._features or self._spread["lowest"] is not None:
             found.append(self._spreads())
         return found
@@ -196,7 +201,7 @@ class Checks:
             f"{name} is missing in {count} of {self._steps} steps" for name, count in self._missing.items()
         ]
         wrong += [f"{name} is exactly 0 for {count} steps in a row" for name, count in zero.items()]
-        says = f"{', '.join(self._zeros)}: there, and not stuck at 0"
+        says = f"{', '.join(self._zeros)}: present, and not stuck at 0"
         return check(
             "losses", not wrong, "; ".join(wrong) or says, steps=self._steps, missing=self._missing, zero=zero
         )
@@ -219,7 +224,7 @@ class Checks:
         wrong = [f"{name} features are the same for all items ({self._features[name]:.2g})" for name in alike]
         if self._spread["low_steps"]:
             wrong.append(
-                f"the spread of projected features within an item lay below {self.least:g} in {self._spread['low_steps']} of "
+                f"the spread of projected features within an item was below {self.least:g} in {self._spread['low_steps']} of "
                 f"{self._steps} steps (lowest {self._spread['lowest']:.3g} at step {self._spread['step']})"
             )
         shown = [f"{name} {value:.3g}" for name, value in self._features.items()]

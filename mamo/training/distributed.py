@@ -1,4 +1,4 @@
-"""Training in several processes: the group that torchrun announces, and what the loop needs of it."""
+"""Train in several processes: join the group that torchrun announces, and exchange what the loop needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUCKET_BYTES = 64 << 20
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the group that torchrun announces (NCCL on GPUs, gloo elsewhere); nothing without torchrun."""
+    """Join the group that torchrun announces (NCCL on GPUs, gloo elsewhere); do nothing without torchrun."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield
         return
@@ -34,12 +34,12 @@ def process_group() -> Iterator[None]:
 
 
 def wrap(task: nn.Module) -> nn.Module:
-    """The task under DDP, which averages gradients over ranks; what no gradient reaches (the target network) stays outside."""
+    """Wrap the task in DDP, which averages gradients over ranks; parts without a gradient (the target network) stay outside."""
     if not is_distributed():
         return task
     ignored = [name for name, p in task.named_parameters() if not p.requires_grad]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, ignored)
-    # No objective changes a buffer, so none is sent around; which heads a batch reaches depends on the objectives.
+    # No objective changes a buffer, so none is broadcast; the heads that a batch reaches depend on the objectives.
     return DistributedDataParallel(
         task, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
     )
@@ -81,7 +81,7 @@ def _average(gradients: list[Tensor]) -> None:
 
 
 def random_states() -> list[State]:
-    """The states of every rank's random numbers, in rank order; all ranks call it together."""
+    """Gather the random states of all ranks, in rank order; all ranks call it together."""
     mine = {
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
@@ -94,7 +94,7 @@ def random_states() -> list[State]:
 
 
 def set_random_state(states: Sequence[State]) -> None:
-    """Go on from this rank's state; a rank that there was none of keeps its own (the number of ranks has changed)."""
+    """Restore this rank's random state; a rank without a saved one keeps its own (the number of ranks has changed)."""
     if rank() < len(states):
         torch.set_rng_state(states[rank()]["cpu"])
         if states[rank()]["cuda"] is not None and torch.cuda.is_available():

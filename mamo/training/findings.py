@@ -1,4 +1,4 @@
-"""Results of a run's checks, as its record holds them: light, since a workflow's short jobs make some too."""
+"""Results of a run's checks, as in its record. Imports little, since short jobs of a workflow use it too."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from mamo.files.record import Check
 
 
 def check(name: str, passed: bool, says: str, **numbers: Any) -> Check:
-    """The result of one check, with numbers that JSON can hold."""
+    """Make one check's result, with numbers that JSON can hold."""
     return Check(name=name, passed=passed, says=says, numbers=_finite(numbers))
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no number that is not finite: None stands for it."""
+    """Replace numbers that are not finite, which JSON cannot express, by None."""
     if isinstance(value, Mapping):
         return {key: _finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def warned(checks: Iterable[Check]) -> list[Check]:
-    """The checks that did not pass."""
+    """Return the checks that did not pass."""
     return [one for one in checks if not one.passed]
 
 
 def log_warnings(run: str, checks: Iterable[Check]) -> None:
-    """Print every check that did not pass to the log."""
+    """Log the failed checks as warnings."""
     for one in warned(checks):
         print(f"WARNING: {run}: {one.name}: {one.says}", file=sys.stderr, flush=True)

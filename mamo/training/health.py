@@ -1,4 +1,4 @@
-"""When a pre-training is looked at (:mod:`mamo.tasks.health`), what the looks leave in the record, and when they warn."""
+"""Schedule the health measurements of a pre-training (:mod:`mamo.tasks.health`), record them, and decide when to warn."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from mamo.training.findings import check
 # Shares of the run: the first is step 2,000 of the 34,000 that the paper's ten epochs take.
 LOOKS = (0.06, 0.125, 0.25, 0.5, 0.75, 1.0)
 PAIRS = 128  # validation pairs
-SAMPLE = 64  # values of each tensor by which the teacher's way is measured
+SAMPLE = 64  # values of each tensor by which the teacher's progress is measured
 
-# Limits of the warnings. They were set before any run that a table shows; docs/health.md gives their reasons.
-SKILL = 0.1  # of MRM and MIM within an item
-SPREAD = 0.5  # of the targets within an item, over the starting network's
-FALLING = 0.9  # of what a value was half-way, below which it falls
-SURE = 2.0  # standard errors by which the right partner helps
-WAY = 0.9  # share of the student's way that the teacher has made, mean over the run
-NEAR = 0.9  # the teacher's recall over the student's
-GRADIENT = 0.05  # each objective's gradient in the fusion encoder, over the largest
-PLATEAU = 0.6  # ITM's loss below which it has left "always not matched" (0.637)
-EARLY = 0.2  # share of the run after which it has left
-ALIKE = 0.5  # share of the batches that hold a look-alike
-WORDS_SHARED = 0.75  # of their words that two texts share, to count as look-alikes
-THUMBNAIL = 12  # side in pixels to which images are reduced, to be compared
+# Limits of the warnings, set before any run that a table shows. docs/health.md gives the reasons.
+SKILL = 0.1  # least skill of MRM and MIM within an item
+SPREAD = 0.5  # least spread of the targets within an item, over the starting network's
+FALLING = 0.9  # share of its half-way value below which a value counts as falling
+SURE = 2.0  # standard errors by which the right partner must help
+WAY = 0.9  # least share of the student's progress that the teacher has made, mean over the run
+NEAR = 0.9  # least ratio of the teacher's recall to the student's
+GRADIENT = 0.05  # least gradient of an objective in the fusion encoder, over the largest
+PLATEAU = 0.6  # ITM's loss below which it no longer always says "not matched" (0.637)
+EARLY = 0.2  # share of the run by which that must happen
+ALIKE = 0.5  # least share of the batches that contain look-alikes
+WORDS_SHARED = 0.75  # share of common words from which two texts count as look-alikes
+THUMBNAIL = 12  # side in pixels of the thumbnails that are compared
 CORRELATED = 0.85  # correlation of their thumbnails' pixels from which two images count as look-alikes
 
 
 class Health:
-    """The looks at one pre-training.
+    """Health measurements of one pre-training.
 
     Args:
         total: steps of the whole run.
@@ -58,7 +58,7 @@ class Health:
         self._measure(0)
 
     def look(self, step: int) -> None:
-        """Measure after so many steps."""
+        """Measure after ``step`` steps."""
         self._measure(step)
 
     def _measure(self, step: int) -> None:
@@ -72,7 +72,7 @@ class Health:
         self.rows.append(row)
 
     def see(self, batch: Batch) -> None:
-        """Count a training batch, and whether it holds a look-alike."""
+        """Count a training batch, and whether it contains look-alikes."""
         self.batches += 1
         self.alike += holds_look_alike(batch["image"], batch["ids"], batch["image_id"])
 
@@ -86,7 +86,7 @@ class Health:
         self.batches, self.alike = state.get("batches", 0), state.get("alike", 0)
 
     def table(self) -> str:
-        """The looks as CSV, a row for each."""
+        """Return the measurements as CSV, a row for each."""
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         writer = csv.DictWriter(text, names)
@@ -95,14 +95,14 @@ class Health:
         return text.getvalue()
 
     def findings(self, curve: Sequence[Mapping[str, float]]) -> list[Check]:
-        """What the looks say, a line for each mechanism that the spec asks for; nothing where the run was too short for two."""
+        """Return the findings, a line for each mechanism that the spec uses; none if there were fewer than two measurements."""
         if len(self.rows) < 2 or self.rows[-1]["step"] < self.total:
             return []
         checks = [*_skills(self.rows), *_targets(self.rows), *_partners(self.rows[-1])]
         checks += [*_teacher(self.rows), *_gradients(self.rows), *_matching(self.rows[-1], curve, self.total)]
         if self.batches:
             share = self.alike / self.batches
-            says = f"{share:.0%} of the batches hold a look-alike: images that differ in little, or texts that share most words"
+            says = f"{share:.0%} of the batches contain look-alikes: images that differ little, or texts that share most words"
             checks.append(check("look-alikes", share >= ALIKE, says, share=share, batches=self.batches))
         return checks
 
@@ -115,7 +115,7 @@ def validation_pairs(
     size: int,
     device: torch.device,
 ) -> Pairs:
-    """The first images of the validation split, each with its first text; of the training split where there is no other."""
+    """The first images of the validation split, each with its first text; of the training split if there is no other."""
     splits = data.manifest["splits"]
     split = "val" if "val" in splits and splits["val"]["records"] else "train"
     records = data.records(split)
@@ -134,7 +134,7 @@ def validation_pairs(
 
 @torch.no_grad()
 def holds_look_alike(image_B3SS: Tensor, ids_BL: Tensor, image_id_B: Tensor) -> bool:
-    """Whether two images of a batch differ in little, or two texts of different images share most of their words."""
+    """Check whether two images of a batch differ little, or two texts of different images share most of their words."""
     other = image_id_B[:, None] != image_id_B
     small = F.adaptive_avg_pool2d(image_B3SS.float(), THUMBNAIL).flatten(1)
     small = F.normalize(small - small.mean(1, keepdim=True), dim=1)
@@ -254,7 +254,7 @@ def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], tota
 
 
 def plateau_left(curve: Sequence[Mapping[str, float]]) -> float | None:
-    """The first logged step from which the mean of three values of ITM's loss stays below :data:`PLATEAU`."""
+    """Find the first logged step from which the mean of three values of ITM's loss stays below :data:`PLATEAU`."""
     values = [row["itm"] for row in curve if "itm" in row]
     left = None
     for place in range(len(values) - 2):

@@ -1,4 +1,4 @@
-"""Being asked to stop: by a scheduler that takes a machine away, by Ctrl-C, or by a terminal that is closed."""
+"""Handle requests to stop: from a scheduler that takes a machine away, from Ctrl-C, or from a closed terminal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 REQUEUE = 75  # EX_TEMPFAIL: stopped by a signal with its state saved; run it again
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
-# Names the process with which a command ends: set by a workflow for the runs that it starts.
+# Id of the process whose death ends a command: set by a workflow for the runs that it starts.
 PARENT = "MAMO_PARENT"
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 class Interrupted(SystemExit):
-    """The run was asked to stop, has its state on disk and ends with code 75."""
+    """The run was asked to stop; its state is on disk and it ends with code 75."""
 
     def __init__(self) -> None:
         super().__init__(REQUEUE)
@@ -31,12 +31,12 @@ def heeded() -> list[signal.Signals]:
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Outside of the training loop a signal ends the run where it stands: what is whole is on disk, the rest is made again."""
+    """Outside of the training loop, let a signal end the run at once: finished parts are on disk, the rest is made again."""
     asked = False
 
     def leave(*_: object) -> None:
         nonlocal asked
-        if not asked:  # one that is asked again while it leaves goes on leaving
+        if not asked:  # asked again while already leaving: continue to leave
             asked = True
             raise Interrupted
 
@@ -44,7 +44,7 @@ def leaving_at_once() -> Iterator[None]:
     try:
         for number in heeded():
             before[number] = signal.signal(number, leave)
-    except ValueError:  # not in the main thread: signals stay with whoever owns them
+    except ValueError:  # not in the main thread: leave the signals to their owner
         pass
     try:
         yield
@@ -54,7 +54,7 @@ def leaving_at_once() -> Iterator[None]:
 
 
 class StopSignals:
-    """Remembers that a signal came, so that the loop can save and leave between two steps."""
+    """Remember that a signal came, so that the loop can save and leave between two steps."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -77,7 +77,7 @@ class StopSignals:
 
 
 def end_with(parent: int, number: int = signal.SIGTERM) -> None:
-    """Have the system send this process a signal when its parent is gone, however it went (Linux only; else nothing).
+    """Have the system send this process a signal when its parent dies, for whatever reason (Linux only; elsewhere nothing).
 
     Args:
         parent: the process that must still be its parent, or else the signal comes now.
@@ -91,7 +91,7 @@ def end_with(parent: int, number: int = signal.SIGTERM) -> None:
 
 
 def end_with_the_workflow() -> None:
-    """Have a run stop when the workflow that started it is killed; a run that a person started goes on by itself."""
+    """Make a run stop when the workflow that started it is killed; a run started by a person continues."""
     parent = os.environ.get(PARENT)
     if parent and parent == str(os.getppid()):
         end_with(int(parent))

@@ -1,4 +1,4 @@
-"""The one training loop. It knows no method: a task gives a dict with ``loss``, and everything else stays there."""
+"""The training loop. It knows nothing about the method: a task returns a dict with ``loss`` and does the rest itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import distributed as dist
 from mamo.data.batches.collate import Batch
 from mamo.files.record import Check, Outcome
 from mamo.model.distributed import is_distributed, rank, world_size
-from mamo.model.lengths import set_packing
+from mamo.model.packing import set_packing
 from mamo.model.transformer import trained_layers
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
@@ -65,15 +65,15 @@ class LoopConfig:
 
 @dataclass
 class Trained:
-    """What came of it.
+    """Result of a training.
 
     Attributes:
         curve: a row of loss parts for each logged step.
-        seconds: spent in steps by this process.
-        steps: finished steps, those before a resume included.
+        seconds: time that this process spent in steps.
+        steps: finished steps, including those before a resume.
         steps_per_second: of this process.
-        checks: what was looked for in the steps, see :mod:`mamo.training.checks`.
-        trained_on: it diverged and went on to the end all the same, as ``collapse.stop`` asks.
+        checks: findings about the steps, see :mod:`mamo.training.checks`.
+        trained_on: it diverged and trained to the end anyway, as ``collapse.stop: false`` asks.
     """
 
     outcome: Outcome
@@ -100,7 +100,7 @@ def train(
 
 
 class Trainer:
-    """One training: the task with all that changes from step to step, which is what a checkpoint holds.
+    """One training: the task with all the state that changes from step to step, which a checkpoint holds.
 
     Attributes:
         start: the first step of this process.
@@ -109,15 +109,15 @@ class Trainer:
     def __init__(self, task: Task, config: LoopConfig, device: torch.device) -> None:
         self.task, self.config, self.device = task, config, device
         self.optimiser = make_optimiser(task, config.optimiser)
-        if rank():  # the same weights everywhere, but not the same dropout
+        if rank():  # same weights on all ranks, but different dropout
             torch.manual_seed(torch.initial_seed() + rank())
         self.curve: list[dict[str, float]] = []
         least = config.collapse.min_spread if config.collapse else None
-        self.checks = Checks(task, task.sound(), config.total, least, config.optimiser.clip)
+        self.checks = Checks(task, task.expectations(), config.total, least, config.optimiser.clip)
         self.monitor = DivergenceMonitor(config.collapse, config.total)
         self.start = self._resume()
         prepare_layers(task, config)
-        # Micro-batches come in several backward passes, after which the loop itself averages over ranks.
+        # Micro-batches take several backward passes, after which the loop itself averages over ranks.
         self.model = task if config.micro_batch else wrap(task)
 
     def run(self, batches: Callable[[int], Iterable[Batch]]) -> Trained:
@@ -166,7 +166,7 @@ class Trainer:
         seconds = max(time.monotonic() - began, 1e-9)
         long = _any_rank(seconds > config.checkpoint_seconds, self.device)
         if outcome.status == "converged" and long:
-            # An interruption of what follows (a long evaluation, say) must not cost the training.
+            # A long evaluation after this may be interrupted too; that must not lose the training.
             self._save(finished)
         speed = (finished - start) / seconds
         return Trained(outcome, self.curve, seconds, finished, speed, self.checks.findings(), trained_on)
@@ -176,27 +176,27 @@ class Trainer:
         return train_step(self.model, self.task, self.optimiser, batch, step, self.config, self.device)
 
     def _training_mode(self) -> None:
-        """Training mode; sequences are packed only on the CPU without ``torch.compile``.
+        """Switch to training mode; pack sequences only on CPU without ``torch.compile``.
 
-        Packed sizes change every step: reading them makes a GPU wait, and each new size is compiled anew.
+        Packed sizes change every step: reading them forces a GPU sync, and each new size triggers a recompile.
         """
         self.task.train()
         set_packing(self.task, self.device.type == "cpu" and not self.config.compiled)
 
     def _evaluation_mode(self) -> None:
-        """Evaluation mode, in which a network gives the same outputs as one loaded from disk, to the last bit."""
+        """Switch to evaluation mode, in which a network gives bit for bit the same as one loaded to be evaluated."""
         self.task.eval()
         set_packing(self.task, False)
 
     def _save(self, step: int) -> None:
-        """Write a checkpoint on rank 0, with the random numbers of all ranks, which call this together."""
+        """Let rank 0 write a checkpoint with the random states of all ranks; all ranks call it together."""
         if self.config.checkpoints is None:
             return
         states = random_states()
         if rank() == 0:
             self.config.checkpoints.save(step, self._state(step, states))
         if is_distributed():
-            dist.barrier()  # no rank leaves, and ends the others, before the file is whole
+            dist.barrier()  # no rank may leave, and so end the others, before the file is complete
 
     def _state(self, step: int, random: list[State]) -> State:
         return {
@@ -211,7 +211,7 @@ class Trainer:
         }
 
     def _resume(self) -> int:
-        """Load the newest checkpoint; its step, 0 without one."""
+        """Load the newest checkpoint and return its step; 0 without one."""
         state = self.config.checkpoints.load() if self.config.checkpoints else None
         if state is None:
             return 0
@@ -229,7 +229,7 @@ class Trainer:
 
 @torch.no_grad()
 def _finite(task: Task, steps: int) -> Outcome | None:
-    """The outcome of a training whose last update broke the weights, which no later loss tells of; None if all are finite."""
+    """Return an outcome if the last update broke the weights, which no later loss would show; None if all are finite."""
     named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
     if not named:
         return None
@@ -244,7 +244,7 @@ def _finite(task: Task, steps: int) -> Outcome | None:
 
 
 def prepare_layers(task: Task, config: LoopConfig) -> None:
-    """Compile the trained transformer layers, or let them keep no activations, as the configuration asks."""
+    """Compile the trained transformer layers, or checkpoint their activations, as the configuration says."""
     for layer in trained_layers(task):
         layer.checkpointing = config.activation_checkpointing
         if config.compiled:
@@ -260,7 +260,7 @@ def train_step(
     config: LoopConfig,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """One optimiser step; its loss parts."""
+    """Make one optimiser step and return its loss parts."""
     rate = learning_rate(step, config.total, config.warmup, config.optimiser.lr, config.optimiser.final_lr)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["multiplier"]
@@ -285,8 +285,8 @@ def train_step(
 
 
 def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str, float], bool, bool]:
-    """What all ranks go by: loss parts averaged over them, whether any was asked to stop, whether the first one's clock says
-    that a checkpoint is due. Ranks that went by their own would wait for each other for ever."""
+    """Agree over all ranks: loss parts averaged, stop if any was asked to, checkpoint if the first rank's clock says so.
+    Ranks that decided on their own would wait for each other for ever."""
     stacked = torch.stack([part.detach().float() for part in parts.values()])
     if not is_distributed():
         return dict(zip(parts, stacked.tolist(), strict=True)), asked, due
@@ -298,7 +298,7 @@ def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str,
 
 
 def _any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether a flag is set on any rank; all call it together."""
+    """Check whether a flag is set on any rank; all ranks call it together."""
     if not is_distributed():
         return flag
     found = torch.tensor([flag], dtype=torch.int32, device=device)
@@ -315,7 +315,7 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 
 
 def pick_device() -> torch.device:
-    """This rank's GPU where there is one, else the CPU."""
+    """Return this rank's GPU if there is one, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")

@@ -10,7 +10,7 @@ from mamo.tasks.task import Task
 
 
 def make_optimiser(task: Task, spec: OptimiserSpec) -> torch.optim.AdamW:
-    """AdamW over all trainable parameters.
+    """Build AdamW over all trainable parameters.
 
     No decay on biases, norms and other vectors; newly initialised parts and the image encoder learn at their own multiple
     of the rate, kept in each group as ``multiplier``.
@@ -39,7 +39,7 @@ def make_optimiser(task: Task, spec: OptimiserSpec) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, total: int, warmup: int, peak: float, final: float) -> float:
-    """The rate of the 0-based ``step``: linear from peak / warmup up to the peak, then linear down to ``final`` at the end."""
+    """Return the rate of the 0-based ``step``: linearly from peak / warmup up to the peak, then down to ``final``."""
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak + (final - peak) * (step - warmup) / max(1, total - 1 - warmup)

@@ -1,4 +1,4 @@
-"""The monitor that notices a diverging training."""
+"""Detect a diverging training."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mamo.files.record import Outcome
 from mamo.specs.pretrain import CollapseSpec
 from mamo.training.checkpoints import State
 
-# Losses that are watched for a rise: those of MIM and MRM relative to their targets' scale, which changes as features grow.
+# Losses watched for a rise. MIM's and MRM's are relative to the scale of their targets, which changes as features grow.
 RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")
 
 
 class DivergenceMonitor:
-    """Sees each step's values and says when a run has diverged: by a loss that is not finite, that rises and stays there, or by
+    """Watch each step's values and decide when a run has diverged: by a loss that is not finite or rises and stays high, or by
     representations that collapse within items.
 
     Args:
@@ -29,10 +29,10 @@ class DivergenceMonitor:
         self._least: dict[str, float] = {}
         self._high: dict[str, int] = {}  # steps in a row above the rise
         self._seen = 0
-        self.noticed: Outcome | None = None  # the first divergence, where training goes on after it
+        self.noticed: Outcome | None = None  # the first divergence, if training continues after it
 
     def see(self, step: int, values: dict[str, float]) -> Outcome | None:
-        """The outcome that ends the run, or None to go on."""
+        """Return the outcome that ends the run, or None to continue."""
         if not math.isfinite(values["loss"]):
             parts = ", ".join(
                 f"{name} {value:g}" for name, value in values.items() if not math.isfinite(value)
@@ -71,7 +71,7 @@ class DivergenceMonitor:
                 value - self._smooth.get(name, value)
             )
             if self._seen <= patience / 5:
-                continue  # the first values alone are no average
+                continue  # too few values for an average
             least = self._least[name] = min(self._least.get(name, smooth), smooth)
             self._high[name] = self._high.get(name, 0) + 1 if smooth > spec.rise * least else 0
             if self._high[name] >= patience:
@@ -89,6 +89,6 @@ class DivergenceMonitor:
         return state | {"noticed": astuple(self.noticed) if self.noticed else None}
 
     def load(self, state: State) -> None:
-        """From a checkpoint; one without it starts to watch from there."""
+        """Restore from a checkpoint; without a saved state, watching starts here."""
         vars(self).update(copy.deepcopy(state))
         self.noticed = Outcome(*state["noticed"]) if state.get("noticed") else None

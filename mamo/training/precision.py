@@ -1,4 +1,4 @@
-"""Whether this machine computes a precision in hardware."""
+"""Detect whether this machine computes a precision in hardware."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mamo.specs.pretrain import Precision
 
-# Flags of /proc/cpuinfo that stand for products in bf16: x86's AVX-512 extension and AMX, Arm's extension.
+# Flags of /proc/cpuinfo for bf16 products: x86's AVX-512 extension and AMX, Arm's extension.
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 
 
 @lru_cache(maxsize=1)
 def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The processor's instruction sets as Linux names them; none where that cannot be read."""
+    """Return the processor's instruction sets as Linux names them; none if they cannot be read."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -27,18 +27,18 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def emulated(precision: Precision, device: str, flags: frozenset[str] | None = None) -> bool:
-    """Whether products in this precision are emulated, which takes about ten times as long as fp32.
+    """Check whether products in this precision are emulated, which takes about ten times as long as fp32.
 
     Args:
         device: cpu or cuda.
-        flags: of the processor; by default this machine's. Where none can be read, nothing is said to be emulated.
+        flags: of the processor; by default this machine's. If none can be read, the answer is False.
     """
     flags = processor_flags() if flags is None else flags
     return precision == "bf16" and device == "cpu" and bool(flags) and not flags & BF16_FLAGS
 
 
 def warning(precision: Precision, device: str) -> str | None:
-    """One line where a run is about to be slow for its precision."""
+    """Return a warning if a run will be slow because of its precision."""
     if not emulated(precision, device):
         return None
     return (

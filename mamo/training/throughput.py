@@ -1,4 +1,4 @@
-"""How fast pre-training steps run here: pairs a second, and the share of the hardware's peak that they reach."""
+"""Measure how fast pre-training steps run here: pairs a second, and the share of the hardware's peak."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from mamo.training.loop import LoopConfig, prepare_layers, train_step
 from mamo.training.optimiser import make_optimiser
 
 WARM_UP = 3
-GEMM = 1024  # side of the product whose speed stands for a CPU's peak
+GEMM = 1024  # side of the matrix product that measures a CPU's peak
 GEMM_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was measured.
+    """Measurements of pre-training steps on one device.
 
     Attributes:
         device: its own name.
-        pairs: of a step.
-        seconds: of a step, by the clock.
-        flops: operations of a pair, counted from the models' shapes; what activation checkpointing or micro-batches compute
-            twice does not count, so that the share of the peak is that of useful work.
-        peak: operations per second that the device can do at most; None where that is not known.
+        pairs: pairs in a step.
+        seconds: wall-clock time of a step.
+        flops: operations of a pair, counted from the models' shapes; work that activation checkpointing or micro-batches do
+            twice is not counted, so the share of the peak is that of useful work.
+        peak: peak operations per second of the device; None if unknown.
         peak_source: where the peak comes from, or why there is none.
         shares: part of a step -> its share of the step's time.
-        memory: bytes that were held at most; None where it is not known.
+        memory: peak memory in bytes; None if unknown.
     """
 
     device: str
@@ -51,7 +51,7 @@ class Throughput:
 
     @property
     def pairs_per_second(self) -> float:
-        """Of this one device."""
+        """Pairs per second of this device."""
         return self.pairs / self.seconds
 
     @property
@@ -75,12 +75,12 @@ def measure(
     compiled: bool = False,
     activation_checkpointing: bool = False,
 ) -> Throughput:
-    """Train a network that starts at random on noise: all that a step does on one device, but loading data.
+    """Train a randomly initialised network on noise: everything that a step does on one device, except loading data.
 
     Args:
-        spec: its batch size is of no matter here.
-        pairs: of a step on this device.
-        steps: that are timed, after a few that warm up.
+        spec: pre-training spec; its batch size is not used.
+        pairs: pairs in a step on this device.
+        steps: timed steps, after a few to warm up.
 
     Raises:
         ValueError: the pairs cannot be cut into ITM's groups.
@@ -134,7 +134,7 @@ def measure(
 
 
 def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.device) -> Batch:
-    """Pairs whose texts fill the longest length that the spec allows."""
+    """Make pairs whose texts have the longest length that the spec allows."""
     words = spec.model.max_words
     ids = torch.randint(0, tokenizer.vocab_size, (pairs, words), generator=torch.Generator().manual_seed(0))
     special = torch.tensor(
@@ -153,7 +153,7 @@ def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.d
 
 
 class _Parts:
-    """Times the optimiser and the moving average within the steps, without waiting for the device in between."""
+    """Time the optimiser and the moving average within the steps, without synchronising the device."""
 
     def __init__(self, device: torch.device, optimiser: torch.optim.Optimizer, task: PretrainTask) -> None:
         self._device = device
@@ -162,7 +162,7 @@ class _Parts:
         task.after_step = self._timed("moving average", task.after_step)  # type: ignore[method-assign]
 
     def begin(self) -> None:
-        """What was before does not count."""
+        """Start timing; earlier steps do not count."""
         _wait(self._device)
         self._marks.clear()
 
@@ -183,7 +183,7 @@ class _Parts:
         return timed
 
     def shares(self, seconds: float) -> dict[str, float]:
-        """Shares of the whole time; forward and backward are what is left, with the clipping of gradients."""
+        """Return shares of the total time; forward and backward get the rest, including gradient clipping."""
 
         def between(first: Any, last: Any) -> float:
             return first.elapsed_time(last) / 1000 if self._device.type == "cuda" else last - first
@@ -196,7 +196,7 @@ class _Parts:
 
 
 def peak_for(device: torch.device, name: str, precision: str) -> tuple[float | None, str]:
-    """A GPU's from the table, a CPU's from a large product that is timed here."""
+    """Return a GPU's peak from the table, or a CPU's from a large product timed here."""
     if device.type == "cpu":
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         threads = torch.get_num_threads()

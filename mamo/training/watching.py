@@ -1,4 +1,4 @@
-"""Watching a run while it trains: its progress in the terminal or the log, and TensorBoard's event files."""
+"""Show a run's progress while it trains, in the terminal or the log, and write TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProgressLog:
         total: steps of the whole run.
         start: the first step of this process.
         events: the folder of TensorBoard's event files; None: none are written.
-        leader: whether this process is the one that speaks.
+        leader: whether this process reports progress.
     """
 
     def __init__(self, total: int, start: int, events: Path | None, leader: bool) -> None:
@@ -62,7 +62,7 @@ class ProgressLog:
             self._writer.close()
 
     def step(self, finished: int, values: Mapping[str, float]) -> None:
-        """One more step is done.
+        """Count a finished step.
 
         Args:
             finished: steps done so far, those before a resume included.
@@ -84,8 +84,8 @@ class ProgressLog:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the loss and its parts of a step for TensorBoard.
 
-        Straight into its event files: torch's own writer would cost every short job a second for its imports, and TensorBoard's
-        event writer has a thread, which prints a traceback of its own when the disk is full.
+        Written directly: importing torch's own writer would cost every short job a second, and TensorBoard's event writer has a
+        thread that prints its own traceback when the disk is full.
         """
         if self._events is None:
             return
@@ -109,6 +109,6 @@ class ProgressLog:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Format seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

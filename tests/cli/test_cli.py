@@ -88,7 +88,7 @@ def test_runs_that_only_figures_read_save_nothing(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("ranks", "message"),
     [
-        (("--processes", "3"), "batch_size 64 is no multiple of 3 processes"),
+        (("--processes", "3"), "batch_size 64 is not a multiple of 3 processes"),
         (
             ("--processes", "2", "--nodes", "2"),
             "each of 4 processes has 16 pairs, no multiple of objectives.itm_group 64",

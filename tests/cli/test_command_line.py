@@ -61,11 +61,11 @@ def test_of_several_runs_the_planned_one_is_meant_and_else_they_are_listed() -> 
         SpecError, match="'mamo' is ambiguous; the runs are\n  pretrain/mamo-11\n  pretrain/mamo-22$"
     ):
         find_key("mamo", KEYS, "run")
-    with pytest.raises(SpecError, match="'vqa-mamos' is no run: did you mean 'finetune/vqa-mamo-44'"):
+    with pytest.raises(SpecError, match="'vqa-mamos' is not a run: did you mean 'finetune/vqa-mamo-44'"):
         find_key("vqa-mamos", {k: n for k, n in KEYS.items() if "vqa" in k or "data" in k}, "run")
     many = {f"pretrain/{letter}-1": letter for letter in "abcdefgh"}
     with pytest.raises(
-        SpecError, match="is no run; there are\n  a-1\n  b-1\n  c-1\n  d-1\n  e-1\n  and 3 more$"
+        SpecError, match="is not a run; there are\n  a-1\n  b-1\n  c-1\n  d-1\n  e-1\n  and 3 more$"
     ):
         find_key("zzzz", many, "run")
     with pytest.raises(SpecError, match="did you mean 'table5'"):
@@ -79,10 +79,10 @@ def test_a_long_list_of_known_names_is_cut() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("reprodce", "there is no 'reprodce': did you mean 'reproduce'?"),
-        ("dev lnit", "there is no 'lnit': did you mean 'lint'?"),
-        ("plan --scael smoke", "mamo plan: error: there is no option '--scael': did you mean '--scale'?"),
-        ("completion bsh", "there is no 'bsh': did you mean 'bash'?"),
+        ("reprodce", "unknown name 'reprodce': did you mean 'reproduce'?"),
+        ("dev lnit", "unknown name 'lnit': did you mean 'lint'?"),
+        ("plan --scael smoke", "mamo plan: error: unknown option '--scael': did you mean '--scale'?"),
+        ("completion bsh", "unknown name 'bsh': did you mean 'bash'?"),
     ],
 )
 def test_a_mistyped_word_is_answered_with_the_nearest(
@@ -174,7 +174,7 @@ def test_outside_of_a_project_this_is_said(
         "reproduce",
     ):
         assert main(words.split()) == 2
-        assert "is no project folder" in capsys.readouterr().err, words
+        assert "is not a project folder" in capsys.readouterr().err, words
 
 
 def test_the_page_on_the_commands_is_what_the_parser_makes() -> None:

@@ -1,4 +1,4 @@
-"""`mamo doctor`: what is wrong is named with its mend, and ends in status 1."""
+"""`mamo doctor`: what is wrong is named with its fix, and ends in status 1."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_package_of_another_version_is_found(
 
 def test_what_passes_batches_on_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def told() -> list[tuple[str, str]]:
-        return [(finding.state, finding.what + finding.mend) for finding in passing(argparse.Namespace())]
+        return [(finding.state, finding.what + finding.fix) for finding in passing(argparse.Namespace())]
 
     small = type("Usage", (), {"free": 60_000_000, "total": 64_000_000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: small())
@@ -79,7 +79,7 @@ def test_what_passes_batches_on_is_looked_at(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("TMPDIR", raising=False)
     memory, files, limit = told()
     assert memory[0] == "note" and "0.06 of 0.064 GB" in memory[1] and "--shm-size" in memory[1]
-    assert files[0] == "note" and "more than 75 characters" in files[1] and "they lie in /tmp" in files[1]
+    assert files[0] == "note" and "more than 75 characters" in files[1] and "they go to /tmp" in files[1]
     assert limit[0] == "wrong" and "may open 512 files" in limit[1]
     monkeypatch.setattr("tempfile.tempdir", "/tmp")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))

@@ -109,5 +109,5 @@ def test_a_repository_of_the_environment_is_not_the_projects(
     call("git", "init", "--quiet", str(other))
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     os.rename(".git", tmp_path / "gone")
-    with pytest.raises(DvcError, match="no git repository"):
+    with pytest.raises(DvcError, match="not a git repository"):
         check_repository()

@@ -123,4 +123,6 @@ def test_a_stale_page_says_what_differs(explain: Explain) -> None:
 
 def test_an_unknown_name_is_answered(explain: Explain, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "tabel4"]) == 2
-    assert "'tabel4' is no table or run of scale 'smoke': did you mean 'table4'?" in capsys.readouterr().err
+    assert (
+        "'tabel4' is not a table or run of scale 'smoke': did you mean 'table4'?" in capsys.readouterr().err
+    )

@@ -41,7 +41,7 @@ def test_output_status_and_folder_are_the_commands_own(address: str, tmp_path: P
     assert len(list((tmp_path / "results/smoke/data").glob("world-*/record.json"))) == 1
     wrong = _start(address, "pretrain", "--scale", "smoke", "nonsense", folder=tmp_path)
     _, error = wrong.communicate(timeout=120)
-    assert wrong.returncode == 2 and "'nonsense' is no pretrain run" in error
+    assert wrong.returncode == 2 and "'nonsense' is not a pretrain run" in error
 
 
 def test_jobs_take_memory_as_the_workflow_has_it(address: str) -> None:

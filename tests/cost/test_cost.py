@@ -158,4 +158,4 @@ def test_the_command_shows_what_is_shared_and_what_it_costs(capsys: pytest.Captu
     assert main(["plan", "--scale", "smoke", "table5"]) == 0
     assert "GPU-hours" not in capsys.readouterr().out  # a world's scale runs on any computer
     assert main(["plan", "--scale", "smoke", "table10", "--gpu", "a100", "--results", "/nonexistent"]) == 0
-    assert "is known once these data are prepared: coco" in capsys.readouterr().out
+    assert "can be counted once these data sets are prepared: coco" in capsys.readouterr().out

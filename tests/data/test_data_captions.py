@@ -11,7 +11,9 @@ import pytest
 from caption_releases import jpeg, karpathy, texts, write_coco_splits, write_shard
 
 from mamo.data.examples import Findings, FormatError
-from mamo.data.releases import cc3m, coco, flickr8k, flickr30k, sbu, visual_genome
+from mamo.data.releases import flickr8k, visual_genome
+from mamo.data.releases.img2dataset import read_cc3m, read_sbu
+from mamo.data.releases.karpathy import read_coco, read_flickr30k
 
 genome = caption_releases.genome
 
@@ -30,7 +32,7 @@ def test_coco_restval_is_training_and_folders_come_from_filepath(tmp_path: Path)
     )
     (tmp_path / "coco" / "dataset_coco.json").write_text(json.dumps(content))
     findings = Findings()
-    examples = list(coco.read(tmp_path, findings))
+    examples = list(read_coco(tmp_path, findings))
     assert [(e.split, e.images[0].key, texts(e)) for e in examples] == [
         ("test", "COCO_val2014_000000000042.jpg", ["A dog.", "two dogs"]),
         ("train", "COCO_train2014_000000000009.jpg", ["Ünïcödé 猫"]),
@@ -46,7 +48,7 @@ def test_one_file_name_in_two_folders_is_two_images(tmp_path: Path) -> None:
     content = karpathy(entries, filepath=["train2014", "val2014", "val2014"], cocoid=[1, 2, 3])
     (tmp_path / "coco/dataset_coco.json").write_text(json.dumps(content))
     findings = Findings()
-    found = [(e.images[0].key, e.images[0].content, texts(e)) for e in coco.read(tmp_path, findings)]
+    found = [(e.images[0].key, e.images[0].content, texts(e)) for e in read_coco(tmp_path, findings)]
     assert found == [
         ("1.jpg", tmp_path / "coco/train2014/1.jpg", ["a dog"]),
         ("val2014/1.jpg", tmp_path / "coco/val2014/1.jpg", ["a cat"]),
@@ -58,7 +60,7 @@ def test_karpathy_files_that_are_not_are_named(tmp_path: Path) -> None:
     (tmp_path / "coco").mkdir()
     path = tmp_path / "coco" / "dataset_coco.json"
     with pytest.raises(FormatError, match="dataset_coco.json: no such file; it comes in"):
-        list(coco.read(tmp_path, Findings()))
+        list(read_coco(tmp_path, Findings()))
     for content, message in [
         ("{", "not JSON"),
         ("[]", "dataset_coco.json: is list .*, not an object"),
@@ -68,14 +70,14 @@ def test_karpathy_files_that_are_not_are_named(tmp_path: Path) -> None:
     ]:
         path.write_text(content)
         with pytest.raises(FormatError, match=message):
-            list(coco.read(tmp_path, Findings()))
+            list(read_coco(tmp_path, Findings()))
 
 
 def test_flickr30k(tmp_path: Path) -> None:
     (tmp_path / "flickr30k").mkdir()
     content = karpathy([("1.jpg", "train", ["a", "b"]), ("2.jpg", "val", ["c"]), ("3.jpg", "test", ["d"])])
     (tmp_path / "flickr30k" / "dataset_flickr30k.json").write_text(json.dumps(content))
-    examples = list(flickr30k.read(tmp_path, Findings()))
+    examples = list(read_flickr30k(tmp_path, Findings()))
     assert [e.split for e in examples] == ["train", "val", "test"]
     assert examples[0].images[0].content == tmp_path / "flickr30k/flickr30k-images/1.jpg"
 
@@ -126,8 +128,8 @@ def test_flickr8k_broken_token_file(tmp_path: Path) -> None:
         list(flickr8k.read(tmp_path, Findings()))
 
 
-@pytest.mark.parametrize(("name", "module"), [("sbu", sbu), ("cc3m", cc3m)])
-def test_img2dataset_shards(tmp_path: Path, name: str, module: Any) -> None:
+@pytest.mark.parametrize(("name", "read"), [("sbu", read_sbu), ("cc3m", read_cc3m)])
+def test_img2dataset_shards(tmp_path: Path, name: str, read: Any) -> None:
     meta = json.dumps({"caption": "from json", "url": "http://x", "status": "success"}).encode()
     first = {
         "000000000.jpg": jpeg(1),
@@ -142,7 +144,7 @@ def test_img2dataset_shards(tmp_path: Path, name: str, module: Any) -> None:
     write_shard(tmp_path / name, "00001", {"000010001.png": jpeg(9), "000010001.txt": b"second"}, 1, 1)
     write_shard(tmp_path / name, "00000", first, 10, 4)
     findings = Findings()
-    examples = list(module.read(tmp_path, findings))
+    examples = list(read(tmp_path, findings))
     assert [(e.split, e.images[0].key, texts(e), e.images[0].content) for e in examples] == [
         ("train", "00000/000000000", ["a café by night"], jpeg(1)),
         ("train", "00000/000000003", ["from json"], jpeg(2)),
@@ -157,17 +159,17 @@ def test_img2dataset_shards(tmp_path: Path, name: str, module: Any) -> None:
 
 def test_img2dataset_interrupted_downloads_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no \\*.tar"):
-        list(sbu.read(tmp_path, Findings()))
+        list(read_sbu(tmp_path, Findings()))
     write_shard(tmp_path / "sbu", "00000", {"0.jpg": jpeg(), "0.txt": b"x"}, 1, 1)
     tar = tmp_path / "sbu/00000.tar"
     whole = tar.read_bytes()
     tar.write_bytes(whole[:700])
     with pytest.raises(FormatError, match="00000.tar: damaged"):
-        list(sbu.read(tmp_path, Findings()))
+        list(read_sbu(tmp_path, Findings()))
     tar.write_bytes(whole)
     (tmp_path / "sbu/00000_stats.json").unlink()
     with pytest.raises(FormatError, match="interrupted"):
-        list(sbu.read(tmp_path, Findings()))
+        list(read_sbu(tmp_path, Findings()))
 
 
 def test_visual_genome_keeps_large_regions_and_leaves_out_evaluation_images(genome: Path) -> None:

@@ -16,7 +16,8 @@ from mamo.data.batches.collate import CaptionCollate, Nlvr2Collate, VqaCollate
 from mamo.data.batches.loader import TrainLoader, image_batches
 from mamo.data.batches.transforms import EvalTransform, TrainTransform
 from mamo.data.store.concat import ConcatRecords
-from mamo.data.store.records import Prepared, Writer
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.runs.faults import describe
 from mamo.specs.transforms import TransformSpec

@@ -22,7 +22,9 @@ from PIL import Image
 
 from mamo.data import archives
 from mamo.data.examples import HALF, Findings, FormatError, clean
-from mamo.data.releases import coco, sbu, visual_genome, vqa2
+from mamo.data.releases import visual_genome, vqa2
+from mamo.data.releases.img2dataset import read_sbu
+from mamo.data.releases.karpathy import read_coco
 from mamo.data.releases.overlap import counts, overlap
 from mamo.data.store.prepare import prepare
 from mamo.data.store.records import Prepared
@@ -167,8 +169,10 @@ def test_a_neighbours_archive_does_not_stand_in(tmp_path: Path) -> None:
 def test_damaged_archives_are_named(odd: Path) -> None:
     (odd / "coco/dataset_coco.json").unlink()
     (odd / "coco/caption_datasets.zip").write_bytes(b"half a download")
-    with pytest.raises(FormatError, match=r"caption_datasets.zip: is no whole zip file .*fetch it again"):
-        list(coco.read(odd, Findings()))
+    with pytest.raises(
+        FormatError, match=r"caption_datasets.zip: is not a complete zip file .*fetch it again"
+    ):
+        list(read_coco(odd, Findings()))
 
 
 def test_a_cut_off_archive_of_photos_is_refused_whatever_may_be_missing(odd: Path, tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_a_cut_off_archive_of_photos_is_refused_whatever_may_be_missing(odd: Pat
     archive = odd / "coco/train2014.zip"
     archive.write_bytes(archive.read_bytes()[:-60])
     with pytest.raises(
-        FormatError, match=r"train2014.zip: is no whole zip file .*fetch it again, or remove it"
+        FormatError, match=r"train2014.zip: is not a complete zip file .*fetch it again, or remove it"
     ):
         prepare("coco", odd, tmp_path / "out", store_size=32, missing_limit=None, workers=2)
     archive.unlink()
@@ -230,12 +234,12 @@ def test_a_web_sample_with_a_damaged_note_loses_its_caption_only(tmp_path: Path)
                "4.txt": b"\xff caf\xc3\xa9"}  # fmt: skip
     captions.write_shard(tmp_path / "sbu", "00000", members, 4, 4)
     findings = Findings()
-    assert [captions.texts(example) for example in sbu.read(tmp_path, findings)] == [["\ufffd café"]]
+    assert [captions.texts(example) for example in read_sbu(tmp_path, findings)] == [["\ufffd café"]]
     replaced = "captions with bytes that are not UTF-8, kept with U+FFFD in their place"
     assert findings.counts == {"empty captions": 3, replaced: 1}
     (tmp_path / "sbu/00000_stats.json").write_text("{")
     with pytest.raises(FormatError, match="00000_stats.json: not JSON .*run img2dataset again"):
-        list(sbu.read(tmp_path, Findings()))
+        list(read_sbu(tmp_path, Findings()))
 
 
 def test_tars_with_links_and_folders_are_read(tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_tars_with_links_and_folders_are_read(tmp_path: Path) -> None:
         link = tarfile.TarInfo("00000/2.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
         tar.addfile(link)
-    examples = list(sbu.read(tmp_path, Findings()))
+    examples = list(read_sbu(tmp_path, Findings()))
     assert [example.images[0].key for example in examples] == ["00000/1"]
 
 

@@ -153,7 +153,7 @@ def test_parts_that_do_not_fit_are_refused_and_kept(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for part in range(2):
         write_part("flickr30k", tmp_path, out, part, 2, store_size=16)
-    with pytest.raises(PreparedError, match="prepare it anew"):
+    with pytest.raises(PreparedError, match="prepare it again"):
         gather("flickr30k", tmp_path, out, 2, store_size=32)
     (tmp_path / "flickr30k/flickr30k-images/p1.jpg").unlink()
     for part in range(2):
@@ -239,7 +239,7 @@ def test_several_data_sets_in_one_call(
     plan, results = make_plan("paper"), tmp_path / "r"
     words = ["prepare", "--scale", "paper", "--results", str(results), "--releases", str(two_photos)]
     assert main([*words, "nlvr2", "nosuch"]) == 2  # before anything is made
-    assert "'nosuch' is no data run of scale 'paper'" in capsys.readouterr().err
+    assert "'nosuch' is not a data run of scale 'paper'" in capsys.readouterr().err
     assert not results.exists()
     assert main([*words, "--part", "1/4", "nlvr2", "coco"]) == 2
     assert "--part 1/4: name one data set, not 2" in capsys.readouterr().err

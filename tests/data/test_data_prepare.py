@@ -10,8 +10,8 @@ from flickr30k_release import toy, write_flickr30k
 
 from mamo.data.store.parts import gather, write_part
 from mamo.data.store.prepare import MissingImages, prepare
-from mamo.data.store.records import Prepared, PreparedError
-from mamo.data.store.statistics import table
+from mamo.data.store.records import Prepared, PreparedError, read_manifest
+from mamo.data.store.statistics import statistics
 
 
 def train_texts(path: Path) -> list[str]:
@@ -137,11 +137,10 @@ def test_statistics_count_images_and_texts(tmp_path: Path) -> None:
     toy(tmp_path, 7, 3)
     prepare("flickr30k", tmp_path, tmp_path / "a", store_size=16)
     prepare("flickr30k", tmp_path, tmp_path / "b", store_size=16, limits={"train": 2})
-    manifests = [tmp_path / name / "manifest.json" for name in ("a", "b")]
-    assert table(manifests) == [
-        {"dataset": "flickr30k", "images": 7, "texts": 21},
-        {"dataset": "flickr30k", "images": 2, "texts": 6},
-        {"dataset": "total", "images": 9, "texts": 27},
-    ]
-    assert table(manifests, "test")[-1] == {"dataset": "total", "images": 0, "texts": 0}
-    assert table(manifests, None)[0]["texts"] == 21
+    whole, part = (read_manifest(tmp_path / name) for name in ("a", "b"))
+    assert statistics(whole) == {"dataset": "flickr30k", "images": 7, "texts": 21}
+    assert statistics(part) == {"dataset": "flickr30k", "images": 2, "texts": 6}
+    assert statistics(whole, "test") == {"dataset": "flickr30k", "images": 0, "texts": 0}
+    assert statistics(whole, None) == statistics(whole)
+    with pytest.raises(KeyError):
+        statistics(whole, "testA")

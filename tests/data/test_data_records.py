@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from mamo.data.store.images import StoredImage
-from mamo.data.store.records import Prepared, PreparedError, Writer
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.writer import Writer
 
 
 def jpeg(colour: int, size: tuple[int, int] = (8, 6)) -> bytes:
@@ -83,7 +84,7 @@ def test_nested_columns_and_optional_ones(tmp_path: Path) -> None:
 def test_wrong_records_are_refused(tmp_path: Path) -> None:
     writer = Writer(tmp_path, dataset="toy", kind="captions", store_size=16)
     writer.add_image("a", jpeg(1))
-    with pytest.raises(ValueError, match="image 1 is no row"):
+    with pytest.raises(ValueError, match="image 1 is not one of"):
         writer.add_record("train", image=1, text="x")
     with pytest.raises(ValueError, match="kind captions has"):
         writer.add_record("train", image=0, caption="x")
@@ -138,6 +139,19 @@ def test_the_same_content_gives_the_same_files(tmp_path: Path) -> None:
                 writer.add_record("train", image=i, text=str(i))
     one, two = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("one", "two"))
     assert one == two
+
+
+def test_a_manifest_that_repeats_its_counts_is_read(tmp_path: Path) -> None:
+    """As earlier versions wrote it; the repetition is not looked at."""
+    with Writer(tmp_path, dataset="toy", kind="captions", store_size=16) as writer:
+        writer.add_image("a", jpeg(0))
+        writer.add_record("train", image=0, text="a")
+    file = tmp_path / "manifest.json"
+    written = json.loads(file.read_text())
+    assert "statistics" not in written
+    counts = {"splits": {"train": {"images": 1, "texts": 1}}, "total": {"images": 1, "texts": 1}}
+    file.write_text(json.dumps(written | {"statistics": counts}))
+    assert Prepared(tmp_path).manifest["splits"] == {"train": {"images": 1, "records": 1}}
 
 
 def test_readers_travel_to_worker_processes(tmp_path: Path) -> None:

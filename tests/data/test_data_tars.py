@@ -12,11 +12,12 @@ import pytest
 from caption_releases import jpeg, texts, write_shard
 
 from mamo.data.examples import Example, Findings, FormatError
-from mamo.data.releases import sbu, tars
+from mamo.data.releases import tars
+from mamo.data.releases.img2dataset import read_sbu
 
 
 def read(root: Path, findings: Findings | None = None) -> list[Example]:
-    return list(sbu.read(root, Findings() if findings is None else findings))
+    return list(read_sbu(root, Findings() if findings is None else findings))
 
 
 def told(examples: list[Example]) -> list[tuple[str, list[str], bytes]]:
@@ -100,7 +101,7 @@ def test_shards_that_would_not_be_read_are_named(tmp_path: Path) -> None:
     (folder / "linked").unlink()
     (folder / "back").symlink_to(folder)
     (folder / "00004.tar.gz").write_bytes(b"packed")
-    with pytest.raises(FormatError, match="00004.tar.gz: is no plain .tar"):
+    with pytest.raises(FormatError, match="00004.tar.gz: is not a plain .tar"):
         read(tmp_path)
     (folder / "00004.tar.gz").unlink()
     (folder / "sbu-captions-all.tar.gz").write_bytes(b"the list of addresses")

@@ -15,7 +15,6 @@ from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import itm_score
 from mamo.model.fusion import Fused
 from mamo.model.mamo import Mamo
-from mamo.tasks.alignment import matching_logits
 from mamo.tasks.relevance import attention_relevance, fusion_attention, split_relevance
 
 Features = tuple[Tensor, Tensor, Tensor]
@@ -73,7 +72,7 @@ def test_both_ways_equal_the_computation_by_hand(case: tuple[Mamo, Features], la
 @pytest.mark.parametrize("layer", [1, 2])
 def test_the_path_of_grounding_gives_the_librarys_maps(case: tuple[Mamo, Features], layer: int) -> None:
     net, features = case
-    light = attention_relevance(fusion_attention(net, layer), lambda: matching_logits(net, *features)[:, 1])
+    light = attention_relevance(fusion_attention(net, layer), lambda: net.matching_logits(*features)[:, 1])
     ours, theirs = split_relevance(light, 4), AttentionGradCam(net, layer)(*features, itm_score(net))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9)

@@ -71,7 +71,7 @@ def test_images_and_texts_of_ones_own_choice(data: Prepared) -> None:
     assert choose_examples(data, "test", 5, seed=3, images=["7.jpg"])[0].text == "caption 7 0"
     with pytest.raises(
         SpecError,
-        match=".no.jpg. is no file here, and no image of coco, split .test.*12 images are called 0.jpg",
+        match=".no.jpg. is not a file here, nor an image of coco, split .test.*12 images are called 0.jpg",
     ):
         choose_examples(data, "test", 5, seed=3, images=["no.jpg"])
 

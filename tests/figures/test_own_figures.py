@@ -59,12 +59,12 @@ def test_the_command_draws_photos_of_ones_own_before_anything_is_made(
 @pytest.mark.parametrize(
     ("images", "texts", "message"),
     [
-        (["OWN"], [], "noise0.png: no data set says anything of an own photo; give a caption with --text"),
-        (["no.jpg"], ["a dog"], "'no.jpg' is no file here, .* give a file or a key"),
-        (["OWN", "no.jpg"], ["a dog"], "'no.jpg' is no file here, .* give a file or a key"),
+        (["OWN"], [], "noise0.png: your own photo has no caption; give a caption with --text"),
+        (["no.jpg"], ["a dog"], "'no.jpg' is not a file here, .* give a file or a key"),
+        (["OWN", "no.jpg"], ["a dog"], "'no.jpg' is not a file here, .* give a file or a key"),
         ([], ["a dog"], "name a file or a key with --image"),
         (["OWN"] * 3, ["a", "b"], "2 texts for 3 images"),
-        (["YAML"], ["a"], "table1.yaml: is no image"),
+        (["YAML"], ["a"], "table1.yaml: is not an image"),
     ],
 )
 def test_what_cannot_be_shown_is_said(

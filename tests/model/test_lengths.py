@@ -9,8 +9,8 @@ import pytest
 import tiny
 import torch
 
-from mamo.model import lengths
-from mamo.model.lengths import Packing, pack, set_packing, unpack
+from mamo.model import packing
+from mamo.model.packing import Packing, pack, set_packing, unpack
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.loop import LoopConfig, train
@@ -18,13 +18,13 @@ from mamo.training.loop import LoopConfig, train
 
 @pytest.fixture(autouse=True)
 def pairs_of_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lengths, "GROUP", 2)
+    monkeypatch.setattr(packing, "GROUP_SIZE", 2)
 
 
-def packing() -> Packing:
-    encoder = Packing()
-    encoder.packs = True
-    return encoder
+def encoder() -> Packing:
+    made = Packing()
+    made.packs = True
+    return made
 
 
 def mask_of(*counts: int) -> torch.Tensor:
@@ -32,16 +32,16 @@ def mask_of(*counts: int) -> torch.Tensor:
 
 
 def test_groups_are_of_like_length_and_hold_every_sequence_once() -> None:
-    groups = packing().groups(mask_of(7, 2, 5, 3, 2, 9, 4))
+    groups = encoder().groups(mask_of(7, 2, 5, 3, 2, 9, 4))
     assert [group.longest for group in groups] == [2, 4, 9]
     assert [group.rows.tolist() for group in groups] == [[1, 4], [3, 6], [2, 0, 5]]
-    assert packing().groups(mask_of(7, 2, 5)) == []  # too few for two groups
+    assert encoder().groups(mask_of(7, 2, 5)) == []  # too few for two groups
     assert Packing().groups(mask_of(7, 2, 5, 3)) == []
 
 
 def test_unpacking_gives_back_all_but_the_padding_and_so_do_gradients() -> None:
     mask = mask_of(4, 1, 3, 2, 5)
-    groups = packing().groups(mask)
+    groups = encoder().groups(mask)
     x = torch.randn(5, 5, 3, dtype=torch.float64, requires_grad=True)
     packed = pack(x, groups)
     assert len(packed) == sum(len(rows) * longest for rows, longest in groups) < mask.numel()
@@ -53,7 +53,7 @@ def test_unpacking_gives_back_all_but_the_padding_and_so_do_gradients() -> None:
 
 
 def test_a_text_without_tokens_keeps_a_place() -> None:
-    groups = packing().groups(torch.zeros(4, 3, dtype=torch.long))
+    groups = encoder().groups(torch.zeros(4, 3, dtype=torch.long))
     assert [group.longest for group in groups] == [1, 1]
     assert unpack(pack(torch.ones(4, 3, 2), groups), groups, 3).sum() == 4 * 2
 

@@ -111,7 +111,7 @@ def test_the_queue_changes_the_loss_from_the_second_step_on(words: Tokenizer) ->
 
 def test_a_queue_holds_whole_batches_and_needs_itc() -> None:
     values = {"batch_size": 8, "objectives": {"itm_group": 4, "distillation": {"queue": 12}}}
-    with pytest.raises(ValueError, match="queue 12 is no multiple of batch_size 8"):
+    with pytest.raises(ValueError, match="queue 12 is not a multiple of batch_size 8"):
         tiny.pretrain_spec(**values)
     with pytest.raises(ValueError, match="needs itc"):
         tiny.pretrain_spec(objectives={"itc": False, "itm": False, "distillation": {}})

@@ -10,9 +10,9 @@ import tiny
 import torch
 
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.model.draws import uniform
+from mamo.model.step_random import uniform
 from mamo.model.vision import patch_pixels
-from mamo.objectives.collapse import relative_error, spread_within
+from mamo.objectives.collapse import relative_error, std_within_items
 from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import hard_negatives, itm_loss
 from mamo.objectives.masking import TextMasker, mask_patches
@@ -217,13 +217,13 @@ def test_mrm_is_the_mean_squared_error_and_stops_the_targets_gradient() -> None:
     assert target.grad is None and predicted.grad is not None
 
 
-def test_spread_within_items_sees_a_collapse_that_differences_between_items_hide() -> None:
+def test_std_within_items_items_sees_a_collapse_that_differences_between_items_hide() -> None:
     item = torch.arange(20).repeat_interleave(50)
     alike = torch.randn(20, 4)[item]  # every item says something else, and the same at all of its positions
-    assert spread_within(alike, item, 20) < 1e-3
-    assert spread_within(1000 * torch.randn(1000, 4), item, 20) == pytest.approx(1.0, abs=0.05)
+    assert std_within_items(alike, item, 20) < 1e-3
+    assert std_within_items(1000 * torch.randn(1000, 4), item, 20) == pytest.approx(1.0, abs=0.05)
     # One position says nothing of its item's spread.
-    assert spread_within(torch.randn(3, 4), torch.arange(3), 3).isnan()
+    assert std_within_items(torch.randn(3, 4), torch.arange(3), 3).isnan()
 
 
 def test_relative_error_is_that_of_the_best_constant_whatever_the_scale() -> None:

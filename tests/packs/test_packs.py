@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mamo.cli.main import main
-from mamo.data.store.records import Writer
+from mamo.data.store.writer import Writer
 from mamo.files.record import Outcome, Record
 from mamo.packs.archive import PackError
 from mamo.packs.forget import forget
@@ -180,7 +180,7 @@ def test_what_does_not_resolve_is_left_out_of_a_pack_with_all_that_needs_it(
         ),
         ("pretrain", "record.json", lambda r: r.update(scale="demo"), "another scale"),
         ("finetune", "record.json", lambda r: r["metrics"].update(tr_r1=99.0), "gives 50.0000 for 'tr_r1'"),
-        ("finetune", "record.json", lambda r: r.update(outcome={}), "says no outcome"),
+        ("finetune", "record.json", lambda r: r.update(outcome={}), "has no outcome"),
         ("finetune", "items.arrow", None, "items.arrow: cannot be read"),
         ("finetune", "curve.csv", None, "curve.csv"),
     ],
@@ -219,11 +219,11 @@ CONTENTS = ("pack.json", json.dumps({"format": 1, "scale": "smoke", "runs": [], 
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ([CONTENTS, ("../record.json", b"")], "no file of a pack"),
-        ([CONTENTS, ("/etc/passwd", b"")], "no file of a pack"),
-        ([CONTENTS, ("alpha/data/../../../x/record.json", b"")], "no file of a pack"),
-        ([CONTENTS, ("alpha/data/.hidden-1/record.json", b"")], "no file of a pack"),
-        ([CONTENTS, ("alpha/tables/x-1/record.json", b"")], "no file of a pack"),
+        ([CONTENTS, ("../record.json", b"")], "not a file of a pack"),
+        ([CONTENTS, ("/etc/passwd", b"")], "not a file of a pack"),
+        ([CONTENTS, ("alpha/data/../../../x/record.json", b"")], "not a file of a pack"),
+        ([CONTENTS, ("alpha/data/.hidden-1/record.json", b"")], "not a file of a pack"),
+        ([CONTENTS, ("alpha/tables/x-1/record.json", b"")], "not a file of a pack"),
         ([CONTENTS, ("alpha/data/x-1/record.json", b"{}")], "does not list"),
         ([CONTENTS, CONTENTS], "twice"),
         ([("figures/a.json", b"{}")], "no pack.json"),
@@ -248,7 +248,7 @@ def test_links_bombs_and_cut_files_are_refused(
         entry = tarfile.TarInfo("alpha/data/x-1/record.json")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(entry)
-    with pytest.raises(PackError, match="no file of a pack"):
+    with pytest.raises(PackError, match="not a file of a pack"):
         read_pack(out)
     write_pack("smoke", made, out)
     whole = out.read_bytes()

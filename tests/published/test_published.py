@@ -86,7 +86,7 @@ def test_a_model_that_answers_questions(
     assert given[0] == given[1] and set(given[0]) <= set(ANSWERS)
     card = (tmp_path / "out/README.md").read_text()
     assert "| accuracy | 41.25 |" in card and "model.answer(" in card and "similarity" not in card
-    with pytest.raises(TaskError, match="trained last without ITC and ITM.*ask it with .answer"):
+    with pytest.raises(TaskError, match="trained last without ITC and ITM.*use .answer"):
         mamo.load(tmp_path / "out").similarity(images, questions)
     (tmp_path / "out" / candidates.FILE).unlink()
     with pytest.raises(LoadError, match="lacks candidates.json"):
@@ -144,7 +144,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(
-        LoadError, match="no folder here, and could not be fetched .*put config.json, model.safetensors"
+        LoadError, match="not a folder here, and could not be fetched .*put config.json, model.safetensors"
     ):
         mamo.load("someone/mamo-base")
     assert asked == ["someone/mamo-base"]

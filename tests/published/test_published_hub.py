@@ -60,7 +60,7 @@ def test_the_card_of_a_model_of_the_generated_world(plan: Plan, results: Path, t
         "no augmentation of training"
     )
     assert config["task"] == {"task": "vqa", "decoder_layers": 3, "min_answer_count": 2, "shortlist": 128}
-    assert "generated scenes alone" in repr(mamo.load(tmp_path / "out"))
+    assert "only generated scenes" in repr(mamo.load(tmp_path / "out"))
 
 
 def test_the_card_of_a_model_of_real_releases(tmp_path: Path) -> None:
@@ -140,7 +140,9 @@ def test_a_model_of_the_package_is_loaded_by_its_name(
     model = mamo.load("tiny")
     wanted = task.network.state_dict()["vision.class_token"]
     torch.testing.assert_close(model.network.vision.class_token.data, wanted, atol=1e-3, rtol=1e-3)
-    with pytest.raises(LoadError, match=r"'tinny' .*\(tiny\), did you mean 'tiny', and no name of the hub"):
+    with pytest.raises(
+        LoadError, match=r"'tinny' .*\(tiny\), did you mean 'tiny', and not a name on the hub"
+    ):
         mamo.load("tinny")
     monkeypatch.chdir(ABLATIONS.parent)
     monkeypatch.setattr("mamo.published.export.BUNDLE_LIMIT", 1000)
@@ -159,7 +161,7 @@ def test_a_run_is_loaded_by_its_name(
     words = ["export", "--scale", "smoke", "--results", str(results.parent), "mamoo", "out"]
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "is no pretrain or finetune run" in said and "mamo-" in said and len(said.splitlines()) <= 6
+    assert "is not a pretrain or finetune run" in said and "mamo-" in said and len(said.splitlines()) <= 6
 
 
 def test_the_hubs_cache_serves_without_a_network(
@@ -174,7 +176,7 @@ def test_the_hubs_cache_serves_without_a_network(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert mamo.load("someone/mamo-tiny").config["run"] == run.id
-    with pytest.raises(LoadError, match="'someone/other' is no folder here, and could not be fetched"):
+    with pytest.raises(LoadError, match="'someone/other' is not a folder here, and could not be fetched"):
         mamo.load("someone/other")
 
 

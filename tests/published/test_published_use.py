@@ -141,7 +141,7 @@ def test_a_words_map_is_that_of_grad_cam(model: Pretrained, images: list[Path], 
     assert found.patches.max() > 0
     assert found.score == pytest.approx(float(model.match(images[0], text)[0]), abs=1e-5)
     np.testing.assert_allclose(found["a"], found.maps[[0, 8]].mean(0))
-    with pytest.raises(KeyError, match="'dog' is no word of"):
+    with pytest.raises(KeyError, match="'dog' is not a word of"):
         found["dog"]
     for name in ("where.png", "where.svg"):
         found.save(tmp_path / name)
@@ -182,7 +182,7 @@ def test_statements_are_judged(plan: Plan, results: Path, images: list[Path]) ->
     torch.testing.assert_close(judge.judge(images[1], images[3], "a dog"), found[1:2], atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="3 images on the left and 2 on the right"):
         judge.judge(images[:3], images[:2], ["a", "b", "c"])
-    with pytest.raises(TaskError, match="ask it with .judge"):
+    with pytest.raises(TaskError, match="use .judge"):
         judge.rank(images, ["a dog"])
     with pytest.raises(TaskError, match="reads two images"):
         judge.explain(images[0], "a dog")
@@ -210,7 +210,7 @@ def test_what_a_model_is_not_for_is_said(model: Pretrained, images: list[Path]) 
 
 
 def bad(folder: Path) -> list[tuple[Any, str]]:
-    """What is no image, and the message."""
+    """Things that are not images, and the message."""
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("no picture at all")
     cut = photo(folder, "cut.jpg", 200).read_bytes()
@@ -219,15 +219,15 @@ def bad(folder: Path) -> list[tuple[Any, str]]:
         (folder / "none.jpg", "none.jpg: no such file"),
         (str(folder), f"{folder}: Is a directory"),
         (folder / "empty.jpg", "empty.jpg: the file is empty"),
-        (folder / "text.jpg", "text.jpg: is no image of a known format"),
+        (folder / "text.jpg", "text.jpg: is not an image in a known format"),
         (folder / "cut.jpg", "cut.jpg: OSError"),
-        ("http://example.org/a.jpg", "is no file; download it"),
-        (7, "a int is no image"),
-        ([7], "a int is no image"),
-        (b"bytes", "a bytes is no image"),
-        (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is no image"),
-        (np.zeros((4, 4, 3), np.int64), "an array of int64 is no image"),
-        (np.full((4, 4, 3), 255.0), "floats .* with values from 0 to 1"),
+        ("http://example.org/a.jpg", "is not a file; download it"),
+        (7, "a int is not an image"),
+        ([7], "a int is not an image"),
+        (b"bytes", "a bytes is not an image"),
+        (np.zeros((4, 4, 5), np.uint8), r"shape \(4, 4, 5\) is not an image"),
+        (np.zeros((4, 4, 3), np.int64), "an array of int64 is not an image"),
+        (np.full((4, 4, 3), 255.0), "floats .* if its values are from 0 to 1"),
     ]
 
 
@@ -237,7 +237,7 @@ def test_an_image_that_cannot_be_read_is_named_with_the_reason(model: Pretrained
             model.embed_images(given)
     with pytest.raises(ValueError, match="text 1 is a int, not a str"):
         model.embed_texts(["a dog", 7])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="a NoneType is no text"):
+    with pytest.raises(ValueError, match="a NoneType is not a text"):
         model.embed_texts(None)  # type: ignore[arg-type]
 
 
@@ -245,4 +245,4 @@ def test_a_model_says_what_it_is_and_what_it_saw(model: Pretrained) -> None:
     said = repr(model)
     assert said.startswith("MAMO, pre-trained: mamo-") and "scale smoke" in said
     assert "images of 32 px in patches of 8" in said and "coco" in said
-    assert "no score" in said
+    assert "no scores" in said

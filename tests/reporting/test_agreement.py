@@ -98,7 +98,7 @@ def test_the_smallest_difference_that_can_be_seen() -> None:
     seen = (np.abs(rng.normal(2.80, 1, 20_000)) > 1.96).mean()
     assert seen == pytest.approx(0.8, abs=0.01)
     claims = [
-        {"sees": sees, "test": {"kind": "greater"}, "numbers": [{"paper": gap}]}
+        {"sees": sees, "test": {"within": None}, "numbers": [{"paper": gap}]}
         for sees, gap in ((2.0, 0.4), (4.0, -5.0), (3.0, 1.0))
     ]
     text = power_words(claims)

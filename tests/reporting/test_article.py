@@ -27,7 +27,7 @@ ABLATIONS = ROOT / "ablations"
 def say(plan: Plan, results: Path, reports: Path) -> dict[str, Any]:
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
     claims = judge(plan, results, ABLATIONS)["claims"]
-    return content(plan, values, claims, results, reports, ABLATIONS, ROOT / "docs/deviations.yaml")
+    return content(plan, values, claims, results, reports, ABLATIONS, ROOT / "docs/deviations.md")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from mamo.reporting.ledger import write_ledger
 from mamo.reporting.pages import CLAIMS, OVERVIEW, pages_of
 from mamo.reporting.paper import load_paper
 from mamo.specs.ablation import read_ablation
-from mamo.specs.claims import FILE, ReportedTest, TrendTest, read_claims, rows_of
+from mamo.specs.claims import FILE, REPORTED, read_claims
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
 
@@ -27,13 +27,18 @@ ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 def test_a_claim_names_rows_and_columns_that_exist(claim: Any) -> None:
     ablation = read_ablation(claim.test.table, ABLATIONS)
     rows = {row.key: row for row in ablation.rows}
-    assert set(rows_of(claim.test)) <= set(rows)
+    assert set(claim.test.rows) <= set(rows) and "chance" not in rows
     assert set(claim.test.columns or ()) <= {column.key for column in ablation.columns}
-    if isinstance(claim.test, TrendTest):
-        assert all(rows[row].x is not None for row in claim.test.rows)
-    if isinstance(claim.test, ReportedTest):
-        paper = load_paper(claim.test.table, ABLATIONS)
-        assert paper is not None and paper.row(claim.test.reported)
+    assert all(rows[row].x is not None for row in claim.test.rises + claim.test.falls)
+    for term in claim.test.terms:
+        if term.startswith(REPORTED):
+            paper = load_paper(claim.test.table, ABLATIONS)
+            assert paper is not None and paper.row(term.removeprefix(REPORTED))
+
+
+def test_the_best_row_is_compared_with_every_other_one() -> None:
+    claim = next(claim for claim in read_claims(ABLATIONS) if claim.key == "all_five")
+    assert set(claim.test.rows) == {row.key for row in read_ablation("table5", ABLATIONS).rows}
 
 
 def test_the_ledger_covers_what_the_paper_says() -> None:
@@ -51,7 +56,7 @@ def own(tmp_path: Path, claims: list[dict[str, Any]], seeds: dict[str, int]) -> 
         {"key": f"c{i}", "claim": "so it is", "place": "section 4", "test": test}
         for i, test in enumerate(claims)
     ]
-    (folder / FILE).write_text(yaml.safe_dump({"claims": entries}))
+    (folder / FILE).write_text(yaml.safe_dump({"claims": entries}, sort_keys=False))
     for name, count in seeds.items():
         path = folder / f"{name}.yaml"
         path.write_text(f"{path.read_text()}\nseeds: {count}\n")
@@ -108,7 +113,7 @@ def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
     sign = {"none": 1, "image": -1, "text": 1, "both": -1}
 
     def test(row: str, than: str) -> dict[str, Any]:
-        return {"kind": "greater", "table": "table6", "row": row, "than": than}
+        return {"table": "table6", "contrast": {row: 1, than: -1}}
 
     found = verdicts(
         tmp_path,
@@ -116,7 +121,7 @@ def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
             test("image", "none"),
             test("none", "image"),
             test("both", "text"),
-            {"kind": "best", "table": "table6", "row": "image"},
+            {"table": "table6", "contrast": [{"image": 1, other: -1} for other in ("none", "text", "both")]},
         ],
         {"table6": 3},
         lambda row, column, seed: level[row] + sign[row] * wobble(seed),
@@ -134,7 +139,7 @@ def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
 
 def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
     """Two points above in four columns and five below in one: above in the mean, not in each."""
-    test = {"kind": "greater", "table": "table7", "row": "full", "than": "no_predictor"}
+    test = {"table": "table7", "contrast": {"full": 1, "no_predictor": -1}}
     found = verdicts(
         tmp_path,
         [test, test | {"each": True}, test | {"columns": ["vqa"]}],
@@ -145,7 +150,7 @@ def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
     )
     assert [claim["verdict"] for claim in found] == ["supported", "refuted", "refuted"]
     assert found[0]["numbers"][0]["value"] == pytest.approx(0.6) and len(found[1]["numbers"]) == 5
-    assert "in VQA test-dev lies below 0" in found[1]["why"]
+    assert "in VQA test-dev is below 0" in found[1]["why"]
 
 
 def test_steps_are_compared(tmp_path: Path) -> None:
@@ -155,10 +160,8 @@ def test_steps_are_compared(tmp_path: Path) -> None:
         tmp_path,
         [
             {
-                "kind": "gain",
                 "table": "table5",
-                "step": ["itc_itm_mlm_mim", "full"],
-                "beyond": ["itc_itm", "itc_itm_mrm"],
+                "contrast": {"full": 1, "itc_itm_mlm_mim": -1, "itc_itm_mrm": -1, "itc_itm": 1},
             }
         ],
         {"table5": 3},
@@ -167,15 +170,17 @@ def test_steps_are_compared(tmp_path: Path) -> None:
     assert found[0]["verdict"] == "supported"
     assert found[0]["numbers"][0]["value"] == pytest.approx(2.0)
     assert found[0]["numbers"][0]["paper"] == pytest.approx(1.12 - 0.46)
+    label = found[0]["numbers"][0]["label"]
+    assert label == "“ITC+ITM, MRM, MLM, MIM” − “ITC+ITM, MLM, MIM” − “ITC+ITM, MRM” + “ITC+ITM”"
 
 
 def test_little_influence_must_be_shown(tmp_path: Path) -> None:
     """A wide interval around 0 is no evidence of little influence."""
     tests = [
-        {"kind": "close", "table": "table9", "rows": ["depth2", "depth4"], "to": "depth0", "within": w}
+        {"table": "table9", "contrast": [{row: 1, "depth0": -1} for row in ("depth2", "depth4")], "within": w}
         for w in (1.0, 0.01)
     ]
-    tests.append({"kind": "close", "table": "table9", "rows": ["depth6"], "to": "depth0", "within": 1.0})
+    tests.append({"table": "table9", "contrast": {"depth6": 1, "depth0": -1}, "within": 1.0})
     found = verdicts(
         tmp_path,
         tests,
@@ -188,9 +193,7 @@ def test_little_influence_must_be_shown(tmp_path: Path) -> None:
 def test_curves_rise_and_fall(tmp_path: Path) -> None:
     """Ten points per ten percent of text, by hand: 100 x."""
     rows = {"text15": 0.15, "text25": 0.25, "text50": 0.5, "text75": 0.75}
-    tests = [
-        {"kind": "trend", "table": "figure6", "rows": list(rows), "direction": d} for d in ("falls", "rises")
-    ]
+    tests = [{"table": "figure6", direction: list(rows)} for direction in ("falls", "rises")]
     found = verdicts(
         tmp_path,
         tests,
@@ -202,10 +205,10 @@ def test_curves_rise_and_fall(tmp_path: Path) -> None:
 
 
 def test_a_divergence_is_counted(tmp_path: Path) -> None:
-    tests = [
-        {"kind": "outcome", "table": "table7", "row": row, "status": "diverged"} for row in ("no_ema", "full")
+    tests: list[dict[str, Any]] = [
+        {"table": "table7", "ends": [row, "diverged"]} for row in ("no_ema", "full")
     ]
-    tests.append({"kind": "greater", "table": "table7", "row": "full", "than": "no_ema"})
+    tests.append({"table": "table7", "contrast": {"full": 1, "no_ema": -1}})
 
     def one_less(row: str, column: str, seed: int) -> float | str:
         return "diverged" if row == "no_ema" and seed < 2 else 20.0
@@ -222,8 +225,8 @@ def test_a_divergence_is_counted(tmp_path: Path) -> None:
 
 
 def test_rows_that_learned_nothing_decide_nothing(tmp_path: Path) -> None:
-    test = {"kind": "greater", "table": "table6", "row": "both", "than": "none"}
-    tests = [test, {"kind": "above_chance", "table": "table6", "row": "both"}]
+    test = {"table": "table6", "contrast": {"both": 1, "none": -1}}
+    tests: list[dict[str, Any]] = [test, {"table": "table6", "contrast": {"both": 1, "chance": -1}}]
 
     def values(row: str, column: str, seed: int) -> float:
         return 20 + 5 * (row == "both") + wobble(seed)
@@ -238,8 +241,8 @@ def test_rows_that_learned_nothing_decide_nothing(tmp_path: Path) -> None:
 
 
 def test_one_seed_decides_only_with_noise_from_other_tables(tmp_path: Path) -> None:
-    test = {"kind": "greater", "table": "table8", "row": "momentum_features", "than": "pixels"}
-    lender = {"kind": "greater", "table": "table6", "row": "both", "than": "none"}
+    test = {"table": "table8", "contrast": {"momentum_features": 1, "pixels": -1}}
+    lender = {"table": "table6", "contrast": {"both": 1, "none": -1}}
 
     def value(row: str, column: str, seed: int) -> float:
         return 20 + 5 * (row in ("momentum_features", "both")) + wobble(seed, 1.0) * (row == "image")
@@ -253,11 +256,9 @@ def test_one_seed_decides_only_with_noise_from_other_tables(tmp_path: Path) -> N
 
 
 def test_numbers_of_other_work_are_compared_at_the_papers_scale_only(tmp_path: Path) -> None:
-    test = {
-        "kind": "above_reported",
+    test: dict[str, Any] = {
         "table": "table2",
-        "row": "mamo",
-        "reported": "clip",
+        "contrast": {"mamo": 1, "reported/clip": -1},
         "columns": ["flickr30k_ir_r1"],
     }
 
@@ -266,15 +267,23 @@ def test_numbers_of_other_work_are_compared_at_the_papers_scale_only(tmp_path: P
 
     small = verdicts(tmp_path / "a", [test], {"table2": 3}, value)
     assert small[0]["verdict"] == "not testable here" and "comparable at scale paper only" in small[0]["why"]
-    large = verdicts(tmp_path / "b", [test], {"table2": 3}, value, scale="paper")
+    large = verdicts(
+        tmp_path / "b",
+        [test, test | {"above": 9.0}, test | {"above": 9.9}],
+        {"table2": 3},
+        value,
+        scale="paper",
+    )
+    assert [claim["verdict"] for claim in large] == ["supported", "supported", "refuted"]
+    assert large[2]["why"] == "the interval lies below 9.9" and large[2]["numbers"] == large[0]["numbers"]
     # The paper's 78.1 against CLIP's 68.7.
     assert large[0]["verdict"] == "supported" and large[0]["numbers"][0]["value"] == pytest.approx(9.4)
 
 
 def test_a_scale_that_checks_the_plumbing_gives_no_verdict(tmp_path: Path) -> None:
-    tests = [
-        {"kind": "greater", "table": "table6", "row": "both", "than": "none"},
-        {"kind": "outcome", "table": "table6", "row": "both", "status": "converged"},
+    tests: list[dict[str, Any]] = [
+        {"table": "table6", "contrast": {"both": 1, "none": -1}},
+        {"table": "table6", "ends": ["both", "converged"]},
     ]
 
     def value(row: str, column: str, seed: int) -> float:
@@ -319,7 +328,7 @@ def test_no_key_stands_in_a_sentence(tmp_path: Path) -> None:
 
 def test_missing_results_and_tables_are_said(tmp_path: Path) -> None:
     tests = [
-        {"kind": "greater", "table": table, "row": row, "than": than}
+        {"table": table, "contrast": {row: 1, than: -1}}
         for table, row, than in (("table7", "full", "no_predictor"), ("table9", "depth0", "depth2"))
     ]
     folder = own(tmp_path, tests, {})
@@ -330,7 +339,7 @@ def test_missing_results_and_tables_are_said(tmp_path: Path) -> None:
 
 
 def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
-    test = {"kind": "greater", "table": "table6", "row": "image", "than": "none"}
+    test = {"table": "table6", "contrast": {"image": 1, "none": -1}}
     folder = own(tmp_path, [test], {"table6": 3})
     plan = make_plan("demo", folder, only=["table6"])
     fill(
@@ -353,9 +362,25 @@ def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
     assert CLAIMS not in pages_of(make_plan("flickr8k", folder), folder)
 
 
+@pytest.mark.parametrize(
+    ("test", "problem"),
+    [
+        ({}, "give one of contrast, rises, falls and ends"),
+        ({"contrast": {"both": 1, "none": -1}, "ends": ["both", "diverged"]}, "give one of"),
+        ({"contrast": {"both": 1, "none": -2}}, "sum to 0"),
+        ({"contrast": {"both": 2, "none": -1, "chance": -1}}, "and so do those of several rows"),
+        ({"contrast": {"chance": 1, "reported/clip": -1}}, "a contrast needs a row"),
+        ({"rises": ["none", "both"]}, "three rows or more"),
+    ],
+)
+def test_a_wrong_contrast_is_refused(tmp_path: Path, test: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        read_claims(own(tmp_path, [{"table": "table6"} | test], {}))
+
+
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
-    folder = own(tmp_path, [{"kind": "greater", "table": "table6", "row": "both", "then": "none"}], {})
-    with pytest.raises(SpecError, match=r"claims.yaml: claims.0.test.greater.*"):
+    folder = own(tmp_path, [{"table": "table6", "contrst": {"both": 1, "none": -1}}], {})
+    with pytest.raises(SpecError, match=r"claims.yaml: claims.0.test.contrst.*contrast"):
         read_claims(folder)
     folder = own(tmp_path / "b", [], {})
     (folder / FILE).write_text(
@@ -366,7 +391,7 @@ def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
                         "key": "a",
                         "claim": "x",
                         "place": "y",
-                        "test": {"kind": "outcome", "table": "table7", "row": "full", "status": "converged"},
+                        "test": {"table": "table7", "ends": ["full", "converged"]},
                     }
                 ]
                 * 2

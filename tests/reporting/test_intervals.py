@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mamo.data.store.records import Writer
+from mamo.data.store.writer import Writer
 from mamo.reporting.collect import collect
 from mamo.reporting.comparisons import ItemsError
 from mamo.reporting.items import Contributions, contributions

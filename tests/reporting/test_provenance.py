@@ -119,7 +119,7 @@ def test_two_runs_are_told_apart(root: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SpecError, match="'pretrain/mamo' is ambiguous; the runs are\n  pretrain/mamo-epochs"):
         find_run(results, "pretrain/mamo")
     assert main(["diff", one, "nothing", "--scale", "smoke", "--results", str(root)]) == 2
-    assert "'nothing' is no run with a record" in capsys.readouterr().err
+    assert "'nothing' is not a run with a record" in capsys.readouterr().err
 
 
 def test_every_cell_stands_beside_the_papers(
@@ -183,7 +183,7 @@ def test_a_second_edition_is_a_second_folder(
     assert "no edition 'journals' of the paper; there are arxiv, journal" in capsys.readouterr().err
     (own / "paper" / "journal" / "table7.yaml").write_text(text.replace("80.0", "800.0"))
     assert main([*words, "table7", "--edition", "journal"]) == 2
-    assert "coco_tr is 800.0, which is no percent" in capsys.readouterr().err
+    assert "coco_tr is 800.0, which is not a percent" in capsys.readouterr().err
 
 
 NAMED = {"code": "abc123", "code_digest": "d1"}

@@ -398,8 +398,8 @@ def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
     plan = make_plan("smoke", ABLATIONS, only=["table10"])
     for number, key in enumerate(plan.tables["table10"].inputs, start=1):
         write_record(plan, key, tmp_path)
-        counts = {"splits": {"train": {"images": 1000 * number, "texts": 5000 * number}}}
-        manifest = {"dataset": plan.runs[key].name, "statistics": counts}
+        counts = {"train": {"images": 1000 * number, "records": 5000 * number}}
+        manifest = {"dataset": plan.runs[key].name, "splits": counts}
         (plan.runs[key].directory(tmp_path) / "manifest.json").write_text(json.dumps(manifest))
     table, page = plan.tables["table10"], pages_of(plan, ABLATIONS)["table10"]
     publish(plan, table, collect(plan, table, tmp_path), page, tmp_path / "reports", ABLATIONS)

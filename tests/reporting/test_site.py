@@ -268,7 +268,7 @@ def test_a_value_leads_to_its_run_and_the_run_to_its_inputs(page: Any) -> None:
         and "mamo finetune --scale smoke --needs grounding-mamo-" in text()
         and HOSTILE in text()
     )
-    assert "No checks are recorded: the run is older than they are." in text()
+    assert "No checks are recorded: the run is older than the checks." in text()
     page.find_element("xpath", "//dialog//dd//button[starts-with(text(), 'Table 1, MAMO')]").click()
     assert "pretrain/mamo-" in text()
     assert "Checks: 1 of 2 warn" in text() and "target: warning" in text()

@@ -6,10 +6,11 @@ import ast
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 from mamo.cli.main import parser
 from mamo.data.datasets import DATASETS
 from mamo.specs.finetune import FinetuneSpec
+from mamo.specs.overrides import models_of
 from mamo.specs.plan import make_plan
 from mamo.specs.scale import Scale, read_scale
 
@@ -82,12 +84,6 @@ def paper() -> Scale:
     return read_scale("paper", ROOT / "ablations")
 
 
-def models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in models(argument)]
-
-
 def is_setting(dotted: str) -> bool:
     """Whether a dotted name leads through the specs; ``jobs`` and ``data.datasets`` are followed by a name of the paper's."""
     section, *rest = dotted.split(".")
@@ -95,18 +91,20 @@ def is_setting(dotted: str) -> bool:
         name, *rest = rest
         if name not in paper().jobs:
             return False
-        known: list[type[BaseModel]] = [m for m in models(FinetuneSpec) if isinstance(paper().jobs[name], m)]
+        known: list[type[BaseModel]] = [
+            m for m in models_of(FinetuneSpec) if isinstance(paper().jobs[name], m)
+        ]
     else:
-        known = models(Scale.model_fields[section].annotation)
+        known = models_of(Scale.model_fields[section].annotation)
         if dotted.startswith("data.datasets."):
             if rest[1] not in paper().data.datasets:
                 return False
-            known, rest = models(known[0].model_fields["datasets"].annotation), rest[2:]
+            known, rest = models_of(known[0].model_fields["datasets"].annotation), rest[2:]
     for part in rest:
         fields = [model.model_fields[part] for model in known if part in model.model_fields]
         if not fields:
             return False
-        known = [model for field in fields for model in models(field.annotation)]
+        known = [model for field in fields for model in models_of(field.annotation)]
     return True
 
 
@@ -172,6 +170,68 @@ def commands(page: Path) -> Iterator[list[str]]:
         words = text.split()
         if words and re.fullmatch(r"(?:\S*/)?mamo", words[0]) and len(words) > 1:
             yield shlex.split(text)[1:]
+
+
+# Programs that a reader has before `.venv` is activated, and those whose page says where to get them.
+SYSTEM = {
+    "apptainer",
+    "docker",
+    "done",
+    "export",
+    "find",
+    "git",
+    "kill",
+    "make",
+    "pip",
+    "printf",
+    "rm",
+    "source",
+    "tar",
+}
+FETCHED = {"img2dataset", "pipx"}
+
+
+def programs(page: Path) -> Iterator[str]:
+    """The program of each line of a page's shell blocks, in order; settings of variables and ``time`` before it are skipped."""
+    for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language in ("bash", "sh", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.removeprefix("$ ").split()
+                while words and (re.match(r"\w+=\S*$", words[0]) or words[0] == "time"):
+                    words = words[1:]
+                if words and not line.startswith((" ", "#")):
+                    yield words[0] if words[0] != "source" else " ".join(words[:2])
+
+
+def missing_programs(page: Path) -> list[str]:
+    """The programs that a page calls before they are on the reader's path."""
+    environment = Path(sys.executable).parent
+    activated, missing = False, []
+    for program in programs(page):
+        if program == "source .venv/bin/activate":
+            activated = True
+        elif program.startswith(".venv/bin/"):
+            missing += [program] if not (environment / Path(program).name).exists() else []
+        elif program not in SYSTEM | FETCHED and not (activated and (environment / program).exists()):
+            missing.append(program)
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_commands_are_on_the_path_when_a_page_uses_them(page: Path) -> None:
+    missing = missing_programs(page)
+    assert not missing, f"{page.name}: write `source .venv/bin/activate` before {', '.join(missing)}"
+
+
+def test_a_command_before_the_activation_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```bash\nmake venv\nSCALE=demo mamo plan\nsource .venv/bin/activate\nmamo plan\n```\n",
+        encoding="utf-8",
+    )
+    assert missing_programs(page) == ["mamo"]
+    page.write_text("```bash\n.venv/bin/mamo plan\n.venv/bin/mamoo plan\n```\n", encoding="utf-8")
+    assert missing_programs(page) == [".venv/bin/mamoo"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

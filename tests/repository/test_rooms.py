@@ -21,7 +21,7 @@ def order() -> list[str]:
     section = page.partition("## Rooms and their order")[2].partition("\n## ")[0]
     return [
         room.replace("/", ".")
-        for room in re.findall(r"^\| \d+ \| `(mamo/[\w/]+)/` \|", section, re.MULTILINE)
+        for room in re.findall(r"^\| \d+ \| `(mamo/[\w/]+?)(?:/|\.py)` \|", section, re.MULTILINE)
     ]
 
 

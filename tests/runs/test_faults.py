@@ -227,7 +227,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("fcntl.flock", flock)
     plan = make_plan("smoke")
     run = plan.find("data", "world")
-    with pytest.raises(RunError, match=f"{run.key}: this file system gives out no locks.*--results"):
+    with pytest.raises(RunError, match=f"{run.key}: this file system does not support locks.*--results"):
         execute(plan, run, tmp_path)
     assert not run.record(tmp_path).exists()
 
@@ -247,5 +247,5 @@ except Exception as error:
 def test_compiling_without_a_compiler_is_said_in_a_line(tmp_path: Path) -> None:
     variables = os.environ | {"CXX": "/nowhere-at-all/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", COMPILES], env=variables, capture_output=True, text=True)
-    assert "no C++ compiler is found" in done.stdout and "without --compile" in done.stdout, done.stderr
+    assert "no C++ compiler was found" in done.stdout and "without --compile" in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1

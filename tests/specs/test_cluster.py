@@ -85,5 +85,5 @@ def test_what_processes_cannot_share_is_named() -> None:
     objectives: dict[str, Any] = {"itc": {"weight": 1}, "itm": {"weight": 1}, "itm_group": 8}
     run: Any = SimpleNamespace(key="pretrain/x", spec={"batch_size": 8, "objectives": objectives})
     assert undivided(run, 1) is None
-    assert undivided(run, 3) == "pretrain/x: batch_size 8 is no multiple of 3 processes"
+    assert undivided(run, 3) == "pretrain/x: batch_size 8 is not a multiple of 3 processes"
     assert "each of 8 processes has 1 pairs" in str(undivided(run, 8))

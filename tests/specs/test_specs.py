@@ -220,7 +220,7 @@ def test_runs_are_found_by_name_identity_or_start() -> None:
         assert plan.find("pretrain", name) is run
     with pytest.raises(SpecError, match="is ambiguous"):
         plan.find("pretrain", "mamo-no")
-    with pytest.raises(SpecError, match="is no pretrain run of scale 'smoke'"):
+    with pytest.raises(SpecError, match="is not a pretrain run of scale 'smoke'"):
         plan.find("pretrain", "albef")
 
 
@@ -307,5 +307,5 @@ def test_seeds_are_read_from_every_form_they_are_written_in(seeds: int | dict[st
     "wrong", [0, -1, True, 1.5, "many", "table5=", "table5=0", "table5=2,3", {"table5": None}]
 )
 def test_a_wrong_number_of_seeds_is_named(wrong: object) -> None:
-    with pytest.raises(SpecError, match="is no number of runs per row"):
+    with pytest.raises(SpecError, match="is not a number of runs per row"):
         read_seeds(wrong)

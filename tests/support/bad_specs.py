@@ -1,4 +1,4 @@
-"""Wrong files of settings: scales, ablations, figures, the paper's numbers, claims, deviations and ``params.yaml``."""
+"""Wrong files of settings: scales, ablations, figures, the paper's numbers, claims and ``params.yaml``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ FILES = {
     "figure": "ablations/figures/figure1.yaml",
     "paper's numbers": "ablations/paper/arxiv/table5.yaml",
     "claims": "ablations/paper/arxiv/claims.yaml",
-    "deviations": "docs/deviations.yaml",
     "params": "params.yaml",
 }
 
@@ -65,7 +64,6 @@ YAML: dict[str, Callable[[bytes], bytes]] = TEXT | {
 
 def read(reader: str, root: Path) -> Any:
     """What a reader makes of the files below ``root``."""
-    from mamo.ledgers.deviations import read_deviations
     from mamo.reporting.paper import load_paper
     from mamo.specs.ablation import read_ablation
     from mamo.specs.claims import read_claims
@@ -80,7 +78,6 @@ def read(reader: str, root: Path) -> Any:
         "figure": lambda: read_figure("figure1", ablations),
         "paper's numbers": lambda: load_paper("table5", ablations),
         "claims": lambda: read_claims(ablations),
-        "deviations": lambda: read_deviations(root / "docs/deviations.yaml"),
         "params": lambda: read_params(root / "params.yaml"),
     }
     return found[reader]()
@@ -97,10 +94,9 @@ class Specs:
         """What the reader makes of the wrong file; its exceptions go on to the caller."""
         root = self.work / "specs"
         shutil.rmtree(root, ignore_errors=True)
-        (root / "docs").mkdir(parents=True)
+        root.mkdir(parents=True)
         shutil.copytree(ROOT / "ablations", root / "ablations")
-        for file in ("docs/deviations.yaml", "params.yaml"):
-            shutil.copy(ROOT / file, root / file)
+        shutil.copy(ROOT / "params.yaml", root / "params.yaml")
         case.mutate(root)
         if case.reader not in self._clean:
             self._clean[case.reader] = read(case.reader, ROOT)
@@ -153,7 +149,6 @@ SETTINGS: tuple[tuple[str, tuple[str | int, ...], Mapping[str, Any], bool], ...]
     ("paper's numbers", ("rows", 0, "values"), CHOICE, True),
     ("claims", ("claims", 2, "test"), CHOICE, True),
     ("claims", ("claims", 2, "claim"), WORD, True),
-    ("deviations", ("sections",), _some("a list"), True),
     ("params", ("scale",), _some(*(set(FIELD) - set(WORD)), "null"), False),
     ("params", ("micro_batch",), _some("null", "a whole number", "a long number", "minus one"), False),
     ("params", ("compile",), _some("null", "true"), False),

@@ -21,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mamo.data.batches.collate import CaptionCollate
 from mamo.data.batches.transforms import TrainTransform
 from mamo.data.store.concat import ConcatRecords
-from mamo.data.store.records import Prepared, Writer
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.distributed import rank, world_size
 from mamo.runs.training import training_batches

@@ -75,7 +75,7 @@ def idle(task: torch.nn.Module) -> set[str]:
 
 def declared(task: Task) -> set[str]:
     """The parameters of which a task says that none of its losses reads them."""
-    parts = task.sound().unread
+    parts = task.expectations().unread
     unread = {
         id(p)
         for part in parts

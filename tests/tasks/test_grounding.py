@@ -14,7 +14,8 @@ from mamo.data.batches.collate import CaptionCollate
 from mamo.data.batches.loader import TrainLoader
 from mamo.data.batches.transforms import EvalTransform, TrainTransform
 from mamo.data.store.concat import ConcatRecords
-from mamo.data.store.records import Prepared, Writer
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import itm_score

@@ -13,7 +13,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from mamo.data.batches.transforms import EvalTransform
-from mamo.data.store.records import Prepared, PreparedError, Writer
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.mamo import Mamo
 from mamo.model.paired_attention import AttentionPool, PairedAttention

@@ -8,9 +8,12 @@ import pytest
 import tiny
 import torch
 
-from mamo.objectives.masking import at
+from mamo.model.vision import gather_tokens
+from mamo.objectives.itm import Negatives
 from mamo.objectives.visual_tokens import DiscreteVae, VisualTokenizer
+from mamo.tasks.batch_pass import WholeBatch
 from mamo.tasks.pretrain import PretrainTask
+from mamo.tasks.views import fuse_views, take_pairs
 
 
 @pytest.fixture
@@ -112,16 +115,25 @@ def test_stacked_fusion_equals_one_whole_pass_per_view(words, depth: int) -> Non
     network = task.network
     patches, masked = task.masks(batch["ids"], batch["mask"], 0, 0)
     visual, text = network.encode_image(batch["image"]), network.encode_text(batch["ids"], batch["mask"])
+    order = torch.arange(8).flip(0)
+    negatives, part = Negatives(image=order, text=order), slice(0, 8)
+    pairs = take_pairs(batch, WholeBatch(network, batch), part, negatives, patches, masked)
+    stacked = fuse_views(network, task.spec.objectives, pairs, task.decodes)
+    mask, hidden = batch["mask"], network.encode_text(masked.ids, batch["mask"])
     views = {
-        "matched": (visual, text, batch["mask"]),
-        "wrong_image": (visual.flip(0), text, batch["mask"]),
-        "masked_text": (visual, text.flip(1), batch["mask"]),
-        "masked_image": (network.encode_image(batch["image"], patches.keep), text, batch["mask"]),
+        "matched": (visual, text, mask),
+        "wrong_text": (visual, text.flip(0), mask.flip(0)),
+        "wrong_image": (visual.flip(0), text, mask),
+        "masked_text": (visual, hidden, mask),
+        "masked_image": (network.encode_image(batch["image"], patches.keep), text, mask),
     }
-    stacked = task._fuse(views, patches, masked.places())
+    assert set(stacked) == set(views)
     alone = {name: network.fuse(*view) for name, view in views.items()}
     torch.testing.assert_close(stacked["matched"][:, 0], alone["matched"].cls)
+    torch.testing.assert_close(stacked["wrong_text"][:, 0], alone["wrong_text"].cls)
     torch.testing.assert_close(stacked["wrong_image"][:, 0], alone["wrong_image"].cls)
     torch.testing.assert_close(stacked["masked_text"], alone["masked_text"].text[masked.chosen])
     image = alone["masked_image"].image
-    torch.testing.assert_close(stacked["masked_image"], image if depth else at(image[:, 1:], patches.masked))
+    torch.testing.assert_close(
+        stacked["masked_image"], image if depth else gather_tokens(image[:, 1:], patches.masked)
+    )

@@ -14,14 +14,13 @@ from tiny import model_spec, network
 
 from mamo.data.batches.loader import image_batches
 from mamo.data.batches.transforms import EvalTransform
-from mamo.data.store.records import Prepared, PreparedError, Writer
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import RetrievalSpec
 from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.transforms import TransformSpec
-from mamo.tasks import alignment
-from mamo.tasks.alignment import matching_logits
 from mamo.tasks.recall import chance_recall, recall, recall_metrics, rerank, shortlist
 from mamo.tasks.retrieval import RetrievalTask
 
@@ -175,7 +174,7 @@ def test_matching_logits_equal_the_whole_fusion(words: Tokenizer) -> None:
     ids, mask = words.encode(["red beside blue", "the left is red and the right is white"], 16)
     visual, text = net.encode_image(torch.randn(2, 3, 32, 32)), net.encode_text(ids, mask)
     expected = net.itm_logits(net.fuse(visual, text, mask))
-    torch.testing.assert_close(matching_logits(net, visual, text, mask), expected)
+    torch.testing.assert_close(net.matching_logits(visual, text, mask), expected)
     assert (expected[0] - expected[1]).abs().max() > 1e-3
 
 
@@ -184,12 +183,13 @@ def test_hard_negatives_show_other_images(
 ) -> None:
     """Pairs of four images only, each three times: the wrong image and the wrong text never belong to the pair's image."""
     seen: list[tuple[torch.Tensor, ...]] = []
+    judge = Mamo.matching_logits
 
     def record(net: Mamo, visual: torch.Tensor, text: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         seen.append((visual.detach(), text.detach()))
-        return matching_logits(net, visual, text, mask)
+        return judge(net, visual, text, mask)
 
-    monkeypatch.setattr(alignment, "matching_logits", record)
+    monkeypatch.setattr(Mamo, "matching_logits", record)
     task = make_task(words)
     batch = training_batch(data, words, 0)
     image_id = torch.arange(4).repeat(3)

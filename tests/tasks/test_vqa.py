@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from vqa_task import ANSWERS, MODEL, SPEC, make_batch, make_task, sharpen
 
 from mamo.data.batches.transforms import EvalTransform
-from mamo.data.store.records import Prepared, PreparedError, Writer
+from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.model.decoder import AnswerDecoder, Context, pack
+from mamo.model.decoder import AnswerDecoder, FusedContext, pack
 from mamo.model.mamo import Mamo
 from mamo.tasks import vqa
 from mamo.tasks.evaluating import by_image
@@ -33,14 +34,14 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return train_wordpiece(texts, 64, tmp_path_factory.mktemp("tokenizer"))
 
 
-def make_context(task: VqaTask, questions: list[str]) -> Context:
+def make_context(task: VqaTask, questions: list[str]) -> FusedContext:
     ids, mask = task.tokenizer.encode(questions, MODEL.max_words)
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(len(questions), 3, 32, 32, generator=generator)
     return task.context(task.network.encode_image(images), ids, mask)
 
 
-def brute_force(task: VqaTask, context: Context, question: int, answer: str) -> float:
+def brute_force(task: VqaTask, context: FusedContext, question: int, answer: str) -> float:
     """One answer read token by token, with nothing packed, padded or shared."""
     ids = task.tokenizer.encode([answer], MODEL.max_words)[0]
     states, bias = context.states[question : question + 1], context.bias[question : question + 1]

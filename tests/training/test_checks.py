@@ -16,9 +16,9 @@ from mamo.files.record import Check, Outcome, Record
 from mamo.reporting.provenance import check_lines
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec
-from mamo.tasks import pretrain
+from mamo.tasks import momentum
+from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.pretrain import PretrainTask
-from mamo.tasks.soundness import UnsoundEvaluation, check_items, check_metrics
 from mamo.training.checks import Checks
 from mamo.training.findings import check, log_warnings, warned
 from mamo.training.loop import LoopConfig, Trained, train
@@ -125,16 +125,16 @@ def test_a_loss_that_is_missing_or_stuck_at_zero(
 
 
 def test_one_step_without_a_masked_word_is_no_fault() -> None:
-    checks = Checks(torch.nn.Linear(1, 1), tiny_sound(), 30, None)
+    checks = Checks(torch.nn.Linear(1, 1), tiny_expectations(), 30, None)
     for step in range(30):
         checks.see(step, {"loss": 1.0, "mlm": 0.0 if step % 3 else 1.0})
     assert not [check for check in warned(checks.findings()) if check.name == "losses"]
 
 
-def tiny_sound() -> Any:
-    from mamo.tasks.soundness import Sound
+def tiny_expectations() -> Any:
+    from mamo.tasks.expectations import StepExpectations
 
-    return Sound(("loss", "mlm"))
+    return StepExpectations(("loss", "mlm"))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def tiny_sound() -> Any:
 def test_a_target_that_does_not_follow(
     words: Tokenizer, monkeypatch: pytest.MonkeyPatch, update: Callable[..., None], says: str | None
 ) -> None:
-    monkeypatch.setattr(pretrain, "update_target", update)
+    monkeypatch.setattr(momentum, "update_target", update)
     found = trained(task_of(words), words).checks
     if says is None:
         assert not warned(found)
@@ -157,7 +157,7 @@ def test_a_target_that_does_not_follow(
         assert says in only_warning(found, "target").says
 
 
-REAL = pretrain.update_target
+REAL = momentum.update_target
 
 
 def test_a_momentum_of_nothing_is_a_target_that_follows(words: Tokenizer) -> None:
@@ -183,7 +183,7 @@ def test_features_that_are_the_same_for_all_items(words: Tokenizer, monkeypatch:
 def test_a_spread_below_the_threshold_warns_before_the_run_counts_as_diverged(words: Tokenizer) -> None:
     done = trained(task_of(words), words, collapse=CollapseSpec(min_spread=10.0, patience=50))
     assert done.outcome.status == "converged"
-    assert "lay below 10 in 5 of 5 steps" in only_warning(done.checks, "features").says
+    assert "was below 10 in 5 of 5 steps" in only_warning(done.checks, "features").says
 
 
 def test_weights_that_the_last_update_broke_are_a_divergence(words: Tokenizer) -> None:
@@ -203,7 +203,7 @@ def test_weights_that_the_last_update_broke_are_a_divergence(words: Tokenizer) -
 
 def test_few_steps_are_looked_at() -> None:
     """Three at the start, the last, and one in some 125 of a long run: what they cost does not count."""
-    checks = Checks(torch.nn.Linear(1, 1), tiny_sound(), 100_000, None)
+    checks = Checks(torch.nn.Linear(1, 1), tiny_expectations(), 100_000, None)
     looked = [step for step in range(100_000) if checks.looks_at(step)]
     assert looked[:4] == [0, 1, 2, 12_500] and looked[-1] == 99_999 and len(looked) <= 12
 
@@ -226,13 +226,13 @@ def test_every_pre_training_spec_declares_what_its_losses_do_not_read(words: Tok
 def test_an_evaluation_on_fewer_items_is_refused() -> None:
     retrieval = {"direction": ["tr"] * 3 + ["ir"] * 6, "rank": [1] * 9}
     assert check_items(retrieval, {"tr": 3, "ir": 6}) == "3 (tr), 6 (ir)"
-    with pytest.raises(UnsoundEvaluation, match=r"measured 3 of 4 \(tr\) items"):
+    with pytest.raises(InvalidEvaluation, match=r"measured 3 of 4 \(tr\) items"):
         check_items(retrieval, {"tr": 4, "ir": 6})
-    with pytest.raises(UnsoundEvaluation, match=r"0 of 5 \(testB\)"):
+    with pytest.raises(InvalidEvaluation, match=r"0 of 5 \(testB\)"):
         check_items({"split": ["val"], "correct": [True]}, {"val": 1, "testB": 5})
-    with pytest.raises(UnsoundEvaluation, match="measured 2 of 3 items"):
+    with pytest.raises(InvalidEvaluation, match="measured 2 of 3 items"):
         check_items({"question_id": [1, 2], "score": [0.0, 1.0]}, {"": 3})
-    with pytest.raises(UnsoundEvaluation, match="measured 0 of 3 items"):
+    with pytest.raises(InvalidEvaluation, match="measured 0 of 3 items"):
         check_items({}, {"": 3})
 
 
@@ -244,7 +244,7 @@ def test_an_evaluation_on_fewer_items_is_refused() -> None:
 def test_a_metric_out_of_its_range_is_refused(name: str, value: float) -> None:
     sound = {"tr_r1": 100.0, "accuracy": 0.0, "object_words": 4711.0}
     assert "3 metrics" in check_metrics(sound)
-    with pytest.raises(UnsoundEvaluation, match=f"{name} is"):
+    with pytest.raises(InvalidEvaluation, match=f"{name} is"):
         check_metrics(sound | {name: value})
 
 
@@ -263,6 +263,6 @@ def test_records_older_than_the_checks_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_older_than_the_checks_can_be_resumed(words: Tokenizer) -> None:
-    checks = Checks(task_of(words), tiny_sound(), 5, None)
+    checks = Checks(task_of(words), tiny_expectations(), 5, None)
     checks.load({})
     assert checks.findings() == []

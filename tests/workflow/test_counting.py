@@ -115,7 +115,7 @@ def test_a_home_is_one_place_whoever_reads_its_name(tmp_path: Path, monkeypatch:
     assert {name: getattr(read, name) for name in expected} == expected
     assert read_config({"results": "~/runs", "reports": "~", "scale": "~"}) == expected | {"scale": "~"}
     assert options.setting(argparse.Namespace(results="~/other"), "results") == f"{tmp_path}/other"
-    with pytest.raises(SpecError, match="nobody here is named nobody-of-that-name"):
+    with pytest.raises(SpecError, match="there is no user named nobody-of-that-name"):
         options.setting(argparse.Namespace(results="~nobody-of-that-name/x"), "results")
 
 

@@ -109,12 +109,14 @@ def test_the_documented_way_to_an_ablation_leads_to_its_section(checkout: Path) 
     (checkout / name).write_text(content, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    for line in (line for language, block in fences if language == "bash" for line in block.splitlines()):
+    lines = [line for language, block in fences if language == "bash" for line in block.splitlines()]
+    assert lines[0] == "source .venv/bin/activate"  # which sets PATH as above
+    for line in lines[1:]:
         done = subprocess.run(
             line, shell=True, cwd=checkout, env=environment, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        if line.startswith("mamo lint"):
+        if line.startswith("mamo dev lint"):
             assert done.stdout == ""
     reports = checkout / "reports" / "smoke"
     page = (reports / "momentum.md").read_text(encoding="utf-8")

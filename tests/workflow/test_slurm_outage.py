@@ -39,7 +39,7 @@ def test_a_silent_controller_costs_no_job(tmp_path: Path) -> None:
             assert head.wait(timeout=400) == 0, (project.folder / "head-1.log").read_text()[-3000:]
         finally:
             project.close()
-        assert "they stay known" in (project.folder / "head-1.log").read_text()
+        assert "they are kept" in (project.folder / "head-1.log").read_text()
         assert [note["step"] for note in project.steps(run)] == list(range(STEPS))
         assert [job["JobState"] for job in project.jobs(run)] == ["COMPLETED"]
         assert len(slurm.jobs()) == 2, "one pre-training and one fine-tuning"

@@ -17,10 +17,10 @@ from mamo.specs.seeds import write_seeds
 
 
 def settle():
-    """Date to now what a clock that was ahead has dated into the future.
+    """Set files dated into the future, by a clock that was ahead, to now.
 
-    Modification times decide nothing here, but Snakemake fails whatever job's output is older than an input, and would for
-    ever, and it takes a page from the future for newer than the reason to make it anew.
+    Modification times decide nothing here. But Snakemake fails every job whose output is older than an input, again and
+    again, and it believes a page from the future to be newer than the file that asks for it to be made again.
     """
     now = time.time()
     made = ("*/*/record.json", "data/*/parts/*.json", "tables/*.json", "figures/*.json")
@@ -50,12 +50,12 @@ def records(keys):
 
 
 def read_by(name, keys):
-    """The records that values are collected from. Standing values keep no missing run from being made."""
+    """The records that values are collected from. Missing runs are made even if the values exist."""
     return records(keys) + ([] if all(map(is_made, keys)) else mark(f"{name}.lacking"))
 
 
 def behind(keys):
-    """The records of runs and of all that these need, so that a missing one is made whatever else stands."""
+    """The records of runs and of all their inputs, so that a missing one is made whatever else exists."""
     needed = PLAN.closure(keys)
     return records(key for key in PLAN.runs if key in needed)
 
@@ -113,7 +113,7 @@ else:
     RELEASES = ""
 
 
-# How training runs are executed; none of it changes what they are.
+# Options of execution for training runs; none of them changes what a run computes.
 TRAINING = f" --micro-batch {config['micro_batch']}" if config.get("micro_batch") else ""
 for option in ("compile", "activation_checkpointing"):
     if config.get(option) is not None:
@@ -135,7 +135,7 @@ SIGNALS = Signals(workflow.is_main_process)
 
 
 def pass_on_signals(wildcards):
-    """A parameter that is no word: as it is looked up, Snakemake learns to pass on to its runs that they shall stop."""
+    """An empty parameter; looking it up makes Snakemake pass requests to stop on to its runs."""
     SIGNALS.pass_on()
     return ""
 
@@ -167,7 +167,7 @@ if CLUSTER and workflow.is_main_process and find_spec("snakemake_executor_plugin
 
 
 def sized(kind, **here):
-    """What a kind of job asks for: of a cluster what the scale needs and the site sets, else what is given."""
+    """Resources of a kind of job: on a cluster by the scale and the site's settings, elsewhere those given."""
     if not CLUSTER:
         return here
     try:
@@ -177,7 +177,7 @@ def sized(kind, **here):
 
 
 def check_division(run):
-    """Fail now where a job's processes could not share the batch of its run, and not in the job, again and again."""
+    """Fail now if a job's processes could not share the batch of its run, instead of in the job, again and again."""
     given = {name: getattr(value, "raw", value) for name, value in SET.get(run.kind, {}).items()}
     each, nodes = processes(sized(run.kind) | given)
     problem = undivided(run, each * nodes)

@@ -1,5 +1,5 @@
-# The embedded world, and every data set in the form that training reads. A large release is prepared in parts by many jobs side
-# by side; the job that puts them together removes them, so nothing asks for them where the record stands.
+# The embedded world, and every data set in the form that training reads. A large release is prepared in parts by parallel jobs;
+# the job that puts the parts together removes them, so nothing asks for them once the record exists.
 
 from mamo.data.datasets import parts_of
 

@@ -1,4 +1,4 @@
-# What DVC keeps (docs/dvc.md): its stages call this workflow, and what the workflow made without them is recorded at its end.
+# Recording for DVC (docs/dvc.md): its stages call this workflow, and results made without them are recorded at the end.
 
 from mamo.cli.dvc_artifacts import FOLDER
 from mamo.cli.snakemakes import left_out
@@ -7,17 +7,17 @@ from mamo.specs.params import read_config
 
 
 def check_all_is_made():
-    """Fail where Snakemake has ended well without some of what was asked for: it may leave out what it should have made."""
-    # Parts of a data set go once they are put together.
+    """Fail if Snakemake exits with 0 but has left out files that it should have made."""
+    # Parts of a data set are removed once they are put together.
     jobs = [job for job in workflow.dag.jobs if job.rule.name != "prepare_part"]
     if problem := left_out(Path(str(file)) for job in jobs for file in job.output):
         raise WorkflowError(problem)
 
 
 def record_for_dvc():
-    """Record what is made, so that `dvc repro` agrees, where DVC is in use; if that fails, the workflow has not."""
+    """Record finished results for `dvc repro`, if DVC is in use; an error here does not fail the workflow."""
     given = read_config(load_yaml(Path("params.yaml")))
-    # DVC goes by params.yaml alone.
+    # DVC knows only params.yaml.
     if any(config.get(name) != given.get(name) for name in ("scale", "results", "reports", "seeds")):
         return
     if config.get("record") is None and not (FOLDER / SCALE).is_dir() or config.get("record") is False:

@@ -1,9 +1,9 @@
 # From the runs' records to published tables and figures.
 #
-# A page's values lie under a digest (results/<scale>/tables/table5-<digest>.json); the published page has none in its name but
-# carries it in its first line. A page whose digest is not the planned one is stale, whatever the modification times say: after
-# going back to an earlier spec the newer page stands beside older values. A stale page gets one more input, a file
-# written now, so that Snakemake makes the page again.
+# A page's values have a digest in their name (results/<scale>/tables/table5-<digest>.json); the published page has it in its
+# first line instead. A page with another digest than the planned one is stale, whatever the modification times say: after going
+# back to an earlier spec, a newer page is beside older values. A stale page gets one more input, a file written now, so that
+# Snakemake makes the page again.
 
 from mamo.data.releases.vqa_server import SCORES, read_scores
 from mamo.reporting.figure_pages import maps_path
@@ -196,12 +196,12 @@ rule notebook:
         folder=REPORTS / "notebooks",
     message:
         "Notebook {wildcards.notebook}"
-    # Its page shall ask no other host for scripts, so MathJax and RequireJS are left out.
+    # The page must not load scripts from other hosts, so MathJax and RequireJS are left out.
     shell:
         "(papermill {input.notebook:q} {log.notebook:q} -p scale {params.scale:q} -p reports {params.reports:q}"
         " -p results {params.results:q} --no-progress-bar"
         " && jupyter nbconvert --to html --no-input --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
-        # Beside its place first: what is there counts as whole.
+        # Written under another name first: an existing page counts as complete.
         " --output-dir {params.folder:q} --output .{wildcards.notebook:q} {log.notebook:q}"
         " && mv {params.folder:q}/.{wildcards.notebook:q}.html {output:q}) > {log.text:q} 2>&1"
 

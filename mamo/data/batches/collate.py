@@ -1,4 +1,4 @@
-"""From examples to batches: one collate per kind of records. Each is a callable for ``TrainLoader``."""
+"""Make batches of examples: one collate per kind of records, each a callable for ``TrainLoader``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ Batch = dict[str, Any]
 class CaptionCollate:
     """Captions and referring expressions.
 
-    Batch: ``image`` float32 (B, 3, S, S), ``text`` list of B, ``image_id`` int64 (B,), ``ids`` and ``mask``
-        int64 (B, L).
-    ``image_id`` is equal for equal images, so that ITM never takes another caption's same image for a
-    negative.
+    Batch: ``image`` float32 (B, 3, S, S), ``text`` list of B, ``image_id`` int64 (B,), ``ids`` and ``mask`` int64 (B, L).
+    ``image_id`` is equal for equal images, so that ITM never uses the same image under another caption as a negative.
     """
 
     def __init__(self, transform: TrainTransform, tokenizer: Tokenizer, max_words: int = MAX_LENGTH) -> None:
@@ -42,9 +40,8 @@ class CaptionCollate:
 class VqaCollate:
     """Questions and answers.
 
-    Batch: ``image`` float32 (B, 3, S, S), ``ids`` and ``mask`` int64 (B, L) of the questions, ``answers`` B
-        lists of
-    distinct answers, ``weights`` B lists of their shares times the data set's weight.
+    Batch: ``image`` float32 (B, 3, S, S), ``ids`` and ``mask`` int64 (B, L) of the questions, ``answers`` B lists of distinct
+    answers, ``weights`` B lists of their shares times the data set's weight.
     """
 
     def __init__(self, transform: TrainTransform, tokenizer: Tokenizer, max_words: int = MAX_LENGTH) -> None:
@@ -69,8 +66,7 @@ class VqaCollate:
 class Nlvr2Collate:
     """A sentence about two images.
 
-    Batch: ``image`` and ``image2`` float32 (B, 3, S, S), ``ids`` and ``mask`` int64 (B, L), ``label`` int64
-        (B,), 1 for true.
+    Batch: ``image`` and ``image2`` float32 (B, 3, S, S), ``ids`` and ``mask`` int64 (B, L), ``label`` int64 (B,), 1 for true.
     """
 
     def __init__(self, transform: TrainTransform, tokenizer: Tokenizer, max_words: int = MAX_LENGTH) -> None:

@@ -19,14 +19,14 @@ from mamo.data.store.concat import ConcatRecords
 from mamo.data.store.records import ImageStore, PreparedError
 
 SECONDS_TO_HEAR = 1.0  # how a worker process ended
-# A batch that does not come in ten times so many seconds never comes. In turns, since a process that is stopped for hours (as
-# a scheduler does) finds one turn over when it goes on, and not all.
+# A batch that does not arrive within ten times so many seconds never will. The wait is split into turns: a process that a
+# scheduler suspends for hours then uses up one turn, not all of them.
 SECONDS_A_TURN, TURNS = 30.0, 10
 _Request = tuple[int, int, int]  # step, position in the global batch, record
 
 
 class _Samples(torch.utils.data.Dataset):
-    """What a worker process holds: records by request, each with its own random numbers."""
+    """Dataset of a worker process: records by request, each with its own random numbers."""
 
     def __init__(self, source: ConcatRecords, seed: int) -> None:
         self._source, self._seed = source, seed
@@ -37,10 +37,10 @@ class _Samples(torch.utils.data.Dataset):
 
 
 class TrainLoader:
-    """Iterates over the batches of steps ``start`` to ``end`` (exclusive).
+    """Iterate over the batches of steps ``start`` to ``end`` (exclusive).
 
-    A batch depends on (source, collate, seed, step) alone: worker processes change nothing, and the ranks'
-    slices put together are the batch of a single process.
+    A batch depends on (source, collate, seed, step) alone: the number of workers changes nothing, and the ranks' slices put
+    together are the batch of a single process.
 
     Args:
         source: the records.
@@ -49,7 +49,7 @@ class TrainLoader:
         seed: of order and augmentation.
         end: steps of the whole run.
         start: first step; a resumed run starts where it stopped.
-        block: so many consecutive records stay together (see ``sampler.order``).
+        block: this many consecutive records stay together (see ``sampler.order``).
         rank: this process.
         world: number of processes.
         workers: worker processes; 0 makes batches in this process.
@@ -81,7 +81,7 @@ class TrainLoader:
             )
         if batch_size % world or not 0 <= rank < world:
             raise ValueError(
-                f"batch_size {batch_size} is no multiple of {world} processes, or rank {rank} is none of them"
+                f"batch_size {batch_size} is not a multiple of {world} processes, or rank {rank} is not one of them"
             )
         self.source, self.collate, self.seed, self.start, self.end = source, collate, seed, start, end
         self.batch_size, self.block, self.rank, self.world = batch_size, block, rank, world
@@ -107,7 +107,7 @@ class TrainLoader:
             pin_memory=self.pin_memory,
             prefetch_factor=4 if self.workers else None,
             timeout=SECONDS_A_TURN if self.workers else 0,
-            # Its own, so that the global generator's state does not depend on when a run was resumed.
+            # A generator of its own, so that the global generator's state does not depend on when a run was resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
         try:
@@ -117,7 +117,7 @@ class TrainLoader:
         except (EOFError, ConnectionError) as error:
             if not self.workers or "DataLoader worker" in str(error):
                 raise  # of the data itself, here or in a worker
-            # A worker that dies while its batch is fetched. PyTorch raises an error of its own as soon as it hears how the
+            # A worker died while its batch was fetched. PyTorch raises its own error as soon as it learns how the
             # worker ended, which may come after the end of the connection; it says more.
             time.sleep(SECONDS_TO_HEAR)
             raise RuntimeError("DataLoader worker ended while its batch was fetched") from error
@@ -157,7 +157,7 @@ def image_batches(
         rows: rows of the image table.
         transform: decodes and resizes.
         batch_size: B.
-        threads: that decode ahead of the consumer (Pillow works outside the interpreter lock); 1 decodes in
+        threads: threads that decode ahead of the consumer (Pillow works outside the interpreter lock); 1 decodes in
             place.
     """
 

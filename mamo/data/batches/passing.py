@@ -1,8 +1,8 @@
-"""How batches come from worker processes to the training: through shared memory where there is room, else through a pipe.
+"""Pass batches from worker processes to the training: through shared memory if there is room, else through a pipe.
 
 PyTorch puts the tensors of a batch into files in ``/dev/shm`` and passes them on through sockets in the folder of temporary
-files. Both happen in a thread that drops a batch which it cannot pass, so the training would wait for it for ever: with the
-64 MB of ``/dev/shm`` that containers have by default, and with a ``TMPDIR`` whose path is too long for a socket.
+files. A thread does both and silently drops a batch that it cannot pass, so the training would wait for ever: with the 64 MB
+of ``/dev/shm`` that containers have by default, and with a ``TMPDIR`` whose path is too long for a socket.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SHARED_MEMORY = Path("/dev/shm")
 # A socket's path has at most 107 bytes. Python makes a folder pymp-XXXXXXXX, and listener-XXXXXXXX in it.
 _SOCKET_PATH, _FOLDER_NAME, _SOCKET_NAME = 107, 14, 18
 LONGEST_FOLDER = _SOCKET_PATH - _FOLDER_NAME - _SOCKET_NAME
-# A quarter of shared memory stays free: NCCL and the semaphores of the workers lie there too.
+# Keep a quarter of shared memory free: NCCL and the workers' semaphores use it too.
 _SHARE_FREE = 4
 _OPEN_FILES = 65_536
 
 
 class Shared:
-    """Collates in a worker process, and brings the batch into shared memory while an error is still told to the training.
+    """Collate in a worker process and move the batch into shared memory there, where an error still reaches the training.
 
     Args:
         collate: makes a batch, a dictionary, of samples.
@@ -63,7 +63,7 @@ class Piped:
         self._values = {name: batch[name].numpy() if name in self._tensors else batch[name] for name in batch}
 
     def batch(self) -> Batch:
-        """The batch as it was, in the order of its names."""
+        """Rebuild the batch, in the order of its names."""
         import torch
 
         return {
@@ -80,7 +80,7 @@ class Piped:
 
 
 def has_room(size: int) -> bool:
-    """Whether shared memory takes so many bytes and keeps a part of itself free."""
+    """Check that shared memory has room for so many bytes and still keeps a part free."""
     try:
         usage = shutil.disk_usage(SHARED_MEMORY)
     except OSError:
@@ -89,7 +89,7 @@ def has_room(size: int) -> bool:
 
 
 def socket_folder() -> str | None:
-    """A folder of temporary files whose path is short enough for sockets in it; None where there is none."""
+    """Find a folder for temporary files whose path is short enough for sockets; None if there is none."""
     for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", str(SHARED_MEMORY)):
         if len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -97,7 +97,7 @@ def socket_folder() -> str | None:
 
 
 def prepare_passing() -> bool:
-    """Let the worker processes that are started next pass their batches: short paths of sockets, enough open files.
+    """Prepare for worker processes that pass batches: short socket paths, enough open files.
 
     Returns:
         Whether there is a folder for the sockets.

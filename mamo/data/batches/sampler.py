@@ -1,7 +1,6 @@
 """The order of training examples: a pure function of (seed, step), whatever the number of ranks and workers.
 
-Epochs follow each other without a seam: a batch at the end of one takes its rest from the next, so nothing is
-    dropped.
+Epochs follow each other without a gap: a batch at the end of one is filled up from the next, so nothing is dropped.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-# Purposes of random streams: the same seed and step must not give related numbers for different things.
+# Purposes of random streams: the same seed and step must give unrelated numbers for different purposes.
 _ORDER, _EXAMPLE = 1, 2
 
 
@@ -25,7 +24,7 @@ def _stream(purpose: int, seed: int, number: int, position: int = 0) -> np.rando
 
 
 def example_generator(seed: int, step: int, position: int) -> np.random.Generator:
-    """The random numbers of one example: of its position in the *global* batch of a step."""
+    """Random generator of one example, by its position in the *global* batch of a step."""
     return _stream(_EXAMPLE, seed, step, position)
 
 
@@ -37,7 +36,7 @@ def order(seed: int, epoch: int, n: int, block: int = 1) -> np.ndarray:
         seed: of the run.
         epoch: counted from 0.
         n: number of records.
-        block: so many consecutive records stay together, in their order; the blocks are shuffled.
+        block: this many consecutive records stay together, in their order; the blocks are shuffled.
     """
     generator = _stream(_ORDER, seed, epoch)
     blocks = generator.permutation(-(-n // block))
@@ -63,12 +62,12 @@ def batch_indices(
         world: number of processes.
 
     Raises:
-        ValueError: no records, or ``batch_size`` is no multiple of ``world``.
+        ValueError: no records, or ``batch_size`` is not a multiple of ``world``.
     """
     if n <= 0:
         raise ValueError("no records to sample from")
     if batch_size % world:
-        raise ValueError(f"batch_size {batch_size} is no multiple of the {world} processes")
+        raise ValueError(f"batch_size {batch_size} is not a multiple of the {world} processes")
     share = batch_size // world
     start = step * batch_size + rank * share
     parts = []

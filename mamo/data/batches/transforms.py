@@ -25,7 +25,7 @@ _MAX_MAGNITUDE = 10
 
 
 def names_a_side(texts: Sequence[str]) -> bool:
-    """Whether any text says left or right as a word, so that a flip would make it false."""
+    """Check whether any text has the word left or right, which a flip would make false."""
     return any(_SIDES.search(text) for text in texts)
 
 
@@ -46,7 +46,7 @@ class Normalise:
 
 def _open(jpeg: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(jpeg))
-    # Stored images are RGB already; a foreign one is converted at the price of a full decode.
+    # Stored images are already RGB; converting another one costs a full decode.
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -137,7 +137,7 @@ Operation = Callable[[Image.Image, RandAugmentSpec, float], Image.Image]
 
 
 def _factor(spec: RandAugmentSpec) -> float:
-    """Strength of an enhancement: 0.1 to 1.9, where 1 changes nothing."""
+    """Return the strength of an enhancement: 0.1 to 1.9, where 1 changes nothing."""
     return spec.m / _MAX_MAGNITUDE * 1.8 + 0.1
 
 

@@ -1,4 +1,4 @@
-"""The records of a release, read field by field: what is missing or wrong is an error that names file, record and field."""
+"""Read the records of a release field by field; an error names the file, the record and the field."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SHOWN_BITS = 200
 class Entry:
     """One JSON object of a release.
 
-    Where it stands is put into words only when something is wrong with it, so that millions of entries cost little.
+    Its place is put into words only when something is wrong with it, so that millions of entries cost little.
 
     Args:
         values: the object.
         above: the entry that holds it, or the file's path in words.
-        name: what it is called in there, e.g. ``images`` and 3 for ``images[3]``; '' for the whole file.
-        mend: what to do about a wrong one.
+        name: its name in there, e.g. ``images`` and 3 for ``images[3]``; '' for the whole file.
+        fix: what to do about a wrong one.
     """
 
-    __slots__ = ("_above", "_name", "mend", "values")
+    __slots__ = ("_above", "_name", "fix", "values")
 
-    def __init__(self, values: Any, above: Entry | str, name: str | tuple[str, int], mend: str) -> None:
-        self._above, self._name, self.mend = above, name, mend
+    def __init__(self, values: Any, above: Entry | str, name: str | tuple[str, int], fix: str) -> None:
+        self._above, self._name, self.fix = above, name, fix
         if not isinstance(values, Mapping):
             raise self.wrong(f"is {_kind(values)}, not an object")
         self.values = values
@@ -47,7 +47,7 @@ class Entry:
 
     def wrong(self, problem: str) -> FormatError:
         """An error about this entry."""
-        return FormatError(f"{self.where}: {problem}; {self.mend}")
+        return FormatError(f"{self.where}: {problem}; {self.fix}")
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
@@ -84,7 +84,7 @@ class Entry:
         if not value:
             raise self.wrong(f"'{name}' is empty")
         if len(value) > _NAME or any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
-            raise self.wrong(f"'{name}' is no name: {_kind(value)}")
+            raise self.wrong(f"'{name}' is not a name: {_kind(value)}")
         return value
 
     def integer(self, name: str) -> int:
@@ -142,7 +142,7 @@ class Entry:
             FormatError: it is missing, or something else.
         """
         for number, value in enumerate(self.list(name)):
-            yield Entry(value, self, (name, number), self.mend)
+            yield Entry(value, self, (name, number), self.fix)
 
     def file(self, folder: Path, *names: str) -> Path:
         """The file that fields name, below a folder.
@@ -168,28 +168,28 @@ class Entry:
         return found
 
 
-def document(path: Path, mend: str) -> Entry:
-    """A JSON file that holds one object.
+def document(path: Path, fix: str) -> Entry:
+    """Read a JSON file that holds one object.
 
     Raises:
         FormatError: the file is missing, or holds something else.
     """
-    return Entry(read_json(path, mend), str(path), "", mend)
+    return Entry(read_json(path, fix), str(path), "", fix)
 
 
-def listing(path: Path, mend: str) -> Iterator[Entry]:
+def listing(path: Path, fix: str) -> Iterator[Entry]:
     """The objects of a JSON file that holds a list of them.
 
     Raises:
         FormatError: the file is missing, or holds something else.
     """
-    values = read_json(path, mend)
+    values = read_json(path, fix)
     if not isinstance(values, list):
-        raise FormatError(f"{path}: is {_kind(values)}, not a list; {mend}")
+        raise FormatError(f"{path}: is {_kind(values)}, not a list; {fix}")
     if not values:
-        raise FormatError(f"{path}: the list is empty; {mend}")
+        raise FormatError(f"{path}: the list is empty; {fix}")
     for number, value in enumerate(values):
-        yield Entry(value, str(path), f"entry {number}", mend)
+        yield Entry(value, str(path), f"entry {number}", fix)
 
 
 def by_id(entries: Iterator[Entry], name: str) -> dict[int, Entry]:
@@ -208,7 +208,7 @@ def by_id(entries: Iterator[Entry], name: str) -> dict[int, Entry]:
 
 
 def stays_inside(name: str) -> bool:
-    """Whether a relative path from a file cannot lead out of the folder that it is taken from."""
+    """Check that a relative path read from a file stays inside its folder."""
     parts = name.replace("\\", "/").split("/")
     return not (name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name))
 
@@ -219,7 +219,7 @@ def _kind(value: Any) -> str:
         return f"{type(value).__name__} of {len(value)}"
     if (
         isinstance(value, int) and value.bit_length() > _SHOWN_BITS
-    ):  # Python refuses to write very long numbers out
+    ):  # Python refuses to print very long numbers
         return f"int of {value.bit_length():,} bits"
     if isinstance(value, str | bytes):
         value = value[: _SHOWN + 1]

@@ -16,6 +16,16 @@ _STATS = "_stats.json"
 _NUMBER = re.compile(r"\d{5,}")
 
 
+def read_sbu(root: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
+    """Read SBU Captions, 860k photos of Flickr with their owners' titles: ``sbu/*.tar``, all of them or one part."""
+    return read_shards(root / "sbu", findings, part, parts)
+
+
+def read_cc3m(root: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
+    """Read Conceptual Captions 3M, 2.95M web images with cleaned alt texts: ``cc3m/*.tar``, all of them or one part."""
+    return read_shards(root / "cc3m", findings, part, parts)
+
+
 def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
     """One training example per downloaded image, in the order of the shards; one sample at a time is in memory.
 
@@ -25,7 +35,7 @@ def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1)
         part, parts: only the shards of this part of the release, counted from 0: consecutive ones.
 
     Raises:
-        FormatError: no tars, a shard that is missing or lies elsewhere, or one whose download was interrupted.
+        FormatError: no tars, a shard that is missing or elsewhere, or one whose download was interrupted.
     """
     shards = _shards(folder)
     for shard in shards[part * len(shards) // parts : (part + 1) * len(shards) // parts]:
@@ -33,7 +43,7 @@ def read_shards(folder: Path, findings: Findings, part: int = 0, parts: int = 1)
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The shards in their order, once it is sure that none is left out."""
+    """List the shards in order, after checking that none is left out."""
     shards = sorted(folder.glob("*.tar"))
     if not shards:
         raise FormatError(f"{folder}: no *.tar; download it with img2dataset --output_format webdataset")
@@ -57,12 +67,10 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _check_others(folder: Path, shards: list[Path]) -> None:
-    """Whether no shard is packed, or lies in a folder of its own, where it would not be read."""
+    """Check that no shard is compressed or in a subfolder, where it would be missed."""
     for packed in sorted(folder.iterdir()):
         if re.fullmatch(r"(?i)\d+\.(tar\.\w+|tgz|tar)", packed.name) and packed not in shards:
-            raise FormatError(
-                f"{packed}: is no plain .tar, so that it would not be read; unpack or rename it"
-            )
+            raise FormatError(f"{packed}: is not a plain .tar, so it would not be read; unpack or rename it")
     seen: set[tuple[int, int]] = set()
     for below, folders, files in os.walk(folder, followlinks=True):
         place = os.stat(below)
@@ -92,19 +100,21 @@ def _read(shard: Path, findings: Findings) -> Iterator[Example]:
     failed = count - successes
     if failed > 0:
         findings.note("links that could not be downloaded", f"{shard.name}: {failed}", failed)
-    mend = f"delete it with {stats.name}, run img2dataset again"
+    fix = f"delete it with {stats.name}, run img2dataset again"
     try:
         with SampleTar(shard, findings) as tar:
-            if len(tar.samples) < successes:  # cut off between two members, which a tar does not show
+            if (
+                len(tar.samples) < successes
+            ):  # cut off between two members, which the tar itself does not show
                 raise FormatError(
                     f"{shard}: holds {len(tar.samples)} samples where {stats.name} counts {successes}"
                 )
             for sample in tar.samples:
                 yield from _example(tar, sample, findings)
     except FormatError as error:
-        raise FormatError(f"{error}; {mend}") from error
+        raise FormatError(f"{error}; {fix}") from error
     except OSError as error:
-        raise FormatError(f"{shard}: cannot be read ({error}); {mend}") from error
+        raise FormatError(f"{shard}: cannot be read ({error}); {fix}") from error
 
 
 def _example(tar: SampleTar, sample: Sample, findings: Findings) -> Iterator[Example]:
@@ -119,7 +129,7 @@ def _example(tar: SampleTar, sample: Sample, findings: Findings) -> Iterator[Exa
 
 
 def _caption(tar: SampleTar, sample: Sample, findings: Findings) -> str | None:
-    """The caption of a sample; None where none can be read, which ``findings`` then say."""
+    """Read the caption of a sample; None if it cannot be read, which is then noted in ``findings``."""
     if "txt" in sample.files:
         content = tar.read(sample, "txt")
         text = content.decode("utf-8", errors="replace")
@@ -132,7 +142,7 @@ def _caption(tar: SampleTar, sample: Sample, findings: Findings) -> str | None:
         return ""
     try:
         caption = parse_json(tar.read(sample, "json").decode("utf-8")).get("caption")
-    except (ValueError, AttributeError):  # a JSON file that is damaged, or is no object, holds no caption
+    except (ValueError, AttributeError):  # a damaged JSON file, or one that is not an object, has no caption
         caption = None
     if caption is not None and not isinstance(caption, str):
         findings.note("captions that are no text", sample.name)

@@ -24,6 +24,24 @@ def entries(path: Path) -> Iterator[Entry]:
     return content.entries("images")
 
 
+def read_coco(root: Path, findings: Findings) -> Iterator[Example]:
+    """Read ``coco/dataset_coco.json``: 113k training, 5k validation and 5k test images, five captions each."""
+    folder = root / "coco"
+    return read_splits(
+        folder / "dataset_coco.json", lambda entry: entry.file(folder, "filepath", "filename"), findings
+    )
+
+
+def read_flickr30k(root: Path, findings: Findings) -> Iterator[Example]:
+    """Read ``flickr30k/dataset_flickr30k.json``: 29k training, 1k validation and 1k test images, five captions each."""
+    folder = root / "flickr30k"
+    return read_splits(
+        folder / "dataset_flickr30k.json",
+        lambda entry: entry.file(folder / "flickr30k-images", "filename"),
+        findings,
+    )
+
+
 def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings) -> Iterator[Example]:
     """One example per image with its captions; ``restval`` counts as train.
 
@@ -62,7 +80,7 @@ def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings)
 
 
 def _of_another(sentence: Entry, entry: Entry, name: str, findings: Findings) -> bool:
-    """Whether a caption says by its number that it belongs to another image."""
+    """Check whether a caption's number assigns it to another image."""
     other = "imgid" in sentence and "imgid" in entry and sentence.value("imgid") != entry.value("imgid")
     if other:
         findings.note("captions of another image", name)

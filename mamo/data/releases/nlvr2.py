@@ -17,7 +17,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``nlvr2/data/{train,dev,test1}.json``: one example per sentence, with its left and right photo.
 
     An identifier ``dev-850-0-1`` is sentence 1 of the pair ``dev-850-0-img0.png``, ``dev-850-0-img1.png``;
-    training photos lie in numbered directories.
+    training photos are in numbered directories.
     """
     keys = Keys()
     for split, name in FILES.items():

@@ -1,4 +1,4 @@
-"""Training images that are test images of an evaluation set too: reported, since the paper trains on them all the same.
+"""Report training images that are also test images of an evaluation set; the paper trains on them too.
 
 COCO, Visual Genome and Flickr30K were all collected from Flickr. A photo's number there stands in Flickr30K's file names, in
 Visual Genome's ``image_data.json`` and in COCO's own annotations, so a photo that is in two sets is found exactly.
@@ -42,7 +42,7 @@ def overlap(dataset: str, root: Path) -> dict[str, Any]:
 
 
 def counts(found: dict[str, Any]) -> dict[str, int | None]:
-    """How many images each evaluation set shares; None where that could not be found out."""
+    """Count the images shared with each evaluation set; None if unknown."""
     return {name: len(entry["images"]) if "images" in entry else None for name, entry in found.items()}
 
 

@@ -46,14 +46,14 @@ def _with_texts_as_keys(name: str) -> Callable[[Any], None]:
     def checked(unpickler: Any) -> None:
         keys = unpickler.stack[-2:-1] if name == "SETITEM" else unpickler.stack[::2]
         if not all(isinstance(key, str) for key in keys):
-            raise pickle.UnpicklingError("a dict has a key that is no text")
+            raise pickle.UnpicklingError("a dict has a key that is not text")
         enter(unpickler)
 
     return checked
 
 
 class _PlainUnpickler(pickle._Unpickler):
-    """Knows the opcodes of plain data, and refuses all others by name.
+    """Unpickler that knows the opcodes of plain data and refuses all others by name.
 
     It is Python's own implementation, not the one in C, which takes gigabytes for a large number in five bytes (LONG_BINPUT).
     """
@@ -65,7 +65,7 @@ class _PlainUnpickler(pickle._Unpickler):
     }
 
 
-def load_plain(path: Path, mend: str) -> Any:
+def load_plain(path: Path, fix: str) -> Any:
     """Load a pickle of plain data, unpacked or in a zip archive; byte strings of Python 2 are read as UTF-8.
 
     Raises:
@@ -79,7 +79,7 @@ def load_plain(path: Path, mend: str) -> Any:
             raise ValueError(f"it unfolds to more than {MAX_VALUES:,} values")
         return found
     except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file; {mend}") from error
+        raise FormatError(f"{path}: no such file; {fix}") from error
     except OSError as error:
         raise FormatError(f"{path}: {error}") from error
     except (
@@ -95,11 +95,11 @@ def load_plain(path: Path, mend: str) -> Any:
         RecursionError,
         struct.error,
     ) as error:
-        raise FormatError(f"{path}: refused as a pickle ({error}); {mend}") from error
+        raise FormatError(f"{path}: refused as a pickle ({error}); {fix}") from error
 
 
 def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
-    """How many values there are, counting what stands in several places as often as it stands there.
+    """Count values, and a shared container once for every place in which it occurs.
 
     Args:
         known: the counts of containers that were met before, by their ``id``.
@@ -110,9 +110,7 @@ def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
         return 1
     if id(value) not in known:
         if depth > MAX_DEPTH:
-            raise ValueError(
-                f"lists and dicts are nested more than {MAX_DEPTH} deep, or one stands in itself"
-            )
+            raise ValueError(f"lists and dicts are nested more than {MAX_DEPTH} deep, or one contains itself")
         inner = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_unfolded(part, known, depth + 1) for part in inner)
     return known[id(value)]

@@ -13,7 +13,7 @@ from mamo.data.releases.plain_pickle import load_plain
 SPLITS = ("train", "val", "testA", "testB")
 _SIDE = 100_000  # pixels that a photograph's side may have
 _THIN = 1e-6  # of the image's side; what is thinner has no area in float32
-# What a release may come to, where short files name the same long list again and again. RefCOCO+ has 141,564 expressions.
+# Upper limit for a release in which short files repeat the same long list. RefCOCO+ has 141,564 expressions.
 MAX_EXPRESSIONS = 500_000
 MAX_PROPOSALS = 5_000_000  # over all expressions
 _REFS = "refcoco+/refs(unc).p"
@@ -64,7 +64,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 def _box(
     annotation: Entry, image: Entry, name: str, findings: Findings, expressions: int
 ) -> list[float] | None:
-    """The box of a ref as shares of its image's sides; None where it shows nothing of it, which ``findings`` say."""
+    """Convert a ref's box to shares of its image's sides; None if it is unusable, which is then noted in ``findings``."""
     size, box = _size(image), annotation.box("bbox")
     corners, reason = relative_xyxy(box, *size), ""
     if "image_id" in annotation and annotation.integer("image_id") != image.integer("id"):
@@ -107,13 +107,13 @@ def _size(image: Entry) -> tuple[float, float]:
 
 
 def _outside(box: Sequence[float], width: float, height: float) -> bool:
-    """Whether a box has nothing in common with its image."""
+    """Check whether a box is completely outside its image."""
     x, y, w, h = box
     return x >= width or y >= height or x + w <= 0 or y + h <= 0
 
 
 def _flat(corners: Sequence[float]) -> bool:
-    """Whether nothing is left of a box inside its image."""
+    """Check whether a box has no area inside its image."""
     x0, y0, x1, y1 = corners
     return x1 - x0 < _THIN or y1 - y0 < _THIN
 

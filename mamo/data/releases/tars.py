@@ -41,7 +41,7 @@ class SampleTar:
     """A tar whose members are found once and read where they are needed; use as a context manager.
 
     A member belongs to the sample of its folder and name up to the first dot, or up to the last one where what follows the
-    first is no kind that is read (``a.b.jpg`` is the image of ``a.b``). Nothing is unpacked, so where names lead does not
+    first is not a kind that is read (``a.b.jpg`` is the image of ``a.b``). Nothing is unpacked, so where names lead does not
     matter.
 
     Args:
@@ -117,7 +117,7 @@ class SampleTar:
         """The plain files in the tar."""
         size = self._file.seek(0, 2)
         self._file.seek(0)
-        # Names that are no UTF-8 stay apart from each other, and can be written.
+        # Names that are not UTF-8 stay distinct and can be written.
         with tarfile.open(
             fileobj=cast(IO[bytes], self._file), mode="r:", encoding="utf-8", errors="backslashreplace"
         ) as tar:
@@ -155,17 +155,17 @@ class SampleTar:
             self._check_end(tar.offset, size)
 
     def _check_end(self, offset: int, size: int) -> None:
-        """Whether nothing follows the last member, which is where a damaged header would seem to end the tar too."""
+        """Check that nothing follows the last member: a damaged header looks like the end of the tar."""
         self._file.seek(offset)
         if size - offset > _PADDING or self._file.read(_PADDING).strip(b"\0"):
             raise FormatError(
-                f"{self._path}: damaged tar (what follows its last file, from byte {offset:,}, is no file: a header is "
+                f"{self._path}: damaged tar (what follows its last file, from byte {offset:,}, is not a file: a header is "
                 "damaged, or two tars were put together)"
             )
 
 
 def _place(name: str) -> tuple[str, str, str] | None:
-    """Folder, key and kind of a member; None where it is of no kind that is read."""
+    """Split a member's name into folder, key and kind; None if the kind is not read."""
     path = PurePosixPath(name)
     # What macOS adds to archives bears the names of the real files behind a dot.
     if path.name.startswith("."):

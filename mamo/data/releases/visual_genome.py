@@ -114,7 +114,7 @@ def _example(
 
 
 def _locate(folder: Path, image_id: int) -> Path:
-    """The release is two archives; which one holds an image is only known by looking."""
+    """Find an image: the release is two archives, and only looking tells which one holds it."""
     first = folder / "VG_100K" / f"{image_id}.jpg"
     second = folder / "VG_100K_2" / f"{image_id}.jpg"
     return second if not first.exists() and second.exists() else first

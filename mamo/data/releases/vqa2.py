@@ -18,7 +18,7 @@ _MEND = "it comes from the VQA v2 download page (visualqa.org)"
 TRAINED = ("train2014", "val2014")
 TEST = "test-dev2015"
 ALL = "test2015"
-REST = "test_rest"  # test questions beside test-dev's: the server wants all of them for test-std
+REST = "test_rest"  # test questions beside test-dev's: the server needs all of them for test-std
 
 
 def read(root: Path, findings: Findings) -> Iterator[Example]:
@@ -72,7 +72,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 def _record(
     question: Entry, annotation: Entry | None, trained: bool, findings: Findings
 ) -> dict[str, Any] | None:
-    """A question with what its annotators said; None where it is left out, which ``findings`` then say."""
+    """Join a question and its annotators' answers; None if it is left out, which is then noted in ``findings``."""
     number, image_id = question.integer("question_id"), question.integer("image_id")
     if annotation is not None and "image_id" in annotation and annotation.integer("image_id") != image_id:
         raise question.wrong(
@@ -118,6 +118,11 @@ def answer_counts(root: Path, findings: Findings | None = None) -> Counter[str]:
     return total
 
 
+def write_candidates(root: Path, out: Path, findings: Findings) -> None:
+    """Write ``candidates.json`` beside the prepared records."""
+    candidates.write(out, answer_counts(root, findings))
+
+
 def _chosen(annotations: dict[int, Entry]) -> Counter[str]:
     for annotation in annotations.values():
         annotation.word("multiple_choice_answer")
@@ -128,7 +133,7 @@ def _answers(annotation: Entry) -> list[str]:
     answers = []
     for answer in annotation.entries("answers"):
         text = answer.text("answer")
-        if text != "":  # nobody's answer is left out further on
+        if text != "":  # from here on no answer is left out
             answer.word("answer")
         answers.append(text or "")
     return answers

@@ -1,4 +1,4 @@
-"""VQA's evaluation server: what is submitted to it, and the scores that it gives back."""
+"""VQA's evaluation server: the file submitted to it, and the scores that it returns."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def submission(records: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> 
 
 
 def blank_scores() -> str:
-    """The score file as it is before the server has spoken."""
+    """Return the score file without any scores."""
     return json.dumps(dict.fromkeys(METRICS), indent=1) + "\n"
 
 
 def read_scores(directory: Path) -> dict[str, float]:
-    """The server's scores that were entered in a run's score file, as metrics in percent; empty where none were.
+    """Read the server's scores entered in a run's score file, as metrics in percent; empty if there are none.
 
     Raises:
-        FormatError: the file holds something else than a number from 0 to 100 or null for each of ``METRICS``.
+        FormatError: the file holds anything but a number from 0 to 100 or null for each of ``METRICS``.
     """
     path = directory / SCORES
     if not path.exists():

@@ -10,8 +10,7 @@ import numpy as np
 from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared
 
-# Referring expressions are trained as captions (paper appendix A): their records have an image and a text
-# too.
+# Referring expressions are trained as captions (paper appendix A): their records also have an image and a text.
 _LIKE = {"captions": "captions", "refs": "captions", "vqa": "vqa", "nlvr2": "nlvr2"}
 
 

@@ -1,4 +1,4 @@
-"""One image: checked, made RGB, shrunk to its stored size and encoded as JPEG."""
+"""Check an image, convert it to RGB, shrink it to its stored size and encode it as JPEG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ORIENTATION = 0x0112
 
 
 class ImageError(ValueError):
-    """An image that is missing, unreadable or refused; the text says which and why."""
+    """An image is missing, unreadable or refused; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,10 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
         return _normalise(data, store_size)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
-    except UnidentifiedImageError as error:  # its own text holds an address of memory, new in every process
-        raise ImageError(f"{name}: is no image of a known format") from error
+    except (
+        UnidentifiedImageError
+    ) as error:  # Pillow's message has a memory address, which differs in every process
+        raise ImageError(f"{name}: is not an image in a known format") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders of damaged files raise nearly anything
@@ -111,16 +113,16 @@ def _normalise(data: bytes, store_size: int) -> StoredImage:
 
 
 def formats() -> list[str]:
-    """Those of ``FORMATS`` that this Pillow can read."""
+    """List those of ``FORMATS`` that this Pillow can read."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB.
+    """Convert an image of any mode to RGB.
 
     Raises:
-        ImageError: its grey levels are numbers of no range that is known.
+        ImageError: the range of its grey levels is unknown.
     """
     if image.mode == "RGB":
         return image
@@ -143,7 +145,7 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     whites = [white for white in (1, 255, 65535) if white / 16 <= high <= 1.05 * white] or [1]
     white = whites[0]
-    if not (-0.05 * white <= low and high <= 1.05 * white):  # false for what is no number, too
+    if not (-0.05 * white <= low and high <= 1.05 * white):  # also false for NaN
         raise ImageError(f"grey levels from {low:g} to {high:g}: white is known as 1, 255 or 65535")
     levels = values.clip(0, white)
     if white == 65535:

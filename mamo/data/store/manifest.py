@@ -21,20 +21,6 @@ class SplitCounts(TypedDict):
     records: int
 
 
-class TextCounts(TypedDict):
-    """Images and their texts, as Table 10 counts them."""
-
-    images: int
-    texts: int
-
-
-class Statistics(TypedDict):
-    """Counts of each split and of all."""
-
-    splits: dict[str, TextCounts]
-    total: TextCounts
-
-
 class LeftOut(TypedDict):
     """Why a reader left records out: how often, and the first of them by name."""
 
@@ -50,7 +36,6 @@ class Manifest(TypedDict):
     store_size: int
     images: int
     splits: dict[str, SplitCounts]
-    statistics: Statistics
     missing: list[str]
     unreadable: list[str]
     left_out: NotRequired[dict[str, LeftOut]]

@@ -1,7 +1,7 @@
-"""Preparation in parts: many jobs bring the images of a large release into their stored form, one puts the parts together.
+"""Prepare a large release in parts: many jobs bring its images into the stored form, one job puts the parts together.
 
-A part's file holds its examples with their images and their places in the release, so that the parts, merged by place, are
-the very sequence that a preparation in one piece reads: the prepared data set is the same, byte for byte. A part whose JSON
+A part's file holds its examples with their images and their places in the release. Merged by place, the parts give the same
+sequence as a preparation in one piece, so the prepared data set is the same, byte for byte. A part whose JSON
 file exists is done; an interrupted preparation goes on with the others. Neither step holds more than a few images in memory.
 """
 
@@ -56,10 +56,10 @@ def part_name(part: int, parts: int) -> str:
 def write_part(
     dataset: str, root: Path, out: Path, part: int, parts: int, *, store_size: int, workers: int = 1
 ) -> PartAccount:
-    """Prepare one part of a release; nothing is done if it is there already.
+    """Prepare one part of a release; do nothing if it is there already.
 
     Args:
-        out: directory of the prepared data set; the part lies in its folder ``parts``.
+        out: directory of the prepared data set; the part is written into its folder ``parts``.
         part: counted from 0.
         store_size, workers: as in :func:`mamo.data.store.prepare.prepare`.
 
@@ -128,7 +128,7 @@ def gather(
     interleave: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Manifest:
-    """Put all parts together to the prepared data set, and remove them.
+    """Put all parts together into the prepared data set, and remove them.
 
     Returns:
         The manifest, equal to that of a preparation in one piece.
@@ -167,9 +167,9 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     if not path.is_file():
         raise PreparedError(f"{path}: part {part + 1} of {parts} is not prepared; prepare it first")
     file = folder / f"{part_name(part, parts)}.arrow"
-    mend = "remove both and prepare it anew"
+    fix = "remove both and prepare it again"
     try:
-        account = read_object(path, mend)
+        account = read_object(path, fix)
     except StoredError as error:
         raise PreparedError(str(error)) from error
     counts, named, entry = account.get("counts"), account.get("named"), account.get("file")
@@ -178,26 +178,26 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     sound = sound and isinstance(account.get("tallies", {}), dict)
     sound = sound and type(account.get("images")) is int and type(account.get("examples")) is int
     if not sound or not isinstance(entry, dict):
-        raise PreparedError(f"{path}: is no account of a part, as of {file}; {mend}")
+        raise PreparedError(f"{path}: is not an account of a part such as {file}; {fix}")
     whole = file.is_file() and entry.get("file") == file.name and file.stat().st_size == entry.get("bytes")
     whole = whole and entry.get("rows") == account["examples"]
     if not whole or (account.get("dataset"), account.get("store_size")) != (dataset, store_size):
-        raise PreparedError(f"{file}: is not the part that {path} describes; {mend}")
+        raise PreparedError(f"{file}: is not the part that {path} describes; {fix}")
     return cast(PartAccount, account)
 
 
 def _verified(account: PartAccount, folder: Path) -> Path:
-    """A part's file, after its checksum was compared."""
+    """Return a part's file after comparing its checksum."""
     file = folder / account["file"]["file"]
     with file.open("rb") as opened:
         if hashlib.file_digest(opened, "sha256").hexdigest() != account["file"].get("sha256"):
             account_file = file.with_suffix(".json")
-            raise PreparedError(f"{file} is damaged; remove it and {account_file.name}, and prepare it anew")
+            raise PreparedError(f"{file} is damaged; remove it and {account_file.name}, and prepare it again")
     return file
 
 
 def _packed(source: ImageSource, outcome: ImageResult | None) -> PartImage:
-    """An image as a part stores it; ``None``: it stands in an earlier example of the part."""
+    """Encode an image for a part's file; ``None``: an earlier example of the part has it."""
     empty: PartImage = {
         "key": source.key,
         "jpeg": None,

@@ -1,4 +1,4 @@
-"""From an official release to the prepared form, with an account of what was left out."""
+"""Turn an official release into the prepared form, with an account of what was left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from mamo.data import archives
 from mamo.data.datasets import DATASETS, Dataset
 from mamo.data.examples import LISTED, Example, Findings, FormatError, ImageSource
-from mamo.data.releases import candidates
 from mamo.data.store.images import ImageError, StoredImage, normalise
 from mamo.data.store.manifest import Manifest, Row
 from mamo.data.store.writer import Writer
@@ -88,7 +87,7 @@ def prepare(
 
 
 def known(dataset: str) -> Dataset:
-    """A data set by its name.
+    """Look a data set up by its name.
 
     Raises:
         ValueError: there is none of this name.
@@ -136,10 +135,7 @@ def assemble(
                 f"{dataset}: the release in {root} holds nothing that could be read ({findings.counts})"
             )
         _check_missing(dataset, out, intake, missing_limit)
-        if dataset == "vqa2":
-            from mamo.data.releases.vqa2 import answer_counts
-
-            candidates.write(out, answer_counts(root, findings))
+        info.write_extra(root, out, findings)
         manifest = writer.close(
             missing=intake.missing,
             unreadable=intake.unreadable,
@@ -153,7 +149,7 @@ def assemble(
 def load_images(
     examples: Iterable[Example], root: Path, store_size: int, workers: int
 ) -> Iterator[tuple[Example, list[ImageResult]]]:
-    """Examples with their images in stored form (or what is wrong with them), in order."""
+    """Yield examples with their images in stored form (or what is wrong with them), in order."""
     return _load(examples, partial(_normalise, root=root, store_size=store_size), workers)
 
 
@@ -172,7 +168,7 @@ def _normalise(source: ImageSource, root: Path, store_size: int) -> ImageResult:
         return image
     except ImageError as error:
         return error
-    except archives.ArchiveError as error:  # nobody knows which images it holds
+    except archives.ArchiveError as error:  # its images are unknown
         raise FormatError(str(error)) from error
     except OSError as error:
         return ImageError(str(error))
@@ -214,7 +210,7 @@ def _load(
 
 
 class _Intake:
-    """Takes examples one by one into a writer, and keeps account of their images."""
+    """Pass examples one by one to a writer, and keep account of their images."""
 
     def __init__(self, writer: Writer, info: Dataset, interleave: int) -> None:
         self._writer, self._info, self._interleave = writer, info, interleave
@@ -274,7 +270,7 @@ class _Intake:
         self._group = []
 
     def lost(self) -> dict[str, int]:
-        """Splits of which the release has examples and none could be stored, with how many it has."""
+        """Splits that have examples in the release but none stored, with the number of examples."""
         return {split: count for split, count in self._given.items() if split not in self._kept}
 
     def finish(self) -> None:
@@ -286,7 +282,7 @@ class _Intake:
 
 
 def _check_missing(dataset: str, out: Path, intake: _Intake, limit: float | None) -> None:
-    """Refuse a data set that lost more images than it may, or all of a split."""
+    """Refuse a data set that lost more images than allowed, or all of a split."""
     lost = [*intake.missing, *intake.unreadable]
     counts = f"{len(intake.missing)} are missing and {len(intake.unreadable)} unreadable"
     if limit is not None and len(lost) > limit * intake.images:

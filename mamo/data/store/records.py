@@ -13,22 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 from mamo.data.store.manifest import Manifest, Row
-from mamo.data.store.writer import MANIFEST, SCHEMAS, PreparedError, Writer
+from mamo.data.store.writer import MANIFEST, SCHEMAS, PreparedError
 from mamo.files.stored import StoredError, read_object
 
-VERIFIED = (
-    1 << 30
-)  # bytes of a data set whose checksums are compared whenever it is opened, in about a second
+# Bytes of a data set whose checksums are compared whenever it is opened, in about a second.
+VERIFIED = 1 << 30
 _FILE = re.compile(r"images/\d+\.arrow|records/\w+\.arrow")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-__all__ = ["ImageStore", "Prepared", "PreparedError", "Records", "Writer"]
 
 
 class _ArrowRows:
     """The rows of one or several Arrow IPC files as one sequence.
 
-    Files are opened at first use and left out when pickled, so that worker processes map them anew.
+    Files are opened at first use and left out when pickled, so that worker processes map them again.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -46,7 +43,7 @@ class _ArrowRows:
                 found += [reader.get_batch(i) for i in range(reader.num_record_batches)]
             except (OSError, pa.ArrowInvalid) as error:
                 raise PreparedError(
-                    f"{path}: cannot be read ({error}); remove its data set and prepare it anew"
+                    f"{path}: cannot be read ({error}); remove its data set and prepare it again"
                 ) from error
         return found
 
@@ -135,9 +132,9 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         PreparedError: there is none (never prepared, or interrupted), or it is damaged or contradicts itself.
     """
-    file, mend = path / MANIFEST, f"remove {path} and prepare it anew"
+    file, fix = path / MANIFEST, f"remove {path} and prepare it again"
     try:
-        manifest = cast(Manifest, read_object(file, mend))
+        manifest = cast(Manifest, read_object(file, fix))
         _check_manifest(manifest)
     except FileNotFoundError as error:
         state = "was not prepared to the end" if path.is_dir() else "does not exist"
@@ -146,17 +143,17 @@ def read_manifest(path: Path) -> Manifest:
         raise PreparedError(str(error)) from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise PreparedError(f"{file}: is no manifest of a prepared data set ({reason}); {mend}") from error
+        raise PreparedError(f"{file}: is not a manifest of a prepared data set ({reason}); {fix}") from error
     return manifest
 
 
 def _check_manifest(manifest: Manifest) -> None:
-    """Whether the manifest's parts are there and its counts agree."""
+    """Check that the manifest is complete and its counts agree."""
     rows: dict[str, int] = {}
     for entry in manifest["files"]:
         name = entry["file"]
         if not _FILE.fullmatch(name) or name in rows:
-            raise ValueError(f"'{name}' is no file of it, or stands in it twice")
+            raise ValueError(f"'{name}' is not a file of it, or is listed twice")
         if not all(type(entry[key]) is int and entry[key] >= 0 for key in ("rows", "bytes")):
             raise ValueError(f"'{name}' has no size")
         if not _DIGEST.fullmatch(entry["sha256"]):
@@ -167,19 +164,11 @@ def _check_manifest(manifest: Manifest) -> None:
         raise ValueError(f"its files hold {images} images, it counts {manifest['images']!r}")
     if manifest["kind"] not in SCHEMAS or not isinstance(manifest["dataset"], str):
         raise ValueError(f"no kind {manifest['kind']!r} of data set {manifest['dataset']!r}")
-    counted = manifest["statistics"]["splits"]
-    if set(counted) != set(manifest["splits"]):
-        raise ValueError("'statistics' has other splits than 'splits'")
     for split, counts in manifest["splits"].items():
         if counts["records"] != rows[f"records/{split}.arrow"]:
             raise ValueError(f"split '{split}' has other records than its file")
-        if counted[split] != {"images": counts["images"], "texts": counts["records"]}:
-            raise ValueError(f"split '{split}' is counted in two ways")
-        if not 0 <= counts["images"] <= images:
-            raise ValueError(f"split '{split}' has {counts['images']} images of {images}")
-    texts = sum(counts["records"] for counts in manifest["splits"].values())
-    if manifest["statistics"]["total"] != {"images": images, "texts": texts}:
-        raise ValueError("the total is not the sum of the splits")
+        if type(counts["images"]) is not int or not 0 <= counts["images"] <= images:
+            raise ValueError(f"split '{split}' has {counts['images']!r:.60} images of {images}")
 
 
 class Prepared:
@@ -205,7 +194,7 @@ class Prepared:
                     if size is None
                     else f"has {size} bytes, and {MANIFEST} says {entry['bytes']}"
                 )
-                raise PreparedError(f"{file} {found}; remove {self.path} and prepare it anew")
+                raise PreparedError(f"{file} {found}; remove {self.path} and prepare it again")
         if sum(entry["bytes"] for entry in self.manifest["files"]) <= VERIFIED:
             self.verify()
         names = [entry["file"] for entry in self.manifest["files"]]
@@ -219,7 +208,7 @@ class Prepared:
 
     @property
     def kind(self) -> str:
-        """Which columns its records have."""
+        """The kind of its records, which decides their columns."""
         return self.manifest["kind"]
 
     def records(self, split: str) -> Records:
@@ -247,5 +236,5 @@ class Prepared:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != entry["sha256"]:
                 raise PreparedError(
-                    f"{self.path / entry['file']} is damaged; remove {self.path} and prepare it anew"
+                    f"{self.path / entry['file']} is damaged; remove {self.path} and prepare it again"
                 )

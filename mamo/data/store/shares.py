@@ -1,4 +1,4 @@
-"""One reading of a release, shared among the jobs that prepare its parts.
+"""Read a release once for all the jobs that prepare its parts.
 
 Without it, each part would read the whole release to find its own examples. The job that comes first reads it and writes
 every part's examples beside the parts, images by their place in the release; the others wait for it and read their own.
@@ -32,7 +32,7 @@ def read_share(
     """One part's examples with their places; all parts' examples in the order of their places are the release's.
 
     Args:
-        folder: of the parts; what is shared lies in its folder ``shared``.
+        folder: folder of the parts; shares are in its folder ``shared``.
         part: counted from 0.
         findings: takes up what this part leaves out; what all parts leave out is noted by part 0 alone.
 
@@ -96,7 +96,7 @@ def _examples(path: Path, root: Path) -> Iterator[tuple[int, Example]]:
 
 
 def _read_account(account: Path, dataset: str, parts: int) -> ShareAccount:
-    fix = "remove it, and the release is read once more"
+    fix = "remove it, and the release is read again"
     try:
         shared = read_object(account, fix)
     except StoredError as error:
@@ -104,14 +104,14 @@ def _read_account(account: Path, dataset: str, parts: int) -> ShareAccount:
     files, said = shared.get("files"), (shared.get(name) for name in ("counts", "named", "tallies"))
     sound = shared.get("dataset") == dataset and all(isinstance(value, dict) for value in said)
     if not sound or not isinstance(files, list) or len(files) != parts:
-        raise PreparedError(f"{account}: is no account of the shares of {dataset}; {fix}")
+        raise PreparedError(f"{account}: is not an account of the shares of {dataset}; {fix}")
     if not all(isinstance(entry, dict) and "file" in entry for entry in files):
-        raise PreparedError(f"{account}: is no account of the shares of {dataset}; {fix}")
+        raise PreparedError(f"{account}: is not an account of the shares of {dataset}; {fix}")
     return cast(ShareAccount, shared)
 
 
 def _verified(account: Path, entry: FileEntry) -> Path:
-    """A share's file, after its checksum was compared."""
+    """Return a share's file after comparing its checksum."""
     path = account.with_name(Path(str(entry["file"])).name)
     digest = None
     if path.is_file():
@@ -119,6 +119,6 @@ def _verified(account: Path, entry: FileEntry) -> Path:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != entry.get("sha256"):
         raise PreparedError(
-            f"{path}: is not the share that {account.name} describes; remove {account.name}, and the release is read once more"
+            f"{path}: is not the share that {account.name} describes; remove {account.name}, and the release is read again"
         )
     return path

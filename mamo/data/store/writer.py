@@ -19,10 +19,10 @@ from typing import Any, cast, get_args
 
 import pyarrow as pa
 
-from mamo.data.datasets import RecordKind
 from mamo.data.store.images import StoredImage, normalise
-from mamo.data.store.manifest import FileEntry, Manifest, SplitCounts, TextCounts
+from mamo.data.store.manifest import FileEntry, Manifest, SplitCounts
 from mamo.files.writing import write_json
+from mamo.specs.releases import RecordKind
 
 _BOX = pa.list_(pa.float32())
 SCHEMAS: dict[str, pa.Schema] = {
@@ -59,7 +59,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
-# Columns that a record may leave out, and what then stands there.
+# Columns that a record may leave out, with their default.
 OPTIONAL: dict[str, Any] = {"answer_type": "", "annotators": 0, "unanimous": ""}
 IMAGES = pa.schema(
     [("key", pa.string()), ("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32())]
@@ -73,11 +73,11 @@ MANIFEST = "manifest.json"
 
 
 class PreparedError(ValueError):
-    """A prepared data set that is absent, incomplete or damaged; the text says how to mend it."""
+    """A prepared data set is missing, incomplete or damaged; the message says how to fix it."""
 
 
 class ArrowFile:
-    """An Arrow IPC file under construction; its content is hashed on its way to disk."""
+    """An Arrow IPC file being written; its content is hashed on the way to disk."""
 
     def __init__(self, path: Path, schema: pa.Schema, rows: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +129,7 @@ class ArrowFile:
             self._write_batch()
         self._writer.close()
         self._file.flush()
-        os.fsync(
-            self._file.fileno()
-        )  # the manifest, which says that it is whole, shall not be on the disk before it
+        os.fsync(self._file.fileno())  # before the manifest, which says that it is whole
         self._file.close()
         return {
             "file": self.path.relative_to(root).as_posix(),
@@ -141,7 +139,7 @@ class ArrowFile:
         }
 
     def abandon(self) -> None:
-        """Close what will not be finished."""
+        """Close a file that will not be finished."""
         self._file.close()
 
 
@@ -149,7 +147,7 @@ class Writer:
     """Writes one prepared data set; use as a context manager, or call ``close`` at the end.
 
     Args:
-        path: directory of the data set; left-overs of an interrupted preparation in it are removed.
+        path: directory of the data set; leftovers of an interrupted preparation in it are removed.
         dataset: name of the data set.
         kind: which columns its records have.
         store_size: largest shorter side of a stored image in pixels.
@@ -174,7 +172,7 @@ class Writer:
         self._shard_bytes, self._shard_images = shard_bytes, shard_images
         if (self.path / MANIFEST).exists():
             raise PreparedError(
-                f"{self.path} already holds a prepared data set; remove it to prepare it anew"
+                f"{self.path} already holds a prepared data set; remove it to prepare it again"
             )
         for part in ("images", "records"):
             shutil.rmtree(self.path / part, ignore_errors=True)
@@ -244,7 +242,7 @@ class Writer:
                 row = fields[name]
                 if not 0 <= row < self.images:
                     raise ValueError(
-                        f"{self.dataset} {split}: {name} {row} is no row of the {self.images} images"
+                        f"{self.dataset} {split}: {name} {row} is not one of the {self.images} images"
                     )
                 if row >= len(used):
                     used.extend(bytes(self.images - len(used)))
@@ -257,7 +255,7 @@ class Writer:
             self._shard = None
 
     def close(self, **extra: Any) -> Manifest:
-        """Finish the files and write the manifest, last and in one move; a second call only returns it.
+        """Finish the files and write the manifest, last and atomically; a second call only returns it.
 
         Args:
             extra: further entries of the manifest, e.g. what was left out.
@@ -272,19 +270,12 @@ class Writer:
         for split, file in self._records.items():
             self._files.append(file.finish(self.path))
             counts[split] = {"images": sum(self._used[split]), "records": file.rows}
-        texts: dict[str, TextCounts] = {
-            split: {"images": n["images"], "texts": n["records"]} for split, n in counts.items()
-        }
         manifest: Manifest = {
             "dataset": self.dataset,
             "kind": self.kind,
             "store_size": self.store_size,
             "images": self.images,
             "splits": counts,
-            "statistics": {
-                "splits": texts,
-                "total": {"images": self.images, "texts": sum(n["records"] for n in counts.values())},
-            },
             "missing": [],
             "unreadable": [],
             **cast(Any, extra),

@@ -1,4 +1,4 @@
-"""What a caption says: which objects of a scene, with which attributes, and how they stand to each other."""
+"""Choose what a caption says: which objects of a scene, with which attributes and relations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mamo.data.world.scene import Scene, Thing, changed
 Caption = tuple[str, Statement]
 CAPTIONS = 5  # of each image in COCO and Flickr30K
 WORDS = range(6, 15)
-TELLING = 0.85  # share of a twin's captions that are to be false of the other twin
+TELLING = 0.85  # share of a twin's captions that must be false of the other twin
 _ATTEMPTS = 40  # to find a caption of each kind before a scene is given up
 
 
@@ -76,7 +76,7 @@ def caption(
     for attempt in range(_ATTEMPTS):
         grown = min(1.0, start + (1 - start) * attempt / (_ATTEMPTS / 2))
         statement = compose(rng, scene, grown, focus)
-        # Composed of what is there, it may still be false: 'two cats' and 'a cat' would need three.
+        # A statement composed from the scene may still be false: 'two cats' and 'a cat' would need three.
         if _repetitive(statement) or not true_of(statement, scene):
             continue
         text = sentence(statement, voice, rng)
@@ -86,7 +86,7 @@ def caption(
 
 
 def _repetitive(statement: Statement) -> bool:
-    """Whether two mentions could be the same object ('an apple and a red apple'): true perhaps, but nobody speaks so."""
+    """Check whether two mentions could be the same object ('an apple and a red apple'), which sounds wrong even if true."""
     whats = [mention.what for mention in statement.mentions]
     return any(
         a.kind == b.kind

@@ -1,4 +1,4 @@
-"""What there is in the world: kinds of things with their words and glyphs, tints, sizes and backgrounds."""
+"""The inventory of the world: kinds of things with their words and glyphs, tints, sizes and backgrounds."""
 
 from __future__ import annotations
 

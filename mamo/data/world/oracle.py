@@ -22,7 +22,7 @@ INVERSE = {
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an object is said to be; ``None`` says nothing. ``category`` is a hypernym used instead of ``kind``."""
+    """Attributes that a text gives to an object; ``None`` leaves one open. ``category`` is a hypernym in place of ``kind``."""
 
     kind: str | None = None
     tint: str | None = None
@@ -56,7 +56,7 @@ class Statement:
 
 
 def related(a: Thing, relation: str, b: Thing) -> bool:
-    """Whether ``a`` is left of / right of / above / below / next to ``b``, judged generously.
+    """Check whether ``a`` is left of / right of / above / below / next to ``b``, judged generously.
 
     Raises:
         KeyError: no such relation.
@@ -90,7 +90,7 @@ def fitting(what: Description, scene: Scene) -> list[Thing]:
 
 
 def true_of(statement: Statement, scene: Scene) -> bool:
-    """Whether some assignment of distinct objects to the mentions makes everything true."""
+    """Check whether some assignment of distinct objects to the mentions makes everything true."""
     if statement.background is not None and statement.background != scene.background:
         return False
     options: list[list[tuple[Thing, ...]]] = []

@@ -29,7 +29,7 @@ class PairStatement:
     text: str
 
     def true_of(self, left: Scene, right: Scene) -> bool:
-        """Whether it is true of a pair of scenes."""
+        """Check whether it is true of a pair of scenes."""
         a, b = self.count(left), self.count(right)
         return {
             "left": a >= 1,
@@ -43,7 +43,7 @@ class PairStatement:
         }[self.form]
 
     def fair(self, left: Scene, right: Scene) -> bool:
-        """Whether nobody would judge otherwise: 'one image' is neither said nor denied of a pair where both do."""
+        """Check that nobody would judge otherwise: skip 'one image' for pairs in which both images do."""
         a, b = self.count(left), self.count(right)
         if self.form == "one":
             return not (a and b)
@@ -169,7 +169,7 @@ def _pairs(
 
 
 def _nearly(what: Description, scene: Scene) -> bool:
-    """Whether some object has the kind or the tint: one attribute alone does not tell it from the real thing."""
+    """Check whether some object has the kind or the tint, so that one attribute alone does not decide."""
     return any(
         thing.kind == what.kind or (what.tint is not None and thing.tint == what.tint)
         for thing in scene.things

@@ -11,12 +11,12 @@ from mamo.data.world.kinds import BACKGROUNDS, BY_NAME, CATEGORIES, KINDS, SIZES
 from mamo.data.world.oracle import INVERSE, Description, clear_relations, fitting, related
 from mamo.data.world.scene import Scene, Thing, pick
 
-# Shares of the families; those that a small model learns and that people ask often come first.
+# Shares of the question families; those that a small model learns and people ask often come first.
 FAMILIES = {
     "color": 0.22, "exists": 0.17, "attribute": 0.13, "count": 0.13, "kind": 0.26, "relation": 0.06, "size": 0.04,
     "ground": 0.06,
 }  # fmt: skip
-# A count is asked for in proportion to its weight, whenever the scene offers it: ones would prevail otherwise.
+# Counts are asked for in proportion to these weights; otherwise most answers would be one.
 _COUNT_WEIGHTS = (0.6, 1.0, 1.4, 1.6)  # of zero, one, two, and any more
 # Of ten annotators, how many give the right answer.
 _AGREEMENT = (10, 10, 10, 10, 9, 9, 8)
@@ -34,7 +34,7 @@ class Question:
 
     @property
     def answer_type(self) -> str:
-        """As VQA v2 sorts answers: 'yes/no', 'number' or 'other'."""
+        """Answer type in VQA v2's terms: 'yes/no', 'number' or 'other'."""
         return "yes/no" if self.answer in ("yes", "no") else "number" if self.answer.isdigit() else "other"
 
 
@@ -58,7 +58,7 @@ def ask(rng: Random, scene: Scene, kinds: int, number: int) -> list[Question]:
 
 
 def ten_answers(rng: Random, question: Question) -> list[str]:
-    """What ten annotators say: at least eight give the answer, others slip."""
+    """Draw the answers of ten annotators: at least eight give the right one, the others slip."""
     agreeing = rng.choice(_AGREEMENT)
     answers = [question.answer] * agreeing + [rng.choice(question.slips) for _ in range(10 - agreeing)]
     rng.shuffle(answers)

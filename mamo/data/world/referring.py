@@ -19,9 +19,9 @@ _ATTEMPTS = 30
 
 
 def expressions(rng: Random, scene: Scene, thing: Thing) -> list[tuple[str, Statement]]:
-    """Up to three different expressions that fit this object and no other; none if it has a double.
+    """Compose up to three expressions that fit this object and no other; none if it has a double.
 
-    Absolute places are taboo in RefCOCO+, so the only relation is "next to".
+    RefCOCO+ forbids absolute places, so the only relation is "next to".
     """
     found: dict[str, Statement] = {}
     for _ in range(_ATTEMPTS):
@@ -73,9 +73,9 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def detections(rng: Random, boxes: list[Box], canvas: int) -> Iterator[tuple[int | None, Box, float]]:
-    """What a detector might find: (position of the object or ``None`` for a false alarm, box, score).
+    """Simulate a detector: (position of the object or ``None`` for a false alarm, box, score).
 
-    Objects are found with an overlap of 0.6 to 0.97, except for the few missed; one to three false alarms lie on the
+    Objects are found with an overlap of 0.6 to 0.97, except for the few missed; one to three false alarms are on the
     ground or take in two objects.
     """
     for position, true in enumerate(boxes):
@@ -92,7 +92,7 @@ def detections(rng: Random, boxes: list[Box], canvas: int) -> Iterator[tuple[int
 
 
 def _shifted(rng: Random, true: Box, low: float, high: float, canvas: int) -> Box:
-    """A box inside the image whose overlap with the true one lies between two bounds."""
+    """Draw a box inside the image whose overlap with the true one is between two bounds."""
     x, y, width, height = true
     reach = 1.0 - low
     while True:
@@ -108,7 +108,7 @@ def _shifted(rng: Random, true: Box, low: float, high: float, canvas: int) -> Bo
 
 
 def _elsewhere(rng: Random, boxes: list[Box], canvas: int) -> Box:
-    """A box of an object's size with little in it."""
+    """Draw a box of an object's size that overlaps objects little."""
     while True:
         w, h = (round(canvas * rng.uniform(0.1, 0.25)) for _ in range(2))
         found = rng.randint(0, canvas - w), rng.randint(0, canvas - h), w, h

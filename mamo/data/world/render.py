@@ -15,12 +15,12 @@ _QUALITY = 92  # of JPEG
 
 
 def box(thing: Thing, canvas: int, grid: int) -> Box:
-    """Where a thing is drawn: the tight box of its ink."""
+    """Tight box around the ink of a thing as it is drawn."""
     cell = canvas // grid
     width, height = tinted(thing.kind, thing.tint, thing.size, cell).size
 
     def place(index: int, length: int, offset: float) -> int:
-        # Whatever its size, an object fills its cell to the border at most: cells are the patches of a small model.
+        # An object never leaves its cell, whatever its size: cells are the patches of a small model.
         play = (cell - length) / 2 * 0.8
         return round(index * cell + (cell - length) / 2 + offset * play)
 

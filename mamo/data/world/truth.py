@@ -1,4 +1,4 @@
-"""What the words of a text name in a scene of the world, and where that stands in the image."""
+"""Find the objects that the words of a text name in a scene of the world, with their boxes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SceneTruth:
         return key in self._scenes
 
     def file(self, key: str) -> Path | None:
-        """The image as it was rendered; None where it lies in a tar file."""
+        """The image as it was rendered; None if it is in a tar file."""
         path = self.release / str(self._scenes[key]["file"])
         return path if path.suffix == ".jpg" and path.is_file() else None
 
@@ -63,7 +63,7 @@ class SceneTruth:
         return [thing | {"box": _corners(thing["box"], scene)} for thing in scene["objects"]]
 
     def named(self, words: Sequence[str], key: str) -> list[Named]:
-        """What the words of a caption name in an image.
+        """Find the objects that the words of a caption name in an image.
 
         A noun in the singular names an object where the image shows no second one of its kind; a colour, where it shows no
         second one of that colour. Other words, and nouns that leave a choice, name nothing here.

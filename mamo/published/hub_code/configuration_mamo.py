@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 
 class MamoConfig(PretrainedConfig):
-    """What ``config.json`` says of an exported model.
+    """Contents of an exported model's ``config.json``.
 
     Args:
         model: the network's shape, as in the workbench's ``ModelSpec``.

@@ -1,1 +1,1 @@
-"""The article: what a scale found as a PDF that reads like a replication report."""
+"""The article: a scale's results as a PDF that reads like a replication report."""

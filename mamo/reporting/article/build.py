@@ -1,4 +1,4 @@
-"""From the article's content to a PDF, by Typst: without a network, and with the fonts that its package brings."""
+"""Compile the article's content to a PDF with Typst: without a network, with the fonts of its package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from mamo.files.writing import beside
 
 TEMPLATE = Path(__file__).with_name("article.typ")
-CONTENT = "article.json"  # the template reads it from beside itself
+CONTENT = "article.json"  # the template reads it from its own folder
 
 
 class ArticleError(RuntimeError):
@@ -25,7 +25,7 @@ def write_article(content: Mapping[str, Any], reports: Path, out: Path) -> None:
 
     Args:
         content: from :func:`mamo.reporting.article.content.content`.
-        reports: the scale's, where the drawings lie.
+        reports: the scale's, with the drawings.
         out: the PDF's path. The same content gives the same bytes: its date is that of the last run.
 
     Raises:
@@ -54,7 +54,7 @@ def write_article(content: Mapping[str, Any], reports: Path, out: Path) -> None:
 
 
 def _date(started: list[str]) -> datetime:
-    """When the last run started; the start of 1970 where no record says."""
+    """Date of the last run's start; the start of 1970 if no record has one."""
     if not started:
         return datetime.fromtimestamp(0, UTC)
     date = datetime.fromisoformat(started[-1])

@@ -1,4 +1,4 @@
-"""Everything that the article says, as plain JSON values for its template."""
+"""Collect everything that the article says, as plain JSON values for its template."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mamo.ledgers.deviations import SOURCE
+from mamo.ledgers.deviations import PAGE
 from mamo.reporting.article.runs import Runs
 from mamo.reporting.article.settings import deviations, settings
 from mamo.reporting.article.tables import article_table
@@ -28,15 +28,15 @@ def content(
     results: Path,
     reports: Path,
     ablations: Path,
-    ledger: Path = SOURCE,
+    page: Path = PAGE,
 ) -> dict[str, Any]:
-    """What the article says.
+    """Collect the article's content.
 
     Args:
         values: table name -> what ``collect`` gave for it.
         claims: the claims that ``judge`` gave; empty where the plan has none.
         results, reports: the scale's.
-        ledger: the deviations.
+        page: of what the paper leaves open.
 
     Returns:
         plain JSON values. ``runs`` holds one entry for every run, numbered; a cell's ``run`` is such a number.
@@ -60,7 +60,7 @@ def content(
         "planned": len(runs.numbers),
         "missing": runs.missing,
         "settings": settings(scale, ablations),
-        "deviations": deviations(ledger),
+        "deviations": deviations(ablations, page),
         "tables": tables,
         "figures": figures,
         "undrawn": undrawn,
@@ -86,7 +86,7 @@ def _readers(plan: Plan) -> tuple[dict[str, list[str]], list[tuple[str, ...]]]:
 
 
 def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The drawings that lie in the reports, and the headings of those that do not.
+    """List the drawings in the reports, and the headings of missing ones.
 
     A drawing is ``{file, heading, caption, stale}``, stale where it was drawn from other runs or settings than the planned.
     """

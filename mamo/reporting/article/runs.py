@@ -56,8 +56,8 @@ class Runs:
         """One entry for every run.
 
         Args:
-            shown: run key -> where its numbers stand.
-            seeds: runs that are one another's repetitions with other seeds.
+            shown: run key -> tables and figures that show its numbers.
+            seeds: groups of runs that differ only by their seed.
         """
         siblings: dict[str, dict[str, None]] = {}
         for group in seeds:
@@ -69,7 +69,7 @@ class Runs:
         ]
 
     def cost(self) -> list[dict[str, Any]]:
-        """For each kind and for all: runs done and planned, seconds by the clock and of processors (None: none recorded)."""
+        """Sum up each kind and all: runs done and planned, wall-clock and CPU seconds (None: none recorded)."""
         lines = []
         for name, kinds in [*((name, (kind,)) for kind, name in KINDS.items()), ("all", tuple(KINDS))]:
             those = [self.records[key] for key in self.numbers if self.plan.runs[key].kind in kinds]
@@ -95,7 +95,7 @@ class Runs:
         }
 
     def started(self) -> list[str]:
-        """When the first and the last run started, in ISO 8601; empty where no record says."""
+        """Start of the first and the last run, in ISO 8601; empty if no record has one."""
         times = sorted(
             record.provenance.started
             for record in self.records.values()

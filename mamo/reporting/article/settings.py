@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.ledgers.deviations import SOURCE, read_deviations
+from mamo.ledgers.deviations import PAGE, fixed_choices, settings_of
 from mamo.specs.identity import flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.scale import Scale, read_scale
 
 PAPER = "paper"  # the scale that holds the paper's own settings
 OFF = "off"
-# Sections that the article's text shows; the others, with the jobs, stand in its appendix.
+# Sections shown in the article's text; the others, with the jobs, are in its appendix.
 MAIN = ("Model", "Masking", "Target network", "Optimiser", "Schedule", "Pre-training, further")
 # Sections of the scale, with the article's words for them; jobs follow, each by its name.
 SECTIONS = {
@@ -40,7 +40,7 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     here = scale.model_dump(mode="json")
     try:
         there = read_scale(PAPER, ablations).model_dump(mode="json")
-    except SpecError:  # another project's scales
+    except SpecError:  # scales of another project
         there = {}
     sections = [
         {"title": title, "rows": _rows(_part(here, place), _part(there, place))}
@@ -59,25 +59,23 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
     return [section | {"main": section["title"] in MAIN} for section in sections if section["rows"]]
 
 
-def deviations(path: Path = SOURCE) -> list[dict[str, Any]]:
-    """What the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no ledger."""
-    if not path.is_file():
+def deviations(ablations: Path, page: Path = PAGE) -> list[dict[str, Any]]:
+    """What the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no page.
+
+    Args:
+        page: whose hand-written table lists what is no setting.
+    """
+    if not page.is_file():
         return []
-    ledger = read_deviations(path)
-    sections = [
-        {
-            "title": section.title,
-            "entries": [
-                {"point": entry.point, "here": entry.here, "source": entry.source}
-                for entry in section.entries
-            ],
-        }
-        for section in ledger.sections
+    fixed = [
+        {"point": point, "here": here, "source": source} for point, here, _, source in fixed_choices(page)
     ]
-    if ledger.not_built:
-        entries = [{"point": line, "here": "", "source": ""} for line in ledger.not_built]
-        sections.append({"title": "Not built", "entries": entries})
-    return sections
+    settings = [
+        {"point": setting.description, "here": setting.text, "source": setting.source.place}
+        for setting in settings_of(read_scale(PAPER, ablations))
+        if setting.source.kind == "chosen"
+    ]
+    return [{"title": "Fixed", "entries": fixed}, {"title": "Settings", "entries": settings}]
 
 
 def _part(values: Mapping[str, Any], place: str) -> Any:

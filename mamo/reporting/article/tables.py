@@ -12,7 +12,7 @@ from mamo.reporting.tables import NONE, Line, Table, make_table
 from mamo.reporting.values import TableValues, mean_of
 from mamo.specs.plan import TablePlan
 
-# So many columns fit across a page beside the labels of the rows.
+# Columns that fit across a page beside the labels of the rows.
 WIDE = 8
 FIRST = "R@1"
 
@@ -48,7 +48,7 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
 
 
 def order(table: Table) -> list[int]:
-    """The columns to show: recall at 1 first, and it alone where all of them would not fit; empty columns never."""
+    """Choose the columns to show: recall at 1 first, and only it if not all fit; never empty columns."""
     lines = [*table.ours, *table.reported, *([table.chance] if table.chance else [])]
     filled = [i for i, _ in enumerate(table.headings) if any(line.texts[i] != NONE for line in lines)]
     first = [i for i in filled if FIRST in table.headings[i].text.split()]
@@ -67,7 +67,7 @@ def _rows(
     behind: Mapping[tuple[str, str], str],
     best: Mapping[str, set[str]],
 ) -> list[dict[str, Any]]:
-    """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it where it is ours."""
+    """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it if it is ours."""
 
     def row(whose: str, line: Line) -> dict[str, Any]:
         cells = []
@@ -87,12 +87,12 @@ def _rows(
 
 
 def _behind(values: TableValues) -> dict[tuple[str, str], str]:
-    """(row, column) -> the first run behind the number; those of the other seeds are listed with it."""
+    """Map (row, column) -> the first run behind the number; runs of other seeds are listed with it."""
     return {place: seeds[0].run for place, seeds in values.by_cell.items()}
 
 
 def _best(values: TableValues) -> dict[str, set[str]]:
-    """Column -> the rows with the highest mean, where others have a lower one; counts have no best."""
+    """Map column -> the rows with the highest mean, unless all are equal; counts have no best."""
     means: dict[str, dict[str, float]] = {}
     for (row, column), seeds in values.by_cell.items():
         mean = mean_of(seeds)
@@ -107,7 +107,7 @@ def _best(values: TableValues) -> dict[str, set[str]]:
 
 def _gaps(gaps: Table, base: str) -> dict[str, Any]:
     columns = order(gaps)
-    # An interval takes the room of three numbers.
+    # An interval takes as much space as three numbers.
     columns = columns[: WIDE // 2]
     left_out = [h.text for i, h in enumerate(gaps.headings) if i not in columns]
     return {

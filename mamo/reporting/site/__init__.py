@@ -1,1 +1,1 @@
-"""``index.html``: everything that a scale found on one page, which asks no other host for anything."""
+"""``index.html``: all results of a scale on one page that loads nothing from other hosts."""

@@ -1,7 +1,7 @@
 "use strict";
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
-// Elements are made from text alone: nothing of what the data say is ever read as markup.
+// Elements are made from text only, so nothing in the data can act as markup.
 function make(tag, attributes = {}, ...children) {
   const space = ["svg", "path", "line", "text", "circle"].includes(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
   const element = document.createElementNS(space, tag);
@@ -13,7 +13,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Light and dark: the system's choice until the button is pressed, then the reader's, kept where the browser keeps anything for files.
+// Light and dark: the system's choice until the button is pressed, then the reader's, kept if the browser stores anything for files.
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -21,7 +21,7 @@ document.getElementById("theme").addEventListener("click", () => {
   try { localStorage.setItem("mamo-theme", root.dataset.theme); } catch { /* not kept */ }
 });
 
-// One of many like buttons is in the order of tabs; arrows lead to the others, up and down by rows.
+// Of a group of buttons one is in the tab order; arrow keys reach the others, up and down by rows.
 function rove(container, selector) {
   const all = () => [...container.querySelectorAll(selector)].filter((one) => one.offsetParent);
   const set = (chosen) => { for (const one of container.querySelectorAll(selector)) one.tabIndex = one === chosen ? 0 : -1; };
@@ -46,7 +46,7 @@ function rove(container, selector) {
 const short = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value));
 const labelOf = (key) => DATA.runs[key]?.label ?? key;
 
-// A run's resolved spec: the one that it shares, with what differs.
+// A run's resolved spec: the shared base plus its differences.
 function specOf(run) {
   const [number, changed] = run.spec, spec = structuredClone(DATA.specs[number]);
   for (const [dotted, value] of Object.entries(changed)) {

@@ -1,4 +1,4 @@
-"""The page itself, from a template, a style sheet, a script and data, all in one file."""
+"""Build the page from a template, a style sheet, a script and data, all in one file."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def write_site(
 
 
 def _template() -> Any:
-    """The template, with everything that is filled in escaped."""
+    """Load the template, with escaping of everything that is filled in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -110,7 +110,7 @@ def _template() -> Any:
 
 
 def _embedded(data: Any) -> str:
-    """JSON that can stand in a script element: nothing in it can end the element or be taken for markup."""
+    """Encode JSON for a script element, so that nothing in it can end the element or act as markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return (
         text.replace("&", "\\u0026")
@@ -121,7 +121,7 @@ def _embedded(data: Any) -> str:
 
 
 def _explorer(maps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The examples whose words can be explored: of the explorer's own figure, else of all per-word figures."""
+    """Return the examples whose words can be explored: of the explorer's own figure, else of all per-word figures."""
     per_word = {name: found for name, found in maps.items() if found["method"] == "words" and found["grid"]}
     chosen = {name: found for name, found in per_word.items() if name == "explorer"} or per_word
     if not chosen:
@@ -132,7 +132,7 @@ def _explorer(maps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _claims(found: Mapping[str, Any], plan: Plan) -> dict[str, Any] | None:
-    """The claims with their verdicts, the decided ones first, the others by the reason why they stay open."""
+    """Return the claims with their verdicts, decided ones first, open ones by reason."""
     claims = found.get("claims", [])
     if not claims:
         return None
@@ -148,7 +148,7 @@ def _claims(found: Mapping[str, Any], plan: Plan) -> dict[str, Any] | None:
 
 
 def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -> list[dict[str, Any]]:
-    """The drawings that are published, in the order of their numbers."""
+    """Return the published drawings, in the order of their numbers."""
     found = []
     for name, bound in plan.figures.items():
         caption = " ".join(bound.figure.caption.split())
@@ -168,7 +168,7 @@ def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -
 
 
 def _total(runs: list[RunLine]) -> dict[str, Any]:
-    """Runs, how many have a record, and their processor time."""
+    """Count the runs, those with a record, and their CPU time."""
     done = [line for line in runs if line.outcome != "missing"]
     return {
         "runs": len(runs),
@@ -181,7 +181,7 @@ def _total(runs: list[RunLine]) -> dict[str, Any]:
 
 
 def _settings(scale: Scale, ablations: Path) -> list[tuple[str, str, str]]:
-    """Every setting in which the scale differs from the paper's: dotted name, the paper's value, the scale's."""
+    """List every setting in which the scale differs from the paper's: dotted name, the paper's value, the scale's."""
     if scale.name == "paper" or not (ablations / "scales" / "paper.yaml").is_file():
         return []
     paper = read_scale("paper", ablations).model_dump(mode="json")
@@ -201,7 +201,7 @@ def _shown(value: Any) -> str:
 
 
 def _deviations(path: Path) -> Any:
-    """The list of deviations as HTML; None where the documentation is not at hand."""
+    """Render the list of deviations as HTML; None if the documentation is not there."""
     if not path.is_file():
         return None
     import mistune
@@ -209,13 +209,13 @@ def _deviations(path: Path) -> Any:
 
     render = mistune.create_markdown(escape=True, plugins=["table"])
     text = path.read_text(encoding="utf-8").partition("\n")[2]  # its title is the section's
-    # The page is one file: beside it there is nothing that a relative link could lead to.
+    # The page is a single file, so relative links would lead nowhere.
     text = re.sub(r"\[([^\]]+)\]\((?![a-z][a-z+.-]*:)[^)]*\)", r"\1", text)
     return Markup(str(render(text)).replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
 
 
 def _seconds(value: float | None) -> str:
-    """Seconds as people say them."""
+    """Format seconds for people."""
     if value is None:
         return ""
     if value < 100:

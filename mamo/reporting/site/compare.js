@@ -62,9 +62,9 @@ function draw() {
     ? [make("span", { class: `key ${i ? "second" : "first"}` }), make("b", {}, labelOf(select.value))] : [])));
   const parts = [...new Set(chosen.flatMap((curve) => (curve ? Object.keys(curve) : [])))].filter((name) => name !== "step");
   const panels = document.querySelector(".curves");
-  if (!parts.length) return panels.replaceChildren(make("p", {}, "None of the two has a curve."));
+  if (!parts.length) return panels.replaceChildren(make("p", {}, "Neither run has a curve."));
   const all = parts.map((part) => panel(part, chosen));
-  // The pointer in one panel reads all of them at the same step.
+  // The pointer in one panel shows the values of all panels at the same step.
   for (const { svg } of all) {
     svg.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect(), share = (event.clientX - box.left) / box.width;

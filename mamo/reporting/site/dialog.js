@@ -1,7 +1,7 @@
-// ---------------------------------------------------------------- dialog: what is behind a value or a run, with an address of its own
+// ---------------------------------------------------------------- dialog: the details of a value or a run, each with its own address
 
 const dialog = document.getElementById("dialog");
-// The address says what is open, so that it can be passed on.
+// The address contains what is open, so that it can be shared.
 function address(hash) {
   try { history.replaceState(null, "", hash || location.pathname + location.search); } catch { /* not everywhere for files */ }
 }
@@ -24,7 +24,7 @@ function list(pairs) {
 const link = (key) => make("button", { type: "button", class: "run", onclick: () => showRun(key) }, labelOf(key));
 
 function checks(run) {
-  if (!run.checks) return run.outcome === "missing" ? "" : make("p", {}, "No checks are recorded: the run is older than they are.");
+  if (!run.checks) return run.outcome === "missing" ? "" : make("p", {}, "No checks are recorded: the run is older than the checks.");
   const wrong = run.checks.filter((check) => !check.passed).length;
   const title = wrong ? `Checks: ${wrong} of ${run.checks.length} warn` : `Checks: all ${run.checks.length} passed`;
   return make("details", wrong ? { open: "" } : {}, make("summary", {}, title),
@@ -33,7 +33,7 @@ function checks(run) {
 
 function showRun(key) {
   const run = DATA.runs[key], hash = `#run=${key}`;
-  if (!run) return openDialog(hash, key, make("p", {}, "This run is not planned at this scale any more."));
+  if (!run) return openDialog(hash, key, make("p", {}, "This run is no longer planned at this scale."));
   const place = DATA.places[run.place] ?? {};
   const changed = Object.entries(run.changed ?? {}).map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(", ");
   const inputs = make("span", {}, ...Object.entries(run.inputs ?? {}).flatMap(([role, input]) => [`${role}: `, link(input), make("br")]));
@@ -46,7 +46,7 @@ function showRun(key) {
     list([
       ["Run", make("code", {}, key)],
       ["Outcome", run.reason ? `${run.outcome}: ${run.reason}` : run.outcome],
-      ["Stands behind", (run.shown ?? []).join("; ")],
+      ["Used by", (run.shown ?? []).join("; ")],
       ["Differs from the scale by", changed],
       ["Inputs", Object.keys(run.inputs ?? {}).length ? inputs : null],
       ["Started", run.started],
@@ -59,7 +59,7 @@ function showRun(key) {
       ["Code", run.code],
       ["Revision of the method", run.revision],
       ["Versions", versions],
-      ["Make it", make("code", {}, run.command)],
+      ["Command", make("code", {}, run.command)],
       ["Record", make("code", {}, `results/${DATA.scale}/${key}/record.json`)],
     ]),
     make("p", { class: "tools" }, beside(0), beside(1)),
@@ -82,7 +82,7 @@ function showValue(name) {
     [`Against ${cell.against?.row}`, cell.against?.text],
     ["Test images", cell.against?.images || null],
     ["Paper", cell.paper],
-    ["Ours less the paper's", cell.difference],
+    ["Ours minus the paper's", cell.difference],
   ]), ...cell.behind.map((one) => list([
     ["Value", one.value === null ? one.outcome : short(one.value)],
     ["Chance", one.chance === null ? null : short(one.chance)],

@@ -1,6 +1,6 @@
 // ---------------------------------------------------------------- heat
 
-// Inferno at 17 places; lightness rises all the way.
+// The inferno colour map at 17 points; its lightness rises throughout.
 const STOPS = ["000004", "0b0724", "210c4a", "3d0965", "57106e", "71196e", "8a226a", "a32c61", "bc3754", "d24644", "e45a31", "f1731d",
   "f98e09", "fbaa0f", "f9c932", "f2ea69", "fcffa4"].map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
 function colour(value) {
@@ -87,7 +87,7 @@ function explorer(root, { examples, models, grid }) {
   }
 
   const words = () => [...sentence.querySelectorAll("button")];
-  // One word at a time is in the order of tabs; arrows lead to the others.
+  // One word at a time is in the tab order; arrow keys reach the others.
   function turn(place) { for (const button of words()) button.tabIndex = Number(button.dataset.word) === place ? 0 : -1; }
   function keep(place) { state.kept = place; turn(place); show(place); }
   function show(place) {
@@ -173,7 +173,7 @@ function explorer(root, { examples, models, grid }) {
       else if (named >= 0) {
         const found = own.fits[named];
         text = `${Math.round(100 * found.share)} % of the heat in the box; hottest point ${found.hit ? "inside" : "outside"}`;
-      } else text = `Pair held to match with ${Math.round(100 * own.matched)} %`;
+      } else text = `Match probability of the pair: ${Math.round(100 * own.matched)} %`;
       fit.textContent = text;
       canvas.setAttribute("aria-label", `${model.label}, heat of “${word}”: ${text}`);
       parts.push(`${model.label}: ${text}`);

@@ -1,4 +1,4 @@
-"""The published drawings as the page shows them: vector drawings that take the page's ink, with their pictures as WebP."""
+"""Prepare the published drawings for the page: vector drawings in the page's colours, with their pictures as WebP."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from markupsafe import Markup
 _QUALITY = 80
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
-# What matplotlib draws with; nothing else of a file gets onto the page.
+# Elements that matplotlib writes; nothing else of a file gets onto the page.
 _ELEMENTS = frozenset("svg g defs clipPath rect path use image text tspan pattern".split())
-# Ink and paper of the file -> those of the page. Colours of data, and of what stands on pictures, stay.
+# Foreground and background of the file -> those of the page. Colours of data and of text on pictures stay.
 _INKS = {"#000000": "currentColor", "#666666": "var(--soft)"}
 
 
@@ -25,10 +25,10 @@ def drawing(reports: Path, name: str, alt: str) -> dict[str, Any] | None:
 
     Args:
         reports: the scale's reports.
-        alt: what it shows, in words.
+        alt: description in words.
 
     Returns:
-        None where neither ``NAME.svg`` nor ``NAME.png`` is published.
+        None if neither ``NAME.svg`` nor ``NAME.png`` is published.
     """
     if (reports / f"{name}.svg").is_file():
         return _inline(reports / f"{name}.svg", name, alt)
@@ -43,12 +43,12 @@ def _inline(path: Path, name: str, alt: str) -> dict[str, Any]:
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
         _adapt(element, name)
-    for patch in root.iter("g"):  # the paper, and the ground of axes
+    for patch in root.iter("g"):  # the background of the figure and of axes
         if re.search(r"-patch_\d+$", patch.get("id", "")):
             for path_element in patch.findall("path"):
                 if path_element.get("style") == "fill: #ffffff":
                     path_element.set("style", "fill: none")
-    for element in root.iter():  # only what is referred to needs a name
+    for element in root.iter():  # only elements that are referred to need an id
         if element.tag == "g":
             element.attrib.pop("id", None)
     _, _, width, height = map(float, root.get("viewBox", "0 0 1 1").split())
@@ -76,7 +76,7 @@ def _only_drawing(element: ElementTree.Element) -> None:
 
 
 def _adapt(element: ElementTree.Element, name: str) -> None:
-    """Give an element the page's ink and font, names that no other drawing has, and its picture as WebP."""
+    """Give an element the page's colours and font, ids unique on the page, and its picture as WebP."""
     element.text = (
         (element.text or "").strip() or None if element.tag not in ("text", "tspan") else element.text
     )
@@ -113,7 +113,7 @@ def _smaller(url: str) -> str:
 
 
 def _picture(png: Path) -> dict[str, Any]:
-    """A drawing as WebP, a fraction of the PNG's bytes, with its size, so that the page does not jump while it loads."""
+    """Convert a drawing to WebP, a fraction of PNG's bytes; its size keeps the page from jumping while it loads."""
     from PIL import Image
 
     buffer = io.BytesIO()

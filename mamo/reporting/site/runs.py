@@ -1,4 +1,4 @@
-"""What the page says of every run: what it is for, outcome, cost, throughput, provenance and training curve."""
+"""Collect what the page shows of every run: purpose, outcome, cost, throughput, provenance and training curve."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run_lines(plan: Plan, results: Path) -> list[RunLine]:
 
 
 def run_labels(plan: Plan) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Run key -> a name for people that no other run has; and run key -> the rows that it stands behind."""
+    """Map run key -> a readable unique name; and run key -> the rows that use it."""
     first: dict[str, str] = {}
     shown: dict[str, list[str]] = {key: [] for key in plan.runs}
     for name, table in plan.tables.items():
@@ -116,7 +116,7 @@ def _line(plan: Plan, run: Run, results: Path) -> RunLine:
     machine = provenance.machine
     return replace(
         line,
-        # Data does not converge; it is there.
+        # Data runs do not converge; they are done.
         outcome="made" if run.kind == "data" and status == "converged" else status,
         wall=_rounded(provenance.wall_seconds),
         cpu=_rounded(provenance.cpu_seconds),
@@ -141,14 +141,14 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _changed(plan: Plan, run: Run) -> SpecValues:
-    """How a pre-training differs from the scale's own."""
+    """Describe how a pre-training differs from the scale's own."""
     if run.kind != "pretrain":
         return {}
     return changes(plan.scale.pretrain.model_dump(mode="json"), run.spec)
 
 
 def packed(lines: Iterable[RunLine]) -> dict[str, Any]:
-    """Lines for the script, without saying anything twice.
+    """Pack lines for the script without repetition.
 
     Returns:
         ``runs``: key -> line, whose ``spec`` is ``[base, changes by dotted name]`` and whose ``machine`` and ``versions`` are
@@ -178,7 +178,7 @@ def packed(lines: Iterable[RunLine]) -> dict[str, Any]:
 
 
 def curves(plan: Plan, results: Path) -> dict[str, dict[str, list[float | None]]]:
-    """Run key -> column -> values, thinned out to so many points that the page stays small; columns that have a value."""
+    """Map run key -> column -> values, thinned out to keep the page small; only columns that have a value."""
     found: dict[str, dict[str, list[float | None]]] = {}
     for run in plan.runs.values():
         path = run.directory(results) / CURVE
@@ -204,7 +204,7 @@ def packed_curves(curves: Mapping[str, Mapping[str, list[float | None]]]) -> dic
 
 
 def _short(text: str) -> float | int | None:
-    """A number to four digits; None where the loss was not finite, which JSON cannot say."""
+    """Round to four digits; None if the loss was not finite, which JSON cannot express."""
     value = float(text) if text else float("nan")
     if not abs(value) < float("inf"):
         return None

@@ -5,7 +5,7 @@ for (const box of document.querySelectorAll("[data-all]")) {
 }
 for (const table of document.querySelectorAll("article.table table")) rove(table, ".value");
 
-// Where a table goes on to the right, its edge says so.
+// Mark the edge of a table that continues to the right.
 function hints() {
   for (const scroll of document.querySelectorAll(".frame > .scroll")) {
     scroll.parentElement.classList.toggle("goes-on", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 4);
@@ -31,7 +31,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-// Every word that is searched for must stand somewhere in a run's line, its rows, its settings or its key.
+// Every search word must occur in a run's line, its rows, its settings or its key.
 const find = document.getElementById("find"), kind = document.getElementById("find-kind"), outcome = document.getElementById("find-outcome");
 const lines = [...document.querySelectorAll("#runs tbody tr")].map((row) => {
   const key = row.querySelector(".run").dataset.run, run = DATA.runs[key];

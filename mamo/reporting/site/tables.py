@@ -1,4 +1,4 @@
-"""Tables as the page shows them: for every cell our value, the paper's, the difference, and the runs behind it."""
+"""Prepare tables for the page: for every cell our value, the paper's, the difference, and the runs behind it."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def _plain(value: float) -> str:
 
 
 def _interval(line: CellStatistics | None) -> str:
-    """The 95 % interval; '' where nothing could be resampled."""
+    """Format the 95 % interval; '' if nothing could be resampled."""
     if line is None or line.half <= 0:
         return ""
     return f"[{line.mean_lower:.1f}, {line.mean_upper:.1f}]".replace("-", "−")
 
 
 def _against(line: CellStatistics | None, labels: Mapping[str, str]) -> dict[str, Any] | None:
-    """The paired difference from the base row, for the cell's provenance."""
+    """Format the paired difference from the base row, for the cell's provenance."""
     gap = line.gap if line else None
     if line is None or gap is None:
         return None
@@ -119,7 +119,7 @@ def _against(line: CellStatistics | None, labels: Mapping[str, str]) -> dict[str
 
 
 def _difference(seeds: list[SeedValue], paper: float | None) -> str:
-    """Ours minus the paper's, in percentage points; '' where one of them is missing."""
+    """Format ours minus the paper's, in percentage points; '' if one of them is missing."""
     ours = mean_of(seeds)
     if paper is None or ours is None or isinstance(paper, int):
         return ""

@@ -7,7 +7,7 @@ function enlarge(name) {
   const pan = make("div", { class: "pan", tabindex: 0, role: "region", "aria-label": "The figure; scroll or drag it" }, picture);
   const said = make("span", {});
   let width = 0;
-  // Enlarge about a point of the window, which then stays where it is.
+  // Zoom around a point of the window, which stays in place.
   function zoom(to, clientX, clientY) {
     const box = pan.getBoundingClientRect(), fit = pan.clientWidth || 1;
     const across = (clientX ?? box.left + fit / 2) - box.left, down = (clientY ?? box.top + pan.clientHeight / 2) - box.top;
@@ -25,7 +25,7 @@ function enlarge(name) {
     button("−", "Smaller", () => zoom(width / 1.4)), button("+", "Larger", () => zoom(width * 1.4)),
     button("Fit", "Fit the window's width", () => zoom(pan.clientWidth)), said);
   openDialog(`#zoom=${name}`, figure.querySelector("figcaption strong").textContent, tools, pan);
-  // At least as large as it was drawn: on a telephone one looks at a part of it.
+  // At least its drawn size: on a phone, a part of it fills the screen.
   zoom(Math.max(pan.clientWidth, natural));
   pan.scrollTo(0, 0);
 

@@ -1,4 +1,4 @@
-"""What all releases share: scenes from a set's own stream, images and JSON on disk, and a list of what each image shows."""
+"""Shared by all releases: scenes from a set's own random stream, images and JSON on disk, a list of what each image shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Progress = Callable[[str, int], None]  # name of the data set, images written so
 
 
 class Publisher:
-    """Writes below one root folder; a context manager, since the list of scenes is open all the while.
+    """Write below one root folder; a context manager, since the list of scenes stays open.
 
     ``world/scenes.jsonl`` gets a line per image: data set, split, key (the image's key in the prepared form), file (or tar),
     width, height, background, and the objects with kind, tint, size, row, column and box (x, y, width, height in pixels).

@@ -105,7 +105,7 @@ def _eligible(split: str, scene: Scene, place: int) -> bool:
 
 
 def _nameable(split: str, scene: Scene) -> bool:
-    """Whether there are two objects or more, and one that the split may name has no double."""
+    """Check that there are two objects or more, and that one that the split may name is unique."""
     looks = [thing.look for thing in scene.things]
     return len(looks) > 1 and any(
         _eligible(split, scene, i) and looks.count(look) == 1 for i, look in enumerate(looks)

@@ -1,62 +1,35 @@
-"""What a sound step and a sound evaluation of a task look like, for the checks of training (:mod:`mamo.training.checks`)."""
+"""Checks that the numbers of an evaluation can be true."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-from torch import nn
+from typing import Any
 
 # Metrics that are no percentages: counts of what was measured.
 COUNTS = "_words"
 _ROUNDING = 1e-6
 
 
-class Average(NamedTuple):
-    """A network that follows another one."""
-
-    target: nn.Module
-    online: nn.Module
-    momentum: float
-
-
-@dataclass(frozen=True)
-class Sound:
-    """What the loop may expect of a task's steps.
-
-    Attributes:
-        parts: the losses that every step gives.
-        unread: trained parts that no loss reads, which rightly have no gradient.
-        average: the target network, if there is one.
-        features: modules whose outputs, (B, D) or the first token of (B, T, D), must differ from item to item.
-    """
-
-    parts: tuple[str, ...] = ("loss",)
-    unread: tuple[nn.Module | nn.Parameter, ...] = ()
-    average: Average | None = None
-    features: Mapping[str, nn.Module] = field(default_factory=dict)
-
-
-class UnsoundEvaluation(ValueError):
-    """An evaluation whose numbers cannot be true; the text says which."""
+class InvalidEvaluation(ValueError):
+    """The numbers of an evaluation cannot be true; the text says which."""
 
 
 def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int]) -> str:
-    """Compare the items of an evaluation with what the splits hold.
+    """Check that an evaluation measured as many items as the splits hold.
 
     Args:
         items: columns with one entry per test item; ``direction`` or ``split`` says which sort of item it is.
         expected: sort -> how many there are; '' where there is one sort only.
 
     Returns:
-        how many there are of each, in words.
+        How many there are of each, in words.
 
     Raises:
-        UnsoundEvaluation: a sort has fewer or more.
+        InvalidEvaluation: a sort has fewer or more.
     """
+    # Retrieval has queries of two directions, grounding and NLVR2 several splits; other evaluations one sort of item.
     columns = [name for name in ("direction", "split") if name in items]
     if columns:
         found: Mapping[str, int] = Counter(items[columns[0]])
@@ -68,7 +41,7 @@ def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int])
         if found.get(sort, 0) != count
     ]
     if wrong:
-        raise UnsoundEvaluation(
+        raise InvalidEvaluation(
             f"the evaluation measured {', '.join(wrong)} items that the prepared splits hold, so its metrics mean something "
             "else than they say; nothing is recorded"
         )
@@ -76,18 +49,18 @@ def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int])
 
 
 def check_metrics(metrics: Mapping[str, float]) -> str:
-    """Check that every metric is in its valid range: percentages between 0 and 100, counts not negative.
+    """Check that every metric is in its valid range: percentages in 0 to 100, counts not negative.
 
     Returns:
-        what was looked at, in words.
+        How many were checked, in words.
 
     Raises:
-        UnsoundEvaluation: one does not.
+        InvalidEvaluation: one does not.
     """
     for name, value in metrics.items():
         low, high = 0.0, math.inf if name.endswith(COUNTS) else 100.0
         if not math.isfinite(value) or not low - _ROUNDING <= value <= high + _ROUNDING:
-            raise UnsoundEvaluation(
+            raise InvalidEvaluation(
                 f"the metric {name} is {value:g}, which is not between {low:g} and {high:g}; nothing is recorded"
             )
-    return f"{len(metrics)} metrics lie where they can"
+    return f"{len(metrics)} metrics are within range"

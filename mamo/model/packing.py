@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Group(NamedTuple):
+class LengthGroup(NamedTuple):
     """Sequences of like length."""
 
     rows: Tensor
@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 # Sequences of a group, at least: with fewer, less padding is left, but attention is made of many small products.
-GROUP = 32
+GROUP_SIZE = 32
 
 
 class Packing(nn.Module):
@@ -36,25 +36,28 @@ class Packing(nn.Module):
 
     packs = False
 
-    def groups(self, mask_BT: Tensor) -> list[Group]:
-        """The sequences of a batch, shortest first; no group where they are not to be packed, or too few.
+    def groups(self, mask_BT: Tensor) -> list[LengthGroup]:
+        """Group the sequences of a batch, shortest first; no groups where they are not to be packed, or too few.
 
         Args:
             mask_BT: 1 for tokens, 0 for the padding that follows them.
         """
         batch = len(mask_BT)
-        count = batch // GROUP if self.packs else 1
+        count = batch // GROUP_SIZE if self.packs else 1
         if count < 2:
             return []
         lengths, order = mask_BT.sum(1).sort(stable=True)
+        # Groups of nearly equal size: one of a few leftovers would cost a call of every layer for itself.
         bounds = [batch * number // count for number in range(count + 1)]
         longest = lengths[[end - 1 for end in bounds[1:]]].tolist()
+        # A text without tokens keeps a place, as attention over nothing is not defined.
         return [
-            Group(order[a:b], max(1, most)) for (a, b), most in zip(pairwise(bounds), longest, strict=True)
+            LengthGroup(order[a:b], max(1, most))
+            for (a, b), most in zip(pairwise(bounds), longest, strict=True)
         ]
 
     def through(self, layers: Iterable[nn.Module], x_BTD: Tensor, padding: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, D) through transformer layers, packed where that is asked for; zeros where padding was cut off.
+        """Run transformer layers over (B, T, D), packed where that is asked for; zeros where padding was cut off.
 
         Args:
             padding: the bias that hides padding, (B, 1, 1, T).
@@ -70,27 +73,28 @@ class Packing(nn.Module):
 
 
 def set_packing(module: nn.Module, packs: bool) -> None:
-    """Let the encoders within a module pack their sequences, or not."""
+    """Switch the packing of all encoders within a module."""
     for part in module.modules():
         if isinstance(part, Packing):
             part.packs = packs
 
 
-def pack(x_BTD: Tensor, groups: list[Group]) -> Tensor:
-    """(B, T, D) -> (N, D); every sequence is in exactly one group."""
+def pack(x_BTD: Tensor, groups: list[LengthGroup]) -> Tensor:
+    """Lay the groups' tokens in one row: (B, T, D) -> (N, D); every sequence is in exactly one group."""
     return _Pack.apply(x_BTD, groups)
 
 
-def unpack(x_ND: Tensor, groups: list[Group], tokens: int) -> Tensor:
-    """The inverse of :func:`pack`: (N, D) -> (B, T, D) of ``tokens`` tokens, zeros where padding was cut off."""
+def unpack(x_ND: Tensor, groups: list[LengthGroup], tokens: int) -> Tensor:
+    """Invert :func:`pack`: (N, D) -> (B, T, D) of ``tokens`` tokens, zeros where padding was cut off."""
     return _Unpack.apply(x_ND, groups, tokens)
 
 
-def _pack(x_BTD: Tensor, groups: list[Group]) -> Tensor:
+def _pack(x_BTD: Tensor, groups: list[LengthGroup]) -> Tensor:
     return torch.cat([x_BTD[:, :longest].index_select(0, rows).flatten(0, 1) for rows, longest in groups])
 
 
-def _unpack(x_ND: Tensor, groups: list[Group], tokens: int) -> Tensor:
+def _unpack(x_ND: Tensor, groups: list[LengthGroup], tokens: int) -> Tensor:
+    # Zeros, not what padding would have become: nothing reads it, and a mask hides it in attention.
     x_BTD = x_ND.new_zeros(sum(len(rows) for rows, _ in groups), tokens, x_ND.shape[-1])
     parts = x_ND.split([len(rows) * longest for rows, longest in groups])
     for (rows, longest), part in zip(groups, parts, strict=True):
@@ -102,7 +106,7 @@ def _unpack(x_ND: Tensor, groups: list[Group], tokens: int) -> Tensor:
 # zeros for every group, and add them up.
 class _Pack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_BTD: Tensor, groups: list[Group]) -> Tensor:
+    def forward(ctx: Any, x_BTD: Tensor, groups: list[LengthGroup]) -> Tensor:
         ctx.groups, ctx.tokens = groups, x_BTD.shape[1]
         return _pack(x_BTD, groups)
 
@@ -113,7 +117,7 @@ class _Pack(torch.autograd.Function):
 
 class _Unpack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, groups: list[Group], tokens: int) -> Tensor:
+    def forward(ctx: Any, x_ND: Tensor, groups: list[LengthGroup], tokens: int) -> Tensor:
         ctx.groups = groups
         return _unpack(x_ND, groups, tokens)
 
