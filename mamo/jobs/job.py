@@ -150,7 +150,7 @@ class Job(ABC, Generic[S]):
             metrics: all that the run recorded.
 
         Returns:
-            None where the metric is no mean over the items that are there.
+            None if the metric is not a mean over the items that are there.
         """
 
     def is_score(self, metric: str) -> bool:

@@ -35,7 +35,7 @@ class LocalisationJob(Job[LocalisationSpec]):
             return None
         counted = np.array(items["what"]) == found[1]
         scores = np.asarray(items["share" if found[2] == "share" else "hit"], dtype=float)
-        # Every image with a named word counts, also one without a word of this sort.
+        # Every image with a named word counts, even without a word of this sort.
         images = np.unique(np.array(items["image"]), return_inverse=True)[1]
         return [Stratum(scores, counted, images)]
 

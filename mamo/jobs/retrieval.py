@@ -45,12 +45,12 @@ class RetrievalJob(Job[RetrievalSpec]):
             return None
         direction, rank = np.array(items["direction"]), np.asarray(items["rank"])
         captions = images_or_items(images_of, "test", int((direction == "ir").sum()))
-        # Images ask in the order in which the records first name them.
+        # Images are in the order in which the records first name them.
         queries = {"ir": captions, "tr": np.array(list(dict.fromkeys(captions.tolist())))}
         asked = int((direction == "tr").sum())
         if len(queries["tr"]) != asked:
             queries["tr"] = np.arange(asked)
-            if metric == "mean_recall":  # which captions belong to which image is not known
+            if metric == "mean_recall":  # it is not known which captions belong to which image
                 return None
         strata = []
         for name, k, weight in parts:

@@ -64,10 +64,10 @@ class About(Stored):
 
     @property
     def saw(self) -> str:
-        """The data sets of the model, and whether any real image was among them."""
+        """The data sets of the model, and whether all of them were generated."""
         names = ", ".join(self.datasets) or "unknown data"
         if self.generated:
-            return f"generated scenes alone, no photograph (the embedded world, in the forms of {names})"
+            return f"only generated scenes, no photographs (the embedded world, in the formats of {names})"
         return names
 
 

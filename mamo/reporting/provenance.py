@@ -85,7 +85,7 @@ class NumberFacts:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """Collect the runs behind each number of a table's row.
+    """The runs behind each number of a table's row.
 
     Attributes:
         runs: run -> what is known of it, the pre-trainings first.
@@ -99,7 +99,7 @@ class RowFacts:
 
 
 def provenance(plan: Plan, key: str, results: Path) -> RunFacts:
-    """Everything known of a planned run."""
+    """Collect everything known about a planned run."""
     run, record = plan.runs[key], read_run(results, key)
     inputs = dict(record.inputs if record and record.inputs else run.inputs)
     return RunFacts(
@@ -117,7 +117,7 @@ def provenance(plan: Plan, key: str, results: Path) -> RunFacts:
 
 
 def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> RowFacts:
-    """What stands behind each number of a table's row.
+    """Collect the runs behind each number of a table's row.
 
     Raises:
         SpecError: the table has no such row.

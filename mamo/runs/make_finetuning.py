@@ -19,9 +19,10 @@ from mamo.model.distributed import rank
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.save import WEIGHTS, load_network, save_network_config, save_tensors
 from mamo.runs.training import save_curve, training_batches, training_result
-from mamo.specs.finetune import JobSpec, RetrievalSpec, VqaSpec
+from mamo.specs.finetune import JobSpec, VqaSpec
 from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.registry import make_task, read_spec
+from mamo.tasks.retrieval import RetrievalTask
 from mamo.tasks.task import DownstreamTask, Evaluation
 from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.distributed import process_group
@@ -69,8 +70,8 @@ def _finetune(context: Context) -> Result:
     task, spec, data = load_task(context)
     trained = _train(context, task, spec, data)
     result = training_result(trained, spec.batch_size)
-    if trained.steps and isinstance(spec, RetrievalSpec) and trained.outcome.status == "converged":
-        result.checks.append(_against_zero_shot(context, task, spec, data[0]))
+    if trained.steps and isinstance(task, RetrievalTask) and trained.outcome.status == "converged":
+        result.checks.extend(_recall_on_val(context, task, data[0]))
     if rank() == 0:
         save_curve(trained, context.directory)
     if trained.outcome.status == "diverged":
@@ -88,19 +89,30 @@ def _finetune(context: Context) -> Result:
     return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
 
 
-def _against_zero_shot(context: Context, task: DownstreamTask, spec: RetrievalSpec, data: Prepared) -> Check:
-    """Check whether fine-tuning helps: compare validation recall with the pre-trained network's at its own resolution."""
-    network = load_network(context.input("init"))
+def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> list[Check]:
+    """Check on the validation split whether fine-tuning helps, and whether re-ranking by ITM does.
+
+    The network before fine-tuning is the pre-trained one, at its own resolution.
+    """
+    network, spec = load_network(context.input("init")), task.spec
     transform = spec.transform.model_copy(update={"size": network.spec.image_size})
     untrained = make_task(
         network, spec.model_copy(update={"transform": transform}), task.tokenizer, data, None
     )
-    before = untrained.to(pick_device()).eval().validate(data)
-    after = task.eval().validate(data)
-    says = (
-        f"mean recall on val {after:.1f} after fine-tuning, {before:.1f} before (at {transform.size} pixels)"
+    assert isinstance(untrained, RetrievalTask)
+    before = untrained.to(pick_device()).eval().evaluate(data, "val").metrics
+    after = task.eval().evaluate(data, "val").metrics
+    old, new = before["mean_recall"], after["mean_recall"]
+    says = f"mean recall on val {new:.1f} after fine-tuning, {old:.1f} before (at {transform.size} pixels)"
+    found = [check("fine-tuning", new >= old, says, after=new, before=old)]
+    gains = {way: after[f"{way}_r1"] - after[f"itc_{way}_r1"] for way in ("tr", "ir")}
+    told = ", ".join(
+        f"{what} {metrics[f'itc_{way}_r1']:.1f} -> {metrics[f'{way}_r1']:.1f}{when}"
+        for metrics, when in ((after, ""), (before, " before fine-tuning"))
+        for what, way in (("text", "tr"), ("image", "ir"))
     )
-    return check("fine-tuning", after >= before, says, after=after, before=before)
+    says = f"R@1 on val by similarity alone and re-ranked by ITM: {told}"
+    return [*found, check("re-ranking on val", min(gains.values()) >= 0, says, **gains)]
 
 
 def check_evaluation(

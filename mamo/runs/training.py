@@ -42,7 +42,7 @@ def training_batches(
 
 
 def data_workers() -> int:
-    """Worker processes per rank: decoding keeps pace with a GPU only in parallel; a CPU run has no core to spare."""
+    """Choose the worker processes per rank: a GPU needs parallel decoding; a CPU run has no core to spare."""
     return (
         min(16, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count()))
         if torch.cuda.is_available()
@@ -51,7 +51,7 @@ def data_workers() -> int:
 
 
 def save_curve(trained: Trained, directory: Path) -> None:
-    """The loss parts over the steps as ``curve.csv``."""
+    """Save the loss parts over the steps as ``curve.csv``."""
     if trained.curve:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(trained.curve[0]))
@@ -61,7 +61,7 @@ def save_curve(trained: Trained, directory: Path) -> None:
 
 
 def training_result(trained: Trained, batch_size: int) -> Result:
-    """The last tenth's mean of each loss part, and the throughput."""
+    """Compute the mean of each loss part over the last tenth, and the throughput."""
     metrics = {f"train/{name}": value for name, value in last_means(trained.curve).items()}
     details: dict[str, Any] = {"steps": trained.steps, "training_seconds": round(trained.seconds, 2)}
     if trained.steps_per_second:

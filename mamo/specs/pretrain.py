@@ -102,7 +102,7 @@ class MimSpec(Spec):
 
     @property
     def predicts_features(self) -> bool:
-        """Whether the target network's image encoder makes the targets."""
+        """True if the target network's image encoder makes the targets."""
         return self.target == "momentum_features"
 
     def head(self, model: ModelSpec, codes: int) -> Head:
@@ -241,17 +241,17 @@ class ObjectivesSpec(Spec):
 
     @property
     def masks_image(self) -> bool:
-        """Whether an objective reads the masked view (masked image, text)."""
+        """True if an objective reads the masked view (masked image, text)."""
         return self.mim is not None or (self.mrm is not None and self.mrm.image)
 
     @property
     def masks_text(self) -> bool:
-        """Whether an objective reads the masked view (image, masked text)."""
+        """True if an objective reads the masked view (image, masked text)."""
         return self.mlm or (self.mrm is not None and self.mrm.text)
 
     @property
     def predicts_fused(self) -> bool:
-        """Whether an objective predicts the target network's fused representation of the unmasked pair."""
+        """True if an objective predicts the target network's fused representation of the unmasked pair."""
         return self.mrm is not None
 
     def heads(self, model: ModelSpec, codes: int) -> tuple[Head, ...]:

@@ -59,7 +59,7 @@ class ImageGroup(NamedTuple, Generic[Key]):
 
 
 def by_image(images: Sequence[Key], size: int) -> Iterator[ImageGroup[Key]]:
-    """ImageGroup records by what they show, ``size`` different images at a time, in the order of first appearance.
+    """Group records by what they show, ``size`` different images at a time, in the order of first appearance.
 
     Args:
         images: the image (or the pair of images) of every record.
