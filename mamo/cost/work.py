@@ -23,6 +23,7 @@ GPU_RATE = 50e12  # of one server GPU at the paper's sizes
 WORLD_PER_SECOND = 200.0  # small images that one core prepares, or draws for the embedded world
 STARTING = 1.0  # additional seconds of any run
 FETCHING = 30.0  # seconds for published weights
+TEACHER_OPERATIONS, TEACHER_SIDE = 0.8e9, 224  # of EfficientNet-Lite0 for an image of that side
 PAGE, DRAWN, SITE, NOTEBOOK = (
     4.0,
     15.0,
@@ -116,11 +117,18 @@ class _Counted(Costs):
         training = run.spec.get("training")
         if not training:
             return 0.0
+        seen = 0.0
+        if teacher := run.spec.get("teacher"):
+            photos = sum(
+                self._sizes(self._plan.runs[key]).shown.get("train", 0) for key in run.inputs.values()
+            )
+            views = photos * (1 + teacher["crops"])
+            seen = TEACHER_OPERATIONS * (teacher["image_size"] / TEACHER_SIDE) ** 2 * views
         model = ModelSpec.model_validate(run.spec["model"])
         network = Network(model, self.vocab_size)
         words = model.max_words
         way = network.text(words) + network.fusion(words) if run.spec["role"] == "text" else network.vision()
-        return float(3 * way * training["steps"] * training["batch_size"])
+        return float(3 * way * training["steps"] * training["batch_size"] + seen)
 
     def _sizes(self, run: Run) -> Sizes:
         if is_prepared(run, self._results):

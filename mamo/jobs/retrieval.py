@@ -36,14 +36,18 @@ class RetrievalJob(Job[RetrievalSpec]):
         """Recall is the share of queries whose rank is at most k; the mean recall is that of six."""
         import numpy as np
 
+        column = "itc_rank" if metric.startswith("itc_") else "rank"  # by similarity alone, not re-ranked
+        metric = metric.removeprefix("itc_")
         one = re.fullmatch(r"(tr|ir)_r(\d+)", metric)
+        if column not in items:
+            return None
         if metric == "mean_recall":
             parts = [(direction, k, 1 / (2 * len(KS))) for direction in ("tr", "ir") for k in KS]
         elif one:
             parts = [(one[1], int(one[2]), 1.0)]
         else:
             return None
-        direction, rank = np.array(items["direction"]), np.asarray(items["rank"])
+        direction, rank = np.array(items["direction"]), np.asarray(items[column])
         captions = images_or_items(images_of, "test", int((direction == "ir").sum()))
         # Images are in the order in which the records first name them.
         queries = {"ir": captions, "tr": np.array(list(dict.fromkeys(captions.tolist())))}

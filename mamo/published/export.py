@@ -90,7 +90,8 @@ def _trained(plan: Plan, run: Run, results: Path) -> Record:
         raise RunError(
             f"{run.key} has no weights of its own (it ended as {record.outcome.status}); export the run that trained them"
         )
-    return record
+    # The same run may have been made for another scale.
+    return record.model_copy(update={"scale": plan.scale.name})
 
 
 def _write_model(

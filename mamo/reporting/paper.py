@@ -54,6 +54,9 @@ class PaperTable(Spec):
     unit: Literal["percent", "count"] = "percent"
     columns: tuple[PaperColumn, ...] = Field(min_length=1)
     rows: tuple[PaperRow, ...] = Field(min_length=1)
+    heading: str = Field(
+        "As reported in the paper", description="over these rows; other papers' have another one"
+    )
     notes: tuple[str, ...] = Field((), description="shown under the table")
 
     @model_validator(mode="after")

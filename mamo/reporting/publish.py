@@ -127,9 +127,9 @@ def _page(
     parts.append(own_table(shown))
     if gaps:
         parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
-    if shown.reported:
-        parts += ["## As reported in the paper", markdown_table(shown.headings, shown.reported)]
-        parts.append(wrapped(" ".join(paper.notes)) if paper else "")
+    if shown.reported and paper:
+        parts += [f"## {paper.heading}", markdown_table(shown.headings, shown.reported)]
+        parts.append(wrapped(" ".join(paper.notes)))
         if not plumbing_only(plan):
             parts.append(wrapped(agreement_text(values.agreement, column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]

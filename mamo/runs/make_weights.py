@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ def make_weights(context: Context) -> Result:
     makers = {
         ("vision", "timm"): _vision_timm,
         ("vision", "naming"): _vision_naming,
+        ("vision", "distilled"): _vision_distilled,
         ("vision", "scratch"): _vision_scratch,
         ("text", "transformers"): _text_transformers,
         ("text", "mlm"): _text_mlm,
@@ -155,6 +158,38 @@ def _vision_naming(context: Context) -> Result:
     return _result(trained, context)
 
 
+def _vision_distilled(context: Context) -> Result:
+    """A ViT that has learned from a convolutional teacher what the photos of the train splits show."""
+    from mamo.data.batches.photo_views import Photos, distillation_batches
+    from mamo.model.teacher import load_teacher
+    from mamo.runs.teacher_maps import teacher_maps
+    from mamo.specs.weights import TeacherSpec
+    from mamo.tasks.photo_distillation import PhotoDistillationTask
+
+    spec, training = _model_and_training(context)
+    taught = TeacherSpec.model_validate(context.run.spec["teacher"])
+    teacher = load_teacher(taught.architecture, context.run.spec["name"])
+    data = [Prepared(context.input(role)) for role in sorted(context.run.inputs)]
+    photos = Photos(data, taught, training.seed)
+    began = time.process_time()
+    maps = teacher_maps(teacher, photos, context.checkpoints)
+    seeing = time.process_time() - began
+    torch.manual_seed(training.seed)
+    task = PhotoDistillationTask(spec, teacher.cpu(), maps.sample(), taught.logits).to(pick_device())
+
+    def batches(start: int) -> Any:
+        return distillation_batches(
+            photos, maps, spec.image_size, spec.patch_size, training.batch_size, start, training.steps
+        )
+
+    trained = _stage(task, training, batches, context)
+    save_tensors(task.vision.state_dict(), context.directory / "model.safetensors")
+    result = _result(trained, context)
+    return replace(
+        result, details=result.details | {"photos": len(photos), "teacher_seconds": round(seeing, 2)}
+    )
+
+
 def _vision_scratch(context: Context) -> Result:
     """Initialise a ViT at random."""
     torch.manual_seed(0)
@@ -168,14 +203,16 @@ def _text_transformers(context: Context) -> Result:
     name = context.run.spec["name"]
     from transformers import AutoTokenizer, BertConfig, BertModel
 
+    from mamo.model.packaged import locate
     from mamo.model.pretrained import bert_state, check_bert
 
     try:
-        check_bert(BertConfig.get_config_dict(name)[0])
+        folder = locate(name)
+        check_bert(BertConfig.get_config_dict(folder)[0])
         # BERT's training head and pooler are not needed, so do not warn if they are missing.
-        model, unknown = _published(BertModel, name, add_pooling_layer=False)
+        model, unknown = _published(BertModel, folder, add_pooling_layer=False)
         bert_state(dict.fromkeys(unknown, torch.empty(0)))
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     except StoredError as error:
         raise RunError(f"{context.run.key}: weights.text.name '{name}': {error}") from error
     except OSError as error:

@@ -183,11 +183,11 @@ class Planner:
         part = getattr(self.scale.weights, role)
         spec = {"role": role} | part.model_dump(mode="json")
         inputs: dict[str, str] = {}
-        if part.source in ("naming", "mlm", "dvae", "scratch"):
+        if part.source in ("naming", "distilled", "mlm", "dvae", "scratch"):
             model = self.scale.pretrain.model.model_dump(mode="json")
             spec["model"] = model
-        if part.source in ("mlm", "dvae"):
-            # BERT's stand-in is trained on all training texts, captions and questions; the visual tokeniser on images.
+        if part.source in ("mlm", "dvae", "distilled"):
+            # BERT's stand-in is trained on all training texts, captions and questions; the other two on images.
             names = self.scale.data.datasets if part.source == "mlm" else self.scale.pretrain.data
             inputs = {f"data:{name}": self.dataset(name) for name in names}
         if part.source == "naming":

@@ -25,12 +25,14 @@ from mamo.specs.names import nearest
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.releases import RELEASES
 from mamo.specs.scale import Scale
+from mamo.specs.weights import TEACHER_STRIDE
 
 SEEDS = 2**48  # limit of seeds in the order of examples
-STAND_INS = ("naming", "mlm", "scratch")
+STAND_INS = ("naming", "distilled", "mlm", "scratch")
 
 
 _RECALLS = tuple(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10))
+_OF_ITC = tuple(f"itc_{name}" for name in (*_RECALLS, "mean_recall"))  # by similarity alone, not re-ranked
 _NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing", "words"))
 
 
@@ -46,7 +48,7 @@ class _Task(NamedTuple):
 
 
 TASKS: Mapping[type[JobSpec], _Task] = {
-    RetrievalSpec: _Task("captions", ("val", "test"), (*_RECALLS, "mean_recall")),
+    RetrievalSpec: _Task("captions", ("val", "test"), (*_RECALLS, "mean_recall", *_OF_ITC)),
     VqaSpec: _Task(
         "vqa",
         ("val",),
@@ -81,6 +83,13 @@ def of_weights(scale: Scale) -> Iterator[str]:
     for size in vision.image_sizes:
         if size % patch:
             yield f"weights.vision.image_sizes: {size} is not a multiple of pretrain.model.patch_size {patch}"
+    if vision.teacher is not None:
+        grid, taught = scale.pretrain.model.image_size // patch, vision.teacher.image_size // TEACHER_STRIDE
+        if grid != taught:
+            yield (
+                f"weights.vision.teacher.image_size: {vision.teacher.image_size} gives a map of {taught} x {taught}, and the "
+                f"model has {grid} x {grid} patches; {grid * TEACHER_STRIDE} gives as many"
+            )
 
 
 def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:

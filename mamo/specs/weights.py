@@ -13,6 +13,11 @@ from mamo.specs.source import chosen, given, own
 STARTS = own(
     "where starting weights come from: published ones at the paper's scale, stand-ins that are trained here at small ones"
 )
+WITHOUT_A_VIT = (
+    "the paper has an ImageNet-trained ViT; where there is none, a small one learns from another network"
+)
+DISTILLED = own(WITHOUT_A_VIT)
+TEACHER_STRIDE = 32  # pixels of its input for each vector of a convolutional teacher's last map
 
 
 class TrainingSpec(Spec):
@@ -27,19 +32,64 @@ class TrainingSpec(Spec):
     seed: int = Field(0, ge=0, lt=2**48)
 
 
+class TeacherSpec(Spec):
+    """A convolutional network that the image encoder learns from, and what is shown of each photo."""
+
+    ACTS_IN: ClassVar = "data/batches/photo_views.py"
+
+    architecture: Annotated[str, own(WITHOUT_A_VIT, "model/teacher.py")] = Field(
+        "tf_efficientnet_lite0",
+        description="timm's name of an EfficientNet, whose last map has one vector for each 32 pixels",
+    )
+    image_size: Annotated[int, own(WITHOUT_A_VIT, "runs/teacher_maps.py")] = Field(
+        224, gt=0, description="side of the teacher's input in pixels: 32 for each patch of the model"
+    )
+    crops: Annotated[int, DISTILLED] = Field(
+        1, ge=0, description="random crops of each photo that the teacher sees beside the whole photo"
+    )
+    crop_scale: Annotated[tuple[float, float], DISTILLED] = Field(
+        (0.3, 1.0), description="share of a photo that a crop keeps"
+    )
+    window: Annotated[float, DISTILLED] = Field(
+        0.6, gt=0, le=1, description="least share of a crop that the encoder sees, on the crop's own map"
+    )
+    visible: Annotated[float, DISTILLED] = Field(
+        0.5, gt=0, le=1, description="share of the patches that the encoder sees in half of the steps"
+    )
+    logits: Annotated[float, own(WITHOUT_A_VIT, "tasks/photo_distillation.py")] = Field(
+        0.0, ge=0, description="weight of the divergence from the teacher's 1,000 ImageNet classes"
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> TeacherSpec:
+        if self.image_size % TEACHER_STRIDE:
+            raise ValueError(
+                f"image_size {self.image_size} is no multiple of {TEACHER_STRIDE}, the stride of the teacher's last map"
+            )
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(f"crop_scale {list(self.crop_scale)}: needs 0 < min <= max <= 1")
+        return self
+
+
 class VisionWeightsSpec(Spec):
     """Starting weights of the image encoder."""
 
     ACTS_IN: ClassVar = "runs/make_weights.py"
 
-    source: Annotated[Literal["timm", "naming", "scratch"], STARTS] = Field(
+    source: Annotated[Literal["timm", "naming", "distilled", "scratch"], STARTS] = Field(
         "timm",
-        description="timm: published weights; naming: trained to name the world's objects; scratch: random",
+        description="timm: published weights; naming: trained to name the world's objects; distilled: trained on the photos of "
+        "pretrain.data to see what an ImageNet-trained convolutional network sees; scratch: random",
     )
     name: Annotated[str | None, chosen("ours; ALBEF takes DeiT-B")] = Field(
-        "vit_base_patch16_224.augreg_in1k", description="timm's name (ImageNet-trained ViT-B/16)"
+        "vit_base_patch16_224.augreg_in1k",
+        description="timm's name (ImageNet-trained ViT-B/16); distilled: a file with the teacher's weights, null: those "
+        "that the extra `photos` installs",
     )
     training: Annotated[TrainingSpec | None, STARTS] = None
+    teacher: Annotated[TeacherSpec | None, STARTS] = Field(
+        None, description="distilled: what is learned from"
+    )
     image_sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...], STARTS] = Field(
         (), description="naming: image sides used in turn, in pixels; none: only the model's own"
     )
@@ -94,6 +144,8 @@ class WeightsSpec(Spec):
         ):
             if part.source in ("timm", "transformers") and not part.name:
                 raise ValueError(f"weights.{role}: source {part.source} needs a name")
-            if part.source in ("naming", "mlm", "dvae") and part.training is None:
+            if part.source in ("naming", "distilled", "mlm", "dvae") and part.training is None:
                 raise ValueError(f"weights.{role}: source {part.source} needs a training section")
+        if (self.vision.source == "distilled") != (self.vision.teacher is not None):
+            raise ValueError("weights.vision: source distilled, and it alone, needs a teacher section")
         return self

@@ -8,7 +8,7 @@ from typing import Any
 
 import caption_releases
 import pytest
-from caption_releases import jpeg, karpathy, texts, write_coco_splits, write_shard
+from caption_releases import jpeg, karpathy, texts, write_coco_splits, write_flickr8k, write_shard
 
 from mamo.data.examples import Findings, FormatError
 from mamo.data.releases import flickr8k, visual_genome
@@ -80,15 +80,6 @@ def test_flickr30k(tmp_path: Path) -> None:
     examples = list(read_flickr30k(tmp_path, Findings()))
     assert [e.split for e in examples] == ["train", "val", "test"]
     assert examples[0].images[0].content == tmp_path / "flickr30k/flickr30k-images/1.jpg"
-
-
-def write_flickr8k(root: Path, tokens: str, **lists: list[str]) -> None:
-    text, photos = root / "flickr8k/Flickr8k_text", root / "flickr8k/Flicker8k_Dataset"
-    text.mkdir(parents=True)
-    photos.mkdir()
-    (text / "Flickr8k.token.txt").write_text(tokens, encoding="utf-8")
-    for split, name in flickr8k.LISTS.items():
-        (text / name).write_text("\n".join(lists.get(split, [])) + "\n")
 
 
 def test_flickr8k_with_its_quirks(tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ def test_captions_of_an_image_are_resampled_together() -> None:
     mean = contributions("retrieval", "mean_recall", items, images, {})
     # R@1, 5, 10: text retrieval 50, 50, 100; image retrieval 50, 100, 100.
     assert mean is not None and mean.values.mean() == pytest.approx(450 / 6)
+    assert contributions("retrieval", "itc_ir_r1", items, images, {}) is None, (
+        "ranks by similarity alone were not kept"
+    )
+    alone = contributions("retrieval", "itc_ir_r1", items | {"itc_rank": [1, 7, 2, 1, 5, 2]}, images, {})
+    assert alone is not None and alone.values.mean() == pytest.approx(25.0)
 
 
 def test_each_metric_reads_its_own_items() -> None:

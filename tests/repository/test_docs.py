@@ -246,7 +246,7 @@ def test_commands_are_understood(page: Path, capsys: pytest.CaptureFixture[str])
 def test_runs_and_tables_of_named_commands_are_planned() -> None:
     plans = {
         name: make_plan(name, ROOT / "ablations", others=True)
-        for name in ("smoke", "demo", "study", "flickr8k", "paper")
+        for name in ("smoke", "demo", "study", "flickr8k", "flickr8k_minilm", "paper")
     }
     kinds = {"prepare": "data", "weights": "weights", "pretrain": "pretrain", "finetune": "finetune"}
     for page in DOCS:
@@ -281,15 +281,17 @@ def test_the_example_scale_and_ablation_are_valid(tmp_path: Path) -> None:
     assert {run.spec["batch_size"] for run in plan.by_kind("pretrain")} == {32}
 
 
-@pytest.mark.parametrize("page", ["paper-scale.md", "own-data.md"])
-def test_the_example_scales_are_valid(tmp_path: Path, page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "table"), [("paper-scale.md", "table5"), ("own-data.md", "table5"), ("photos.md", "flickr8k")]
+)
+def test_the_example_scales_are_valid(tmp_path: Path, page: str, table: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     blocks = [block for language, block in FENCE.findall(text) if language == "yaml"]
     assert blocks
     own = Path(shutil.copytree(ROOT / "ablations", tmp_path / "ablations"))
     for block in blocks:
         (own / "scales" / "mine.yaml").write_text(block, encoding="utf-8")
-        assert make_plan("mine", own, only=["table5"]).by_kind("pretrain")
+        assert make_plan("mine", own, only=[table]).by_kind("pretrain")
 
 
 def test_quoted_messages_are_those_of_the_code() -> None:

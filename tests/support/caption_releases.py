@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mamo.data.examples import Example
+from mamo.data.releases import flickr8k
 
 
 def jpeg(colour: int = 0) -> bytes:
@@ -92,3 +93,13 @@ def write_coco_splits(root: Path) -> None:
         filepath=["val2014"] * 3,
     )
     (root / "coco" / "dataset_coco.json").write_text(json.dumps(content))
+
+
+def write_flickr8k(root: Path, tokens: str, **lists: list[str]) -> None:
+    """Flickr8k's text files and its empty folder of photos."""
+    text, photos = root / "flickr8k/Flickr8k_text", root / "flickr8k/Flicker8k_Dataset"
+    text.mkdir(parents=True)
+    photos.mkdir()
+    (text / "Flickr8k.token.txt").write_text(tokens, encoding="utf-8")
+    for split, name in flickr8k.LISTS.items():
+        (text / name).write_text("\n".join(lists.get(split, [])) + "\n")

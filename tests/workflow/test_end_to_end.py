@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from mamo.runs.execute import evaluate, execute
 from mamo.specs.overrides import merge
@@ -136,16 +137,30 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
     ablations = tmp_path / "ablations"
     shutil.copytree(ROOT / "ablations", ablations)
     scale = ablations / "scales" / "flickr8k.yaml"
+    teacher = tmp_path / "teacher.safetensors"
+    save_file(pytest.importorskip("timm").create_model("test_efficientnet").state_dict(), teacher)
+    vision = {
+        "name": str(teacher),
+        "teacher": {"architecture": "test_efficientnet", "crops": 0},
+        "training": {"steps": 3, "batch_size": 8},
+    }
     quick = {
         "data": {"datasets": {"flickr8k": {"limits": {"train": 200, "val": 20, "test": 50}}}},
-        "weights": {"text": {"training": {"steps": 5}}},
-        "pretrain": {"schedule": {"epochs": 1, "steps_per_epoch": 4, "warmup_steps": 1}},
-        "jobs": {"retrieval_flickr8k": {"schedule": {"epochs": 1, "steps_per_epoch": 2}}},
+        "weights": {"vision": vision, "text": {"training": {"steps": 5}}},
+        "pretrain": {
+            "schedule": {"epochs": 1, "steps_per_epoch": 4, "warmup_steps": 1},
+            "objectives": {"itm_group": 32},
+            "batch_size": 32,
+        },
+        "jobs": {"retrieval_flickr8k": {"schedule": {"epochs": 1, "steps_per_epoch": 2}, "batch_size": 32}},
     }
     scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), quick)))
-    plan = make_plan("flickr8k", ablations)
+    plan = make_plan("flickr8k", ablations, only=["flickr8k"], seeds=1)
+    fine_tuned = next(cell.runs[0] for cell in plan.tables["flickr8k"].cells if cell.row == "mamo")
+    wanted = plan.closure([fine_tuned])
     for run in plan.runs.values():
-        record = execute(plan, run, tmp_path / "results", FLICKR8K.parent)
+        if run.key in wanted:
+            record = execute(plan, run, tmp_path / "results", FLICKR8K.parent)
     manifest = json.loads(
         (plan.find("data", "flickr8k").directory(tmp_path / "results") / "manifest.json").read_text()
     )

@@ -39,7 +39,7 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         "question": ablation.question,
         "expected": ablation.hypothesis,
         "columns": _columns(shown, columns),
-        "rows": _rows(shown, columns, _behind(values), _best(values)),
+        "rows": _rows(shown, columns, _behind(values), _best(values), paper.heading if paper else ""),
         "legend": [f"{sign} {meaning}" for sign, meaning in shown.legend.items()],
         "left_out": [h.text for i, h in enumerate(shown.headings) if i not in columns],
         "notes": [*notes, *(paper.notes if paper else ())],
@@ -66,6 +66,7 @@ def _rows(
     columns: Sequence[int],
     behind: Mapping[tuple[str, str], str],
     best: Mapping[str, set[str]],
+    reported_heading: str = "",
 ) -> list[dict[str, Any]]:
     """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it if it is ours."""
 
@@ -82,7 +83,7 @@ def _rows(
     return [
         *(row("ours", line) for line in table.ours),
         *chance,
-        *(row("paper", line) for line in table.reported),
+        *(row("paper", line) | {"heading": reported_heading} for line in table.reported),
     ]
 
 

@@ -9,10 +9,17 @@ from typing import Any
 from mamo.reporting.agreement import agreement_text
 from mamo.reporting.claims import plumbing_only
 from mamo.reporting.names import column_names
+from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import DIVERGED, NONE, SPREAD, bracketed, make_table, primary, sensible, signed
 from mamo.reporting.values import CellStatistics, SeedValue, TableValues, mean_of
 from mamo.specs.plan import Plan, TablePlan
+
+
+def _others_heading(paper: PaperTable | None) -> str:
+    """What stands over reported rows that have no counterpart of ours."""
+    plain = PaperTable.model_fields["heading"].default
+    return paper.heading if paper and paper.heading != plain else "Other rows of the paper, as reported there"
 
 
 def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Path) -> dict[str, Any]:
@@ -74,6 +81,7 @@ def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Pat
         "lines": lines,
         "chance": shown.chance.texts if shown.chance else None,
         "others": others,
+        "others_heading": _others_heading(paper),
         "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))]
         + ([order.replace("**", "")] if order else []),
         "legend": {sign: meaning for sign, meaning in shown.legend.items() if sign != SPREAD},
