@@ -28,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
     for item in items:
         shared = "killable" if "killable" in getattr(item, "fixturenames", ()) else str(item.path)
+        if item.path.name.startswith("test_slurm"):  # one cluster at a time on a machine
+            shared = "slurm"
         item.add_marker(pytest.mark.xdist_group(shared))
 
 
