@@ -257,12 +257,12 @@ def section(values: Any, dotted: str) -> Any:
 
 
 def _revision(record: Record, run: Run) -> int:
-    """The recorded revision; records that are older than revisions count as today's."""
+    """Return the recorded revision; records that are older than revisions count as today's."""
     return REVISIONS[run.kind] if record.revision is None else record.revision
 
 
 def _record(path: Path) -> Record | None:
-    """A record to compare with; None where it is missing or damaged."""
+    """Read a record to compare with; None if it is missing or damaged."""
     try:
         return read_record_file(path)
     except (FileNotFoundError, StoredError):

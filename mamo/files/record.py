@@ -1,4 +1,4 @@
-"""A finished run's record, as ``record.json`` holds it: what was run, how it ended, what it measured, where it was made.
+"""The record of a finished run, ``record.json``: its spec, outcome, metrics and provenance.
 
 Records of earlier versions lack fields: what a record does not say has its default here, and ``model_fields_set`` tells
 which fields it says.
@@ -38,12 +38,12 @@ class Stored(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return self.model_dump(exclude_unset=True, by_alias=True)
 
 
 class Check(Stored):
-    """What one of a run's own checks found.
+    """Result of one of a run's own checks.
 
     Attributes:
         passed: False is a warning, wherever the run is shown.
@@ -58,12 +58,12 @@ class Check(Stored):
 
     @property
     def line(self) -> str:
-        """For example ``check gradients: passed: each of 12 trained tensors has a gradient``."""
+        """Format the check, for example ``check gradients: passed: each of 12 trained tensors has a gradient``."""
         return f"check {self.name}: {'passed' if self.passed else 'WARNING'}: {self.says}"
 
 
 class CodeVersion(Stored):
-    """Which code made a run.
+    """The code that made a run.
 
     Attributes:
         code: the commit, with ``+changes`` where the package differed from it; None outside of a repository.
@@ -77,14 +77,14 @@ class CodeVersion(Stored):
 
 
 class Provenance(Stored):
-    """When, where and by which code a run was made.
+    """The time, machine and code of a run.
 
     Attributes:
         started: in ISO 8601, UTC.
         machine: ``cpu``, ``cores``, ``system`` and, where torch saw one, ``gpu``.
         versions: of Python and of the packages that make the numbers.
         code, code_digest, code_edited: see :class:`CodeVersion`.
-        earlier_code: other code that the run was begun by.
+        earlier_code: other code that started the run.
     """
 
     started: str | None = None
@@ -100,7 +100,7 @@ class Provenance(Stored):
 
     @property
     def all_code(self) -> tuple[CodeVersion, ...]:
-        """The code that finished the run, then any that it was begun by."""
+        """The code that finished the run, then any other that started it."""
         own = CodeVersion(code=self.code, code_digest=self.code_digest, code_edited=self.code_edited)
         return (own, *self.earlier_code)
 
@@ -140,7 +140,7 @@ class Record(Stored):
 
     @property
     def converged(self) -> bool:
-        """Whether the run has a result: it neither diverged nor was skipped."""
+        """True if the run has a result: it neither diverged nor was skipped."""
         return self.outcome.status == "converged"
 
     @property
@@ -149,5 +149,5 @@ class Record(Stored):
         return tuple(check for check in self.checks or () if not check.passed)
 
     def text(self) -> str:
-        """The content of ``record.json``."""
+        """Return the content of ``record.json``."""
         return json.dumps(self.as_json(), indent=1) + "\n"

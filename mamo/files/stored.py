@@ -60,7 +60,7 @@ def read_record_file(path: Path) -> Record:
 
 
 def parse_record(values: Mapping[str, Any], path: Path, run: str, fix: str) -> Record:
-    """A run's record from its JSON values.
+    """Make a run's record from its JSON values.
 
     Args:
         path: named in errors.

@@ -1,1 +1,1 @@
-"""What a downstream job is without its network: cost, results per item, what it is used with. Light: numpy at most."""
+"""Downstream jobs without their networks: cost, results per item, settings in use. Imports numpy at most."""

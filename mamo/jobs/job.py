@@ -1,4 +1,4 @@
-"""The facts of a downstream job that plans, pages and packs need, without its network."""
+"""Describe a downstream job without its network, for plans, pages and packs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Job(ABC, Generic[S]):
 
     Attributes:
         spec: the class of its specs.
-        title: what a model of it is, for people.
+        title: names a model of it in words.
         settings: of the spec, those that the trained model is used with.
     """
 
@@ -125,7 +125,7 @@ class Job(ABC, Generic[S]):
 
     @abstractmethod
     def cost(self, spec: S, network: Operations, data: SplitSizes) -> JobCost:
-        """What training and evaluating it costs.
+        """Count the operations of training and evaluating it.
 
         Args:
             network: at the job's image size.
@@ -140,7 +140,7 @@ class Job(ABC, Generic[S]):
         images_of: Mapping[str, Sequence[int]],
         metrics: Mapping[str, float],
     ) -> list[Stratum] | None:
-        """The items behind a metric.
+        """Return the items behind a metric.
 
         Args:
             metric: a metric that the job records, such as ``tr_r1``.
@@ -154,12 +154,12 @@ class Job(ABC, Generic[S]):
         """
 
     def is_score(self, metric: str) -> bool:
-        """Whether a recorded metric is a result to show: no training loss, no chance level, no count or flag."""
+        """Check that a recorded metric is a result to show: no training loss, no chance level, no count or flag."""
         return not metric.startswith(("train/", "chance/"))
 
 
 def images_or_items(images_of: Mapping[str, Sequence[int]], split: str, count: int) -> np.ndarray:
-    """The images of a split's records; where they are not known, each of its ``count`` items stands for itself."""
+    """Return the images of a split's records; if they are not known, each of its ``count`` items stands for itself."""
     import numpy as np
 
     images = np.asarray(images_of.get(split, ()), dtype=np.int64)
@@ -167,7 +167,7 @@ def images_or_items(images_of: Mapping[str, Sequence[int]], split: str, count: i
 
 
 def split_accuracy(metric: str, items: Items, images_of: Mapping[str, Sequence[int]]) -> list[Stratum] | None:
-    """The items behind ``SPLIT_accuracy``, or ``SPLIT_accuracy_KIND`` of the column ``correct_KIND``."""
+    """Return the items behind ``SPLIT_accuracy``, or ``SPLIT_accuracy_KIND`` of the column ``correct_KIND``."""
     import numpy as np
 
     split, accuracy, kind = metric.partition("_accuracy")

@@ -41,7 +41,7 @@ class Score(Stored):
 
 
 class About(Stored):
-    """What a model's record and those of its inputs say of it.
+    """Origin and scores of a model, from its record and those of its inputs.
 
     Attributes:
         task: ``pretraining`` or a job's.
@@ -94,7 +94,7 @@ def about_of(record: Record, results: Path) -> About:
 
 
 def read_about(config: Mapping[str, Any]) -> About | None:
-    """What a model's ``config.json`` says of it; None where it says nothing."""
+    """Read the summary in a model's ``config.json``; None if it has none."""
     return About.model_validate(config["about"]) if config.get("about") else None
 
 

@@ -76,7 +76,7 @@ def tau_b(ours_BR: np.ndarray, theirs_R: np.ndarray) -> np.ndarray:
 
 
 def _line(grid: Grid, columns: Sequence[str], theirs: Mapping[str, Mapping[str, float | None]]) -> Agreement:
-    """The agreement in the mean of some columns."""
+    """Compute the agreement in the mean of some columns."""
     weights = dict.fromkeys(columns, 1 / len(columns))
     reported: dict[str, float] = {}
     for row in grid.rows:

@@ -130,7 +130,7 @@ def write_statistics(values: Iterable[TableValues], path: Path) -> None:
 
 
 def _write_csv(lines: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Write lines whose numbers have the digits that they can have."""
+    """Write lines, with numbers rounded to their significant digits."""
     import pandas as pd
 
     rows = [
@@ -143,7 +143,7 @@ def _write_csv(lines: Iterable[Mapping[str, Any]], columns: Sequence[str], path:
 
 
 def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, Record | None]:
-    """Run key -> its record; None where it has none."""
+    """Map run key -> its record; None where it has none."""
     return {key: _record(plan, key, results) for key in keys}
 
 
@@ -159,7 +159,7 @@ def _record(plan: Plan, key: str, results: Path) -> Record | None:
 def _seeds(
     table: str, cell: Cell, records: Mapping[str, Record | None], submitted: str | None
 ) -> list[SeedValue]:
-    """A cell's values, one per seed; None where the run has no record or did not converge.
+    """Collect a cell's values, one per seed; None where the run has no record or did not converge.
 
     Args:
         submitted: the server's metric, used if its score was entered for every seed. A column with only this metric has no

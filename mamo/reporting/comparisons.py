@@ -66,7 +66,7 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
 
 
 def statistics(table: TablePlan, grid: Grid) -> list[CellStatistics]:
-    """Mean and interval of each cell, and its difference from the base row's."""
+    """Compute the mean and interval of each cell, and its difference from the base row's."""
     base = table.ablation.base_row
     lines = []
     for row in grid.rows:
@@ -80,7 +80,7 @@ def statistics(table: TablePlan, grid: Grid) -> list[CellStatistics]:
 
 
 def _line(row: str, column: str, own: Estimate, base: str, other: Estimate | None) -> CellStatistics:
-    """A cell, and its difference from the base row where something could be resampled."""
+    """Compute a cell, and its difference from the base row where something could be resampled."""
     compared: dict[str, str | float | int | None] = {"against": None}
     if other is not None:
         compared = {

@@ -43,7 +43,7 @@ CELL = tuple(field.name for field in fields(ReportedCell))  # the columns of the
 def reported_cells(
     table: TablePlan, values: TableValues, ablations: Path, edition: str = "arxiv"
 ) -> list[ReportedCell]:
-    """Each cell that we or the paper have; none where the edition has no such table.
+    """List each cell that we or the paper have; none if the edition has no such table.
 
     Args:
         edition: a folder of the paper's numbers.

@@ -73,5 +73,5 @@ def _line(source: str, key: str, label: str, column: str) -> dict[str, Any]:
 
 
 def _bounds(lower: float, upper: float) -> dict[str, float]:
-    """The ends of an interval; none where nothing was resampled."""
+    """Return the ends of an interval; none if nothing was resampled."""
     return {"low": sensible(lower), "high": sensible(upper)} if upper > lower else {}

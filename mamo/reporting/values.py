@@ -90,7 +90,7 @@ class Difference(Stored):
 
     @property
     def holds_zero(self) -> bool:
-        """Whether the interval holds 0, so that the two rows cannot be told apart."""
+        """True if the interval contains 0, so that the two rows cannot be told apart."""
         return self.lower <= 0 <= self.upper
 
 
@@ -191,11 +191,11 @@ class TableValues(Stored):
         return {(line.row, line.column): line for line in self.statistics}
 
     def at(self, row: str, column: str) -> list[SeedValue]:
-        """The values of a cell's seeds; empty where the table has no such cell."""
+        """Return the values of a cell's seeds; empty if the table has no such cell."""
         return self.by_cell.get((row, column), [])
 
     def statistics_at(self, row: str, column: str) -> CellStatistics | None:
-        """A cell's interval and comparison; None where no seed has a value."""
+        """Return a cell's interval and comparison; None if no seed has a value."""
         return self.statistics_by_cell.get((row, column))
 
     @property
@@ -205,12 +205,12 @@ class TableValues(Stored):
 
 
 def mean_of(values: list[SeedValue]) -> Number | None:
-    """The mean over the seeds that have a value; None where none has. A single value stays as it is, whole numbers too."""
+    """Compute the mean over the seeds that have a value; None if none has. A single value stays as it is, whole numbers too."""
     known = [value.value for value in values if value.value is not None]
     return known[0] if len(known) == 1 else fmean(known) if known else None
 
 
 def chance_of(values: list[SeedValue]) -> float | None:
-    """The mean chance level over some values; None where none was recorded."""
+    """Compute the mean chance level over some values; None if none was recorded."""
     known = [value.chance for value in values if value.chance is not None]
     return fmean(known) if known else None

@@ -1,4 +1,4 @@
-"""What runs that train share: their batches, their curve, and their result."""
+"""Batches, curve and result of the runs that train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mamo.training.loop import Trained
 def training_batches(
     source: ConcatRecords, collate: Any, batch_size: int, seed: int, block: int, start: int, total: int
 ) -> Iterator[Batch]:
-    """This rank's batches from step ``start``, each with the seed and step that fix the task's draws, and its progress."""
+    """Yield the rank's batches from step ``start``, each with the seed and step that fix the task's draws, and its progress."""
     loader = TrainLoader(
         source,
         collate,
@@ -70,7 +70,7 @@ def training_result(trained: Trained, batch_size: int) -> Result:
 
 
 def last_means(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each loss part over the last tenth of a curve; nothing for an empty one."""
+    """Compute the mean of each loss part over the last tenth of a curve; nothing for an empty one."""
     last = curve[-max(1, len(curve) // 10) :]
     names = [name for name in (last[0] if last else {}) if name != "step"]
     return {name: sum(row[name] for row in last) / len(last) for name in names}

@@ -61,7 +61,7 @@ class LocalisationTask(DownstreamTask):
     def build(
         cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
     ) -> LocalisationTask:
-        """The task with the world's true boxes.
+        """Build the task with the world's true boxes.
 
         Raises:
             PreparedError: the data do not come from the world.

@@ -16,7 +16,7 @@ from mamo.model.mamo import Mamo
 from mamo.specs.finetune import FinetuneSpec, JobSpec
 from mamo.tasks.task import DownstreamTask
 
-# Task -> where its class is; imported when it is needed, since some load much besides.
+# Task -> where its class is; imported where it is used: a job loads the code of its own task alone.
 CLASSES = {
     "retrieval": "mamo.tasks.retrieval:RetrievalTask",
     "grounding": "mamo.tasks.grounding:GroundingTask",
@@ -32,7 +32,7 @@ def read_spec(values: Mapping[str, Any]) -> JobSpec:
 
 
 def task_class(spec: JobSpec) -> type[DownstreamTask]:
-    """The class of the task that a spec describes."""
+    """Return the class of the task that a spec describes."""
     name = next(job.task for job in JOBS.values() if type(spec) is job.spec)
     module, _, attribute = CLASSES[name].partition(":")
     found = getattr(import_module(module), attribute)

@@ -22,7 +22,7 @@ _COMMANDS = {"data": "prepare"}
 
 @dataclass(frozen=True)
 class RunLine:
-    """What the page says of a run.
+    """One run as the page shows it.
 
     Attributes:
         changed: how a pre-training differs from the scale's own, by dotted names.
