@@ -22,6 +22,7 @@ for number in (signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a file's tests, which share fixtures, to one process of pytest-xdist, and begin with the files that take longest."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

@@ -206,21 +206,21 @@ def _decide(test: ClaimTest, numbers: Sequence[Number]) -> tuple[Verdict, str]:
             return "refuted", f"an interval lies beyond {near:g} points"
         return "cannot tell", f"the intervals reach beyond {near:g} points"
     if all(number.lower > bound for number in numbers):
-        return "supported", f"{'the' if one else 'every'} interval lies above {said}"
-    # Of many intervals, one lies below the bound by chance: it must do so for all of them together.
+        return "supported", f"{'the' if one else 'every'} interval is above {said}"
+    # Of many intervals, one is below the bound by chance: it must do so for all of them together.
     below = [number for number in numbers if number.upper < bound]
     if one and below:
-        return "refuted", f"the interval lies below {said}"
+        return "refuted", f"the interval is below {said}"
     if any(_far_below(number, bound, len(numbers)) for number in below):
-        return "refuted", f"{below[0].label} lies below {said}"
+        return "refuted", f"{below[0].label} is below {said}"
     return (
         "cannot tell",
-        f"the interval holds {said}" if one else f"not every interval lies above {said}",
+        f"the interval holds {said}" if one else f"not every interval is above {said}",
     )
 
 
 def _far_below(number: Number, bound: float, count: int) -> bool:
-    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still lies below a bound."""
+    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still is below a bound."""
     from statistics import NormalDist
 
     normal = NormalDist()

@@ -105,7 +105,7 @@ def test_ranks_together_are_the_single_process(source: ConcatRecords, tokenizer:
     for step, batch in enumerate(whole):
         assert torch.equal(batch["image"], torch.cat([ranks[0][step]["image"], ranks[1][step]["image"]]))
         assert batch["text"] == ranks[0][step]["text"] + ranks[1][step]["text"]
-    with pytest.raises(ValueError, match="no multiple of 3"):
+    with pytest.raises(ValueError, match="not a multiple of 3"):
         loader(source, tokenizer, world=3)
 
 

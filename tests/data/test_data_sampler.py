@@ -45,7 +45,7 @@ def test_ranks_take_slices_of_the_same_global_batch() -> None:
         for step, batch in enumerate(whole):
             slices = [batch_indices(5, step, 12, 31, 2, rank, world) for rank in range(world)]
             assert np.array_equal(np.concatenate(slices), batch)
-    with pytest.raises(ValueError, match="no multiple"):
+    with pytest.raises(ValueError, match="not a multiple"):
         batch_indices(5, 0, 12, 31, 1, 0, 5)
     with pytest.raises(ValueError, match="no records"):
         batch_indices(5, 0, 12, 0)

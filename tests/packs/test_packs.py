@@ -229,7 +229,7 @@ CONTENTS = ("pack.json", json.dumps({"format": 1, "scale": "smoke", "runs": [], 
         ([("figures/a.json", b"{}")], "no pack.json"),
         ([("pack.json", b"[]")], "cannot be read"),
         ([("pack.json", b'{"format": 2}')], "format 2"),
-        ([("pack.json", b'{"format": 1, "scale": "s", "shown": [], "runs": ["../../x"]}')], "no run"),
+        ([("pack.json", b'{"format": 1, "scale": "s", "shown": [], "runs": ["../../x"]}')], "not a run"),
     ],
 )
 def test_an_archive_of_something_else_is_refused_whole(

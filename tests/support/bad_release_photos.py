@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bad_inputs import Case
+from bad_release_tars import endless, pipe
 from PIL import Image
 
 # What of the releases folder a data set reads.
@@ -104,13 +105,13 @@ def images() -> Iterator[Case]:
             path.unlink()
             path.mkdir()
 
-        def pipe(root: Path, pattern: str = pattern) -> None:
+        def as_pipe(root: Path, pattern: str = pattern) -> None:
             pipe(sorted(root.glob(pattern))[0])
 
-        def endless(root: Path, pattern: str = pattern) -> None:
+        def as_endless(root: Path, pattern: str = pattern) -> None:
             endless(sorted(root.glob(pattern))[0])
 
-        yield Case(reader, "a photo is a pipe", pattern, pipe)
-        yield Case(reader, "a photo is a terabyte of nothing", pattern, endless)
+        yield Case(reader, "a photo is a pipe", pattern, as_pipe)
+        yield Case(reader, "a photo is a terabyte of nothing", pattern, as_endless)
         yield Case(reader, "a photo is missing", pattern, remove)
         yield Case(reader, "a photo is a folder", pattern, folder)
