@@ -10,7 +10,7 @@ import tiny
 from PIL import Image
 
 from mamo.specs.transforms import TransformSpec
-from mamo.tasks.naming import NOTHING, Scene, Scenes, naming_batches
+from mamo.tasks.naming import NOTHING, LabelledScene, Scenes, naming_batches
 
 
 def _scenes(folder: Path) -> Scenes:
@@ -18,7 +18,7 @@ def _scenes(folder: Path) -> Scenes:
     path = folder / "scene.jpg"
     Image.new("RGB", (64, 64)).save(path)
     box = np.array([[0, 0, 32, 32]], dtype=np.float32)
-    return Scenes([Scene(path, box, np.array([2]), np.array([1]))], kinds=3, tints=2)
+    return Scenes([LabelledScene(path, box, np.array([2]), np.array([1]))], kinds=3, tints=2)
 
 
 def test_sizes_are_taken_in_turn_and_every_patch_names_what_lies_at_its_centre(tmp_path: Path) -> None:

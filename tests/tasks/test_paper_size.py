@@ -64,6 +64,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]
             "batch_size": PAIRS,
             "objectives": {"itm_group": PAIRS},
             "schedule": {"epochs": 1},
+            "precision": "fp32",  # as many operations; many processors emulate bf16, ten times as slowly
         },
     }
     (folder / "ablations/scales/step.yaml").write_text(yaml.safe_dump(scale))
@@ -108,6 +109,7 @@ def test_one_step_at_the_papers_size(
         "batch_size",
         "objectives",
         "schedule",
+        "precision",
     }
     for key in run.inputs.values():
         execute(plan, plan.runs[key], results, releases)
