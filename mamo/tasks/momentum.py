@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import NamedTuple, Self
 
 from torch import nn
@@ -24,9 +25,9 @@ class MomentumTask(Task):
     """A task around a network f, with followers that no gradient trains."""
 
     @property
+    @abstractmethod
     def network(self) -> Mamo:
         """The network that learns."""
-        raise NotImplementedError
 
     def followers(self) -> list[Follower]:
         """Return what follows what, in the order in which it does."""
