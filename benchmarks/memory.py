@@ -72,7 +72,7 @@ def child(folder: Path) -> None:
     from mamo.model.mamo import Mamo
     from mamo.specs.scale import read_scale
     from mamo.tasks.pretrain import PretrainTask
-    from mamo.training.loop import Course, train
+    from mamo.training.loop import LoopConfig, train
 
     torch.set_num_threads(1)
     spec = read_scale("demo", ABLATIONS).pretrain
@@ -86,7 +86,9 @@ def child(folder: Path) -> None:
     next(iter(loader))
     startup = time.process_time() - began
     batches = (batch | {"seed": 0, "step": step, "progress": 0.0} for step, batch in enumerate(loader))
-    train(task, lambda start: batches, Course(STEPS, 1, spec.optimiser, spec.precision), torch.device("cpu"))
+    train(
+        task, lambda start: batches, LoopConfig(STEPS, 1, spec.optimiser, spec.precision), torch.device("cpu")
+    )
     own, mapped = (_status(name) for name in ("RssAnon", "RssFile"))
     print(json.dumps({"startup": startup, "own": own, "mapped": mapped}))
 

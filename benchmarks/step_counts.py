@@ -28,7 +28,7 @@ from mamo.model.mamo import Mamo
 from mamo.model.transformer import Attention
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.loop import Course, train_step
+from mamo.training.loop import LoopConfig, train_step
 from mamo.training.optimiser import make_optimiser
 
 ABLATIONS = Path(__file__).parents[1] / "ablations"
@@ -106,7 +106,7 @@ def operations(pairs: int) -> list[Operation]:
             module.dropout = 0.0
         if isinstance(module, torch.nn.Dropout):  # one kernel, as on a GPU
             module.forward = lambda x, p=module.p: torch.native_dropout(x, p, True)[0]  # type: ignore[method-assign]
-    course = Course(total=2, warmup=1, optimiser=spec.optimiser, precision="bf16")
+    config = LoopConfig(total=2, warmup=1, optimiser=spec.optimiser, precision="bf16")
     optimiser = make_optimiser(task, spec.optimiser)
     words = spec.model.max_words
     ids = torch.full((pairs, words), 100)
@@ -119,7 +119,7 @@ def operations(pairs: int) -> list[Operation]:
             state = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(parameter)}
             optimiser.state[parameter] = state | {"exp_avg_sq": torch.zeros_like(parameter)}
     with Counting() as counting:
-        train_step(task, task, optimiser, batch, 0, course, torch.device("cpu"))
+        train_step(task, task, optimiser, batch, 0, config, torch.device("cpu"))
     return counting.found
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamo.cli import options
+
+if TYPE_CHECKING:
+    from mamo.reporting.values import TableValues
+    from mamo.specs.plan import TablePlan
 
 
 def add(commands: Any) -> None:
@@ -41,11 +46,11 @@ def _command(args: argparse.Namespace) -> int:
         values = collect(plan, table, results)
         if args.reported:
             cells = reported_cells(table, values, options.ABLATIONS, args.edition)
-            every += cells
+            every += [asdict(cell) for cell in cells]
         if args.json:
-            shown = {"cells": cells} if args.reported else _differences(values)
+            shown = {"cells": [asdict(cell) for cell in cells]} if args.reported else _differences(values)
             title = {"table": table.ablation.name, "title": table.ablation.title}
-            found.append(title | {"base": table.ablation.base_row} | shown | {"missing": values["missing"]})
+            found.append(title | {"base": table.ablation.base_row} | shown | {"missing": values.missing})
         elif args.reported:
             print("\n".join(cell_lines(table, cells, options.ABLATIONS, args.edition)) + "\n")
         else:
@@ -59,12 +64,12 @@ def _command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _differences(values: dict[str, Any]) -> dict[str, Any]:
+def _differences(values: TableValues) -> dict[str, Any]:
     """Each row's differences from the base row as plain values."""
-    return {"differences": [line for line in values.get("statistics", ()) if line["against"]]}
+    return {"differences": [line.as_json() for line in values.compared]}
 
 
-def _against_base(table: Any, values: dict[str, Any]) -> list[str]:
+def _against_base(table: TablePlan, values: TableValues) -> list[str]:
     from mamo.reporting.differences import base_label, make_differences
 
     gaps = make_differences(table.ablation, values, None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
-from mamo.cli.doctor_finding import Finding
+from mamo.cli.doctor_finding import Diagnosis
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.cli.doctor_passing import passing
 
-    checks: list[Callable[[argparse.Namespace], Iterator[Finding]]] = [_packages, _folders, _locks, _gpus]
+    checks: list[Callable[[argparse.Namespace], Iterator[Diagnosis]]] = [_packages, _folders, _locks, _gpus]
     checks.append(passing)
     if not args.node:
         checks += [_plan, _versions_of_data, _dvc]
@@ -70,11 +70,11 @@ def _command(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _packages(args: argparse.Namespace) -> Iterator[Finding]:
+def _packages(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that the packages which the project asks for are installed."""
     from packaging.requirements import Requirement
 
-    yield Finding("ok", f"Python {sys.version.split()[0]} in {sys.prefix}")
+    yield Diagnosis("ok", f"Python {sys.version.split()[0]} in {sys.prefix}")
     others = []
     for text in metadata.requires("mamo") or []:
         wanted = Requirement(text)
@@ -88,31 +88,31 @@ def _packages(args: argparse.Namespace) -> Iterator[Finding]:
         if not wanted.specifier.contains(found.split("+")[0], prereleases=True):
             others.append(f"{wanted.name} {found} is not {wanted.specifier}")
     for what in others:
-        yield Finding("wrong", what, "`make venv` installs the locked packages")
+        yield Diagnosis("wrong", what, "`make venv` installs the locked packages")
     if not others:
-        yield Finding("ok", "all packages are there in the versions asked for")
+        yield Diagnosis("ok", "all packages are there in the versions asked for")
 
 
-def _folders(args: argparse.Namespace) -> Iterator[Finding]:
+def _folders(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that this is the project's root folder and that results can be written."""
     if not Path("Snakefile").is_file():
-        yield Finding("wrong", f"no Snakefile in {Path.cwd()}", "call this in the project's root folder")
+        yield Diagnosis("wrong", f"no Snakefile in {Path.cwd()}", "call this in the project's root folder")
         return
     folder = Path(options.setting(args, "results"))
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if not os.access(existing, os.W_OK):
-        yield Finding(
+        yield Diagnosis(
             "wrong", f"{existing} cannot be written", "set `results:` in params.yaml to a folder of yours"
         )
     else:
         advice = "`mamo plan --gpu NAME` counts what a scale needs"
-        yield Finding(
+        yield Diagnosis(
             "ok" if free > 20 else "note", f"{free:.0f} GB free for {folder}", "" if free > 20 else advice
         )
 
 
-def _locks(args: argparse.Namespace) -> Iterator[Finding]:
+def _locks(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that another process sees a lock: locks keep a run from being made twice at once."""
     from filelock import FileLock
 
@@ -124,12 +124,12 @@ def _locks(args: argparse.Namespace) -> Iterator[Finding]:
         with FileLock(path):
             seen = _told(sys.executable, "-c", code, str(path))
     except subprocess.TimeoutExpired:
-        yield Finding(
+        yield Diagnosis(
             "wrong", f"a lock in {folder} is not granted within {PATIENCE} s", "put `results:` elsewhere"
         )
         return
     except OSError as error:
-        yield Finding(
+        yield Diagnosis(
             "wrong",
             f"{folder} does not support locks ({error})",
             "put `results:` on a file system with flock",
@@ -138,44 +138,44 @@ def _locks(args: argparse.Namespace) -> Iterator[Finding]:
     finally:
         path.unlink(missing_ok=True)
     if "Timeout" in seen.stderr:
-        yield Finding(
+        yield Diagnosis(
             "ok",
             f"locks work in {folder} (between processes here; between nodes it is the file system's promise)",
         )
     else:
-        yield Finding(
+        yield Diagnosis(
             "wrong",
             f"a lock in {folder} does not keep another process out",
             "mount the file system with flock (Lustre: -o flock), or put `results:` elsewhere",
         )
 
 
-def _gpus(args: argparse.Namespace) -> Iterator[Finding]:
+def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that torch sees the GPUs of this machine."""
     program = shutil.which("nvidia-smi")
     try:
         listed = _told(program, "-L").stdout.splitlines() if program else []
     except subprocess.TimeoutExpired:
         fix = "its driver hangs: restart the machine, or use another"
-        yield Finding("wrong", f"{program} does not answer within {PATIENCE} s", fix)
+        yield Diagnosis("wrong", f"{program} does not answer within {PATIENCE} s", fix)
         return
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     allotted = f"; CUDA_VISIBLE_DEVICES={given}" if given is not None else ""
     if not listed:
-        yield Finding(
+        yield Diagnosis(
             "note", f"no GPU is seen on {os.uname().nodename}{allotted}", "training runs on its processors"
         )
         return
     for line in listed:
-        yield Finding("ok", line.split(" (UUID")[0] + allotted)
+        yield Diagnosis("ok", line.split(" (UUID")[0] + allotted)
     code = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
     try:
         done = _told(sys.executable, "-c", code)
     except subprocess.TimeoutExpired:
-        yield Finding("wrong", f"torch does not find the GPUs within {PATIENCE} s", "restart the machine")
+        yield Diagnosis("wrong", f"torch does not find the GPUs within {PATIENCE} s", "restart the machine")
         return
     if not done.stdout.startswith("True"):
-        yield Finding(
+        yield Diagnosis(
             "wrong",
             f"torch sees none of them ({done.stdout.strip() or done.stderr.strip()[-200:]})",
             "update the driver",
@@ -187,19 +187,19 @@ def _told(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
 
 
-def _plan(args: argparse.Namespace) -> Iterator[Finding]:
+def _plan(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check the scale's files and count how many of its runs are done."""
     try:
         plan = options.planned(args)
     except SpecError as error:
-        yield Finding("wrong", str(error), "fix the file that is named")
+        yield Diagnosis("wrong", str(error), "fix the file that is named")
         return
     done = sum(run.record(options.results_of(args)).is_file() for run in plan.runs.values())
-    yield Finding("ok", f"scale {plan.scale.name}: {len(plan.runs)} runs, {done} of them made")
+    yield Diagnosis("ok", f"scale {plan.scale.name}: {len(plan.runs)} runs, {done} of them made")
     yield from _precision(plan)
 
 
-def _precision(plan: Plan) -> Iterator[Finding]:
+def _precision(plan: Plan) -> Iterator[Diagnosis]:
     """Name the precisions in which this processor would compute slowly."""
     from mamo.training.precision import emulated
 
@@ -209,16 +209,16 @@ def _precision(plan: Plan) -> Iterator[Finding]:
     used = Counter(spec["precision"] for spec in specs if spec and "precision" in spec)
     slow = [precision for precision in used if emulated(precision, "cpu")]
     for precision in slow:
-        yield Finding(
+        yield Diagnosis(
             "note",
             f"{used[precision]} runs compute in {precision}, which this processor emulates, about ten times as slow as fp32",
             f"set precision: fp32 in {plan.scale.name}.yaml, or run on a GPU or a processor with {precision} instructions",
         )
     if used and not slow:
-        yield Finding("ok", f"precision {' and '.join(sorted(used))}: computed in hardware here")
+        yield Diagnosis("ok", f"precision {' and '.join(sorted(used))}: computed in hardware here")
 
 
-def _versions_of_data(args: argparse.Namespace) -> Iterator[Finding]:
+def _versions_of_data(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that the releases and published weights that the scale still has to read are there."""
     try:
         plan = options.planned(args)
@@ -232,41 +232,41 @@ def _versions_of_data(args: argparse.Namespace) -> Iterator[Finding]:
             continue
         name = run.spec["name"]
         if run.record(results).is_file():
-            yield Finding("ok", f"weights {run.name} ({name}) are there")
+            yield Diagnosis("ok", f"weights {run.name} ({name}) are there")
         elif Path(name).is_dir():
-            yield Finding("ok", f"weights {run.name} are in {name}")
+            yield Diagnosis("ok", f"weights {run.name} are in {name}")
         elif _cached(f"timm/{name}" if run.spec["source"] == "timm" else name):
-            yield Finding("ok", f"weights {run.name} ({name}) are in the hub's cache")
+            yield Diagnosis("ok", f"weights {run.name} ({name}) are in the hub's cache")
         else:
             fix = f"`mamo weights --scale {plan.scale.name} --needs {run.name}` on a machine with a network"
             fix += "; HF_HUB_OFFLINE=1 forbids it here" if offline else ""
-            yield Finding(
+            yield Diagnosis(
                 "wrong" if offline else "note", f"weights {run.name} ({name}) are not here yet", fix
             )
 
 
-def _releases(plan: Plan, args: argparse.Namespace) -> Iterator[Finding]:
+def _releases(plan: Plan, args: argparse.Namespace) -> Iterator[Diagnosis]:
     if plan.scale.data.source != "release":
         return
     results, folder = options.results_of(args), options.releases_of(args)
     lacking = [run for run in plan.by_kind("data") if not run.record(results).is_file()]
     if not lacking:
-        yield Finding("ok", "all data sets are prepared")
+        yield Diagnosis("ok", "all data sets are prepared")
         return
     names = ", ".join(run.name for run in lacking)
     if folder is None:
-        yield Finding(
+        yield Diagnosis(
             "wrong",
             f"no releases are named for {names}",
             "set `releases:` in params.yaml, or --releases FOLDER",
         )
     elif not folder.is_dir():
-        yield Finding(
+        yield Diagnosis(
             "wrong", f"there is no folder {folder} for {names}", "docs/data.md says what it must hold"
         )
     else:
         held = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())) or "nothing"
-        yield Finding(
+        yield Diagnosis(
             "note",
             f"to prepare: {names}; {folder} holds {held}",
             "docs/data.md says where each is looked for",
@@ -281,7 +281,7 @@ def _cached(name: str) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _dvc(args: argparse.Namespace) -> Iterator[Finding]:
+def _dvc(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check DVC, which is optional."""
     from mamo.cli.dvc_artifacts import DvcError, check_repository, dvc
 
@@ -289,11 +289,11 @@ def _dvc(args: argparse.Namespace) -> Iterator[Finding]:
         check_repository()
         remotes = dvc("remote", "list").split()
     except DvcError as error:
-        yield Finding("note", "DVC cannot be used", str(error))
+        yield Diagnosis("note", "DVC cannot be used", str(error))
         return
     if remotes:
-        yield Finding("ok", f"DVC with remote {remotes[0]}")
+        yield Diagnosis("ok", f"DVC with remote {remotes[0]}")
     else:
-        yield Finding(
+        yield Diagnosis(
             "note", "DVC without a remote", "`dvc remote add --default store FOLDER` before `dvc push`"
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options
-from mamo.cli.doctor_finding import Finding
-from mamo.specs.cluster import DIVIDED, LARGE, JobKind, asks, cannot_run
+from mamo.cli.doctor_finding import Diagnosis
+from mamo.specs.cluster import DIVIDED, LARGE, JobKind, Resource, Resources, asks, cannot_run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
@@ -22,10 +22,10 @@ LONGEST_INTERVAL = 180
 SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WHAT> set it: docs/cluster.md"
 
 
-def cluster(args: argparse.Namespace) -> Iterator[Finding]:
+def cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """The findings on the cluster."""
     if shutil.which("sbatch") is None:
-        yield Finding("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
+        yield Diagnosis("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
         return
     try:
         told = _call("scontrol", "ping")
@@ -33,18 +33,18 @@ def cluster(args: argparse.Namespace) -> Iterator[Finding]:
         told = None
     if told is None or told.returncode or "UP" not in told.stdout:
         answer = (told.stdout + told.stderr).strip() if told else "no answer"
-        yield Finding(
+        yield Diagnosis(
             "wrong", f"SLURM's controller: {answer}", "ask the cluster's people; without it every call waits"
         )
         return
-    yield Finding(
+    yield Diagnosis(
         "ok", f"{told.stdout.strip().splitlines()[0]}, {_call('sbatch', '--version').stdout.strip()}"
     )
     yield from _configuration()
     name = args.profile or "slurm"
     profile = _profile(name)
     if profile is None:
-        yield Finding(
+        yield Diagnosis(
             "wrong",
             f"there is no profile '{name}'",
             "call this in the project's root, or name one by --profile",
@@ -54,7 +54,7 @@ def cluster(args: argparse.Namespace) -> Iterator[Finding]:
         plan = options.planned(args, others=True)
         resources = {kind: asked_for(plan, kind, profile) for kind in LARGE}
     except SpecError as error:
-        yield Finding("wrong", str(error), SITE)
+        yield Diagnosis("wrong", str(error), SITE)
         return
     yield from _kinds(resources)
     yield from _divisions(plan, resources)
@@ -62,28 +62,28 @@ def cluster(args: argparse.Namespace) -> Iterator[Finding]:
         yield _job(resources["finetune"])
 
 
-def _configuration() -> Iterator[Finding]:
+def _configuration() -> Iterator[Diagnosis]:
     text = _call("scontrol", "show", "config").stdout
     found = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
     accounted = "accounting_storage/none" not in text
     if found and int(found[1]) < LONGEST_INTERVAL and not accounted:
-        yield Finding(
+        yield Diagnosis(
             "wrong",
             f"SLURM forgets jobs after {found[1]} s (MinJobAge) and keeps no accounts",
             f"ask for MinJobAge of {2 * LONGEST_INTERVAL} or more, or for an accounting database",
         )
     elif found:
-        yield Finding(
+        yield Diagnosis(
             "ok", f"ended jobs are known for {found[1]} s" + (", and in the accounts" if accounted else "")
         )
     waits = re.search(r"^KillWait\s*=\s*(\d+)", text, re.MULTILINE)
     if waits:
-        yield Finding(
+        yield Diagnosis(
             "note", f"a job has {waits[1]} s between being asked to stop and being killed, to save its state"
         )
 
 
-def _profile(name: str) -> dict[str, Any] | None:
+def _profile(name: str) -> dict[str, Resource] | None:
     """A Snakemake profile, as Snakemake reads it."""
     import yte
 
@@ -96,37 +96,37 @@ def _profile(name: str) -> dict[str, Any] | None:
     return None
 
 
-def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Any]:
+def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Resource]:
     """Resources of a kind of job: profile defaults, then the scale's or site's sizes, then the profile's ``set-resources``."""
     set_for_it = profile.get("set-resources", {}).get(kind, {})
     return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
 
 
-def _divisions(plan: Plan, resources: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
+def _divisions(plan: Plan, resources: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
     """Check that the processes of each training can share its batch evenly."""
     for kind in DIVIDED:
         problems = list(cannot_run(plan, kind, resources[kind]))
         if problems:
             more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
             fix = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"
-            yield Finding("wrong", f"{problems[0]}{more}", fix)
+            yield Diagnosis("wrong", f"{problems[0]}{more}", fix)
 
 
-def _kinds(asked_of: Mapping[JobKind, Mapping[str, Any]]) -> Iterator[Finding]:
+def _kinds(asked_of: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
     """Check that SLURM would accept a job of each kind (`sbatch --test-only` submits nothing)."""
     for kind, resources in asked_of.items():
         words = request(resources)
         done = _call("sbatch", "--test-only", *words, "--wrap", "true")
         asked = f"{kind}: {' '.join(words)}"
         if done.returncode:
-            yield Finding(
+            yield Diagnosis(
                 "wrong", f"{asked}\n      {done.stderr.strip()}", f"{SITE}{_partitions(done.stderr)}"
             )
         else:
-            yield Finding("ok", asked)
+            yield Diagnosis("ok", asked)
 
 
-def request(resources: Mapping[str, Any]) -> list[str]:
+def request(resources: Resources) -> list[str]:
     """Build sbatch's options for a job's resources, as Snakemake's plugin does."""
     words = []
     for key, option in (
@@ -157,25 +157,25 @@ def _partitions(error: str) -> str:
     return ". There are " + ", ".join(filter(None, listed))
 
 
-def _job(resources: Mapping[str, Any]) -> Finding:
+def _job(resources: Resources) -> Diagnosis:
     """Run ``mamo doctor --node`` on a node that a fine-tuning would get."""
     words = [*request({**resources, "runtime": 2}), "--immediate=120", "mamo", "doctor", "--node"]
     try:
         done = _call("srun", *words, seconds=240)
     except subprocess.TimeoutExpired:
-        return Finding(
+        return Diagnosis(
             "wrong",
             "no job started within four minutes",
             "try again later, or with other partitions",
         )
     text = "\n      | ".join((done.stdout + done.stderr).strip().splitlines())
     if done.returncode:
-        return Finding(
+        return Diagnosis(
             "wrong",
             f"on a node:\n      | {text}",
             "the project's folder and .venv must be visible from every node",
         )
-    return Finding("ok", f"on a node:\n      | {text}")
+    return Diagnosis("ok", f"on a node:\n      | {text}")
 
 
 def _call(*words: str, seconds: float = 20) -> subprocess.CompletedProcess[str]:

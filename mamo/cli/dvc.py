@@ -33,6 +33,7 @@ from mamo.cli.snakemakes import config_word
 from mamo.files.stored import read_object
 from mamo.reporting.figure_pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
+from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
 
 FILE = Path("dvc.yaml")
@@ -239,7 +240,7 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
     for page in wanted:
         if page.name in tables:
             values = collect(plan, tables[page.name], results)
-            write_json(_metrics(values["cells"]), reports / metrics_file(page.name))
+            write_json(_metrics(values), reports / metrics_file(page.name))
     for stage in stages:
         if stage.startswith(DATA):
             run = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]]
@@ -248,16 +249,14 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
             write_json(made, reports / data_file(run.name))
 
 
-def _metrics(cells: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def _metrics(values: TableValues) -> dict[str, dict[str, float]]:
     """Map row -> column -> mean over seeds; runs that did not converge have no number."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for cell in cells:
-        if cell["value"] is not None:
-            found.setdefault(cell["row"], {}).setdefault(cell["column"], []).append(float(cell["value"]))
-    return {
-        row: {column: sum(numbers) / len(numbers) for column, numbers in columns.items()}
-        for row, columns in found.items()
-    }
+    means: dict[str, dict[str, float]] = {}
+    for (row, column), seeds in values.by_cell.items():
+        known = [float(seed.value) for seed in seeds if seed.value is not None]
+        if known:
+            means.setdefault(row, {})[column] = sum(known) / len(known)
+    return means
 
 
 def _profile() -> list[str]:

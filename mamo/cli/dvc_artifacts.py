@@ -111,8 +111,8 @@ def _verify(run: Run, results: Path) -> None:
     """Refuse a record whose spec, inputs and revision do not give the digest in its path."""
     path = run.record(results)
     record = read_record_file(path)
-    made = Run(run.kind, run.name, record.get("spec", {}), record.get("inputs", {}))
-    known = (record.get("kind"), record.get("revision")) == (run.kind, REVISIONS[run.kind])
+    made = Run(run.kind, run.name, record.spec, record.inputs)
+    known = (record.kind, record.revision) == (run.kind, REVISIONS[run.kind])
     if not known or made.digest != run.digest:
         raise DvcError(
             f"{path} does not match the spec in its path, so it is not recorded: delete {path.parent}, and the "

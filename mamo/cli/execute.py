@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from mamo.cli import options
+from mamo.files.record import Record
 from mamo.specs.cluster import undivided
 from mamo.specs.identity import Kind, Run
 from mamo.specs.overrides import SpecError
@@ -109,7 +110,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
             print(f"{run.key}, part {args.part}: {account['images']} images")
             return 0
         for wanted in _missing(plan, run, args) if args.needs else ():
-            _tell(wanted, execute(plan, wanted, results, releases, how, wait=args.wait))
+            _print_result(wanted, execute(plan, wanted, results, releases, how, wait=args.wait))
         if kind in LAUNCHED and args.processes * args.nodes > 1 and "WORLD_SIZE" not in os.environ:
             from mamo.runs.launch import launch
 
@@ -121,7 +122,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
             return launch(args.argv, run.directory(results), args.processes, args.nodes, args.cpus, args.wait)
         record = execute(plan, run, results, releases, how, wait=args.wait)
         if int(os.environ.get("RANK", 0)) == 0:
-            _tell(run, record)
+            _print_result(run, record)
     except RunError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
@@ -152,19 +153,16 @@ def _list(plan: Plan, kind: Kind, args: argparse.Namespace) -> None:
         print(f"{'done' if run.record(results).is_file() else 'to do':6} {run.id}")
 
 
-def _tell(run: Run, record: dict[str, Any]) -> None:
-    outcome = record.get("outcome", {})
-    reason = f" ({outcome['reason']})" if outcome.get("reason") else ""
-    print(f"{run.key}: {outcome.get('status', 'done')}{reason}")
-    for check in record.get("checks", ()):
-        if not check["passed"]:
-            print(f"  WARNING: {check['check']}: {check['says']}")
-    details = record.get("details", {})
+def _print_result(run: Run, record: Record) -> None:
+    outcome, details = record.outcome, record.details
+    print(f"{run.key}: {outcome.status}{f' ({outcome.reason})' if outcome.reason else ''}")
+    for check in record.warnings:
+        print(f"  WARNING: {check.name}: {check.says}")
     if "of_the_paper" in details:
         got = details["of_the_paper"]
         print(f"  {got['images']:,} of the paper's {got['paper']:,} training images ({got['share']:.1%})")
     for name, count in details.get("overlap", {}).items():
         known = "could not be found out, see overlap.json" if count is None else f"{count:,}"
         print(f"  training images that are also in {name}: {known}")
-    for name, value in record.get("metrics", {}).items():
-        print(f"  {name:28} {value:.4g}" if isinstance(value, int | float) else f"  {name:28} {value}")
+    for name, value in record.metrics.items():
+        print(f"  {name:28} {value:.4g}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from mamo.cli import options
 from mamo.cli.explain_values import run_values, table_values
 from mamo.cli.plan import KINDS
 from mamo.cli.status import log_of, state_of
-from mamo.files.stored import read_record_file
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, read_record_file
 from mamo.reporting.pages import Page, pages_of, parts_of
 from mamo.reporting.provenance import check_lines, row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
@@ -47,7 +49,7 @@ def _command(args: argparse.Namespace) -> int:
         options.check_name(args.row, [row.key for row in table.ablation.rows], f"{args.what} has no row")
         found = row_provenance(plan, table, args.row, options.results_of(args))
         if args.json:
-            options.print_json(found)
+            options.print_json(asdict(found))
         else:
             print("\n".join(row_lines(found)))
         return 0
@@ -99,7 +101,7 @@ class Explainer:
                 lines += ["", *self._one(run)]
             elif near is None:
                 new.append(run)
-            elif not near[2] and near[1].get("revision", REVISIONS[run.kind]) == REVISIONS[run.kind]:
+            elif not near[2] and _revision(near[1], run) == REVISIONS[run.kind]:
                 following.append(run)
             else:
                 lines += ["", *self._one(run)]
@@ -125,15 +127,15 @@ class Explainer:
 
     def _done(self, run: Run) -> list[str]:
         record = read_record_file(run.record(self.results))
-        origin_of = record.get("provenance", {})
-        made = f", {origin_of['started']}, code {origin_of.get('code')}" if "started" in origin_of else ""
+        made = record.provenance
+        when = f", {made.started}, code {made.code}" if made.started else ""
         lines = [
             f"  nothing to do: {run.record(self.results)} is the record of exactly this spec, these inputs and revision "
-            f"{REVISIONS[run.kind]} of {run.kind}{made}"
+            f"{REVISIONS[run.kind]} of {run.kind}{when}"
         ]
         lines += [f"  {line}" for line in check_lines(record)]
-        if record["outcome"]["status"] == "diverged":
-            lines.append(f"  diverged is a result, and is not tried again: {record['outcome']['reason']}")
+        if record.outcome.status == "diverged":
+            lines.append(f"  diverged is a result, and is not tried again: {record.outcome.reason}")
         return lines
 
     def _cause(self, run: Run) -> Iterator[str]:
@@ -145,14 +147,14 @@ class Explainer:
         key, record, spec = near
         planned = " (itself planned)" if key in self.plan.runs else ""
         yield f"  nothing is recorded under this identity; nearest is {key}{planned}, which differs in"
-        before = flatten(record["spec"])
+        before = flatten(record.spec)
         for dotted, value in spec.items():
             place = origin(self.plan, run, dotted, self.ablations)
-            old = before.get(dotted, section(record["spec"], dotted))
+            old = before.get(dotted, section(record.spec, dotted))
             yield f"    {dotted}: {_show(old)} -> {_show(value)} ({place})"
-        if record.get("revision", REVISIONS[run.kind]) != REVISIONS[run.kind]:
+        if _revision(record, run) != REVISIONS[run.kind]:
             yield (
-                f"    revision of {run.kind}: {record['revision']} -> {REVISIONS[run.kind]} "
+                f"    revision of {run.kind}: {record.revision} -> {REVISIONS[run.kind]} "
                 f"({REVISIONS_FILE}: code that changes numbers)"
             )
         for role, old, new in inputs_apart(record, run):
@@ -164,23 +166,23 @@ class Explainer:
 
     def _between(self, old: str, new: Run) -> Iterator[str]:
         """Say how a recorded input differs from the one that is planned and made."""
-        record = _read(self.results / old / "record.json")
+        record = _record(self.results / old / "record.json")
         if record is None:
             return
-        before = flatten(record["spec"])
-        for dotted, value in changes(record["spec"], new.spec).items():
-            old_value = before.get(dotted, section(record["spec"], dotted))
+        before = flatten(record.spec)
+        for dotted, value in changes(record.spec, new.spec).items():
+            old_value = before.get(dotted, section(record.spec, dotted))
             yield f"    {dotted}: {_show(old_value)} -> {_show(value)} ({origin(self.plan, new, dotted, self.ablations)})"
 
-    def nearest(self, run: Run) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    def nearest(self, run: Run) -> tuple[str, Record, dict[str, Any]] | None:
         """Find the recorded run with the fewest differences; ties go to one no longer planned, then to the newest."""
-        best: tuple[tuple[int, bool, float], str, dict[str, Any], dict[str, Any]] | None = None
+        best: tuple[tuple[int, bool, float], str, Record, dict[str, Any]] | None = None
         for path in (self.results / run.kind).glob("*/record.json"):
-            record = _read(path)
-            if record is None or "spec" not in record or not _comparable(record, run):
+            record = _record(path)
+            if record is None or not record.spec or not _comparable(record, run):
                 continue
-            spec = changes(record["spec"], run.spec)
-            distance = len(spec) + len(inputs_apart(record, run)) + (record.get("name") != run.name)
+            spec = changes(record.spec, run.spec)
+            distance = len(spec) + len(inputs_apart(record, run)) + (record.name != run.name)
             key = f"{run.kind}/{path.parent.name}"
             rank = (distance, key in self.plan.runs, -path.stat().st_mtime)
             if best is None or rank < best[0]:
@@ -225,15 +227,15 @@ class Explainer:
         ]
 
 
-def _comparable(record: dict[str, Any], run: Run) -> bool:
+def _comparable(record: Record, run: Run) -> bool:
     """Check whether a record and a run make the same kind of thing: same data set, role or downstream task."""
     keys = ("dataset", "role", "task")
-    return all(record["spec"].get(key) == run.spec.get(key) for key in keys)
+    return all(record.spec.get(key) == run.spec.get(key) for key in keys)
 
 
-def inputs_apart(record: dict[str, Any], run: Run) -> list[tuple[str, str | None, str | None]]:
+def inputs_apart(record: Record, run: Run) -> list[tuple[str, str | None, str | None]]:
     """List the inputs whose digests differ: role, digest then, digest now."""
-    then = record.get("inputs", {})
+    then = record.inputs
     return [
         (role, then.get(role), run.inputs.get(role))
         for role in [*run.inputs, *(role for role in then if role not in run.inputs)]
@@ -252,6 +254,19 @@ def section(values: Any, dotted: str) -> Any:
             return None
         values = values[part]
     return values
+
+
+def _revision(record: Record, run: Run) -> int:
+    """Return the recorded revision; records that are older than revisions count as today's."""
+    return REVISIONS[run.kind] if record.revision is None else record.revision
+
+
+def _record(path: Path) -> Record | None:
+    """Read a record to compare with; None if it is missing or damaged."""
+    try:
+        return read_record_file(path)
+    except (FileNotFoundError, StoredError):
+        return None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

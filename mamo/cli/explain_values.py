@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mamo.cli.status import log_of, state_of
+from mamo.files.record import Record
 from mamo.reporting.pages import Page
 from mamo.specs.identity import REVISIONS, Run, flatten
 from mamo.specs.origin import origin
@@ -60,18 +61,19 @@ def _run(explainer: Explainer, run: Run) -> dict[str, Any]:
 
 
 def _nearest(
-    explainer: Explainer, run: Run, key: str, record: dict[str, Any], spec: dict[str, Any]
+    explainer: Explainer, run: Run, key: str, record: Record, spec: dict[str, Any]
 ) -> dict[str, Any]:
     from mamo.cli.explain import inputs_apart, section
 
-    before = flatten(record["spec"])
-    then, now = record.get("revision", REVISIONS[run.kind]), REVISIONS[run.kind]
+    before = flatten(record.spec)
+    now = REVISIONS[run.kind]
+    then = now if record.revision is None else record.revision
     return {
         "run": key,
         "settings": [
             {
                 "key": dotted,
-                "before": before.get(dotted, section(record["spec"], dotted)),
+                "before": before.get(dotted, section(record.spec, dotted)),
                 "now": value,
                 "from": origin(explainer.plan, run, dotted, explainer.ablations),
             }

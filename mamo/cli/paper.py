@@ -45,9 +45,9 @@ def _command(args: argparse.Namespace) -> int:
         raise SpecError(f"--out {out}: the article is a PDF; name a file that ends with .pdf")
     check_code(plan, plan.whole, results, options.setting(args, "any_code"))
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
-    if CLAIMS in pages_of(plan, options.ABLATIONS):
-        values[CLAIMS] = judge(plan, results, options.ABLATIONS)
-    said = content(plan, values, results, reports, options.ABLATIONS)
+    with_claims = CLAIMS in pages_of(plan, options.ABLATIONS)
+    claims = judge(plan, results, options.ABLATIONS)["claims"] if with_claims else []
+    said = content(plan, values, claims, results, reports, options.ABLATIONS)
     try:
         write_article(said, reports, out)
     except ArticleError as error:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamo.cli import options
+from mamo.specs.overrides import SpecError
+
+if TYPE_CHECKING:
+    from mamo.reporting.values import TableValues
 
 
 def add(commands: Any) -> None:
@@ -37,13 +42,13 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
+    from mamo.reporting.claims import judge
     from mamo.reporting.collect import collect, read_values, write_values
     from mamo.reporting.ledger import write_ledger
     from mamo.reporting.overview import write_overview
     from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of, parts_of
     from mamo.reporting.provenance import check_code
     from mamo.reporting.publish import publish
-    from mamo.specs.overrides import SpecError
 
     plan = options.planned(args, others=True)
     tables = plan.tables | plan.others
@@ -60,46 +65,55 @@ def _command(args: argparse.Namespace) -> int:
     for name in wanted:
         options.check_name(name, pages, f"scale '{plan.scale.name}' has no page")
 
-    def gather(name: str) -> dict[str, Any]:
-        if name != CLAIMS:
-            return collect(plan, tables[name], results, options.ABLATIONS)
-        from mamo.reporting.claims import judge
+    given, claims = read_values(args.values or ())
 
-        return judge(plan, results, options.ABLATIONS)
+    def gather(name: str) -> TableValues:
+        return given.get(name) or collect(plan, tables[name], results, options.ABLATIONS)
 
     if args.collect:
         if len(args.pages) != 1 or args.pages[0] == OVERVIEW:
             raise SpecError("--collect takes exactly one table or figure, or the claims")
-        values = gather(args.pages[0])
-        if values["missing"]:
-            raise SpecError("these runs have no record yet:\n  " + "\n  ".join(values["missing"]))
-        if args.pages[0] in tables:
-            values["made_from"] = parts_of(plan, tables[args.pages[0]], options.ABLATIONS)
-        write_values(values, args.collect)
+        name = args.pages[0]
+        if name == CLAIMS:
+            claims = judge(plan, results, options.ABLATIONS)
+            _require_all(claims["missing"])
+            write_values(claims, args.collect)
+        else:
+            values = gather(name)
+            _require_all(values.missing)
+            made_from = parts_of(plan, tables[name], options.ABLATIONS)
+            write_values(values.model_copy(update={"made_from": made_from}), args.collect)
         return 0
     shown = {
         key for name in ([*wanted, *whole] if OVERVIEW in wanted else wanted) for key in pages[name].inputs
     }
     check_code(plan, shown, results, options.setting(args, "any_code"))
-    given = {values["table"]: values for values in map(read_values, args.values or ())}
     names = [
         name
         for name in dict.fromkeys([*wanted, *(whole if OVERVIEW in wanted else ())])
         if name not in (OVERVIEW, INDEX) and name not in plan.figures
     ]
-    found = {name: given.get(name) or gather(name) for name in names}
+    found = {name: gather(name) for name in names if name != CLAIMS}
+    missing = {name: set(values.missing) for name, values in found.items()}
+    verdicts: dict[str, Any] = {"claims": []}
+    if CLAIMS in names:
+        verdicts = claims or judge(plan, results, options.ABLATIONS)
+        missing[CLAIMS] = set(verdicts["missing"])
     for name in wanted:
         page = pages[name]
         if name == OVERVIEW:
-            write_overview(plan, found, page, reports, options.ABLATIONS)
+            write_overview(plan, found, verdicts["claims"], page, reports, options.ABLATIONS)
         elif name == CLAIMS:
-            write_ledger(plan.scale, found[name], page, reports)
+            write_ledger(plan.scale, verdicts, page, reports)
         else:
             publish(plan, tables[name], found[name], page, reports, options.ABLATIONS)
-        print(f"{reports / page.files[0]}{_gaps(found, [name] if name != OVERVIEW else names)}")
+        lacking = {run for other in (names if name == OVERVIEW else [name]) for run in missing[other]}
+        gaps = f" ({len(lacking)} runs have no record yet)" if lacking else ""
+        print(f"{reports / page.files[0]}{gaps}")
     return 0
 
 
-def _gaps(found: dict[str, Any], names: list[str]) -> str:
-    missing = {run for name in names for run in found[name]["missing"]}
-    return f" ({len(missing)} runs have no record yet)" if missing else ""
+def _require_all(missing: Collection[str]) -> None:
+    """Refuse to keep values that are not complete."""
+    if missing:
+        raise SpecError("these runs have no record yet:\n  " + "\n  ".join(missing))

@@ -188,7 +188,8 @@ def _follow(
         ended = process.poll() is not None
         for run in [run for run in waiting if run.record(results).is_file()]:
             waiting.remove(run)
-            took = (read_run(results, run.key) or {}).get("provenance", {}).get("wall_seconds")
+            record = read_run(results, run.key)
+            took = record.provenance.wall_seconds if record else None
             progress.done(run, state_of(run, results, logs), took)
         for name in [name for name, made in files.items() if made()]:
             del files[name]
@@ -207,9 +208,9 @@ def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
         if state_of(run, wanted.results, logs) == "diverged":
             print(f"  diverged (a result, shown as ×): {run.key}")
     for run in first.runs:
-        for check in (read_run(wanted.results, run.key) or {}).get("checks", ()):
-            if not check["passed"]:
-                print(f"  WARNING: {run.key}: {check['check']}: {check['says']}")
+        record = read_run(wanted.results, run.key)
+        for check in record.warnings if record else ():
+            print(f"  WARNING: {run.key}: {check.name}: {check.says}")
 
 
 def _warm(args: argparse.Namespace) -> AbstractContextManager[dict[str, str]]:

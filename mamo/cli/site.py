@@ -42,14 +42,14 @@ def _command(args: argparse.Namespace) -> int:
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)
     check_code(plan, plan.whole, results, options.setting(args, "any_code"))
-    given = {values["table"]: values for values in map(read_values, args.values or ())}
+    given, claims = read_values(args.values or ())
     values = {
         name: given.get(name) or collect(plan, table, results, options.ABLATIONS)
         for name, table in plan.tables.items()
     }
     if CLAIMS in pages:
-        values[CLAIMS] = given.get(CLAIMS) or judge(plan, results, options.ABLATIONS)
+        claims = claims or judge(plan, results, options.ABLATIONS)
     paths = args.maps or [path for name in plan.figures if (path := maps_path(plan, name, results)).is_file()]
     maps = {found["figure"]: found for found in map(read_maps, paths)}
-    print(write_site(plan, values, maps, pages[INDEX], results, reports, options.ABLATIONS))
+    print(write_site(plan, values, claims, maps, pages[INDEX], results, reports, options.ABLATIONS))
     return 0

@@ -78,7 +78,7 @@ def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) ->
                 "left": found.left,
                 "parts": found.parts,
             }
-        record = read_record_file(run.record(results)) if run.record(results).is_file() else {}
+        record = read_record_file(run.record(results)) if run.record(results).is_file() else None
         runs.append(
             {
                 "run": key,
@@ -86,8 +86,8 @@ def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) ->
                 "state": state,
                 "log": str(log) if log.is_file() else None,
                 "step": step,
-                "metrics": record.get("metrics", {}),
-                "seconds": record.get("provenance", {}).get("wall_seconds"),
+                "metrics": record.metrics if record else {},
+                "seconds": record.provenance.wall_seconds if record else None,
             }
         )
     return {"scale": plan.scale.name, "results": str(results), "counts": counts, "runs": runs}
@@ -106,7 +106,7 @@ class Step(NamedTuple):
 
 
 def last_step(log: Path) -> Step | None:
-    """Read the last step from a run's log (see :class:`mamo.training.watching.Watching`)."""
+    """Read the last step from a run's log (see :class:`mamo.training.watching.ProgressLog`)."""
     if not log.is_file():
         return None
     with log.open("rb") as file:
@@ -131,7 +131,7 @@ def state_of(run: Run, results: Path, logs: Path) -> str:
     """Return the state of a run: one of ``STATES``."""
     record = run.record(results)
     if record.is_file():
-        return str(read_record_file(record)["outcome"]["status"])
+        return read_record_file(record).outcome.status
     if _locked(run.directory(results) / ".lock"):
         return "running"
     # Logs belong to a scale, not to a results folder: a run was tried here only if it also has a directory here.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mamo.cost import parameters
 from mamo.cost.parameters import DALLE_CODES
 from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import PretrainSpec
@@ -78,6 +79,15 @@ class Network:
         """A pair's similarities with all others, in both directions."""
         return 2 * linear(1, self.spec.projection_width, batch)
 
+    def matching(self, words: float) -> float:
+        """ITM's score of one pair of encoded image and text: the fused [CLS] and its classifier."""
+        return self.fusion(words, 1) + linear(1, self.spec.width, 2)
+
+    def alignment(self, words: float, batch: float) -> float:
+        """One pair's ITC + ITM in a batch: ITM scores the pair itself, and it with a wrong image and a wrong text."""
+        encoded = self.vision() + self.text(words)
+        return encoded + self.projections() + self.contrast(batch) + 3 * self.matching(words)
+
     def decoder(self, tokens: float, layers: int, words: float) -> float:
         """VQA's answer decoder on packed sub-words, reading the fused sequence."""
         read = 1 + self.patches + words
@@ -92,6 +102,14 @@ class Network:
         tokens, width = 1 + self.patches + words, self.spec.width
         pooled = linear(tokens, width, 1) + 2 * tokens * width
         return 2 * (self.attention(tokens, tokens) + linear(tokens, 2 * width, width) + pooled)
+
+    def decoder_parameters(self, layers: int) -> int:
+        """Parameters of VQA's answer decoder."""
+        return parameters.answer_decoder(self.spec, layers, self.vocab_size)
+
+    def paired_attention_parameters(self) -> int:
+        """Parameters of NLVR2's module."""
+        return parameters.paired_attention(self.spec.width)
 
 
 def pretraining_pair(

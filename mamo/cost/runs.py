@@ -6,22 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from mamo.cost import parameters
-from mamo.cost.flops import Network, linear, pretraining_pair
+from mamo.cost.flops import Network, pretraining_pair
 from mamo.cost.sizes import PUBLISHED, Sizes, is_prepared, sizes_of
-from mamo.specs.finetune import (
-    FinetuneSpec,
-    GroundingSpec,
-    JobSpec,
-    LocalisationSpec,
-    Nlvr2Spec,
-    RetrievalSpec,
-    VqaSpec,
-)
+from mamo.jobs.registry import job_of
+from mamo.specs.finetune import FinetuneSpec, JobSpec
 from mamo.specs.identity import Run
 from mamo.specs.model import ModelSpec
 from mamo.specs.plan import Plan
@@ -36,9 +28,6 @@ GPUS = {
     "l40s": (362e12, 48),
     "rtx4090": (165e12, 24),
 }
-# Answers of a question that annotators gave at least once, and sub-words of an answer, in VQA v2 (rough).
-ANSWERS, SUB_WORDS = 3.0, 1.3
-VALIDATION_QUESTIONS = 1000
 # Sub-words of a caption without [CLS] and [SEP] (rough); only the masked quarter of them reaches the vocabulary.
 CAPTION = 12.0
 PREPARED_PER_SECOND = (
@@ -205,18 +194,13 @@ class Costs:
         data = self.sizes(run)
         examples = sum(found.records["train"] for found in data)
         steps = spec.schedule.total_steps(examples, spec.batch_size)
-        network = Network(shape, self.vocab_size)
-        example, evaluation = _job(spec, network, data[0])
+        job = job_of(run.spec["task"]).cost(spec, Network(shape, self.vocab_size), data[0])
         rounds = min(spec.validations, steps) if spec.validations > 1 else 0
-        count = parameters.network(shape, self.vocab_size)
-        if isinstance(spec, VqaSpec):
-            count += parameters.answer_decoder(shape, spec.decoder_layers, self.vocab_size)
-        if isinstance(spec, Nlvr2Spec):
-            count += parameters.paired_attention(shape.width)
+        count = parameters.network(shape, self.vocab_size) + job.parameters
         return Cost(
-            training=example * steps * spec.batch_size,
-            evaluation=evaluation["test"] + rounds * evaluation["val"],
-            shared=isinstance(spec, RetrievalSpec),
+            training=job.example * steps * spec.batch_size,
+            evaluation=job.test + rounds * job.validation,
+            shared=job.shared,
             steps=steps,
             examples=steps * spec.batch_size,
             kept=FLOAT * count if steps else 0.0,
@@ -227,58 +211,3 @@ class Costs:
 def _checkpoints(trained: int, target: int) -> float:
     """Bytes of two complete states: weights, both moments of AdamW, and the target network."""
     return 2.0 * FLOAT * (3 * trained + target)
-
-
-def _job(spec: JobSpec, network: Network, data: Sizes) -> tuple[float, dict[str, Any]]:
-    """Operations of one training example, and of evaluating the val and the test split."""
-    words, width = network.spec.max_words, network.spec.width
-    encoding = network.vision() + network.text(words)
-    matching = network.fusion(words, 1) + linear(1, width, 2)
-
-    def gallery(split: str) -> float:
-        return data.shown[split] * network.vision() + data.records[split] * network.text(words)
-
-    if isinstance(spec, RetrievalSpec):
-        example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
-
-        def recall(split: str) -> float:
-            listed = data.shown[split] * min(spec.shortlist, data.records[split])
-            listed += data.records[split] * min(spec.shortlist, data.shown[split])
-            return gallery(split) + listed * matching
-
-        return example - network.patch_embedding(), {"val": recall("val"), "test": recall("test")}
-    if isinstance(spec, GroundingSpec):
-        example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
-        splits = ("val", "testA", "testB")
-        # Grad-CAM: forward, and back to the layer that is read.
-        heat = sum(gallery(split) + 2 * data.records[split] * matching for split in splits)
-        return example - network.patch_embedding(), {"val": gallery("val"), "test": heat}
-    if isinstance(spec, LocalisationSpec):
-        example = 3 * (encoding + network.projections() + network.contrast(spec.batch_size) + 3 * matching)
-        heat = gallery("test") + 2 * data.records["test"] * matching
-        return example - network.patch_embedding(), {"val": 0.0, "test": heat}
-    if isinstance(spec, VqaSpec):
-        rows = 1 + ANSWERS * SUB_WORDS
-        fused = network.text(words) + network.fusion(words)
-        example = network.vision() + fused + network.decoder(rows, spec.decoder_layers, words)
-        example += network.vocabulary(rows)
-        listed = 1 + spec.shortlist * SUB_WORDS
-        asked = fused + network.decoder(listed, spec.decoder_layers, words) + network.vocabulary(listed)
-
-        def answered(questions: float, images: float) -> float:
-            return images * network.vision() + questions * asked
-
-        # The test questions whose answers are not public are answered for the server, and val's for a score.
-        test = sum(answered(data.records[s], data.shown[s]) for s in ("test", "val") if s in data.records)
-        validated = answered(VALIDATION_QUESTIONS, VALIDATION_QUESTIONS / 5)
-        return 3 * example - network.patch_embedding(), {"val": validated, "test": test}
-    if not isinstance(spec, Nlvr2Spec):
-        return 0.0, {"val": 0.0, "test": 0.0}  # a job that only evaluates
-    judged = network.text(words) + 2 * network.fusion(words) + network.paired_attention(words)
-    statement = 2 * network.vision() + judged
-
-    def accuracy(split: str) -> float:
-        return data.shown[split] * network.vision() + data.records[split] * judged
-
-    both = {"val": accuracy("dev"), "test": accuracy("dev") + accuracy("test")}
-    return 3 * statement - 2 * network.patch_embedding(), both

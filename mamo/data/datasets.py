@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.data.examples import Example, Findings
-from mamo.specs.releases import RELEASES, Kind
+from mamo.specs.releases import RELEASES, RecordKind
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Dataset:
     paper_images: int | None = None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> RecordKind:
         """Columns of its records."""
         return RELEASES[self.name].kind
 

@@ -30,7 +30,7 @@ FUNCTION_WORDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Example:
+class FigureExample:
     """One record with its image.
 
     Attributes:
@@ -49,7 +49,7 @@ class Example:
     jpeg: bytes | None = None
 
 
-def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -> list[Example]:
+def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -> list[FigureExample]:
     """Make examples of a user's photos, each with its text.
 
     Args:
@@ -66,13 +66,13 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
             raise SpecError(str(error)) from error
         # Columns with the text of a record.
         record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
-        found.append(Example(place, str(path), -1, text, record, stored.jpeg))
+        found.append(FigureExample(place, str(path), -1, text, record, stored.jpeg))
     return found
 
 
 def choose_examples(
     data: Prepared, split: str, number: int, seed: int, images: Sequence[str] = (), texts: Sequence[str] = ()
-) -> list[Example]:
+) -> list[FigureExample]:
     """Examples of a split.
 
     Args:
@@ -103,19 +103,21 @@ def choose_examples(
 
 def _distinct(
     data: Prepared, records: Any, order: list[int], number: int, texts: Sequence[str]
-) -> Iterator[Example]:
+) -> Iterator[FigureExample]:
     seen: set[int] = set()
     for i in order:
         record = records[i]
         if record["image"] not in seen:
             seen.add(record["image"])
             said = texts[len(seen) - 1] if texts else record.get("text") or record.get("question")
-            yield Example(len(seen) - 1, data.images.key(record["image"]), record["image"], said, record)
+            yield FigureExample(
+                len(seen) - 1, data.images.key(record["image"]), record["image"], said, record
+            )
             if len(seen) == number:
                 return
 
 
-def jpeg_of(data: Prepared | None, example: Example) -> bytes:
+def jpeg_of(data: Prepared | None, example: FigureExample) -> bytes:
     """An example's stored image."""
     if example.jpeg is not None:
         return example.jpeg
@@ -123,7 +125,9 @@ def jpeg_of(data: Prepared | None, example: Example) -> bytes:
     return data.images.jpeg(example.row)
 
 
-def shown_image(data: Prepared | None, example: Example, truth: SceneTruth | None) -> tuple[str, int, int]:
+def shown_image(
+    data: Prepared | None, example: FigureExample, truth: SceneTruth | None
+) -> tuple[str, int, int]:
     """Return the image to show, as a data URL with its width and height: the original, if the world has it."""
     original = truth.file(example.key) if truth is not None and example.key in truth else None
     jpeg = original.read_bytes() if original else jpeg_of(data, example)

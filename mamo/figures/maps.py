@@ -16,7 +16,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.data.world.truth import SceneTruth
 from mamo.explain.attention_gradcam import AttentionGradCam
 from mamo.explain.scores import answer_score, itm_score, mrm_score
-from mamo.figures.examples import Example, draw_patches, draw_word, jpeg_of, shown_image
+from mamo.figures.examples import FigureExample, draw_patches, draw_word, jpeg_of, shown_image
 from mamo.model.mamo import Mamo
 from mamo.runs.load import load_finetuned, load_pretrained
 from mamo.runs.run import Context, require
@@ -66,7 +66,7 @@ class Model:
         """The words of a text with the places of their sub-words."""
         return self.tokenizer.words(text, self.network.spec.max_words)
 
-    def encode(self, data: Prepared | None, example: Example) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(self, data: Prepared | None, example: FigureExample) -> tuple[Tensor, Tensor, Tensor]:
         """The example's image (1, 3, S, S), ids and mask (1, L) on the network's device."""
         device = self.network.temperature.device
         image = self.transform(jpeg_of(data, example))[None]
@@ -144,7 +144,7 @@ def compute_figure(
 
 # What is the same for all models of an example (words, boxes, masks), and what one model shows.
 Explained = tuple[dict[str, Any], dict[str, Any]]
-Explain = Callable[[Example], Explained]
+Explain = Callable[[FigureExample], Explained]
 
 
 def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
@@ -152,7 +152,7 @@ def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneT
     network, size = model.network, model.network.spec.image_size
     cam = AttentionGradCam(network, bound.layer)
 
-    def explain(example: Example) -> Explained:
+    def explain(example: FigureExample) -> Explained:
         image, ids, mask = model.encode(data, example)
         words = model.words(example.text)
         with torch.no_grad():
@@ -183,7 +183,7 @@ def _masked_words(
     network = model.network
     cam = AttentionGradCam(network, bound.layer)
 
-    def explain(example: Example) -> Explained:
+    def explain(example: FigureExample) -> Explained:
         image, ids, mask = model.encode(data, example)
         words = model.words(example.text)
         chosen = draw_word([word for word, _ in words], bound.figure.seed, example.place)
@@ -224,7 +224,7 @@ def _masked_patches(
     network = model.network
     cam, grid = AttentionGradCam(network, bound.layer), model.network.vision.grid
 
-    def explain(example: Example) -> Explained:
+    def explain(example: FigureExample) -> Explained:
         image, ids, mask = model.encode(data, example)
         words = model.words(example.text)
         known = truth is not None and example.jpeg is None and example.key in truth
@@ -268,7 +268,7 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: Sc
         exponent, least = model.spec.area_exponent, model.spec.iou
     cam = AttentionGradCam(network, bound.layer)
 
-    def explain(example: Example) -> Explained:
+    def explain(example: FigureExample) -> Explained:
         heat = _mean_over_words(model, data, example, cam, lambda *_: itm_score(network))
         proposals = torch.tensor(example.record["proposals"]).reshape(1, -1, 4)
         present = torch.ones(proposals.shape[:2], dtype=torch.bool)
@@ -296,7 +296,7 @@ def _answers(model: Model, bound: FigurePlan, data: Prepared | None, truth: Scen
     assert isinstance(task, VqaTask), "an answers figure's job is VQA"
     cam = AttentionGradCam(network, bound.layer)
 
-    def explain(example: Example) -> Explained:
+    def explain(example: FigureExample) -> Explained:
         image, ids, mask = model.encode(data, example)
         with torch.no_grad():
             chosen, scores = task.rank(task.context(network.encode_image(image), ids, mask))
@@ -322,7 +322,7 @@ def _answers(model: Model, bound: FigurePlan, data: Prepared | None, truth: Scen
 def _mean_over_words(
     model: Model,
     data: Prepared | None,
-    example: Example,
+    example: FigureExample,
     cam: AttentionGradCam,
     score: Callable[[Tensor], Any],
 ) -> Tensor:

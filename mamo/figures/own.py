@@ -9,7 +9,7 @@ from typing import Any
 
 from mamo.data.store.records import Prepared
 from mamo.data.world.truth import SceneTruth
-from mamo.figures.examples import Example, choose_examples, own_examples
+from mamo.figures.examples import FigureExample, choose_examples, own_examples
 from mamo.figures.maps import Model
 from mamo.runs.run import Context, RunError, read_record, require, require_files
 from mamo.specs.overrides import SpecError
@@ -28,7 +28,7 @@ def choose(
     results: Path,
     images: Sequence[str | Path],
     texts: Sequence[str] | str | None,
-) -> tuple[Prepared | None, SceneTruth | None, list[Example]]:
+) -> tuple[Prepared | None, SceneTruth | None, list[FigureExample]]:
     """The figure's examples, with the data set that they come from and what is known of its scenes; None for the user's photos.
 
     Raises:
@@ -66,7 +66,7 @@ def choose(
             truth,
             choose_examples(data, figure.split, figure.examples, figure.seed, wanted, said),
         )
-    examples: list[Example] = []
+    examples: list[FigureExample] = []
     for place, image in enumerate(wanted):
         text = said[place : place + 1]
         if Path(image).is_file():
@@ -145,7 +145,7 @@ def figure_models(
     else:
         require(plan, bound.inputs, results, figure.name)
     for model, run in runs:
-        status = read_record(run, results)["outcome"]["status"]
+        status = read_record(run, results).outcome.status
         described = {"key": model.key, "label": model.label, "run": run.key, "outcome": status}
         load = partial(Model.of_run, Context(plan, run, results, None)) if status == "converged" else None
         yield described, load, bound.layer

@@ -9,12 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from mamo.files.record import STATUSES, Record
+
 RECORD = "record.json"
 # Left out of a run's checksums: large files with their own checksums, and files that disappear or keep changing.
 _APART = ("checkpoints", "tensorboard", "release", "images", "records", "parts")
 _BY_HAND = "vqa_scores.json"
-
-STATUSES = ("converged", "diverged", "skipped")
 
 
 class StoredError(ValueError):
@@ -43,7 +45,7 @@ def read_object(
     return values
 
 
-def read_record_file(path: Path) -> dict[str, Any]:
+def read_record_file(path: Path) -> Record:
     """Read a run's record.
 
     Raises:
@@ -54,13 +56,11 @@ def read_record_file(path: Path) -> dict[str, Any]:
         "delete it and call the same command again; if the run's own copy of it is complete, that is put back, and nothing is "
         "computed"
     )
-    record = read_object(path, fix)
-    check_record(record, path, path.parent.name, fix)
-    return record
+    return parse_record(read_object(path, fix), path, path.parent.name, fix)
 
 
-def check_record(record: Mapping[str, Any], path: Path, run: str, fix: str) -> None:
-    """Check that an object has the form of a run's record.
+def parse_record(values: Mapping[str, Any], path: Path, run: str, fix: str) -> Record:
+    """Make a run's record from its JSON values.
 
     Args:
         path: named in errors.
@@ -69,7 +69,7 @@ def check_record(record: Mapping[str, Any], path: Path, run: str, fix: str) -> N
     Raises:
         StoredError: as :func:`read_record_file`.
     """
-    outcome, metrics = record.get("outcome"), record.get("metrics", {})
+    outcome, metrics = values.get("outcome"), values.get("metrics", {})
     if not isinstance(outcome, dict) or outcome.get("status") not in STATUSES:
         raise StoredError(f"{path}: has no outcome ({', '.join(STATUSES)}); {fix}")
     if not isinstance(metrics, dict):
@@ -77,11 +77,14 @@ def check_record(record: Mapping[str, Any], path: Path, run: str, fix: str) -> N
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise StoredError(f"{path}: metric '{name}' is {str(value)[:60]!r}, not a number; {fix}")
-    for section in ("spec", "inputs", "details", "provenance"):
-        if not isinstance(record.get(section, {}), dict):
-            raise StoredError(f"{path}: '{section}' is not an object; {fix}")
-    if record.get("run", run) != run:
-        raise StoredError(f"{path}: is the record of another run, {str(record['run'])[:100]}; {fix}")
+    if values.get("run", run) != run:
+        raise StoredError(f"{path}: is the record of another run, {str(values['run'])[:100]}; {fix}")
+    try:
+        return Record.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise StoredError(f"{path}: '{place}' cannot be read ({first['msg']}); {fix}") from error
 
 
 def checksums(directory: Path) -> dict[str, str]:
@@ -114,7 +117,7 @@ def verify(directory: Path, name: str | None = None) -> None:
     path = directory / RECORD
     if not path.is_file():
         return
-    files = read_record_file(path).get("files") or {}
+    files = read_record_file(path).files
     for file, checksum in files.items() if name is None else ((name, files.get(name)),):
         if checksum and (directory / file).is_file():
             found = _checksum(directory / file, *_state(directory / file))

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from mamo.data.store.manifest import Manifest
 from mamo.data.store.statistics import statistics
+from mamo.files.record import Record
+from mamo.jobs.job import Items
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
 
@@ -21,23 +23,23 @@ class ContentError(ValueError):
     """A file's content does not fit its name."""
 
 
-def check_file(name: str, content: bytes, metrics: Mapping[str, Any]) -> None:
+def check_file(name: str, content: bytes, record: Record) -> None:
     """Check one file of a packed run.
 
     Args:
         name: ``items.arrow``, ``curve.csv`` or another file of a run's directory.
-        metrics: metrics in the run's record, which the results per item must reproduce.
+        record: the run's own; the results per item must reproduce its metrics.
 
     Raises:
         ContentError: it holds something else.
     """
     try:
         if name == ITEMS:
-            _check_items(_items(content), metrics)
+            _check_items(_items(content), record)
         elif name.endswith(".csv"):
             _check_numbers(content.decode("utf-8"))
         elif name == "manifest.json":
-            statistics(_object(content), None)
+            statistics(cast(Manifest, _object(content)), None)
         elif name == IMAGES:
             for images in _object(content).values():
                 if not isinstance(images, list) or any(type(image) is not int for image in images):
@@ -59,19 +61,19 @@ def _object(content: bytes) -> dict[str, Any]:
     return value
 
 
-def _items(content: bytes) -> dict[str, Sequence[Any]]:
+def _items(content: bytes) -> Items:
     import pyarrow as pa
 
     table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
     table.validate(full=True)
-    columns: dict[str, Sequence[Any]] = table.to_pydict()
+    columns: Items = table.to_pydict()
     return columns
 
 
-def _check_items(items: Mapping[str, Sequence[Any]], metrics: Mapping[str, Any]) -> None:
+def _check_items(items: Items, record: Record) -> None:
     """Results per item must give the recorded metrics."""
-    for metric, value in metrics.items():
-        found = contributions(metric, items, {})
+    for metric, value in record.metrics.items():
+        found = contributions(record.spec["task"], metric, items, {}, record.metrics)
         if found is None or not math.isfinite(value):
             continue
         mean = float(found.values.mean())

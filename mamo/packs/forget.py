@@ -33,8 +33,7 @@ def forget(run: Run, results: Path) -> list[Path]:
     those = [directory]
     if run.kind == "pretrain":
         for path in sorted((results / "finetune").glob("*/record.json")):
-            record = read_record_file(path)
-            if record.get("inputs", {}).get("init") == run.key and unpacked(path.parent):
+            if read_record_file(path).inputs.get("init") == run.key and unpacked(path.parent):
                 those.append(path.parent)
     moves = []
     for place in those:

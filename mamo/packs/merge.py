@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mamo.files.stored import StoredError, check_record, read_record_file
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, parse_record, read_record_file
 from mamo.files.writing import beside, write_text
 from mamo.packs.archive import CONTENTS, MEMBER, PackError, read_archive
 from mamo.packs.content import ContentError, check_file
@@ -39,14 +40,21 @@ class PackedRun:
     Attributes:
         name: ``site/kind/run``.
         files: file name -> SHA-256 of its content.
+        record: None until it was read, and where it cannot be read.
+        text: the record's own text.
         problem: why it is refused; '' if it is accepted.
     """
 
     name: str
     files: dict[str, str] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    record: Record | None = None
     text: str = ""
     problem: str = ""
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """The record's inputs: role -> ``kind/run``."""
+        return self.record.inputs if self.record else {}
 
     @property
     def site(self) -> str:
@@ -125,7 +133,7 @@ def read_pack(path: Path) -> Pack:
     # Inputs first: the kinds stand in that order, and of data the world, which needs nothing, comes before the others.
     order = sorted(
         runs,
-        key=lambda n: (n not in shown, _KINDS.index(n.split("/")[1]), bool(runs[n].record.get("inputs"))),
+        key=lambda n: (n not in shown, _KINDS.index(n.split("/")[1]), bool(runs[n].inputs)),
     )
     for run in runs.values():
         if RECORD not in run.files and not run.problem:
@@ -191,19 +199,18 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str
     try:
         if file == RECORD:
             run.text = content.decode("utf-8")
-            run.record = json.loads(run.text)
-            if not isinstance(run.record, dict):
+            values = json.loads(run.text)
+            if not isinstance(values, dict):
                 raise ContentError("its record is not a JSON object")
-            check_record(
-                run.record, Path(run.name) / RECORD, run.name.rsplit("/", 1)[1], f"it came with {path}"
-            )
-            if run.record.get("scale") != scale or run.record.get("kind") != run.name.split("/")[1]:
+            identity = run.name.rsplit("/", 1)[1]
+            run.record = parse_record(values, Path(run.name) / RECORD, identity, f"it came with {path}")
+            if run.record.scale != scale or run.record.kind != run.name.split("/")[1]:
                 raise ContentError("its record is of another scale or kind than the pack says")
             resolve(run.record)
-        elif not run.record:
+        elif run.record is None:
             raise ContentError(f"'{file}' stands before its record")
         else:
-            check_file(file, content, run.record.get("metrics", {}))
+            check_file(file, content, run.record)
     except (ContentError, SpecError, StoredError) as error:
         run.problem = str(error)
     except (ValueError, RecursionError) as error:
@@ -215,7 +222,7 @@ def _missing_input(
 ) -> str:
     """Name an input of a run that is neither there nor in the pack; '' if none is missing."""
     coming = {name.split("/", 1)[1] for name in (*places, *found.there)}
-    for key in run.record.get("inputs", {}).values():
+    for key in run.inputs.values():
         there = [results / key / RECORD, results / SITES / site / key / RECORD]
         if key in coming or any(path.is_file() for path in there):
             continue
@@ -245,7 +252,7 @@ def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path)
         taken = taken or directory == main
     if taken:
         return (None, "") if own in places.values() else (own, "")
-    key = run.record.get("inputs", {}).get("init")
+    key = run.inputs.get("init")
     if key is not None:  # stays with the pre-training that it was made from
         beside_it = places.get(f"{run.site}/{key}")
         init = results / key
@@ -258,9 +265,9 @@ def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path)
     return main, ""
 
 
-def _same_numbers(run: PackedRun, known: Mapping[str, Any], directory: Path) -> bool:
+def _same_numbers(run: PackedRun, known: Record, directory: Path) -> bool:
     """Check that an existing run has the same results as the packed one; time and speed may differ."""
-    if any(known.get(part) != run.record.get(part) for part in ("outcome", "metrics")):
+    if run.record is None or (known.outcome, known.metrics) != (run.record.outcome, run.record.metrics):
         return False
     path = directory / ITEMS
     if not path.is_file() or ITEMS not in run.files:
@@ -274,7 +281,7 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged)
         busy: set[str] = set()
         for name, directory in list(places.items()):  # inputs come before what needs them
             run = pack.runs[name]
-            gone = [key for key in run.record.get("inputs", {}).values() if key in busy]
+            gone = [key for key in run.inputs.values() if key in busy]
             try:
                 if gone:
                     raise RunError(f"its input {gone[0]} is refused")

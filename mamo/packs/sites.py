@@ -7,10 +7,10 @@ A scale's results hold one result of each run, which the pages show. Other sites
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from mamo.files.record import Record
 from mamo.files.stored import read_record_file
 from mamo.runs.unpacked import marked_site
 from mamo.specs.base import check_names
@@ -21,11 +21,9 @@ from mamo.specs.recorded import KINDS
 SITES = "sites"
 
 
-def machine_site(record: Mapping[str, Any]) -> str:
+def machine_site(record: Record) -> str:
     """Return the name of the machine that made a run, as a file name: its GPU, else its processor."""
-    provenance = record.get("provenance", {})
-    machine = provenance.get("machine") if isinstance(provenance, Mapping) else None
-    machine = machine if isinstance(machine, Mapping) else {}
+    machine = record.provenance.machine
     words = str(machine.get("gpu") or machine.get("cpu") or "unknown")
     return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")[:60] or "unknown"
 
@@ -43,7 +41,7 @@ def check_site(name: str) -> str:
     return name
 
 
-def site_of(directory: Path, record: Mapping[str, Any]) -> str:
+def site_of(directory: Path, record: Record) -> str:
     """Return the site that made the run in a directory."""
     if directory.parent.parent.parent.name == SITES:
         return directory.parent.parent.name

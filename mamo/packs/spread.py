@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,16 +60,15 @@ def spreads(results: Path) -> list[Spread]:
     Args:
         results: one scale's results.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, Mapping[str, float]]] = {}
     groups: dict[str, str] = {}
     for path in record_paths(results):
         record = read_record_file(path)
-        if record["outcome"]["status"] != "converged":
+        if not record.converged:
             continue
         key = f"{path.parent.parent.name}/{path.parent.name}"
-        found.setdefault(key, {})[site_of(path.parent, record)] = record.get("metrics", {})
-        spec = record.get("spec", {})
-        groups[key] = str(spec.get("task") or record.get("kind") or key.split("/")[0])
+        found.setdefault(key, {})[site_of(path.parent, record)] = record.metrics
+        groups[key] = str(record.spec.get("task") or record.kind or key.split("/")[0])
     return [
         Spread(key, groups[key], metric, values)
         for key, sites in found.items()
@@ -92,7 +91,7 @@ def summarise(found: Sequence[Spread]) -> list[Summary]:
     return summaries
 
 
-def _shared(sites: dict[str, dict[str, float]]) -> Iterator[tuple[str, dict[str, float]]]:
+def _shared(sites: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, dict[str, float]]]:
     first = next(iter(sites.values()))
     for metric in first:
         if not metric.startswith(("train/", "chance/")) and all(

@@ -9,96 +9,130 @@ from typing import Any
 
 import numpy as np
 
+from mamo.files.record import Record, Stored
 from mamo.files.stored import StoredError, read_record_file
+from mamo.jobs.registry import JOBS, job_of
 
-TASKS = {
-    "pretraining": "pre-trained",
-    "retrieval": "fine-tuned for image-text retrieval",
-    "vqa": "fine-tuned for visual question answering",
-    "nlvr2": "fine-tuned for statements on two images (NLVR2)",
-    "grounding": "fine-tuned for weakly supervised grounding",
-    "localisation": "measured for localisation",
-}
+PRETRAINING = "pretraining"  # the task of a model that no job has trained
 LEVEL = 0.95
-_PLAIN = ("train/", "chance/")  # metrics that are not scores
 
 
-def about_of(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
+class Score(Stored):
+    """One score of a model.
+
+    Attributes:
+        job, task, data: what was measured, and on which data set.
+        lower, upper: of the 95 % interval; None where it is not known.
+    """
+
+    job: str
+    task: str
+    data: str
+    metric: str
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+    chance: float | None = None
+
+    @property
+    def interval(self) -> str:
+        """`` [lower, upper]``, or nothing."""
+        return "" if self.lower is None else f" [{self.lower:.1f}, {self.upper:.1f}]"
+
+
+class About(Stored):
+    """Origin and scores of a model, from its record and those of its inputs.
+
+    Attributes:
+        task: ``pretraining`` or a job's.
+        data, pretrained_on: names of data sets.
+        generated: whether they come from the embedded world; None where their records are gone.
+        start: hub names of the weights that pre-training started from.
+    """
+
+    task: str = PRETRAINING
+    data: tuple[str, ...] = ()
+    pretrained_on: tuple[str, ...] = ()
+    generated: bool | None = None
+    start: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def datasets(self) -> list[str]:
+        """All data sets that the model saw."""
+        return list(dict.fromkeys([*self.pretrained_on, *self.data]))
+
+    @property
+    def saw(self) -> str:
+        """The data sets of the model, and whether all of them were generated."""
+        names = ", ".join(self.datasets) or "unknown data"
+        if self.generated:
+            return f"only generated scenes, no photographs (the embedded world, in the formats of {names})"
+        return names
+
+
+def about_of(record: Record, results: Path) -> About:
     """Summarise a model's record and those of its inputs.
 
     Args:
         results: the scale's results, which hold the run.
-
-    Returns:
-        ``task`` ("pretraining" or a job's), ``data`` and ``pretrained_on`` (names of data sets), ``generated`` (whether they
-        come from the embedded world; None if their records are gone), ``start`` (hub names of the weights that
-        pre-training started from), and ``scores``: a list with ``job``, ``task``, ``data``, ``metric``, ``value``, ``lower``
-        and ``upper`` (of the 95 % interval, None where it is not known) and ``chance`` (None likewise).
     """
-    spec, downstream = record["spec"], record["kind"] == "finetune"
-    first = _record(results, record["inputs"].get("init", "")) if downstream else record
-    pretrained = first.get("spec", {}).get("data", [])
-    sources = {
-        source
-        for owner in (record, first)
-        for role, key in owner.get("inputs", {}).items()
-        if role.startswith("data:") and (source := _record(results, key).get("spec", {}).get("source"))
-    }
-    return {
-        "task": spec["task"] if downstream else "pretraining",
-        "data": list(spec["data"]),
-        "pretrained_on": list(pretrained),
-        "generated": "world" in sources if sources else None,
-        "start": _start(first, results),
-        "scores": list(_scores(record, results)),
-    }
+    spec, downstream = record.spec, record.kind == "finetune"
+    first = _record(results, record.inputs.get("init", "")) if downstream else record
+    pretrained = first.spec.get("data", []) if first else []
+    inputs = [item for owner in (record, first) if owner for item in owner.inputs.items()]
+    read = [_record(results, key) for role, key in inputs if role.startswith("data:")]
+    sources = {source for data in read if data and (source := data.spec.get("source"))}
+    return About(
+        task=spec["task"] if downstream else PRETRAINING,
+        data=tuple(spec["data"]),
+        pretrained_on=tuple(pretrained),
+        generated="world" in sources if sources else None,
+        start=tuple(_start(first, results)) if first else (),
+        scores=tuple(_scores(record, results)),
+    )
+
+
+def read_about(config: Mapping[str, Any]) -> About | None:
+    """Read the summary in a model's ``config.json``; None if it has none."""
+    return About.model_validate(config["about"]) if config.get("about") else None
 
 
 def describe(config: Mapping[str, Any], parameters: int) -> str:
     """Describe a model in a few lines: what it is, what it saw, what it scored."""
-    about, model = config.get("about") or {}, config["model"]
-    task = (config.get("task") or {}).get("task") or about.get("task", "pretraining")
+    about, model = read_about(config), config["model"]
+    task = (config.get("task") or {}).get("task") or (about.task if about else PRETRAINING)
     lines = [
-        f"MAMO, {TASKS.get(task, task)}: {config.get('run') or 'a run without a name'}, scale {config.get('scale')}",
+        f"MAMO, {title_of(task)}: {config.get('run') or 'a run without a name'}, scale {config.get('scale')}",
         f"  {parameters / 1e6:.1f} M parameters; images of {model['image_size']} px in patches of {model['patch_size']};"
         f" layers: {model['vision_layers']} for images, {model['text_layers']} for texts, {model['fusion_layers']} for both",
     ]
     if about:
-        lines.append(f"  saw {saw(about)}")
-        scores = [
-            f"{score['metric']} {score['value']:.1f}{interval(score)} ({score['job']})"
-            for score in about["scores"]
-        ]
+        lines.append(f"  saw {about.saw}")
+        scores = [f"{score.metric} {score.value:.1f}{score.interval} ({score.job})" for score in about.scores]
         lines.append(f"  scored {', '.join(scores)}" if scores else "  no scores are recorded")
     return "\n".join(lines)
 
 
-def saw(about: Mapping[str, Any]) -> str:
-    """Name the data sets of a model, and say if all of them were generated."""
-    names = ", ".join(dict.fromkeys([*about["pretrained_on"], *about["data"]])) or "unknown data"
-    if about["generated"]:
-        return f"only generated scenes, no photographs (the embedded world, in the formats of {names})"
-    return names
+def title_of(task: str) -> str:
+    """Name a model of a task in words."""
+    return "pre-trained" if task == PRETRAINING else JOBS[task].title if task in JOBS else task
 
 
-def interval(score: Mapping[str, Any]) -> str:
-    """`` [lower, upper]``, or nothing."""
-    return "" if score.get("lower") is None else f" [{score['lower']:.1f}, {score['upper']:.1f}]"
-
-
-def _record(results: Path, key: str) -> dict[str, Any]:
-    """Read the record of a run; {} if there is none."""
+def _record(results: Path, key: str) -> Record | None:
+    """Read the record of a run; None if there is none."""
     try:
-        return read_record_file(results / key / "record.json") if key else {}
+        return read_record_file(results / key / "record.json") if key else None
     except (OSError, StoredError):
-        return {}
+        return None
 
 
-def _start(pretraining: Mapping[str, Any], results: Path) -> list[str]:
+def _start(pretraining: Record, results: Path) -> list[str]:
     """Hub names of the published weights that a pre-training started from; stand-ins that were trained here have none."""
     found = []
     for role in ("vision", "text"):
-        spec = _record(results, pretraining.get("inputs", {}).get(role, "")).get("spec", {})
+        weights = _record(results, pretraining.inputs.get(role, ""))
+        spec = weights.spec if weights else {}
         name = spec.get("name")
         if spec.get("source") == "timm" and name:
             found.append(f"timm/{name}")
@@ -107,46 +141,41 @@ def _start(pretraining: Mapping[str, Any], results: Path) -> list[str]:
     return found
 
 
-def _scores(record: Mapping[str, Any], results: Path) -> Iterator[dict[str, Any]]:
+def _scores(record: Record, results: Path) -> Iterator[Score]:
     """Yield a fine-tuning's own scores; for a pre-training, the scores of jobs that evaluated it without training."""
     for directory, job in _evaluations(record, results):
-        metrics = job.get("metrics", {})
+        metrics, kind = job.metrics, job_of(job.spec["task"])
         known = _intervals(directory, job, results)
         for name, value in metrics.items():
-            if (
-                name.startswith(_PLAIN)
-                or name == "evaluated_on_val"
-                or name.endswith("_words")
-                or not math.isfinite(value)
-            ):
+            if not kind.is_score(name) or not math.isfinite(value):
                 continue
             lower, upper = known.get(name, (None, None))
             chance = metrics.get(f"chance/{name}")
-            yield {
-                "job": str(job["run"]).split("-")[0],
-                "task": job["spec"]["task"],
-                "data": job["spec"]["data"][0],
-                "metric": name,
-                "value": round(value, 4),
-                "lower": lower,
-                "upper": upper,
-                "chance": None if chance is None else round(chance, 4),
-            }
+            yield Score(
+                job=job.run.split("-")[0],
+                task=job.spec["task"],
+                data=job.spec["data"][0],
+                metric=name,
+                value=round(value, 4),
+                lower=lower,
+                upper=upper,
+                chance=None if chance is None else round(chance, 4),
+            )
 
 
-def _evaluations(record: Mapping[str, Any], results: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    if record["kind"] == "finetune":
-        yield results / "finetune" / record["run"], dict(record)
+def _evaluations(record: Record, results: Path) -> Iterator[tuple[Path, Record]]:
+    if record.kind == "finetune":
+        yield results / record.key, record
         return
-    key = f"pretrain/{record['run']}"
     for path in sorted((results / "finetune").glob("*/record.json")):
         job = _record(results, f"finetune/{path.parent.name}")
-        untrained = job.get("spec", {}).get("schedule", {}).get("epochs") == 0
-        if job.get("inputs", {}).get("init") == key and untrained and job["outcome"]["status"] == "converged":
+        if job is None or job.inputs.get("init") != record.key or not job.converged:
+            continue
+        if job.spec.get("schedule", {}).get("epochs") == 0:
             yield path.parent, job
 
 
-def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[str, tuple[float, float]]:
+def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[float, float]]:
     """Compute 95 % intervals of a job's metrics over resampled test images, if its results per item exist."""
     from mamo.data.store.records import Prepared, PreparedError
     from mamo.reporting.items import contributions, read_items
@@ -157,15 +186,15 @@ def _intervals(directory: Path, job: Mapping[str, Any], results: Path) -> dict[s
         return {}
     images: dict[str, list[int]] = {}
     try:
-        data = Prepared(results / job["inputs"][f"data:{job['spec']['data'][0]}"])
+        data = Prepared(results / job.inputs[f"data:{job.spec['data'][0]}"])
         for split in data.manifest["splits"]:
             if split != "train" and len(data.records(split)):
                 images[split] = data.records(split).column("image").to_pylist()
     except (PreparedError, KeyError, OSError):
         images = {}  # then each item counts as its own image
     found = {}
-    for name, value in job.get("metrics", {}).items():
-        mine = contributions(name, items, images)
+    for name, value in job.metrics.items():
+        mine = contributions(job.spec["task"], name, items, images, job.metrics)
         if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
             continue
         draws = resampled_means(mine.values[:, None], mine.images)[:, 0]

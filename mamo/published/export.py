@@ -9,8 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
 from mamo.files.stored import read_object
 from mamo.files.writing import beside
+from mamo.jobs.registry import job_of
 from mamo.published.about import about_of
 from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
 from mamo.runs.run import RunError, read_record, require_files
@@ -21,14 +23,6 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
 LICENCE = "LICENSE.md"
 MODEL_TYPE = "mamo"
-# Settings that a task needs in use, out of all that it was trained with.
-TASK_SETTINGS = {
-    "retrieval": ("shortlist",),
-    "vqa": ("decoder_layers", "min_answer_count", "shortlist"),
-    "nlvr2": (),
-    "grounding": ("layer", "area_exponent", "iou"),
-    "localisation": ("layer",),
-}
 BUNDLE_LIMIT = 5_000_000  # bytes of a model that ships with the package
 
 
@@ -86,21 +80,22 @@ def bundle(plan: Plan, run: Run, results: Path, out: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _trained(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
+def _trained(plan: Plan, run: Run, results: Path) -> Record:
     """Read the record of a run, and check that it has weights of its own."""
     record = read_record(run, results)
     directory = run.directory(results)
     for needed in (run, plan.runs[run.inputs["text"]]):
         require_files(needed, results)
-    if record["outcome"]["status"] != "converged" or not (directory / WEIGHTS).is_file():
+    if not record.converged or not (directory / WEIGHTS).is_file():
         raise RunError(
-            f"{run.key} has no weights of its own (it ended as {record['outcome']['status']}); export the run that trained them"
+            f"{run.key} has no weights of its own (it ended as {record.outcome.status}); export the run that trained them"
         )
-    return record | {"scale": plan.scale.name}  # the same run may have been made for another scale
+    # The same run may have been made for another scale.
+    return record.model_copy(update={"scale": plan.scale.name})
 
 
 def _write_model(
-    plan: Plan, run: Run, record: dict[str, Any], results: Path, out: Path, half: bool
+    plan: Plan, run: Run, record: Record, results: Path, out: Path, half: bool
 ) -> dict[str, Any]:
     """Write weights, tokenizer and candidate answers; return the config, which is not written yet."""
     directory = run.directory(results)
@@ -110,7 +105,7 @@ def _write_model(
     if answers is not None:
         _copy([answers], out)
     config = config_of(directory, record)
-    config["about"] = about_of(record, results)
+    config["about"] = about_of(record, results).as_json()
     config["cls_token_id"] = _tokenizer(out).cls_id
     return config
 
@@ -139,26 +134,25 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def answers_of(record: dict[str, Any], results: Path) -> Path | None:
+def answers_of(record: Record, results: Path) -> Path | None:
     """Read the candidate answers of a VQA run, which are stored with its first data set."""
     from mamo.data.releases.candidates import FILE
 
-    spec = record["spec"]
+    spec = record.spec
     if spec.get("task") != "vqa":
         return None
-    return results / record["inputs"][f"data:{spec['data'][0]}"] / FILE
+    return results / record.inputs[f"data:{spec['data'][0]}"] / FILE
 
 
-def config_of(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
+def config_of(directory: Path, record: Record) -> dict[str, Any]:
     """Collect everything needed to build and use the model; training settings stay in the run's record."""
     built = read_object(directory / CONFIG)
-    spec, model = record["spec"], built.get("model")
-    downstream = record["kind"] == "finetune"
+    spec, model = record.spec, built.get("model")
+    downstream = record.kind == "finetune"
     task = None
     if downstream:
-        task = {"task": spec.get("task")} | {
-            name: spec[name] for name in TASK_SETTINGS.get(str(spec.get("task")), ()) if name in spec
-        }
+        used = job_of(spec["task"]).settings
+        task = {"task": spec["task"]} | {name: spec[name] for name in used if name in spec}
     transform = {name: spec["transform"].get(name) for name in ("size", "interpolation", "mean", "std")}
     transform = {name: value for name, value in transform.items() if value is not None}
     if isinstance(model, dict) and "image_size" in model:
@@ -173,16 +167,16 @@ def config_of(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
         "transform": transform,
         "task": task,
         "aligned": _aligned(record),
-        "run": record["run"],
-        "scale": record["scale"],
+        "run": record.run,
+        "scale": record.scale,
         "mamo_version": version("mamo"),
     }
 
 
-def _aligned(record: dict[str, Any]) -> bool:
+def _aligned(record: Record) -> bool:
     """Check that the last training included ITC and ITM, so that similarities and matches are meaningful."""
-    spec = record["spec"]
-    if record["kind"] == "finetune":
+    spec = record.spec
+    if record.kind == "finetune":
         return spec.get("task") not in ("vqa", "nlvr2")
     objectives = spec.get("objectives", {})
     return bool(objectives.get("itc", True) and objectives.get("itm", True))

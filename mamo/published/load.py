@@ -14,6 +14,7 @@ from torch import Tensor
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.releases import candidates
 from mamo.data.tokenizer import Tokenizer
+from mamo.files.record import Record
 from mamo.files.stored import read_object, read_record_file
 from mamo.model.mamo import Mamo
 from mamo.model.pretrained import fill, read_state
@@ -105,22 +106,22 @@ def _holds_a_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("record.json", CONFIG))
 
 
-def _of_run(directory: Path, record: dict[str, Any]) -> Pretrained:
+def _of_run(directory: Path, record: Record) -> Pretrained:
     """Read a run's own model, with the tokenizer and candidate answers of its inputs."""
-    lacking = {"spec", "inputs", "kind", "run", "scale"} - set(record)
-    if lacking or "text" not in record["inputs"] or "transform" not in record["spec"]:
+    lacking = {"spec", "inputs", "kind", "run", "scale"} - record.model_fields_set
+    if lacking or "text" not in record.inputs or "transform" not in record.spec:
         raise LoadError(f"{directory / 'record.json'}: is not the record of a trained model")
-    if record["kind"] == "finetune" and not (directory / WEIGHTS).is_file():
+    if record.kind == "finetune" and not (directory / WEIGHTS).is_file():
         raise LoadError(
             f"{directory} has no weights of its own: load the pre-training that it evaluated, "
-            f"{record['inputs'].get('init')}"
+            f"{record.inputs.get('init')}"
         )
     _require(directory, CONFIG, WEIGHTS)
     results = directory.resolve().parents[1]
     answers = answers_of(record, results)
     state = weights_of(read_state(directory / WEIGHTS))
-    tokenizer = results / record["inputs"]["text"]
-    config = config_of(directory, record) | {"about": about_of(record, results)}
+    tokenizer = results / record.inputs["text"]
+    config = config_of(directory, record) | {"about": about_of(record, results).as_json()}
     return _build(config, state, directory, tokenizer, answers.parent if answers else directory)
 
 

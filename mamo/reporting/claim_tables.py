@@ -42,7 +42,7 @@ class TableResults:
     def outcomes(self, row: str) -> list[str]:
         """Outcomes of a row's pre-trainings."""
         records = [self.records[key] for key in self.table.pretrainings[row]]
-        return ["missing" if record is None else str(record["outcome"]["status"]) for record in records]
+        return ["missing" if record is None else record.outcome.status for record in records]
 
     def chance(self, columns: Sequence[str]) -> float | None:
         """Mean of the columns' chance levels; None if one is not known."""
@@ -50,7 +50,7 @@ class TableResults:
         for column in columns:
             cells = [cell for cell in self.table.cells if cell.column == column]
             values = [
-                record["metrics"].get(f"chance/{cell.metric}")
+                record.metrics.get(f"chance/{cell.metric}")
                 for cell in cells
                 for key in cell.runs
                 if (record := self.records[key]) is not None

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from pydantic import ValidationError
 
 from mamo.data.releases.vqa_server import METRICS, read_scores
-from mamo.files.stored import read_object, read_record_file
+from mamo.files.record import Record
+from mamo.files.stored import StoredError, read_object, read_record_file
 from mamo.files.writing import beside, write_text
+from mamo.reporting.pages import CLAIMS
 from mamo.reporting.tables import sensible
+from mamo.reporting.values import (
+    Agreement,
+    CellStatistics,
+    CurveQuestion,
+    Ended,
+    Ending,
+    SeedValue,
+    TableValues,
+)
 from mamo.specs.plan import Cell, Plan, TablePlan
 
 # The columns of results.csv, one line per value.
@@ -23,21 +36,12 @@ STATISTICS = (
 )
 
 
-def collect(
-    plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
-) -> dict[str, Any]:
+def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")) -> TableValues:
     """The values of a table from the records that exist.
 
     Args:
         results: the scale's results.
         ablations: the folder of the ablation files and the paper's numbers.
-
-    Returns:
-        plain JSON values: ``table`` (its name), ``cells`` (lines with the keys of ``TIDY``), ``statistics`` (intervals and
-        comparisons, see :func:`mamo.reporting.comparisons.statistics`), ``pretrainings`` (row -> a list of ``{run, outcome,
-        reason}``, one per seed), ``missing`` (keys of runs without a record), ``agreement`` (see
-        :func:`mamo.reporting.agreement.agreement`) and, for readings, ``curve`` (see
-        :func:`mamo.reporting.specification_curve.curve`).
 
     Raises:
         KeyError: a run recorded no such metric; the message names both.
@@ -46,11 +50,11 @@ def collect(
     records = read_records(plan, table.inputs, results)
     name = table.ablation.name
     submitted = {column.key: column.submitted for column in table.ablation.columns}
-    cells = [line for cell in table.cells for line in _lines(name, cell, records, submitted[cell.column])]
+    cells = [value for cell in table.cells for value in _seeds(name, cell, records, submitted[cell.column])]
     if table.ablation.kind == "statistics":
-        cells = [line for key in table.inputs for line in _counts(name, plan, key, records[key], results)]
-    lines: list[dict[str, Any]] = []
-    order: list[dict[str, Any]] = []
+        cells = [value for key in table.inputs for value in _counts(name, plan, key, records[key], results)]
+    lines: list[CellStatistics] = []
+    order: list[Agreement] = []
     if table.cells:
         from mamo.reporting.agreement import agreement
         from mamo.reporting.comparisons import make_grid, statistics
@@ -61,143 +65,166 @@ def collect(
         paper = find_paper(table.ablation.paper, ablations)
         order = agreement(grid, paper) if paper else []
         # A server's score has no results per item; those in the run belong to another value.
-        scored = {(cell["row"], cell["column"]) for cell in cells if cell["metric"] in METRICS.values()}
-        lines = [line for line in lines if (line["row"], line["column"]) not in scored]
-    more: dict[str, Any] = {}
+        scored = {(cell.row, cell.column) for cell in cells if cell.metric in METRICS.values()}
+        lines = [line for line in lines if (line.row, line.column) not in scored]
+    more: dict[str, tuple[CurveQuestion, ...]] = {}
     if table.ablation.kind == "readings":
         from mamo.reporting.specification_curve import curve
 
-        more["curve"] = curve(plan, table, results, ablations)
-    return {
-        "table": name,
-        "scale": plan.scale.name,
-        "cells": cells,
-        "statistics": lines,
-        "agreement": order,
+        more["curve"] = tuple(curve(plan, table, results, ablations))
+    return TableValues(
+        table=name,
+        scale=plan.scale.name,
+        cells=tuple(cells),
+        statistics=tuple(lines),
+        agreement=tuple(order),
         **more,
-        "pretrainings": {
-            row: [_ending(key, records[key]) for key in keys] for row, keys in table.pretrainings.items()
+        pretrainings={
+            row: tuple(_ending(key, records[key]) for key in keys) for row, keys in table.pretrainings.items()
         },
-        "missing": [key for key, record in records.items() if record is None],
-    }
+        missing=tuple(key for key, record in records.items() if record is None),
+    )
 
 
-def write_values(values: Mapping[str, Any], path: Path) -> None:
-    """Write collected values as JSON."""
+def write_values(values: TableValues | Mapping[str, Any], path: Path) -> None:
+    """Write the values of a table, or the judged claims, as JSON."""
+    plain = values.as_json() if isinstance(values, TableValues) else values
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    write_text(path, json.dumps(plain, indent=1) + "\n")
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """Read values written by ``write_values``."""
-    return read_object(path)
+def read_values(paths: Iterable[Path]) -> tuple[dict[str, TableValues], dict[str, Any] | None]:
+    """Read values written by ``write_values``.
+
+    Returns:
+        table name -> its values; and the judged claims, None where no file holds them.
+
+    Raises:
+        StoredError: a file is damaged.
+    """
+    fix = "delete it and call the command again, which makes it again"
+    tables, claims = {}, None
+    for path in paths:
+        found = read_object(path, fix)
+        if found.get("table") == CLAIMS:
+            claims = found
+            continue
+        try:
+            values = TableValues.model_validate(found)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise StoredError(f"{path}: does not hold the values of a table ({reason}); {fix}") from error
+        tables[values.table] = values
+    return tables, claims
 
 
-def write_results(values: Iterable[Mapping[str, Any]], path: Path) -> None:
+def write_results(values: Iterable[TableValues], path: Path) -> None:
     """Write the cells of several tables to one CSV file, a line per value."""
-    import pandas as pd
-
-    lines = [_sensible(cell) for table in values for cell in table["cells"]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(path) as part:
-        pd.DataFrame(lines, columns=list(TIDY)).to_csv(part, index=False)
+    _write_csv([cell.as_json() for table in values for cell in table.cells], TIDY, path)
 
 
-def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, dict[str, Any] | None]:
-    """Run key -> its record; None where it has none."""
-    return {key: _record(plan, key, results) for key in keys}
-
-
-def write_statistics(values: Iterable[Mapping[str, Any]], path: Path) -> None:
+def write_statistics(values: Iterable[TableValues], path: Path) -> None:
     """Write the intervals and comparisons of several tables to one CSV file, a line per cell."""
+    lines = [{"table": table.table} | line.as_json() for table in values for line in table.statistics]
+    _write_csv(lines, STATISTICS, path)
+
+
+def _write_csv(lines: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+    """Write lines, with numbers rounded to their significant digits."""
     import pandas as pd
 
-    lines = [
-        {"table": table["table"]} | _sensible(line)
-        for table in values
-        for line in table.get("statistics", ())
+    rows = [
+        {key: sensible(value) if isinstance(value, float) else value for key, value in line.items()}
+        for line in lines
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as part:
-        pd.DataFrame(lines, columns=list(STATISTICS)).to_csv(part, index=False)
+        pd.DataFrame(rows, columns=list(columns)).to_csv(part, index=False)
 
 
-def _sensible(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Round a line's numbers to their significant digits."""
-    return {key: sensible(value) if isinstance(value, float) else value for key, value in line.items()}
+def read_records(plan: Plan, keys: Iterable[str], results: Path) -> dict[str, Record | None]:
+    """Map run key -> its record; None where it has none."""
+    return {key: _record(plan, key, results) for key in keys}
 
 
-def _record(plan: Plan, key: str, results: Path) -> dict[str, Any] | None:
+def _record(plan: Plan, key: str, results: Path) -> Record | None:
     path = plan.runs[key].record(results)
     if not path.is_file():
         return None
     record = read_record_file(path)
     scores = read_scores(path.parent)
-    return record | {"metrics": record["metrics"] | scores} if scores else record
+    return record.model_copy(update={"metrics": {**record.metrics, **scores}}) if scores else record
 
 
-def _lines(
-    table: str, cell: Cell, records: Mapping[str, dict[str, Any] | None], submitted: str | None
-) -> list[dict[str, Any]]:
-    """A cell's values, one per seed; null where the run has no record or did not converge.
+def _seeds(
+    table: str, cell: Cell, records: Mapping[str, Record | None], submitted: str | None
+) -> list[SeedValue]:
+    """Collect a cell's values, one per seed; None where the run has no record or did not converge.
 
     Args:
         submitted: the server's metric, used if its score was entered for every seed. A column with only this metric has no
             lines before that.
     """
-    found = [record["metrics"] for key in cell.runs if (record := records[key]) is not None]
-    if submitted and len(found) == len(cell.runs) and all(submitted in metrics for metrics in found):
+    recorded = [record.metrics for key in cell.runs if (record := records[key]) is not None]
+    if submitted and len(recorded) == len(cell.runs) and all(submitted in metrics for metrics in recorded):
         cell = replace(cell, metric=submitted)
     elif cell.metric in METRICS.values():
         return []
-    lines = []
+    values = []
     for seed, key in enumerate(cell.runs):
         record = records[key]
-        outcome = "missing" if record is None else record["outcome"]["status"]
         value = chance = None
-        if record is not None and outcome == "converged":
-            if cell.metric not in record["metrics"]:
+        if record is not None and record.converged:
+            if cell.metric not in record.metrics:
                 raise KeyError(
-                    f"{key} recorded no '{cell.metric}' (it has {', '.join(sorted(record['metrics']))})"
+                    f"{key} recorded no '{cell.metric}' (it has {', '.join(sorted(record.metrics))})"
                 )
-            value, chance = record["metrics"][cell.metric], record["metrics"].get(f"chance/{cell.metric}")
-        lines.append(
-            dict(
-                zip(
-                    TIDY,
-                    (table, cell.row, cell.column, cell.metric, seed, value, chance, key, outcome),
-                    strict=True,
-                )
+            value, chance = record.metrics[cell.metric], record.metrics.get(f"chance/{cell.metric}")
+        values.append(
+            SeedValue(
+                table=table,
+                row=cell.row,
+                column=cell.column,
+                metric=cell.metric,
+                seed=seed,
+                value=value,
+                chance=chance,
+                run=key,
+                outcome=_ended(record),
             )
         )
-    return lines
+    return values
 
 
-def _counts(
-    table: str, plan: Plan, key: str, record: dict[str, Any] | None, results: Path
-) -> list[dict[str, Any]]:
+def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[SeedValue]:
     """Images and texts of one prepared data set (Table 10), from its manifest."""
+    from mamo.data.store.manifest import Manifest
     from mamo.data.store.statistics import statistics
 
     run = plan.runs[key]
-    counts: Mapping[str, Any] = {}
+    counts: Mapping[str, int] = {}
     if record is not None:
         manifest = read_object(run.directory(results) / "manifest.json")
-        counts = statistics(manifest)
-    outcome = "missing" if record is None else record["outcome"]["status"]
+        counts = statistics(cast(Manifest, manifest))
     return [
-        dict(
-            zip(
-                TIDY,
-                (table, what, run.spec["dataset"], what, 0, counts.get(what), None, key, outcome),
-                strict=True,
-            )
+        SeedValue(
+            table=table,
+            row=what,
+            column=run.spec["dataset"],
+            metric=what,
+            seed=0,
+            value=counts.get(what),
+            chance=None,
+            run=key,
+            outcome=_ended(record),
         )
         for what in ("images", "texts")
     ]
 
 
-def _ending(key: str, record: dict[str, Any] | None) -> dict[str, Any]:
-    if record is None:
-        return {"run": key, "outcome": "missing", "reason": None}
-    return {"run": key, "outcome": record["outcome"]["status"], "reason": record["outcome"].get("reason")}
+def _ended(record: Record | None) -> Ended:
+    return "missing" if record is None else record.outcome.status
+
+
+def _ending(key: str, record: Record | None) -> Ending:
+    return Ending(run=key, outcome=_ended(record), reason=record.outcome.reason if record else None)

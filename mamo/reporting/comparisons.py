@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mamo.files.record import Record
 from mamo.reporting.images import images_of
 from mamo.reporting.items import Contributions, contributions, read_items
 from mamo.reporting.resampling import Estimate, Grid
+from mamo.reporting.values import CellStatistics
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, TablePlan
 
@@ -23,9 +24,7 @@ class ItemsError(ValueError):
     """A run's results per item do not match its record; the message names the run and what to do."""
 
 
-def make_grid(
-    plan: Plan, table: TablePlan, records: Mapping[str, dict[str, Any] | None], results: Path
-) -> Grid:
+def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None], results: Path) -> Grid:
     """Collect the results of a table's runs, with their results per item if there are any.
 
     Args:
@@ -45,9 +44,9 @@ def make_grid(
         i, k = rows.index(cell.row), columns.index(cell.column)
         for seed, key in enumerate(cell.runs):
             record = records[key]
-            if record is None or record["outcome"]["status"] != "converged":
+            if record is None or not record.converged:
                 continue
-            value = record["metrics"].get(cell.metric)
+            value = record.metrics.get(cell.metric)
             if value is None or not math.isfinite(value):
                 continue
             means[i, seed, k] = value
@@ -55,7 +54,7 @@ def make_grid(
             source = run.inputs[f"data:{run.spec['data'][0]}"]  # the first data set is the one evaluated
             if source not in images:
                 images[source] = images_of(plan.runs[source].directory(results))
-            mine = _contributions(run, cell.metric, value, images[source], results)
+            mine = _contributions(run, record, cell.metric, images[source], results)
             if mine is not None:
                 found[cell.column][i, seed] = mine
     grid = Grid(rows, columns, means, [table.pretrainings[row] for row in rows])
@@ -66,8 +65,8 @@ def make_grid(
     return grid
 
 
-def statistics(table: TablePlan, grid: Grid) -> list[dict[str, Any]]:
-    """Mean and interval of each cell, and its difference from the base row's, as lines of plain JSON values."""
+def statistics(table: TablePlan, grid: Grid) -> list[CellStatistics]:
+    """Compute the mean and interval of each cell, and its difference from the base row's."""
     base = table.ablation.base_row
     lines = []
     for row in grid.rows:
@@ -75,34 +74,50 @@ def statistics(table: TablePlan, grid: Grid) -> list[dict[str, Any]]:
             own = grid.estimate({row: 1.0}, {column: 1.0})
             if own is None:
                 continue
-            line: dict[str, Any] = {"row": row, "column": column, **_named(own, "mean"), "against": None}
             other = grid.estimate({row: 1.0, base: -1.0}, {column: 1.0}) if row != base else None
-            if other is not None and other.resampled:
-                line |= {"against": base, **_named(other, "difference")}
-            lines.append(line)
+            lines.append(_line(row, column, own, base, other if other and other.resampled else None))
     return lines
 
 
-def _named(estimate: Estimate, name: str) -> dict[str, Any]:
-    values = {
-        name: estimate.value,
-        f"{name}_lower": estimate.lower,
-        f"{name}_upper": estimate.upper,
-        f"{name}_noise": estimate.noise,
-    }
-    if name == "mean":
-        return values | {"seeds": estimate.seeds, "images": estimate.images}
-    return values | {f"{name}_p": estimate.p, f"{name}_seeds": estimate.seeds}
+def _line(row: str, column: str, own: Estimate, base: str, other: Estimate | None) -> CellStatistics:
+    """Compute a cell, and its difference from the base row where something could be resampled."""
+    compared: dict[str, str | float | int | None] = {"against": None}
+    if other is not None:
+        compared = {
+            "against": base,
+            "difference": other.value,
+            "difference_lower": other.lower,
+            "difference_upper": other.upper,
+            "difference_noise": other.noise,
+            "difference_p": other.p,
+            "difference_seeds": other.seeds,
+        }
+    return CellStatistics.model_validate(
+        {
+            "row": row,
+            "column": column,
+            "mean": own.value,
+            "mean_lower": own.lower,
+            "mean_upper": own.upper,
+            "mean_noise": own.noise,
+            "seeds": own.seeds,
+            "images": own.images,
+            **compared,
+        }
+    )
 
 
 def _contributions(
-    run: Run, metric: str, value: float, images: Mapping[str, list[int]], results: Path
+    run: Run, record: Record, metric: str, images: Mapping[str, list[int]], results: Path
 ) -> Contributions | None:
     directory = run.directory(results)
     items = read_items(directory)
     if items is None:
         return None
-    mine = contributions(metric, items, images)
+    mine, value = (
+        contributions(run.spec["task"], metric, items, images, record.metrics),
+        record.metrics[metric],
+    )
     if mine is not None and abs(mine.values.mean() - value) > _TOLERANCE * max(1.0, abs(value)):
         raise ItemsError(
             f"{directory}: its items give {mine.values.mean():.4f} for '{metric}', its record {value:.4f}; "

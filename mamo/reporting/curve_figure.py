@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mamo.files.writing import beside
 from mamo.reporting.specification_curve import ordered
+from mamo.reporting.values import CurveQuestion
 from mamo.specs.readings import ReadingSpec
 
 COLOURS = {
@@ -19,7 +19,7 @@ MARKERS = {"supported": "^", "refuted": "v", "undecided": "o"}
 
 
 def draw_curve(
-    readings: Sequence[ReadingSpec], contrasts: Sequence[Mapping[str, Any]], title: str, files: Sequence[Path]
+    readings: Sequence[ReadingSpec], contrasts: Sequence[CurveQuestion], title: str, files: Sequence[Path]
 ) -> None:
     """Draw one column for each question about a difference, and save it once per file, in the format that its suffix names.
 
@@ -33,9 +33,9 @@ def draw_curve(
     import seaborn as sns
 
     plt.rcParams.update({"svg.hashsalt": title, "font.size": 9})
-    shown = [contrast for contrast in contrasts if contrast["difference"]] or list(contrasts)
+    shown = [contrast for contrast in contrasts if contrast.difference] or list(contrasts)
     lines = grid_lines(readings)
-    most = max(len(contrast["readings"]) for contrast in shown)
+    most = max(len(contrast.readings) for contrast in shown)
     figure, axes = plt.subplots(
         2,
         len(shown),
@@ -51,28 +51,28 @@ def draw_curve(
         effects, grid = axes[0, column], axes[1, column]
         effects.axhline(0, color="0.6", linewidth=0.8)
         for place, entry in enumerate(ordered(contrast)):
-            colour = palette[COLOURS[entry["answer"]]]
-            if entry["value"] is None:
+            colour = palette[COLOURS[entry.answer]]
+            if entry.value is None or entry.lower is None or entry.upper is None:
                 effects.plot(
                     [place], [0.04], "x", color=colour, transform=effects.get_xaxis_transform(), clip_on=False
                 )
             else:
-                bars = [[entry["value"] - entry["lower"]], [entry["upper"] - entry["value"]]]
+                bars = [[entry.value - entry.lower], [entry.upper - entry.value]]
                 effects.errorbar(
                     [place],
-                    [entry["value"]],
+                    [entry.value],
                     yerr=bars,
                     color=colour,
-                    marker=MARKERS[entry["answer"]],
+                    marker=MARKERS[entry.answer],
                     capsize=2,
                 )
             for row, members in enumerate(lines.values()):
-                chosen = any(key in members for key in entry["keys"])
+                chosen = any(key in members for key in entry.keys)
                 grid.plot([place], [row], "s", markersize=4, color="0.15" if chosen else "0.88")
-        effects.set_title(contrast["label"], fontsize=9, wrap=True)
+        effects.set_title(contrast.label, fontsize=9, wrap=True)
         effects.grid(alpha=0.3, axis="y")
         grid.set_xticks([])
-        grid.set_xlim(-0.6, len(contrast["readings"]) - 0.4)
+        grid.set_xlim(-0.6, len(contrast.readings) - 0.4)
         grid.set_ylim(len(lines) - 0.4, -0.6)
         grid.tick_params(length=0)
         for side in grid.spines.values():

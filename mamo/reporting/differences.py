@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from mamo.reporting.markdown import markdown_table, wrapped
 from mamo.reporting.paper import PaperTable
-from mamo.reporting.tables import ALIKE, NONE, Line, Table, decimals_of, headings_of
+from mamo.reporting.tables import ALIKE, NONE, Line, Table, bracketed, decimals_of, headings_of, signed
+from mamo.reporting.values import CellStatistics, TableValues
 from mamo.specs.ablation import AblationSpec
 
 
-def make_differences(
-    ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None
-) -> Table | None:
+def make_differences(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> Table | None:
     """Compute each row's difference from the base row with its 95 % interval, and the paper's for the same rows.
 
     Returns:
         None where nothing could be compared.
     """
-    found = {(line["row"], line["column"]): line for line in values.get("statistics", ()) if line["against"]}
-    shown = [
-        heading for heading in headings_of(ablation, paper) if any(key == heading.key for _, key in found)
-    ]
+    rows = {line.row for line in values.compared}
+    columns = {line.column for line in values.compared}
+    shown = [heading for heading in headings_of(ablation, paper) if heading.key in columns]
     lines = tuple(
         Line(
             row.key,
             row.label,
-            tuple(_difference(found.get((row.key, h.key)), decimals_of(h.key, paper)) for h in shown),
+            tuple(
+                _difference(values.statistics_at(row.key, h.key), decimals_of(h.key, paper)) for h in shown
+            ),
         )
         for row in ablation.rows
-        if any(key == row.key for key, _ in found)
+        if row.key in rows
     )
     reported = tuple(
         Line(
@@ -61,9 +58,7 @@ def base_label(ablation: AblationSpec) -> str:
     return next((row.label for row in ablation.rows if row.key == ablation.base_row), "")
 
 
-def differences(
-    ablation: AblationSpec, values: Mapping[str, Any], gaps: Table, paper: PaperTable | None
-) -> str:
+def differences(ablation: AblationSpec, values: TableValues, gaps: Table, paper: PaperTable | None) -> str:
     """The section on the differences from the base row: ours with intervals, the paper's, and what the two say together."""
     parts = [
         wrapped(
@@ -79,10 +74,9 @@ def differences(
     return "\n\n".join(part for part in parts if part)
 
 
-def _resampled(values: Mapping[str, Any]) -> str:
-    lines = values.get("statistics", ())
-    seeds = max((line["seeds"] for line in lines), default=1)
-    if not any(line["images"] for line in lines):
+def _resampled(values: TableValues) -> str:
+    seeds = max((line.seeds for line in values.statistics), default=1)
+    if not any(line.images for line in values.statistics):
         return (
             "**No results per item** were recorded, so intervals are over training seeds alone."
             if seeds > 1
@@ -96,18 +90,13 @@ def _resampled(values: Mapping[str, Any]) -> str:
     )
 
 
-def _in_the_light_of(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None) -> str:
+def _in_the_light_of(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> str:
     """Count the paper's differences that are smaller than the uncertainty of ours."""
     pairs = [
-        (paper_difference(paper, line["row"], ablation.base_row, line["column"]), line)
-        for line in values["statistics"]
-        if line["against"]
+        (paper_difference(paper, line.row, ablation.base_row, line.column), line.gap)
+        for line in values.compared
     ]
-    halves = [
-        (gap, (line["difference_upper"] - line["difference_lower"]) / 2)
-        for gap, line in pairs
-        if gap is not None
-    ]
+    halves = [(theirs, gap.half) for theirs, gap in pairs if theirs is not None and gap is not None]
     if not halves:
         return ""
     hidden = sum(abs(gap) < half for gap, half in halves)
@@ -119,14 +108,9 @@ def _in_the_light_of(ablation: AblationSpec, values: Mapping[str, Any], paper: P
     )
 
 
-def _difference(line: Mapping[str, Any] | None, places: int) -> str:
-    if line is None:
+def _difference(statistics: CellStatistics | None, places: int) -> str:
+    gap = statistics.gap if statistics else None
+    if gap is None:
         return NONE
-    value, lower, upper = (line[f"difference{part}"] for part in ("", "_lower", "_upper"))
-    text = f"{signed(value, places)} [{signed(lower, places)}, {signed(upper, places)}]"
-    return text if lower > 0 or upper < 0 else f"{text} {ALIKE}"
-
-
-def signed(value: float, places: int) -> str:
-    text = f"{value:+.{places}f}"
-    return text.replace("-", "−") if float(text) else text[1:]
+    text = f"{signed(gap.value, places)} {bracketed(gap.lower, gap.upper, places)}"
+    return f"{text} {ALIKE}" if gap.holds_zero else text

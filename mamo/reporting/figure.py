@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mamo.files.writing import beside
+from mamo.reporting.values import TableValues, mean_of
 from mamo.specs.ablation import AblationSpec
 
 
-def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: list[Path]) -> None:
+def draw(ablation: AblationSpec, values: TableValues, title: str, files: list[Path]) -> None:
     """Draw the ablation's curves and save them once per file, in the format that its suffix names.
 
     Points are means over seeds, with bars of the 95 % interval; a row whose runs diverged is a cross on the axis. Colours are
@@ -20,14 +19,11 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    import pandas as pd
     import seaborn as sns
 
     assert ablation.axes is not None, "checked by AblationSpec"
     # Salted ids make the same values give the same SVG; otherwise they are random.
     plt.rcParams.update({"svg.hashsalt": ablation.name, "font.size": 9})
-    cells = pd.DataFrame(values["cells"])
-    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
     series = list(ablation.axes.series)
     colours, markers = sns.color_palette("colorblind", len(series)), "osD^v"
     figure, axes = plt.subplots(
@@ -45,15 +41,15 @@ def draw(ablation: AblationSpec, values: Mapping[str, Any], title: str, files: l
             rows = sorted((row for row in ablation.rows if row.series == name), key=lambda row: row.x or 0.0)
             xs, means, below, above = [], [], [], []
             for row in rows:
-                chosen = cells[(cells["row"] == row.key) & (cells["column"] == column.key)]
-                found = pd.to_numeric(chosen["value"]).dropna()
-                if len(found):
+                seeds = values.at(row.key, column.key)
+                mean = mean_of(seeds)
+                if mean is not None:
                     xs.append(row.x)
-                    means.append(mean := found.mean())
-                    line = intervals.get((row.key, column.key))
-                    below.append(max(0.0, mean - line["mean_lower"]) if line else 0.0)
-                    above.append(max(0.0, line["mean_upper"] - mean) if line else 0.0)
-                elif (chosen["outcome"] != "missing").any():
+                    means.append(mean)
+                    line = values.statistics_at(row.key, column.key)
+                    below.append(max(0.0, mean - line.mean_lower) if line else 0.0)
+                    above.append(max(0.0, line.mean_upper - mean) if line else 0.0)
+                elif any(seed.outcome != "missing" for seed in seeds):
                     panel.plot(
                         [row.x],
                         [0.03],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from mamo.reporting.markdown import markdown_table
 from mamo.reporting.publish import reported
-from mamo.reporting.tables import NONE, Heading, Line, headings_of, number, primary, show
+from mamo.reporting.tables import NONE, Heading, Line, chance_text, headings_of, primary, show
+from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
 
 MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
@@ -17,17 +17,32 @@ MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
 TABLES = ("table1", "table2", "table3", "table4", "localisation")
 
 
-def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Path) -> list[dict[str, Any]]:
-    """Make one line for each task and data set of the tables that have both models.
+@dataclass(frozen=True)
+class HeadlineLine:
+    """One task and data set of a table that has both models.
+
+    Attributes:
+        table: its name.
+        labels: of the columns.
+        models: row key -> a text per column, the half of its 95 % interval included.
+        chance: a text per column.
+    """
+
+    table: str
+    title: str
+    group: str
+    labels: list[str]
+    seeds: int
+    models: dict[str, list[str]]
+    chance: list[str]
+
+
+def headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> list[HeadlineLine]:
+    """Make one line for each task and data set; columns without a value of ours are left out.
 
     Args:
         values: table name -> what ``collect`` gave for it.
         ablations: the folder of the ablation files and the paper's numbers.
-
-    Returns:
-        lines with ``table`` (its name), ``title``, ``group``, ``labels`` (of the columns), ``seeds``, ``models`` (row key ->
-        a text per column, the half of its 95 % interval included) and ``chance`` (a text per column). Columns without a
-        value of ours are left out.
     """
     lines = []
     for name in TABLES:
@@ -37,7 +52,14 @@ def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Pat
         if not set(MODELS) <= {row.key for row in ablation.rows}:
             continue
         headings = headings_of(ablation, reported(ablation, ablations))
-        ours, chance = _texts(values[name], headings)
+        ours = {
+            model: [
+                show(values[name].at(model, h.key), 1, values[name].statistics_at(model, h.key))
+                for h in headings
+            ]
+            for model in MODELS
+        }
+        chance = [chance_text(values[name], MODELS, h.key, 1) for h in headings]
         first = primary(headings)
         for group in dict.fromkeys(heading.group for heading in headings):
             places = [
@@ -47,39 +69,17 @@ def headline(plan: Plan, values: Mapping[str, Mapping[str, Any]], ablations: Pat
             ]
             if places:
                 lines.append(
-                    {
-                        "table": name,
-                        "title": ablation.title.partition(" on ")[0],
-                        "group": group,
-                        "labels": _short([headings[i].label for i in places]),
-                        "seeds": ablation.seeds,
-                        "models": {key: [texts[i] for i in places] for key, texts in ours.items()},
-                        "chance": [chance[i] for i in places],
-                    }
+                    HeadlineLine(
+                        table=name,
+                        title=ablation.title.partition(" on ")[0],
+                        group=group,
+                        labels=_short([headings[i].label for i in places]),
+                        seeds=ablation.seeds,
+                        models={key: [texts[i] for i in places] for key, texts in ours.items()},
+                        chance=[chance[i] for i in places],
+                    )
                 )
     return lines
-
-
-def _texts(values: Mapping[str, Any], headings: Sequence[Heading]) -> tuple[dict[str, list[str]], list[str]]:
-    """Each model's and chance's texts in all columns, with one decimal."""
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in values["cells"]:
-        cells.setdefault((cell["row"], cell["column"]), []).append(cell)
-    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
-    ours = {
-        key: [show(cells.get((key, h.key), ()), 1, intervals.get((key, h.key))) for h in headings]
-        for key in MODELS
-    }
-    chance = []
-    for heading in headings:
-        levels = [
-            c["chance"]
-            for key in MODELS
-            for c in cells.get((key, heading.key), ())
-            if c["chance"] is not None
-        ]
-        chance.append(number(fmean(levels), 1) if levels else NONE)
-    return ours, chance
 
 
 def _short(labels: list[str]) -> list[str]:
@@ -90,7 +90,7 @@ def _short(labels: list[str]) -> list[str]:
     return labels
 
 
-def headline_table(lines: Sequence[Mapping[str, Any]]) -> str:
+def headline_table(lines: Sequence[HeadlineLine]) -> str:
     """Format the lines as a pipe table; '' if there are none."""
     if not lines:
         return ""
@@ -100,12 +100,12 @@ def headline_table(lines: Sequence[Mapping[str, Any]]) -> str:
         headings,
         [
             Line(
-                line["table"],
-                f"[{line['title']}]({line['table']}.md): {line['group']}, {' / '.join(line['labels'])}",
+                line.table,
+                f"[{line.title}]({line.table}.md): {line.group}, {' / '.join(line.labels)}",
                 (
-                    str(line["seeds"]),
-                    *(" / ".join(line["models"][key]) for key in MODELS),
-                    " / ".join(line["chance"]),
+                    str(line.seeds),
+                    *(" / ".join(line.models[key]) for key in MODELS),
+                    " / ".join(line.chance),
                 ),
             )
             for line in lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,23 @@ from mamo.reporting.markdown import wrapped
 from mamo.reporting.pages import CLAIMS, Page, pages_of
 from mamo.reporting.publish import caveat, heading, own_table, reported
 from mamo.reporting.tables import make_table
+from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
 
 
 def write_overview(
-    plan: Plan, values: Mapping[str, Mapping[str, Any]], page: Page, reports: Path, ablations: Path
+    plan: Plan,
+    values: Mapping[str, TableValues],
+    claims: Sequence[Mapping[str, Any]],
+    page: Page,
+    reports: Path,
+    ablations: Path,
 ) -> None:
     """Write ``README.md``, ``results.csv`` and ``statistics.csv``.
 
     Args:
-        values: table name -> what ``collect`` gave for it; ``claims`` -> what ``judge`` gave, where the plan has claims.
+        values: table name -> what ``collect`` gave for it.
+        claims: the claims that ``judge`` gave; empty where the plan has none.
         reports: the scale's reports.
     """
     reports.mkdir(parents=True, exist_ok=True)
@@ -42,7 +49,6 @@ def write_overview(
             "`index.html`."
         )
     )
-    claims = values.get(CLAIMS, {}).get("claims", [])
     if claims:
         parts += [
             f"## [The paper's claims]({pages[CLAIMS].files[0]})",

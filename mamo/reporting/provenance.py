@@ -7,75 +7,117 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
 from mamo.files.stored import read_record_file
 from mamo.specs.code import CHANGED, commit_digest, running_code
-from mamo.specs.identity import flatten
+from mamo.specs.identity import SpecValues, flatten
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, TablePlan
 
 MANIFEST = "manifest.json"
 _LISTED = 5
-# Facts in a record beside the spec, in the order in which they are shown: name, path into the record, unit.
-FACTS = (
-    ("outcome", ("outcome", "status"), ""),
-    ("reason", ("outcome", "reason"), ""),
-    ("revision", ("revision",), ""),
-    ("code", ("provenance", "code"), ""),
-    ("code digest", ("provenance", "code_digest"), ""),
-    ("earlier code", ("provenance", "earlier_code"), ""),
-    ("machine", ("provenance", "machine"), ""),
-    ("packages", ("provenance", "versions"), ""),
-    ("started", ("provenance", "started"), ""),
-    ("wall-clock", ("provenance", "wall_seconds"), "s"),
-    ("processor time", ("provenance", "cpu_seconds"), "s"),
-    ("peak memory", ("provenance", "peak_memory_mb"), "MB"),
-    ("steps", ("details", "steps"), ""),
-    ("throughput", ("details", "pairs_per_second"), "pairs/s"),
-)
+# Facts in a record beside the spec, in the order in which they are shown; None for what it does not say.
+FACTS: Mapping[str, Callable[[Record], Any]] = {
+    "outcome": lambda record: record.outcome.status,
+    "reason": lambda record: record.outcome.reason,
+    "revision": lambda record: record.revision,
+    "code": lambda record: record.provenance.code,
+    "code digest": lambda record: record.provenance.code_digest,
+    "earlier code": lambda record: [code.as_json() for code in record.provenance.earlier_code] or None,
+    "machine": lambda record: record.provenance.machine or None,
+    "packages": lambda record: record.provenance.versions or None,
+    "started": lambda record: record.provenance.started,
+    "wall-clock": lambda record: _with_unit(record.provenance.wall_seconds, "s"),
+    "processor time": lambda record: _with_unit(record.provenance.cpu_seconds, "s"),
+    "peak memory": lambda record: _with_unit(record.provenance.peak_memory_mb, "MB"),
+    "steps": lambda record: record.details.get("steps"),
+    "throughput": lambda record: _with_unit(record.details.get("pairs_per_second"), "pairs/s"),
+}
 
 
-def read_run(results: Path, key: str) -> dict[str, Any] | None:
+def read_run(results: Path, key: str) -> Record | None:
     """Read a run's record by its ``kind/id``; None if it has none."""
     path = results / key / "record.json"
-    if not path.is_file():
-        return None
-    record = read_record_file(path)
-    return record
+    return read_record_file(path) if path.is_file() else None
 
 
-def provenance(plan: Plan, key: str, results: Path) -> dict[str, Any]:
-    """Collect everything known about a planned run as plain JSON values.
+@dataclass(frozen=True)
+class RunFacts:
+    """Everything known about a planned run.
 
-    Returns:
-        ``run``, ``kind``, ``done``, ``seed``, ``spec`` (resolved), ``inputs`` (role -> run), ``data`` (role -> digest of the
-        data set's manifest, which holds a checksum of every file), ``facts`` (see ``FACTS``; only what the record says),
-        ``metrics`` and ``checks`` (see ``check_lines``).
+    Attributes:
+        spec: resolved.
+        inputs: role -> run.
+        data: role -> digest of the data set's manifest, which holds a checksum of every file.
+        facts: see ``FACTS``; only what the record says.
+        checks: see ``check_lines``.
     """
-    run, record = plan.runs[key], read_run(results, key) or {}
-    return {
-        "run": key,
-        "kind": run.kind,
-        "done": bool(record),
-        "seed": run.spec.get("seed"),
-        "spec": dict(record.get("spec", run.spec)),
-        "inputs": dict(record.get("inputs", run.inputs)),
-        "data": _data(record.get("inputs", run.inputs), results),
-        "facts": {name: value for name, value in facts(record).items() if value not in (None, "")},
-        "metrics": record.get("metrics", {}),
-        "checks": check_lines(record) if record else [],
-    }
+
+    run: str
+    kind: str
+    done: bool
+    seed: int | None
+    spec: SpecValues
+    inputs: Mapping[str, str]
+    data: Mapping[str, str]
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    checks: list[str]
 
 
-def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class NumberFacts:
+    """One number of a table's row, and the runs behind it."""
+
+    column: str
+    label: str
+    metric: str
+    seed: int
+    value: float | None
+    run: str
+    pretraining: str
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """The runs behind each number of a table's row.
+
+    Attributes:
+        runs: run -> what is known of it, the pre-trainings first.
+    """
+
+    table: str
+    row: str
+    label: str
+    numbers: list[NumberFacts]
+    runs: dict[str, RunFacts]
+
+
+def provenance(plan: Plan, key: str, results: Path) -> RunFacts:
+    """Collect everything known about a planned run."""
+    run, record = plan.runs[key], read_run(results, key)
+    inputs = dict(record.inputs if record and record.inputs else run.inputs)
+    return RunFacts(
+        run=key,
+        kind=run.kind,
+        done=record is not None,
+        seed=run.spec.get("seed"),
+        spec=dict(record.spec if record and record.spec else run.spec),
+        inputs=inputs,
+        data=_data(inputs, results),
+        facts={name: v for name, v in facts(record).items() if v not in (None, "")} if record else {},
+        metrics=dict(record.metrics) if record else {},
+        checks=check_lines(record) if record else [],
+    )
+
+
+def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> RowFacts:
     """Collect the runs behind each number of a table's row.
-
-    Returns:
-        ``table``, ``row``, ``label``, ``numbers`` (lines of ``{column, label, metric, seed, value, run, pretraining}``) and
-        ``runs`` (run -> ``provenance``), the pre-trainings first.
 
     Raises:
         SpecError: the table has no such row.
@@ -91,42 +133,42 @@ def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> dic
         for seed, key in enumerate(cell.runs):
             runs.setdefault(key, provenance(plan, key, results))
             numbers.append(
-                {
-                    "column": cell.column,
-                    "label": columns[cell.column],
-                    "metric": cell.metric,
-                    "seed": seed,
-                    "value": runs[key]["metrics"].get(cell.metric),
-                    "run": key,
-                    "pretraining": table.pretrainings[row][seed],
-                }
+                NumberFacts(
+                    column=cell.column,
+                    label=columns[cell.column],
+                    metric=cell.metric,
+                    seed=seed,
+                    value=runs[key].metrics.get(cell.metric),
+                    run=key,
+                    pretraining=table.pretrainings[row][seed],
+                )
             )
-    return {"table": ablation.name, "row": row, "label": labels[row], "numbers": numbers, "runs": runs}
+    return RowFacts(ablation.name, row, labels[row], numbers, runs)
 
 
-def row_lines(found: Mapping[str, Any]) -> Iterator[str]:
+def row_lines(found: RowFacts) -> Iterator[str]:
     """``row_provenance`` as text."""
-    yield f"{found['table']}, row {found['row']}: {found['label']}"
-    for number in found["numbers"]:
-        value = "no value" if number["value"] is None else f"{number['value']:.4g}"
-        yield f"  {number['label']} ({number['metric']}), seed {number['seed']}: {value}"
-        yield f"    {number['run']} from {number['pretraining']}"
-    for run in found["runs"].values():
+    yield f"{found.table}, row {found.row}: {found.label}"
+    for number in found.numbers:
+        value = "no value" if number.value is None else f"{number.value:.4g}"
+        yield f"  {number.label} ({number.metric}), seed {number.seed}: {value}"
+        yield f"    {number.run} from {number.pretraining}"
+    for run in found.runs.values():
         yield ""
         yield from run_lines(run)
 
 
-def run_lines(run: Mapping[str, Any]) -> Iterator[str]:
+def run_lines(run: RunFacts) -> Iterator[str]:
     """``provenance`` as text."""
-    yield run["run"] + ("" if run["done"] else ": no record yet")
-    for name, value in run["facts"].items():
+    yield run.run + ("" if run.done else ": no record yet")
+    for name, value in run.facts.items():
         yield f"  {name}: {_words(value)}"
-    for line in run["checks"]:
+    for line in run.checks:
         yield f"  {line}"
-    for role, key in run["inputs"].items():
-        content = run["data"].get(role)
+    for role, key in run.inputs.items():
+        content = run.data.get(role)
         yield f"  input {role}: {key}" + (f", content {content}" if content else "")
-    for dotted, value in flatten(run["spec"]).items():
+    for dotted, value in flatten(run.spec).items():
         yield f"  spec {dotted}: {json.dumps(value, ensure_ascii=False)}"
 
 
@@ -159,20 +201,19 @@ def check_code(plan: Plan, keys: Iterable[str], results: Path, any_code: bool = 
         )
 
 
-def unnamed_code(record: Mapping[str, Any]) -> str | None:
+def unnamed_code(record: Record) -> str | None:
     """Explain why the repository cannot name the code of a run; None if it can: a commit holds exactly what ran.
 
     Code committed unchanged after the run also counts, if it is that of the current commit.
     """
-    found = record.get("provenance", {})
-    for code in (found, *found.get("earlier_code", ())):
-        name, digest = code.get("code"), code.get("code_digest")
-        if digest and not code.get("code_edited") and digest == commit_digest("HEAD"):
+    for version in record.provenance.all_code:
+        name, digest = version.code, version.code_digest
+        if digest and not version.code_edited and digest == commit_digest("HEAD"):
             continue
         if not name:
             return "its code was in no repository"
         if name.endswith(CHANGED):
-            edited = "was edited while it was made" if code.get("code_edited") else "differed from the commit"
+            edited = "was edited while it was made" if version.code_edited else "differed from the commit"
             return f"its code, {name}, {edited}"
         held = commit_digest(name)
         if held is None:
@@ -182,25 +223,20 @@ def unnamed_code(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_lines(record: Mapping[str, Any]) -> list[str]:
+def check_lines(record: Record) -> list[str]:
     """List what the run's own checks found, a line for each; one line if the record is older than the checks."""
-    if "checks" not in record:
+    if record.checks is None:
         return ["checks: none recorded; the run is older than they are"]
-    return [
-        f"check {check['check']}: {'passed' if check['passed'] else 'WARNING'}: {check['says']}"
-        for check in record["checks"]
-    ]
+    return [check.line for check in record.checks]
 
 
-def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+def facts(record: Record) -> dict[str, Any]:
     """Return a record's facts about its run beside the spec, with units; None for missing ones."""
-    found: dict[str, Any] = {}
-    for name, path, unit in FACTS:
-        value: Any = record
-        for part in path:
-            value = value.get(part) if isinstance(value, Mapping) else None
-        found[name] = f"{value} {unit}" if unit and value is not None else value
-    return found
+    return {name: read(record) for name, read in FACTS.items()}
+
+
+def _with_unit(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value} {unit}"
 
 
 def find_run(results: Path, name: str) -> str:
@@ -225,13 +261,13 @@ def differences(results: Path, one: str, other: str) -> Iterator[str]:
     Args:
         one, other: ``kind/id``.
     """
-    first, second = read_run(results, one) or {}, read_run(results, other) or {}
+    first, second = (read_record_file(results / key / "record.json") for key in (one, other))
     yield f"- {one}"
     yield f"+ {other}"
     parts = [
-        ("spec", flatten(first.get("spec", {})), flatten(second.get("spec", {}))),
-        ("inputs", first.get("inputs", {}), second.get("inputs", {})),
-        ("data", _data(first.get("inputs", {}), results), _data(second.get("inputs", {}), results)),
+        ("spec", flatten(first.spec), flatten(second.spec)),
+        ("inputs", first.inputs, second.inputs),
+        ("data", _data(first.inputs, results), _data(second.inputs, results)),
         ("circumstances", flatten(facts(first)), flatten(facts(second))),
     ]
     alike = True
@@ -242,7 +278,7 @@ def differences(results: Path, one: str, other: str) -> Iterator[str]:
             yield f"\n{title}"
         for key in changed:
             yield f"  {key}: {_words(ours.get(key))} -> {_words(theirs.get(key))}"
-    numbers = list(_metrics(first.get("metrics", {}), second.get("metrics", {})))
+    numbers = list(_metrics(first.metrics, second.metrics))
     if numbers:
         yield "\nmetrics"
         yield from numbers
@@ -250,13 +286,13 @@ def differences(results: Path, one: str, other: str) -> Iterator[str]:
         yield "\nnothing differs"
 
 
-def _metrics(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+def _metrics(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Iterator[str]:
     for name in dict.fromkeys([*ours, *theirs]):
         a, b = ours.get(name), theirs.get(name)
         if a == b:
             continue
-        gap = f" ({b - a:+.4g})" if isinstance(a, int | float) and isinstance(b, int | float) else ""
-        shown = [f"{value:.4g}" if isinstance(value, int | float) else _words(value) for value in (a, b)]
+        gap = f" ({b - a:+.4g})" if a is not None and b is not None else ""
+        shown = ["-" if value is None else f"{value:.4g}" for value in (a, b)]
         yield f"  {name}: {shown[0]} -> {shown[1]}{gap}"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mamo.files.writing import write_text
 from mamo.reporting.agreement import agreement_text
@@ -20,6 +18,7 @@ from mamo.reporting.paper import PaperTable, load_paper
 from mamo.reporting.specification_curve import curve_section
 from mamo.reporting.table_csv import write_csv
 from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
+from mamo.reporting.values import TableValues
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.lint import row_changes
 from mamo.specs.plan import Plan, TablePlan
@@ -27,7 +26,7 @@ from mamo.specs.scale import Scale
 
 
 def publish(
-    plan: Plan, table: TablePlan, values: Mapping[str, Any], page: Page, reports: Path, ablations: Path
+    plan: Plan, table: TablePlan, values: TableValues, page: Page, reports: Path, ablations: Path
 ) -> None:
     """Write a page's files below ``reports``, the Markdown page last.
 
@@ -46,7 +45,7 @@ def publish(
     write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings and ablation.kind == "readings":
-        draw_curve(ablation.readings, values["curve"], title, drawings)
+        draw_curve(ablation.readings, values.curve, title, drawings)
     elif drawings:
         draw(ablation, values, title, drawings)
     write_text(reports / page.files[0], _page(plan, table, values, shown, gaps, paper, page))
@@ -106,7 +105,7 @@ def own_table(table: Table) -> str:
 def _page(
     plan: Plan,
     table: TablePlan,
-    values: Mapping[str, Any],
+    values: TableValues,
     shown: Table,
     gaps: Table | None,
     paper: PaperTable | None,
@@ -123,7 +122,7 @@ def _page(
     ]
     parts += [f"![{heading(ablation)}]({file})" for file in page.files if file.endswith(".png")]
     if ablation.kind == "readings":
-        parts += [curve_section(values["curve"]), "## Every model under every reading"]
+        parts += [curve_section(values.curve), "## Every model under every reading"]
         gaps = None  # only differences within a reading count
     parts.append(own_table(shown))
     if gaps:
@@ -132,7 +131,7 @@ def _page(
         parts += [f"## {paper.heading}", markdown_table(shown.headings, shown.reported)]
         parts.append(wrapped(" ".join(paper.notes)))
         if not plumbing_only(plan):
-            parts.append(wrapped(agreement_text(values.get("agreement", ()), column_names(ablation))))
+            parts.append(wrapped(agreement_text(values.agreement, column_names(ablation))))
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
     if notes:
         parts += ["## Notes", "\n".join(bullet(note) for note in notes)]
@@ -149,14 +148,14 @@ def _page(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _runs(ablation: AblationSpec, values: Mapping[str, Any]) -> str:
+def _runs(ablation: AblationSpec, values: TableValues) -> str:
     """List the pre-training behind each row, and how it ended."""
     labels = {row.key: row.label for row in ablation.rows}
     lines = []
-    for row, endings in values["pretrainings"].items():
+    for row, endings in values.pretrainings.items():
         for ending in endings:
-            reason = f": {ending['reason']}" if ending["reason"] else ""
-            lines.append(f"- {escape(labels[row])}: `{ending['run']}` ({ending['outcome']}{reason})")
+            reason = f": {ending.reason}" if ending.reason else ""
+            lines.append(f"- {escape(labels[row])}: `{ending.run}` ({ending.outcome}{reason})")
     if ablation.kind == "statistics":
-        lines = [f"- `{run}`" for run in dict.fromkeys(cell["run"] for cell in values["cells"])]
+        lines = [f"- `{run}`" for run in dict.fromkeys(cell.run for cell in values.cells)]
     return "\n".join(lines)

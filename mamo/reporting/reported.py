@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from mamo.reporting.paper import load_paper
-from mamo.reporting.tables import DIVERGED, MISSING, NONE, decimals_of, headings_of, number
+from mamo.reporting.tables import DIVERGED, MISSING, NONE, decimals_of, headings_of, number, signed
+from mamo.reporting.values import SeedValue, TableValues, mean_of
 from mamo.specs.plan import TablePlan
 
-# Columns of the lines.
-CELL = (
-    "table",
-    "row",
-    "label",
-    "column",
-    "heading",
-    "ours",
-    "half",
-    "seeds",
-    "paper",
-    "difference",
-    "ended",
-    "reported",
-)
+
+@dataclass(frozen=True)
+class ReportedCell:
+    """One cell of ours beside the paper's, in percent; None where there is nothing.
+
+    Attributes:
+        label, heading: of the row and the column.
+        ours: the mean over the seeds that converged.
+        half: half of its 95 % interval.
+        ended, reported: how our runs and the paper's ended.
+    """
+
+    table: str
+    row: str
+    label: str
+    column: str
+    heading: str
+    ours: float | None
+    half: float | None
+    seeds: int | None
+    paper: float | None
+    difference: float | None
+    ended: str | None
+    reported: str | None
+
+
+CELL = tuple(field.name for field in fields(ReportedCell))  # the columns of the CSV file
 
 
 def reported_cells(
-    table: TablePlan, values: Mapping[str, Any], ablations: Path, edition: str = "arxiv"
-) -> list[dict[str, Any]]:
-    """A line for each cell that we or the paper have.
+    table: TablePlan, values: TableValues, ablations: Path, edition: str = "arxiv"
+) -> list[ReportedCell]:
+    """List each cell that we or the paper have; none if the edition has no such table.
 
     Args:
-        values: from ``collect``.
         edition: a folder of the paper's numbers.
-
-    Returns:
-        lines with the keys of ``CELL``: ``ours`` is the mean over the seeds that converged, ``half`` half of its 95 % interval;
-        ``ended`` and ``reported`` say how our runs and the paper's ended. None where there is nothing. No lines where the
-        edition has no such table.
 
     Raises:
         SpecError: there is no such edition.
@@ -49,88 +55,78 @@ def reported_cells(
     paper = load_paper(ablation.paper, ablations, edition) if ablation.paper else None
     if paper is None:
         return []
-    own = _own(values)
     labels = {row.key: row.label for row in ablation.rows}
     labels |= {row.key: row.label for row in paper.rows if row.key not in labels}
     theirs = {row.key: row for row in paper.rows}
-    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
-    lines = []
+    cells = []
     for row, label in labels.items():
         for heading in headings_of(ablation, paper):
-            ours, ended = own.get((row, heading.key), (None, None))
+            own = values.at(row, heading.key)
             given = theirs[row].values.get(heading.key) if row in theirs else None
             outcome = theirs[row].outcome if row in theirs else None
-            if ended is None and given is None and outcome != "diverged":
+            if not own and given is None and outcome != "diverged":
                 continue
-            line = intervals.get((row, heading.key))
-            lines.append(
-                {
-                    "table": ablation.name,
-                    "row": row,
-                    "label": label,
-                    "column": heading.key,
-                    "heading": heading.text,
-                    "ours": ours,
-                    "half": (line["mean_upper"] - line["mean_lower"]) / 2 if line else None,
-                    "seeds": line["seeds"] if line else None,
-                    "paper": given,
-                    "difference": None if ours is None or given is None else ours - given,
-                    "ended": ended,
-                    "reported": outcome,
-                }
+            ours, line = mean_of(own), values.statistics_at(row, heading.key)
+            cells.append(
+                ReportedCell(
+                    table=ablation.name,
+                    row=row,
+                    label=label,
+                    column=heading.key,
+                    heading=heading.text,
+                    ours=ours,
+                    half=line.half if line else None,
+                    seeds=line.seeds if line else None,
+                    paper=given,
+                    difference=None if ours is None or given is None else ours - given,
+                    ended=_ended(own),
+                    reported=outcome,
+                )
             )
-    return lines
+    return cells
 
 
 def cell_lines(
-    table: TablePlan, lines: Sequence[Mapping[str, Any]], ablations: Path, edition: str = "arxiv"
+    table: TablePlan, cells: Sequence[ReportedCell], ablations: Path, edition: str = "arxiv"
 ) -> Iterator[str]:
     """Format cells as aligned text under the table's title."""
     ablation = table.ablation
     paper = load_paper(ablation.paper, ablations, edition) if ablation.paper else None
     yield f"{ablation.name}: {ablation.title}"
-    if not lines:
+    if not cells:
         yield f"  the edition '{edition}' gives no numbers for it"
         return
-    wide = max(len(f"{line['label']}, {line['heading']}") for line in lines)
+    wide = max(len(f"{cell.label}, {cell.heading}") for cell in cells)
     yield f"  {'':{wide}}  {'ours':>18} {'paper':>10} {'difference':>10}"
-    for line in lines:
-        places = decimals_of(line["column"], paper)
-        name = f"{line['label']}, {line['heading']}"
-        yield f"  {name:{wide}}  {_ours(line, places):>18} {_paper(line, places):>10} {_difference(line, places):>10}"
+    for cell in cells:
+        places = decimals_of(cell.column, paper)
+        name = f"{cell.label}, {cell.heading}"
+        yield f"  {name:{wide}}  {_ours(cell, places):>18} {_paper(cell, places):>10} {_difference(cell, places):>10}"
 
 
-def _own(values: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float | None, str]]:
-    """Map (row, column) -> mean over the seeds that have a value, and how the cell's runs ended."""
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in values["cells"]:
-        cells.setdefault((cell["row"], cell["column"]), []).append(cell)
-    found = {}
-    for key, those in cells.items():
-        known = [cell["value"] for cell in those if cell["value"] is not None]
-        outcomes = [cell["outcome"] for cell in those]
-        worst = next((o for o in ("missing", "diverged", "skipped") if o in outcomes), "converged")
-        mean = known[0] if len(known) == 1 else fmean(known) if known else None
-        found[key] = (mean, "converged" if known else worst)
-    return found
+def _ended(seeds: list[SeedValue]) -> str | None:
+    """Return how a cell's runs ended: converged where one has a value, else the worst; None where there are no runs."""
+    if mean_of(seeds) is not None:
+        return "converged"
+    outcomes = [seed.outcome for seed in seeds]
+    worst = next(
+        (outcome for outcome in ("missing", "diverged", "skipped") if outcome in outcomes), "converged"
+    )
+    return worst if seeds else None
 
 
-def _ours(line: Mapping[str, Any], places: int) -> str:
-    if line["ours"] is None:
-        return NONE if line["ended"] is None else MISSING if line["ended"] == "missing" else DIVERGED
-    half = f" ± {line['half']:.{places}f}" if line["half"] else ""
-    return number(line["ours"], places) + half
+def _ours(cell: ReportedCell, places: int) -> str:
+    if cell.ours is None:
+        return NONE if cell.ended is None else MISSING if cell.ended == "missing" else DIVERGED
+    half = f" ± {cell.half:.{places}f}" if cell.half else ""
+    return number(cell.ours, places) + half
 
 
-def _paper(line: Mapping[str, Any], places: int) -> str:
-    if line["paper"] is None:
-        return DIVERGED if line["reported"] == "diverged" else NONE
-    return number(line["paper"], places)
+def _paper(cell: ReportedCell, places: int) -> str:
+    if cell.paper is None:
+        return DIVERGED if cell.reported == "diverged" else NONE
+    return number(cell.paper, places)
 
 
-def _difference(line: Mapping[str, Any], places: int) -> str:
-    if line["difference"] is None:
-        return NONE
-    if isinstance(line["difference"], int):
-        return f"{line['difference']:+,}"
-    return f"{line['difference']:+.{places}f}"
+def _difference(cell: ReportedCell, places: int) -> str:
+    return NONE if cell.difference is None else signed(cell.difference, places)

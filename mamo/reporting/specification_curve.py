@@ -6,16 +6,15 @@ count once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mamo.reporting.claim_tables import TableResults
 from mamo.reporting.claims import Judge
-from mamo.reporting.differences import signed
 from mamo.reporting.findings import Finding
 from mamo.reporting.markdown import bullet, markdown_table, wrapped
-from mamo.reporting.tables import Heading, Line
+from mamo.reporting.tables import Heading, Line, bracketed, signed
+from mamo.reporting.values import CurveQuestion, ReadingAnswer
 from mamo.specs.claims import ClaimSpec
 from mamo.specs.plan import Plan, TablePlan
 from mamo.specs.readings import ContrastSpec, ReadingSpec, row_of
@@ -25,17 +24,11 @@ ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undec
 
 def curve(
     plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
-) -> list[dict[str, Any]]:
+) -> list[CurveQuestion]:
     """Answer an ablation's questions under each reading.
 
     Args:
         results: the scale's results.
-
-    Returns:
-        an entry for each contrast, plain JSON values: ``key``, ``label``, ``claim``, ``difference`` (whether it is one, with
-        numbers), ``counts`` (answer -> distinct readings) and ``readings``: for each distinct one ``keys`` and ``labels`` (of
-        all that come to the same trainings), ``answer``, ``why``, and ``value``, ``lower``, ``upper`` in percentage points and
-        ``seeds``, None where there is no number.
     """
     ablation = table.ablation
     tables = {ablation.name: TableResults(plan, table, results, ablations)}
@@ -45,7 +38,7 @@ def curve(
     return [_contrast(judge, table, contrast) for contrast in ablation.contrasts]
 
 
-def _contrast(judge: Judge, table: TablePlan, contrast: ContrastSpec) -> dict[str, Any]:
+def _contrast(judge: Judge, table: TablePlan, contrast: ContrastSpec) -> CurveQuestion:
     groups: dict[tuple[tuple[str, ...], ...], list[ReadingSpec]] = {}
     for reading in table.ablation.readings:
         trained = tuple(table.pretrainings[row_of(model, reading.key)] for model in contrast.models)
@@ -59,43 +52,41 @@ def _contrast(judge: Judge, table: TablePlan, contrast: ContrastSpec) -> dict[st
             test=contrast.test(table.ablation.name, readings[0].key),
         )
         entries.append(_entry(judge.finding(claim), readings))
-    return {
-        "key": contrast.key,
-        "label": contrast.label,
-        "claim": contrast.claim,
-        "difference": contrast.minus is not None,
-        "counts": {
-            answer: sum(entry["answer"] == answer for entry in entries) for answer in ANSWERS.values()
-        },
-        "readings": entries,
-    }
+    return CurveQuestion(
+        key=contrast.key,
+        label=contrast.label,
+        claim=contrast.claim,
+        difference=contrast.minus is not None,
+        counts={answer: sum(entry.answer == answer for entry in entries) for answer in ANSWERS.values()},
+        readings=tuple(entries),
+    )
 
 
-def _entry(finding: Finding, readings: Sequence[ReadingSpec]) -> dict[str, Any]:
+def _entry(finding: Finding, readings: Sequence[ReadingSpec]) -> ReadingAnswer:
     number = finding.numbers[0] if finding.numbers else None
-    return {
-        "keys": [reading.key for reading in readings],
-        "labels": [reading.label for reading in readings],
-        "answer": ANSWERS[finding.verdict],
-        "why": finding.why,
-        "value": number.value if number else None,
-        "lower": number.lower if number else None,
-        "upper": number.upper if number else None,
-        "seeds": number.seeds if number else None,
-    }
+    return ReadingAnswer(
+        keys=tuple(reading.key for reading in readings),
+        labels=tuple(reading.label for reading in readings),
+        answer=ANSWERS[finding.verdict],
+        why=finding.why,
+        value=number.value if number else None,
+        lower=number.lower if number else None,
+        upper=number.upper if number else None,
+        seeds=number.seeds if number else None,
+    )
 
 
-def curve_section(contrasts: Sequence[Mapping[str, Any]]) -> str:
+def curve_section(questions: Sequence[CurveQuestion]) -> str:
     """Format how often each question gets which answer, and the answer under each reading."""
     answers = list(ANSWERS.values())
     headings = [Heading(answer, answer, "share of readings") for answer in answers]
     lines = [
         Line(
-            contrast["key"],
-            contrast["label"] + (f" (claim `{contrast['claim']}`)" if contrast["claim"] else ""),
-            tuple(_share(contrast, answer) for answer in answers),
+            question.key,
+            question.label + (f" (claim `{question.claim}`)" if question.claim else ""),
+            tuple(_share(question, answer) for answer in answers),
         )
-        for contrast in contrasts
+        for question in questions
     ]
     parts = [
         wrapped(
@@ -104,29 +95,27 @@ def curve_section(contrasts: Sequence[Mapping[str, Any]]) -> str:
         ),
         markdown_table(headings, lines, "question"),
     ]
-    for contrast in contrasts:
-        parts += [f"### {contrast['label']}", "\n".join(_reading(entry) for entry in ordered(contrast))]
+    for question in questions:
+        parts += [f"### {question.label}", "\n".join(_reading(answer) for answer in ordered(question))]
     return "\n\n".join(parts)
 
 
-def ordered(contrast: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def ordered(question: CurveQuestion) -> list[ReadingAnswer]:
     """Sort the readings of a question by their effect; those without a number last."""
-    entries = contrast["readings"]
-    numbered = sorted((e for e in entries if e["value"] is not None), key=lambda entry: entry["value"])
-    return [*numbered, *(entry for entry in entries if entry["value"] is None)]
+    return sorted(
+        question.readings, key=lambda answer: float("inf") if answer.value is None else answer.value
+    )
 
 
-def _share(contrast: Mapping[str, Any], answer: str) -> str:
-    count, total = contrast["counts"][answer], len(contrast["readings"])
+def _share(question: CurveQuestion, answer: str) -> str:
+    count, total = question.counts[answer], len(question.readings)
     return f"{count} of {total} ({count / total:.0%})"
 
 
-def _reading(entry: Mapping[str, Any]) -> str:
-    labels = "; ".join(entry["labels"])
-    if entry["value"] is None:
-        return bullet(f"{labels}: **{entry['answer']}**, {entry['why']}")
-    lower, upper = signed(entry["lower"], 1), signed(entry["upper"], 1)
-    seeds = f"{entry['seeds']} seed{'s' if entry['seeds'] > 1 else ''}"
-    return bullet(
-        f"{labels}: **{entry['answer']}**, {signed(entry['value'], 1)} [{lower}, {upper}] ({seeds}); {entry['why']}"
-    )
+def _reading(found: ReadingAnswer) -> str:
+    labels = "; ".join(found.labels)
+    if found.value is None or found.lower is None or found.upper is None or found.seeds is None:
+        return bullet(f"{labels}: **{found.answer}**, {found.why}")
+    interval = bracketed(found.lower, found.upper, 1)
+    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+    return bullet(f"{labels}: **{found.answer}**, {signed(found.value, 1)} {interval} ({seeds}); {found.why}")

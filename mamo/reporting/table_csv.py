@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from mamo.files.writing import beside
 from mamo.reporting.differences import paper_difference
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.tables import headings_of, sensible
+from mamo.reporting.values import TableValues, chance_of, mean_of
 from mamo.specs.ablation import AblationSpec
 
 # ``low`` and ``high`` bound the 95 % interval; ``outcome`` says why a value is missing.
@@ -20,9 +20,7 @@ COLUMNS = (
 )
 
 
-def write_csv(
-    ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None, path: Path
-) -> None:
+def write_csv(ablation: AblationSpec, values: TableValues, paper: PaperTable | None, path: Path) -> None:
     """Write a line per cell: ``source`` says whether it is ours, chance, the paper's, or a difference from the base row."""
     import pandas as pd
 
@@ -34,33 +32,21 @@ def write_csv(
         frame.to_csv(part, index=False)
 
 
-def _lines(
-    ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None
-) -> Iterator[dict[str, Any]]:
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in values["cells"]:
-        cells.setdefault((cell["row"], cell["column"]), []).append(cell)
-    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
+def _lines(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> Iterator[dict[str, Any]]:
     labels = {row.key: row.label for row in ablation.rows}
-    for (row, column), found in cells.items():
-        known = [cell["value"] for cell in found if cell["value"] is not None]
-        line = intervals.get((row, column), {})
+    for (row, column), seeds in values.by_cell.items():
+        mean, line = mean_of(seeds), values.statistics_at(row, column)
         yield _line("ours", row, labels.get(row, row), column) | {
-            "value": sensible(known[0] if len(known) == 1 else fmean(known)) if known else None,
-            **_bounds(line, "mean"),
-            "seeds": len(known),
-            "images": line.get("images"),
-            "outcome": "converged" if known else found[0]["outcome"],
+            "value": None if mean is None else sensible(mean),
+            **(_bounds(line.mean_lower, line.mean_upper) if line else {}),
+            "seeds": sum(seed.value is not None for seed in seeds),
+            "images": line.images if line else None,
+            "outcome": seeds[0].outcome if mean is None else "converged",
         }
-    for column in dict.fromkeys(column for _, column in cells):
-        levels = [
-            cell["chance"]
-            for (_, other), found in cells.items()
-            for cell in found
-            if other == column and cell["chance"] is not None
-        ]
-        if levels:
-            yield _line("chance", "chance", "Chance", column) | {"value": sensible(fmean(levels))}
+    for column in dict.fromkeys(column for _, column in values.by_cell):
+        chance = chance_of([cell for cell in values.cells if cell.column == column])
+        if chance is not None:
+            yield _line("chance", "chance", "Chance", column) | {"value": sensible(chance)}
     for reported in paper.rows if paper else ():
         for column, value in reported.values.items():
             if value is not None or reported.outcome == "diverged":
@@ -68,24 +54,24 @@ def _lines(
                     "value": value,
                     "outcome": reported.outcome,
                 }
-    for (row, column), line in intervals.items():
-        if line["against"]:
-            yield _line("our difference", row, labels.get(row, row), column) | {
-                "value": sensible(line["difference"]),
-                **_bounds(line, "difference"),
-                "seeds": line["seeds"],
-                "images": line["images"],
-            }
-            gap = paper_difference(paper, row, ablation.base_row, column)
-            if gap is not None:
-                yield _line("paper's difference", row, labels.get(row, row), column) | {"value": gap}
+    for line in values.compared:
+        gap, row, column = line.gap, line.row, line.column
+        assert gap is not None
+        yield _line("our difference", row, labels.get(row, row), column) | {
+            "value": sensible(gap.value),
+            **_bounds(gap.lower, gap.upper),
+            "seeds": line.seeds,
+            "images": line.images,
+        }
+        theirs = paper_difference(paper, row, ablation.base_row, column)
+        if theirs is not None:
+            yield _line("paper's difference", row, labels.get(row, row), column) | {"value": theirs}
 
 
 def _line(source: str, key: str, label: str, column: str) -> dict[str, Any]:
     return {"source": source, "key": key, "label": label, "column": column}
 
 
-def _bounds(line: Mapping[str, Any], name: str) -> dict[str, float]:
-    if not line or not line[f"{name}_upper"] > line[f"{name}_lower"]:
-        return {}
-    return {"low": sensible(line[f"{name}_lower"]), "high": sensible(line[f"{name}_upper"])}
+def _bounds(lower: float, upper: float) -> dict[str, float]:
+    """Return the ends of an interval; none if nothing was resampled."""
+    return {"low": sensible(lower), "high": sensible(upper)} if upper > lower else {}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
-from typing import Any
 
 from mamo.reporting.paper import PaperTable
+from mamo.reporting.values import CellStatistics, Difference, SeedValue, TableValues, chance_of, mean_of
 from mamo.specs.ablation import AblationSpec
 
 DIVERGED, MISSING, NONE, ALIKE, SPREAD = "×", "…", "–", "≈", "±"
@@ -65,7 +64,7 @@ class Table:
         return {sign: meaning for sign, meaning in LEGEND.items() if sign in shown}
 
 
-def make_table(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTable | None) -> Table:
+def make_table(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> Table:
     """Join our values with the paper's.
 
     Args:
@@ -78,22 +77,20 @@ def make_table(ablation: AblationSpec, values: Mapping[str, Any], paper: PaperTa
         rows = [("images", "images"), ("texts", "texts")]
     else:
         rows = [(row.key, row.label) for row in ablation.rows]
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in values["cells"]:
-        cells.setdefault((cell["row"], cell["column"]), []).append(cell)
-    found = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
     alike = alike_rows(values)
     ours = tuple(
         Line(
             key,
             f"{label} {ALIKE}" if key in alike else label,
             tuple(
-                show(cells.get((key, h.key), ()), decimals[h.key], found.get((key, h.key))) for h in headings
+                show(values.at(key, h.key), decimals[h.key], values.statistics_at(key, h.key))
+                for h in headings
             ),
         )
         for key, label in rows
     )
-    chances = tuple(_chance(cells, rows, heading.key, decimals[heading.key]) for heading in headings)
+    keys = [key for key, _ in rows]
+    chances = tuple(chance_text(values, keys, heading.key, decimals[heading.key]) for heading in headings)
     chance = Line("chance", "Chance", chances) if any(text != NONE for text in chances) else None
     return Table(headings, ours, chance, _reported(headings, decimals, paper))
 
@@ -120,39 +117,32 @@ def chosen(table: Table, columns: Sequence[bool]) -> Table:
     )
 
 
-def alike_rows(values: Mapping[str, Any]) -> set[str]:
+def alike_rows(values: TableValues) -> set[str]:
     """Return the rows that neither a column nor all of them together tell from the base row."""
-    lines: dict[str, list[Mapping[str, Any]]] = {}
-    for line in values.get("statistics", ()):
-        if line["against"]:
-            lines.setdefault(line["row"], []).append(line)
-    return {row for row, those in lines.items() if not told_apart(those)}
+    gaps: dict[str, list[Difference]] = {}
+    for line in values.statistics:
+        if line.gap is not None:
+            gaps.setdefault(line.row, []).append(line.gap)
+    return {row for row, those in gaps.items() if not told_apart(those)}
 
 
-def told_apart(lines: Sequence[Mapping[str, Any]]) -> bool:
+def told_apart(gaps: Sequence[Difference]) -> bool:
     """Check whether a row's comparisons together tell it from the base row: 5 % shared among its columns (Bonferroni)."""
-    return min(line["difference_p"] for line in lines) <= 0.05 / len(lines)
+    return min(gap.p for gap in gaps) <= 0.05 / len(gaps)
 
 
-def show(
-    cells: Sequence[Mapping[str, Any]], decimals: int, statistics: Mapping[str, Any] | None = None
-) -> str:
-    """Format one cell over its seeds: the mean of the runs that converged, half its interval, and how many did not.
-
-    Args:
-        statistics: the cell's line of what ``collect`` calls statistics.
-    """
-    found = [cell["value"] for cell in cells if cell["value"] is not None]
+def show(cells: list[SeedValue], decimals: int, statistics: CellStatistics | None = None) -> str:
+    """Format one cell over its seeds: the mean of the runs that converged, half its interval, and how many did not."""
     if not cells:
         return NONE
-    if not found:
-        return MISSING if any(cell["outcome"] == "missing" for cell in cells) else DIVERGED
-    text = number(found[0] if len(found) == 1 else fmean(found), decimals)
-    half = (statistics["mean_upper"] - statistics["mean_lower"]) / 2 if statistics else 0.0
-    if half > 0:
-        text += f" {SPREAD} {number(half, decimals)}"
-    failed = sum(cell["outcome"] in ("diverged", "skipped") for cell in cells)
-    waiting = sum(cell["outcome"] == "missing" for cell in cells)
+    mean = mean_of(cells)
+    if mean is None:
+        return MISSING if any(cell.outcome == "missing" for cell in cells) else DIVERGED
+    text = number(mean, decimals)
+    if statistics and statistics.half > 0:
+        text += f" {SPREAD} {number(statistics.half, decimals)}"
+    failed = sum(cell.outcome in ("diverged", "skipped") for cell in cells)
+    waiting = sum(cell.outcome == "missing" for cell in cells)
     return (
         text
         + (f" ({failed} of {len(cells)} {DIVERGED})" if failed else "")
@@ -171,14 +161,21 @@ def sensible(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
-def _chance(
-    cells: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]],
-    rows: Sequence[tuple[str, str]],
-    column: str,
-    decimals: int,
-) -> str:
-    found = [c["chance"] for key, _ in rows for c in cells.get((key, column), ()) if c["chance"] is not None]
-    return number(fmean(found), decimals) if found else NONE
+def signed(value: float, decimals: int) -> str:
+    """A difference with its sign, ``+1.2`` or ``−0.4``; 0 has none. Whole numbers are counts, and have no decimals."""
+    text = f"{value:+,}" if isinstance(value, int) else f"{value:+,.{decimals}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text[1:]
+
+
+def bracketed(lower: float, upper: float, decimals: int) -> str:
+    """An interval of a difference, ``[−0.4, +2.8]``."""
+    return f"[{signed(lower, decimals)}, {signed(upper, decimals)}]"
+
+
+def chance_text(values: TableValues, rows: Iterable[str], column: str, decimals: int) -> str:
+    """The mean chance level of some rows in a column."""
+    chance = chance_of([cell for row in rows for cell in values.at(row, column)])
+    return NONE if chance is None else number(chance, decimals)
 
 
 def headings_of(ablation: AblationSpec, paper: PaperTable | None) -> tuple[Heading, ...]:

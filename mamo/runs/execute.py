@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from mamo.data.store.manifest import PartAccount
+from mamo.files.record import Record
 from mamo.files.stored import StoredError, checksums, read_record_file, verify
 from mamo.files.writing import as_new, write_text
 from mamo.runs.faults import describe
@@ -33,7 +33,7 @@ def execute(
     releases: Path | None = None,
     options: Options | None = None,
     wait: bool = False,
-) -> dict[str, Any]:
+) -> Record:
     """Make or resume a run and return its record; a finished run is not made again.
 
     Args:
@@ -64,7 +64,7 @@ def complete_inputs(
         if not unpacked(one.directory(results)):
             continue
         if one.kind not in ("data", "weights") or int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            if read_record(one, results)["outcome"]["status"] == "converged":
+            if read_record(one, results).converged:
                 require_files(one, results)
             continue
         print(f"{one.key} came from a pack, without its files: making it again", file=sys.stderr, flush=True)
@@ -79,7 +79,7 @@ def _execute(
     options: Options,
     wait: bool,
     again: bool = False,
-) -> dict[str, Any]:
+) -> Record:
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
     directory = run.directory(results)
@@ -108,32 +108,31 @@ def _execute(
                 "runs of code that no commit holds: commit it first",
                 file=sys.stderr,
             )
-        from mamo.training.findings import tell
+        from mamo.training.findings import log_warnings
 
         with leaving_at_once():
             result = _executor(run)(Context(plan, run, results, releases, options))
         if leader:
             as_new(directory)
-        record = {
-            "run": run.id,
-            "kind": run.kind,
-            "name": run.name,
-            "scale": plan.scale.name,
-            "spec": dict(run.spec),
-            "inputs": dict(run.inputs),
-            "revision": REVISIONS[run.kind],
-            "outcome": {"status": result.outcome.status, "reason": result.outcome.reason},
-            "metrics": result.metrics,
-            "details": result.details,
-            "checks": result.checks,
-            "files": checksums(directory),
-            "provenance": watch.provenance(),
-        }
+        record = Record(
+            run=run.id,
+            kind=run.kind,
+            name=run.name,
+            scale=plan.scale.name,
+            spec=run.spec,
+            inputs=run.inputs,
+            revision=REVISIONS[run.kind],
+            outcome=result.outcome,
+            metrics=result.metrics,
+            details=result.details,
+            checks=tuple(result.checks),
+            files=checksums(directory),
+            provenance=watch.provenance(),
+        )
         if leader:
-            tell(run.key, result.checks)
-            text = json.dumps(record, indent=1, sort_keys=False) + "\n"
-            write_text(path.with_name(KEPT), text)
-            write_text(path, text)
+            log_warnings(run.key, result.checks)
+            write_text(path.with_name(KEPT), record.text())
+            write_text(path, record.text())
             unmark(directory)
             # Only now: until the record is written, keep everything that a resumed run could use.
             _tidy(directory)
@@ -175,7 +174,7 @@ def execute_part(
     releases: Path | None = None,
     options: Options | None = None,
     wait: bool = False,
-) -> dict[str, Any]:
+) -> PartAccount:
     """Prepare one part of a data run, counted from 0, and return its account; an existing part is not made again.
 
     Raises:
@@ -196,8 +195,8 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
         RunError: the run is not done, or diverged, so that it has no weights.
     """
     record = read_record(run, results)
-    if record["outcome"]["status"] != "converged":
-        raise RunError(f"{run.key} has no weights: it ended as {record['outcome']['status']}")
+    if not record.converged:
+        raise RunError(f"{run.key} has no weights: it ended as {record.outcome.status}")
     require_files(run, results)
     from mamo.runs.make_finetuning import evaluate_weights
 

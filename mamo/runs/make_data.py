@@ -10,14 +10,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mamo.data.datasets import DATASETS, parts_of
+from mamo.data.store.manifest import Manifest, PartAccount
 from mamo.data.store.parts import FOLDER as PARTS
 from mamo.data.store.records import Prepared
 from mamo.data.store.writer import MANIFEST, PreparedError
+from mamo.files.record import Outcome
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.unpacked import unpacked
 from mamo.specs.plan import WORLD
 from mamo.specs.world import WorldSpec
-from mamo.training.outcome import Outcome
 
 
 def release_root(context: Context) -> Path:
@@ -61,7 +62,7 @@ def make_data(context: Context) -> Result:
     return Result(Outcome("converged"), {}, details)
 
 
-def _whole(directory: Path) -> dict[str, Any] | None:
+def _whole(directory: Path) -> Manifest | None:
     """Read the manifest of a data set that was fully prepared but has no record yet; None without one.
 
     The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
@@ -80,7 +81,7 @@ def _whole(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
+def _prepare(context: Context, root: Path, parts: int) -> Manifest:
     spec = context.run.spec
     settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
     if parts > 1:
@@ -98,7 +99,7 @@ def _prepare(context: Context, root: Path, parts: int) -> dict[str, Any]:
     )
 
 
-def make_part(context: Context, part: int, parts: int, wait: bool = False) -> dict[str, Any]:
+def make_part(context: Context, part: int, parts: int, wait: bool = False) -> PartAccount:
     """Prepare one part of a large release, counted from 0.
 
     Raises:
@@ -128,7 +129,7 @@ def make_part(context: Context, part: int, parts: int, wait: bool = False) -> di
         ) from None
 
 
-def _account(dataset: str, root: Path, manifest: dict[str, Any], directory: Path) -> dict[str, Any]:
+def _account(dataset: str, root: Path, manifest: Manifest, directory: Path) -> dict[str, Any]:
     """Count the paper's images missing from a release, and its training images that are test images elsewhere."""
     from mamo.data.releases.overlap import FILE, counts, overlap
     from mamo.files.writing import write_json

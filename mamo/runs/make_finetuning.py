@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
-from mamo.data.batches.collate import COLLATES
+from mamo.data.batches.collate import COLLATES, Batch
 from mamo.data.batches.transforms import TrainTransform
 from mamo.data.releases.vqa_server import SCORES
 from mamo.data.store.concat import ConcatRecords
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
+from mamo.files.record import Check, Outcome
 from mamo.files.writing import write_text
 from mamo.model.distributed import rank
-from mamo.runs.make_pretraining import save_curve, training_batches, training_result
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.save import WEIGHTS, load_network, save_network_config, save_tensors
+from mamo.runs.training import save_curve, training_batches, training_result
 from mamo.specs.finetune import JobSpec, VqaSpec
 from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.registry import make_task, read_spec
 from mamo.tasks.retrieval import RetrievalTask
 from mamo.tasks.task import DownstreamTask, Evaluation
-from mamo.training.checkpoints import Checkpoints
+from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.distributed import process_group
-from mamo.training.findings import Finding, finding
-from mamo.training.loop import Course, Trained, pick_device, train
-from mamo.training.outcome import Outcome
+from mamo.training.findings import check
+from mamo.training.loop import LoopConfig, Trained, pick_device, train
 from mamo.training.watching import EVENTS
 
 
 def make_finetuning(context: Context) -> Result:
     """Fine-tune and evaluate; skipped if the pre-training diverged, unless it trained on to its end."""
     init = context.record("init")
-    if init["outcome"]["status"] == "diverged" and not init["details"].get("trained_on"):
-        return Result(
-            Outcome("skipped", f"its pre-training {init['run']} diverged: {init['outcome']['reason']}"),
-            {},
-            {},
-        )
+    if init.outcome.status == "diverged" and not init.details.get("trained_on"):
+        why = f"its pre-training {init.run} diverged: {init.outcome.reason}"
+        return Result(Outcome("skipped", why), {}, {})
     with process_group():
         return _finetune(context)
 
@@ -67,7 +63,7 @@ def evaluate_weights(context: Context) -> dict[str, float]:
         fill(task, read_state(path), path)
     evaluation = task.eval().test(data[0])
     check_evaluation(task, data[0], evaluation, context)
-    return evaluation.metrics
+    return evaluation.recorded
 
 
 def _finetune(context: Context) -> Result:
@@ -89,11 +85,11 @@ def _finetune(context: Context) -> Result:
         save_tensors(task.state_dict(), context.directory / WEIGHTS)
         save_network_config(task.network, context.directory)
     save_evaluation(evaluation, context)
-    metrics = evaluation.metrics | result.metrics
+    metrics = evaluation.recorded | result.metrics
     return Result(result.outcome, metrics, result.details, [*result.checks, *checks])
 
 
-def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> list[Finding]:
+def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> list[Check]:
     """Check on the validation split whether fine-tuning helps, and whether re-ranking by ITM does.
 
     The network before fine-tuning is the pre-trained one, at its own resolution.
@@ -108,7 +104,7 @@ def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> lis
     after = task.eval().evaluate(data, "val").metrics
     old, new = before["mean_recall"], after["mean_recall"]
     says = f"mean recall on val {new:.1f} after fine-tuning, {old:.1f} before (at {transform.size} pixels)"
-    found = [finding("fine-tuning", new >= old, says, after=new, before=old)]
+    found = [check("fine-tuning", new >= old, says, after=new, before=old)]
     gains = {way: after[f"{way}_r1"] - after[f"itc_{way}_r1"] for way in ("tr", "ir")}
     told = ", ".join(
         f"{what} {metrics[f'itc_{way}_r1']:.1f} -> {metrics[f'{way}_r1']:.1f}{when}"
@@ -116,12 +112,12 @@ def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> lis
         for what, way in (("text", "tr"), ("image", "ir"))
     )
     says = f"R@1 on val by similarity alone and re-ranked by ITM: {told}"
-    return [*found, finding("re-ranking on val", min(gains.values()) >= 0, says, **gains)]
+    return [*found, check("re-ranking on val", min(gains.values()) >= 0, says, **gains)]
 
 
 def check_evaluation(
     task: DownstreamTask, data: Prepared, evaluation: Evaluation, context: Context
-) -> list[Finding]:
+) -> list[Check]:
     """Check that an evaluation measured every item of its splits and that its metrics are possible.
 
     Raises:
@@ -129,10 +125,10 @@ def check_evaluation(
     """
     try:
         expected = task.items_of(data, evaluation)
-        found = [finding("metrics", True, check_metrics(evaluation.metrics))]
+        found = [check("metrics", True, check_metrics(evaluation.recorded))]
         if expected:
             measured = check_items(evaluation.items, expected)
-            found.append(finding("items", True, f"every item is measured: {measured}", items=expected))
+            found.append(check("items", True, f"every item is measured: {measured}", items=expected))
         return found
     except InvalidEvaluation as error:
         raise RunError(f"{context.run.key}: {error}") from error
@@ -147,7 +143,7 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
     )
     best = _Best(task, data[0])
     rounds = max(1, min(spec.validations, total))
-    course = Course(
+    config = LoopConfig(
         total=total,
         warmup=spec.schedule.warmup(total),
         optimiser=spec.optimiser,
@@ -161,10 +157,10 @@ def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Pre
         **context.options.of_training(),
     )
 
-    def batches(start: int) -> Iterator[dict[str, Any]]:
+    def batches(start: int) -> Iterator[Batch]:
         return training_batches(source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total)
 
-    trained = train(task, batches, course, pick_device())
+    trained = train(task, batches, config, pick_device())
     best.restore()
     return trained
 
@@ -195,11 +191,11 @@ class _Best:
         if self.weights is not None:
             self.task.load_state_dict(self.weights)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {"score": self.score, "weights": self.weights}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """From a checkpoint."""
         self.score, self.weights = state["score"], state["weights"]
 

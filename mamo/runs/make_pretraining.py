@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from mamo.data.batches.collate import CaptionCollate
-from mamo.data.batches.loader import TrainLoader
+from mamo.data.batches.collate import Batch, CaptionCollate
 from mamo.data.batches.transforms import EvalTransform, TrainTransform
 from mamo.data.store.concat import ConcatRecords
 from mamo.data.store.records import Prepared
@@ -21,12 +16,13 @@ from mamo.model.distributed import rank, world_size
 from mamo.objectives.visual_tokens import VisualTokenizer, load_visual_tokenizer
 from mamo.runs.run import Context, Result
 from mamo.runs.save import WEIGHTS, new_network, save_network_config, save_tensors
+from mamo.runs.training import save_curve, training_batches, training_result
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
 from mamo.training.health import Health, validation_pairs
-from mamo.training.loop import Course, Trained, pick_device, train
+from mamo.training.loop import LoopConfig, pick_device, train
 from mamo.training.watching import EVENTS
 
 
@@ -50,7 +46,7 @@ def _pretrain(context: Context) -> Result:
     size = context.options.micro_batch or max(1, spec.batch_size // world_size())
     pairs = validation_pairs(source.datasets[0], tokenizer, evaluated, spec.model.max_words, size, device)
     health = Health(task, pairs, total)
-    course = Course(
+    config = LoopConfig(
         total=total,
         warmup=spec.schedule.warmup(total),
         optimiser=spec.optimiser,
@@ -65,7 +61,7 @@ def _pretrain(context: Context) -> Result:
         **context.options.of_training(),
     )
 
-    def batches(start: int) -> Iterator[dict[str, Any]]:
+    def batches(start: int) -> Iterator[Batch]:
         for batch in training_batches(
             source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total
         ):
@@ -73,7 +69,7 @@ def _pretrain(context: Context) -> Result:
             yield batch
 
     torch.manual_seed(spec.seed)
-    trained = train(task, batches, course, device)
+    trained = train(task, batches, config, device)
     trained.checks += health.findings(trained.curve)
     if rank() == 0:
         save_curve(trained, context.directory)
@@ -92,56 +88,3 @@ def _visual_tokenizer(context: Context, spec: PretrainSpec) -> VisualTokenizer |
     if not spec.needs_visual_tokens:
         return None
     return load_visual_tokenizer(context.input("visual_tokens"), spec.transform.mean, spec.transform.std)
-
-
-def training_batches(
-    source: ConcatRecords, collate: Any, batch_size: int, seed: int, block: int, start: int, total: int
-) -> Iterator[dict[str, Any]]:
-    """This rank's batches from step ``start``, each with the seed and step that fix the task's draws, and its progress."""
-    loader = TrainLoader(
-        source,
-        collate,
-        batch_size=batch_size,
-        seed=seed,
-        start=start,
-        end=total,
-        block=block,
-        rank=rank(),
-        world=world_size(),
-        workers=data_workers(),
-        pin_memory=torch.cuda.is_available(),
-    )
-    for step, batch in enumerate(loader, start):
-        yield batch | {"seed": seed, "step": step, "progress": step / total}
-
-
-def data_workers() -> int:
-    """Choose the worker processes per rank: a GPU needs parallel decoding; a CPU run has no core to spare."""
-    import os
-
-    return (
-        min(16, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count()))
-        if torch.cuda.is_available()
-        else 0
-    )
-
-
-def save_curve(trained: Trained, directory: Path) -> None:
-    """Save the loss parts over the steps as ``curve.csv``."""
-    if trained.curve:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(trained.curve[0]))
-        writer.writeheader()
-        writer.writerows(trained.curve)
-        write_text(directory / "curve.csv", text.getvalue())
-
-
-def training_result(trained: Trained, batch_size: int) -> Result:
-    """Compute the mean of each loss part over the last tenth, and the throughput."""
-    last = trained.curve[-max(1, len(trained.curve) // 10) :] if trained.curve else []
-    names = [name for name in (last[0] if last else {}) if name != "step"]
-    metrics = {f"train/{name}": sum(row[name] for row in last) / len(last) for name in names}
-    details: dict[str, Any] = {"steps": trained.steps, "training_seconds": round(trained.seconds, 2)}
-    if trained.steps_per_second:
-        details["pairs_per_second"] = round(trained.steps_per_second * batch_size, 1)
-    return Result(trained.outcome, metrics, details, trained.checks)

@@ -14,20 +14,21 @@ from torch import Tensor
 
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
+from mamo.files.record import Outcome
 from mamo.files.stored import StoredError, read_object
 from mamo.files.writing import write_text
 from mamo.model.pretrained import to_bert
 from mamo.model.vision import VisionEncoder
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.save import save_tensors
+from mamo.runs.training import last_means
 from mamo.specs.model import ModelSpec
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.plan import WORLD
 from mamo.specs.weights import TrainingSpec
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
-from mamo.training.loop import Course, Trained, pick_device, train
-from mamo.training.outcome import Outcome
+from mamo.training.loop import LoopConfig, Trained, pick_device, train
 from mamo.training.watching import EVENTS
 
 
@@ -51,7 +52,7 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
     optimiser = OptimiserSpec(
         lr=training.lr, final_lr=0.0, weight_decay=training.weight_decay, new_multiplier=1.0
     )
-    course = Course(
+    config = LoopConfig(
         total=training.steps,
         warmup=round(training.warmup_share * training.steps),
         optimiser=optimiser,
@@ -60,7 +61,7 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
         events=context.directory / EVENTS,
     )
     torch.manual_seed(training.seed)
-    trained = train(task, batches, course, pick_device())
+    trained = train(task, batches, config, pick_device())
     if trained.outcome.status == "diverged":
         raise RunError(
             f"{context.run.key}: {trained.outcome.reason}; lower weights.{context.run.spec['role']}.training.lr"
@@ -70,10 +71,8 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
 
 def _result(trained: Trained, context: Context) -> Result:
     """Take the means of the last tenth of the curve as the run's metrics."""
-    last = trained.curve[-max(1, len(trained.curve) // 10) :]
-    metrics = {key: sum(row[key] for row in last) / len(last) for key in last[0] if key != "step"}
     details = {"steps": trained.steps, "seconds": round(trained.seconds, 2)}
-    return Result(trained.outcome, metrics, details, trained.checks)
+    return Result(trained.outcome, last_means(trained.curve), details, trained.checks)
 
 
 def _vision_timm(context: Context) -> Result:

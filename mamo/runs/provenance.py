@@ -6,13 +6,16 @@ import json
 import os
 import platform
 import resource
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from pydantic import ValidationError
+
+from mamo.files.record import CodeVersion, Provenance
 from mamo.files.writing import write_text
 from mamo.runs.run import CHECKPOINTS
 from mamo.specs.code import CHANGED, PACKAGE, Code, running_code, tree_digest
@@ -33,49 +36,51 @@ class Stopwatch:
         self.code = running_code()
         self.earlier = _earlier_code(directory, self.code)
 
-    def provenance(self) -> dict[str, Any]:
-        """Seconds, memory, machine, versions and code, as plain JSON values.
+    def provenance(self) -> Provenance:
+        """Seconds, memory, machine, versions and code.
 
-        ``code`` is the commit, with ``+changes`` where the package differs from it (by tracked files or by others) or was
-        edited while the run was made (then ``code_edited`` is true), and None outside of a repository; ``code_digest`` is of
-        all files of the package as they were when the run started.
-        ``earlier_code`` is there if other code started the run than finished it.
+        The commit has ``+changes`` where the package differs from it (by tracked files or by others) or was edited while the
+        run was made. The digest is of all files of the package as they were when the run started.
         """
         usage, edited = resource.getrusage(resource.RUSAGE_SELF), tree_digest(PACKAGE) != self.code.digest
-        return {
-            "started": self.began.isoformat(timespec="seconds"),
-            "wall_seconds": round(time.monotonic() - self.clock, 2),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-            "peak_memory_mb": round(usage.ru_maxrss / 1024),
-            "machine": machine(),
-            "versions": versions(),
-            **_words(self.code, edited),
-        } | ({"earlier_code": self.earlier} if self.earlier else {})
+        earlier = {"earlier_code": tuple(self.earlier)} if self.earlier else {}
+        return Provenance(
+            started=self.began.isoformat(timespec="seconds"),
+            wall_seconds=round(time.monotonic() - self.clock, 2),
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+            peak_memory_mb=round(usage.ru_maxrss / 1024),
+            machine=machine(),
+            versions=versions(),
+            **_version(self.code, edited).as_json(),
+            **earlier,
+        )
 
 
-def _words(code: Code, edited: bool = False) -> dict[str, Any]:
+def _version(code: Code, edited: bool = False) -> CodeVersion:
     name = f"{code.commit}{CHANGED if code.changed or edited else ''}" if code.commit else None
-    return {"code": name, "code_digest": code.digest} | ({"code_edited": True} if edited else {})
+    if edited:
+        return CodeVersion(code=name, code_digest=code.digest, code_edited=True)
+    return CodeVersion(code=name, code_digest=code.digest)
 
 
-def _earlier_code(directory: Path, code: Code) -> list[dict[str, Any]]:
+def _earlier_code(directory: Path, code: Code) -> list[CodeVersion]:
     """Return the other code whose checkpoints this run resumes from, and record ``code`` beside this run's own checkpoints."""
-    path, known = directory / BEGUN, []
+    path = directory / BEGUN
+    known: list[CodeVersion] = []
     if any((directory / CHECKPOINTS).glob("step-*")):
-        with suppress(OSError, ValueError):
+        # A damaged note must not stop the run: the earlier code is then unknown.
+        with suppress(OSError, ValueError, ValidationError):
             known = [
-                entry for entry in json.loads(path.read_text(encoding="utf-8")) if isinstance(entry, dict)
+                CodeVersion.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))
             ]
-    entries = {str(entry.get("code_digest")): entry for entry in known} | {code.digest: _words(code)}
+    entries = {str(entry.code_digest): entry for entry in known} | {code.digest: _version(code)}
     if int(os.environ.get("RANK", 0)) == 0:
-        write_text(path, json.dumps(list(entries.values())) + "\n")
+        write_text(path, json.dumps([entry.as_json() for entry in entries.values()]) + "\n")
     return [entry for digest, entry in entries.items() if digest != code.digest]
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, str | int | None]:
     """Processor, cores and GPU (if torch is loaded and sees one)."""
-    import sys
-
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -83,7 +88,11 @@ def machine() -> dict[str, Any]:
             if line.startswith("model name"):
                 name = line.split(":", 1)[1].strip()
                 break
-    found: dict[str, Any] = {"cpu": name, "cores": os.cpu_count(), "system": platform.platform(terse=True)}
+    found: dict[str, str | int | None] = {
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+    }
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Check, Outcome, Record
 from mamo.files.stored import StoredError, read_record_file
 from mamo.runs.unpacked import unpacked
 from mamo.specs.identity import Run
 from mamo.specs.plan import WORLD, Plan
-from mamo.training.outcome import Outcome
 
 CHECKPOINTS = "checkpoints"
 
@@ -39,7 +39,7 @@ class Options:
     activation_checkpointing: bool = False
 
     def of_training(self) -> dict[str, Any]:
-        """Return the options as keywords of the training loop's ``Course``."""
+        """Return the options as keywords of the training loop's ``LoopConfig``."""
         return {
             "micro_batch": self.micro_batch,
             "compiled": self.compile,
@@ -91,7 +91,7 @@ class Context:
         require_files(self.plan.runs[world], self.results)
         return self.plan.runs[world].directory(self.results) / "release"
 
-    def record(self, role: str) -> dict[str, Any]:
+    def record(self, role: str) -> Record:
         """The record of the input run of a role."""
         return read_record(self.plan.runs[self.run.inputs[role]], self.results)
 
@@ -107,10 +107,10 @@ class Result:
     outcome: Outcome
     metrics: dict[str, float]
     details: dict[str, Any]
-    checks: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
 
 
-def read_record(run: Run, results: Path) -> dict[str, Any]:
+def read_record(run: Run, results: Path) -> Record:
     """Read a finished run's record.
 
     Raises:

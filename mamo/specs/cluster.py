@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mamo.specs.identity import Run
 from mamo.specs.names import nearest
@@ -43,6 +43,9 @@ SMALL: dict[JobKind, Size] = {
     "finetune": Size(1, 4, 16000, 240),
     "maps": Size(1, 4, 8000, 60),
 }
+Resource = int | str
+Resources = Mapping[str, Resource]
+"""What a job asks Snakemake's SLURM executor for, by name."""
 # Kinds of jobs that several processes can share.
 DIVIDED: tuple[Divided, ...] = ("pretrain", "finetune")
 
@@ -52,7 +55,7 @@ def is_large(plan: Plan) -> bool:
     return plan.scale.pretrain.model.width >= 512
 
 
-def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ) -> dict[str, Resource]:
     """Return a kind of job's resources for Snakemake's SLURM executor; memory is per node, time in minutes.
 
     Raises:
@@ -67,7 +70,7 @@ def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ)
             _gpus(site["gpus"], kind) if "gpus" in site else (None, _fitting(plan, kind, size.gpus, nodes))
         )
     share = max(1, gpus)
-    asked: dict[str, Any] = {
+    asked: dict[str, Resource] = {
         "nodes": nodes,
         "cpus_per_task": _whole(site, kind, "cpus", size.cores * share),
         "slurm_partition": site.get("partition") or _partition(bool(size.gpus), environment),
@@ -83,7 +86,7 @@ def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ)
     return asked
 
 
-def processes(resources: Mapping[str, Any]) -> tuple[int, int]:
+def processes(resources: Resources) -> tuple[int, int]:
     """Return how many processes a job starts on each node, one for each GPU, and on how many nodes.
 
     ``gpu`` counts those of all nodes, ``gres`` (``gpu``, ``gpu:2``, ``gpu:a100:2``, ``gpu:3g.20gb:1``) those of each.
@@ -115,7 +118,7 @@ def undivided(run: Run, ranks: int) -> str | None:
     return None
 
 
-def cannot_run(plan: Plan, kind: Divided, resources: Mapping[str, Any]) -> Iterator[str]:
+def cannot_run(plan: Plan, kind: Divided, resources: Resources) -> Iterator[str]:
     """Explain why runs of a kind cannot be made with the GPUs that their jobs request."""
     each, nodes = processes(resources)
     yield from filter(None, (undivided(run, each * nodes) for run in plan.by_kind(kind)))

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from mamo.specs.pretrain import ADDED_LATER
 
+SpecValues = Mapping[str, Any]
+"""A spec, or a part of one, as plain JSON values; or overrides by dotted names."""
 Kind = Literal["data", "weights", "pretrain", "finetune"]
 
 # Raise a kind's revision with every change of code that changes its numbers; the golden-number test fails until then.
@@ -23,7 +25,7 @@ REVISIONS: dict[Kind, int] = {"data": 2, "weights": 3, "pretrain": 2, "finetune"
 
 # Settings added after results already existed. At the value given here a setting is left out of the digest, so earlier runs
 # keep their identity.
-NEUTRAL: Mapping[Kind, Mapping[str, Any]] = {"weights": {"teacher": None}, "pretrain": ADDED_LATER}
+NEUTRAL: Mapping[Kind, SpecValues] = {"weights": {"teacher": None}, "pretrain": ADDED_LATER}
 
 DIGEST_LENGTH = 10
 
@@ -47,7 +49,7 @@ class Run:
 
     kind: Kind
     name: str
-    spec: Mapping[str, Any]
+    spec: SpecValues
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -76,7 +78,7 @@ class Run:
         return self.directory(results) / "record.json"
 
 
-def _without(spec: Mapping[str, Any], neutral: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _without(spec: SpecValues, neutral: SpecValues, prefix: str = "") -> dict[str, Any]:
     """Return the spec without the settings, named by dotted keys, that have their neutral value."""
     left = {}
     for key, value in spec.items():
@@ -87,7 +89,7 @@ def _without(spec: Mapping[str, Any], neutral: Mapping[str, Any], prefix: str = 
     return left
 
 
-def difference_name(stem: str, changes: Mapping[str, Any]) -> str:
+def difference_name(stem: str, changes: SpecValues) -> str:
     """``stem`` followed by the leaves of dotted ``changes``, e.g. ``mamo-epochs_10-no_mrm``, as a file name."""
     words = [stem]
     for dotted, value in sorted(changes.items()):
@@ -100,7 +102,7 @@ def difference_name(stem: str, changes: Mapping[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words))[:80]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: SpecValues, prefix: str = "") -> dict[str, Any]:
     """Flatten nested mappings to dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -111,7 +113,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def changes(base: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def changes(base: SpecValues, other: SpecValues, prefix: str = "") -> dict[str, Any]:
     """Compare two specs: dotted keys that differ, with ``other``'s values; a section that is switched off is one key."""
     found: dict[str, Any] = {}
     for key in [*base, *(k for k in other if k not in base)]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mamo.specs.identity import changes
+from mamo.specs.identity import SpecValues, changes
 from mamo.specs.plan import Plan, TablePlan
 
 
@@ -37,7 +37,7 @@ def twins(table: TablePlan) -> list[tuple[str, str]]:
     return [(row, earlier) for row, earlier in first if row != earlier]
 
 
-def _at(spec: Mapping[str, Any], dotted: str) -> Any:
+def _at(spec: SpecValues, dotted: str) -> Any:
     value: Any = spec
     for part in dotted.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

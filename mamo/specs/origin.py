@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mamo.specs.identity import Run
+from mamo.specs.identity import Run, SpecValues
 from mamo.specs.overrides import load_yaml
 from mamo.specs.plan import WORLD, Plan
 
@@ -66,7 +66,7 @@ def _in_scale(plan: Plan, run: Run, key: str) -> str:
     return f"jobs.{job}.{key}"
 
 
-def _sets(values: Mapping[str, Any], dotted: str) -> bool:
+def _sets(values: SpecValues, dotted: str) -> bool:
     """Check whether a file sets the dotted key, or switches off a section above it."""
     section: Any = values
     for part in dotted.split("."):

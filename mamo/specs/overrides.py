@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from mamo.specs.identity import SpecValues
 from mamo.specs.names import nearest
 
 M = TypeVar("M")
@@ -84,7 +85,7 @@ def _size(value: Any, known: dict[int, int | None]) -> int:
     return found
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: SpecValues, changes: SpecValues) -> dict[str, Any]:
     """``base`` with ``changes`` laid over it, mappings merged key by key."""
     merged = copy.deepcopy(dict(base))
     for key, value in changes.items():
@@ -95,7 +96,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+def apply(base: SpecValues, overrides: SpecValues, where: str) -> dict[str, Any]:
     """``base`` with dotted ``overrides``, e.g. ``{"objectives.mrm": None, "masking.image_ratio": 0.5}``.
 
     Raises:
@@ -124,7 +125,7 @@ def apply(base: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> 
     return result
 
 
-def build(schema: Any, values: Mapping[str, Any], where: str) -> Any:
+def build(schema: Any, values: SpecValues, where: str) -> Any:
     """``values`` as a ``schema`` object (a pydantic model or annotated union).
 
     Raises:

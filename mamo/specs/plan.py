@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mamo.specs.ablation import AblationSpec, RowSpec, read_ablation
 from mamo.specs.figure import FOLDER, FigureSpec, read_figure
 from mamo.specs.finetune import GroundingSpec
-from mamo.specs.identity import Run, changes, difference_name, digest
+from mamo.specs.identity import Run, SpecValues, changes, difference_name, digest
 from mamo.specs.model import ModelSpec
 from mamo.specs.names import find_key, nearest
 from mamo.specs.overrides import SpecError, apply, build
@@ -199,7 +198,7 @@ class Planner:
             inputs = {WORLD: self._add(Run("data", WORLD, self.scale.data.world.model_dump(mode="json")))}
         return self._add(Run("weights", role, spec, inputs))
 
-    def pretraining(self, overrides: Mapping[str, Any], where: str, seed: int = 0) -> str:
+    def pretraining(self, overrides: SpecValues, where: str, seed: int = 0) -> str:
         """The pre-training run of the scale's spec with ``overrides`` and its seed raised by ``seed``."""
         base = self.scale.pretrain.model_dump(mode="json")
         spec = build(PretrainSpec, apply(base, overrides, where), where)

@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from mamo.files.record import Record
 from mamo.specs.finetune import FinetuneSpec
-from mamo.specs.identity import REVISIONS, Kind, Run
+from mamo.specs.identity import REVISIONS, Kind, Run, SpecValues
 from mamo.specs.overrides import SpecError, build
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import DatasetSpec
@@ -25,32 +26,28 @@ _WEIGHTS: Mapping[str, type[BaseModel]] = {
 _BESIDES = ("dataset", "role", "model")
 
 
-def resolve(record: Mapping[str, Any]) -> Run:
+def resolve(record: Record) -> Run:
     """Rebuild the run of a record, with its settings read by the current schemas.
-
-    Args:
-        record: what :func:`mamo.files.stored.read_record_file` gave, or a record of the same form.
 
     Raises:
         SpecError: it is not a current run: another revision of the method, a setting that is gone or has another meaning, an
             input whose name has no digest, or a name whose digest is not that of the settings. The message says which.
     """
-    name = str(record.get("run"))[:200]
-    kind = record.get("kind")
-    if kind not in KINDS:
-        raise SpecError(f"{name}: kind {str(kind)[:60]!r} is none of {', '.join(KINDS)}")
+    name = record.run[:200]
+    kind = next((kind for kind in KINDS if kind == record.kind), None)
+    if kind is None:
+        raise SpecError(f"{name}: kind {record.kind[:60]!r} is none of {', '.join(KINDS)}")
     where = f"{kind}/{name}"
-    if record.get("revision") != REVISIONS[kind]:
+    if record.revision != REVISIONS[kind]:
         raise SpecError(
-            f"{where}: made by revision {record.get('revision')} of {kind}; this code has revision {REVISIONS[kind]}"
+            f"{where}: made by revision {record.revision} of {kind}; this code has revision {REVISIONS[kind]}"
         )
-    spec, inputs = record.get("spec"), record.get("inputs", {})
-    if not isinstance(spec, Mapping) or not isinstance(inputs, Mapping):
-        raise SpecError(f"{where}: says neither spec nor inputs")
-    for role, key in inputs.items():
-        if not isinstance(key, str) or "/" not in key or "-" not in key:
-            raise SpecError(f"{where}: input {role} is {str(key)[:60]!r}, not the key of a run")
-    run = Run(kind, str(record.get("name")), _today(kind, spec, where), dict(inputs))
+    if not record.spec:
+        raise SpecError(f"{where}: says no spec")
+    for role, key in record.inputs.items():
+        if "/" not in key or "-" not in key:
+            raise SpecError(f"{where}: input {role} is {key[:60]!r}, not the key of a run")
+    run = Run(kind, record.name, _today(kind, record.spec, where), record.inputs)
     if run.id != name:
         raise SpecError(
             f"{where}: its settings resolve to {run.id} today, so it is not the result that its name says"
@@ -58,7 +55,7 @@ def resolve(record: Mapping[str, Any]) -> Run:
     return run
 
 
-def _today(kind: Kind, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _today(kind: Kind, spec: SpecValues, where: str) -> dict[str, Any]:
     """Complete the recorded settings with the defaults of the current schema."""
     besides = {key: spec[key] for key in _BESIDES if key in spec and kind in ("data", "weights")}
     own = {key: value for key, value in spec.items() if key not in besides}

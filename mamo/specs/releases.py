@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["captions", "vqa", "nlvr2", "refs"]
+RecordKind = Literal["captions", "vqa", "nlvr2", "refs"]
 
 
 class Release(NamedTuple):
     """What planning and preparation both know of a data set."""
 
-    kind: Kind
+    kind: RecordKind
     splits: tuple[str, ...]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mamo.data.batches.collate import Batch
 from mamo.model.mamo import Mamo
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -28,7 +29,7 @@ def slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def part_of(batch: dict[str, Any], part: slice) -> dict[str, Any]:
+def part_of(batch: Batch, part: slice) -> Batch:
     """Take rows of a batch's tensors and lists; seed, step and the like stay."""
     return {key: value[part] if isinstance(value, Tensor | list) else value for key, value in batch.items()}
 
@@ -46,7 +47,7 @@ class CachedFeatures:
         text: (B, L, D), likewise.
     """
 
-    def __init__(self, network: Mamo, batch: dict[str, Any], size: int, autocast: Autocast) -> None:
+    def __init__(self, network: Mamo, batch: Batch, size: int, autocast: Autocast) -> None:
         self._network, self._batch, self._autocast = network, batch, autocast
         self.parts = slices(len(batch["ids"]), size)
         self._states: list[_RandomState] = []

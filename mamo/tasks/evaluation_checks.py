@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Metrics that are neither percent nor a switch: counts of what was measured.
+# Metrics that are no percentages: counts of what was measured.
 COUNTS = "_words"
-SWITCHES = ("evaluated_on_val",)
 _ROUNDING = 1e-6
 
 
@@ -50,7 +49,7 @@ def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int])
 
 
 def check_metrics(metrics: Mapping[str, float]) -> str:
-    """Check that every metric is in its valid range: percent in 0 to 100, switches 0 or 1, counts not negative.
+    """Check that every metric is in its valid range: percentages in 0 to 100, counts not negative.
 
     Returns:
         How many were checked, in words.
@@ -59,11 +58,7 @@ def check_metrics(metrics: Mapping[str, float]) -> str:
         InvalidEvaluation: one does not.
     """
     for name, value in metrics.items():
-        low, high = 0.0, 100.0  # percent, unless its name says otherwise
-        if name in SWITCHES:
-            high = 1.0
-        elif name.endswith(COUNTS):
-            high = math.inf
+        low, high = 0.0, math.inf if name.endswith(COUNTS) else 100.0
         if not math.isfinite(value) or not low - _ROUNDING <= value <= high + _ROUNDING:
             raise InvalidEvaluation(
                 f"the metric {name} is {value:g}, which is not between {low:g} and {high:g}; nothing is recorded"

@@ -7,15 +7,17 @@ Shapes: B texts, P proposals, V visual tokens, L sub-words, D width, g patches a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
+from mamo.jobs.grounding import SPLITS
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import GroundingSpec
 from mamo.tasks.alignment import AlignmentTask
@@ -25,8 +27,6 @@ from mamo.tasks.gallery import encode_gallery
 from mamo.tasks.match_maps import check_layer, match_maps
 from mamo.tasks.recall import shortlist
 from mamo.tasks.task import Evaluation
-
-SPLITS = ("val", "testA", "testB")
 
 
 class Heat(NamedTuple):
@@ -62,7 +62,7 @@ class GroundingTask(AlignmentTask):
         shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
         return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
 
-    def choose(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    def choose(self, data: Prepared, records: Sequence[Row]) -> dict[str, list[int]]:
         """Choose a proposal for every record, -1 for none, by the tokens whose maps are averaged."""
         chosen = {tokens: torch.full((len(records),), -1) for tokens in Heat._fields}
         images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
@@ -140,7 +140,7 @@ class GroundingTask(AlignmentTask):
         return Evaluation(metrics, items)
 
 
-def _overlaps(record: Mapping[str, Any]) -> Tensor:
+def _overlaps(record: Row) -> Tensor:
     """Compute the IoU of each proposal with the true box: (P,)."""
     proposals = torch.tensor(record["proposals"], dtype=torch.double).reshape(-1, 4)
     return box_iou(proposals, torch.tensor(record["box"], dtype=torch.double))

@@ -10,12 +10,13 @@ Shapes: B pairs, N patches, M masked patches, L sub-words, K chosen sub-words of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.model.mamo import Mamo
 from mamo.model.vision import gather_tokens
 from mamo.objectives.masking import PatchMask, TextMask
@@ -27,7 +28,6 @@ from mamo.tasks.recall import rerank, shortlist
 
 SHORTLIST = 8  # candidates that ITM re-ranks
 SAMPLE = 64  # values of each tensor by which the teacher's way is measured
-Batch = dict[str, Any]
 
 
 class Pairs(NamedTuple):

@@ -6,12 +6,12 @@ Shapes: B texts, L sub-words.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.sampler import batch_indices
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.text import TextEncoder
@@ -36,7 +36,7 @@ class LanguageTask(Task):
         self.head = MlmHead(self.bert.embedding.words)
         self.masker = TextMasker(BERT_MASKING, tokenizer, spec.max_words)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the cross-entropy of the masked sub-words of a batch of texts (ids and mask, (B, L))."""
         ids, mask = batch["ids"], batch["mask"]
         text = self.masker(ids, mask, batch["seed"], batch["step"])
@@ -47,7 +47,7 @@ class LanguageTask(Task):
 
 def text_batches(
     texts: list[str], tokenizer: Tokenizer, max_words: int, batch_size: int, seed: int, start: int, total: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Batch]:
     """Yield batches of tokenised texts for the steps from ``start``, in an order that depends on the seed alone."""
     for step in range(start, total):
         chosen: np.ndarray = batch_indices(seed, step, batch_size, len(texts))

@@ -10,18 +10,20 @@ Shapes: B texts, V visual tokens, L sub-words, D width, g patches along a side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.data.world.truth import Named, SceneTruth
 from mamo.model.mamo import Mamo
-from mamo.specs.finetune import LocalisationSpec
+from mamo.specs.finetune import JobSpec, LocalisationSpec
 from mamo.tasks.alignment import alignment_losses
 from mamo.tasks.batch_pass import WholeBatch
 from mamo.tasks.boxes import box_area, heat_inside
@@ -55,7 +57,24 @@ class LocalisationTask(DownstreamTask):
         self.truth = truth
         check_layer(network, spec.layer)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    @classmethod
+    def build(
+        cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
+    ) -> LocalisationTask:
+        """Build the task with the world's true boxes.
+
+        Raises:
+            PreparedError: the data do not come from the world.
+        """
+        assert isinstance(spec, LocalisationSpec)
+        if world is None:
+            raise PreparedError(
+                f"{data.path}: localisation needs the true boxes of the embedded world, and these data do not come from it"
+            )
+        truth = SceneTruth(world, data.dataset)
+        return cls(network, spec, tokenizer, EvalTransform(spec.transform), truth)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute ITC + ITM, should a spec ask for training."""
         return alignment_losses(self.network, batch, WholeBatch(self.network, batch))
 

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.sampler import batch_indices
 from mamo.data.batches.transforms import Normalise
 from mamo.model.vision import VisionEncoder
@@ -94,7 +95,7 @@ class NamingTask(Task):
         self.tint_head = nn.Linear(spec.width, tints + 1)
         self.present_head = nn.Linear(spec.width, kinds + 1)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of a batch of image (B, 3, S, S), kinds and tints (B, N) and present (B, kinds + 1)."""
         features = self.vision(batch["image"])
         kinds, tints = (
@@ -124,7 +125,7 @@ def naming_batches(
     start: int,
     total: int,
     image_sizes: Sequence[int] = (),
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Batch]:
     """Yield batches of random square windows and their labels for the steps from ``start``.
 
     Args:

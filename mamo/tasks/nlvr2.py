@@ -5,7 +5,7 @@ Shapes: B sentences, S side of an image in pixels, V visual tokens, L sub-words,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
@@ -46,7 +48,7 @@ class Nlvr2Task(DownstreamTask):
         """See :func:`mamo.model.paired_attention.statement_logits`."""
         return statement_logits(self.network, self.pair, left_BVD, right_BVD, ids_BL, mask_BL)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the cross-entropy of "false" and "true".
 
         Args:
@@ -63,7 +65,7 @@ class Nlvr2Task(DownstreamTask):
         expected = without_alignment(self.network)
         return replace(expected, unread=(*expected.unread, self.pair.pool.score.bias))
 
-    def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[int]:
+    def predict(self, data: Prepared, records: Sequence[Row]) -> list[int]:
         """Predict 1 where a sentence is taken for true, else 0."""
         labels = torch.zeros(len(records), dtype=torch.long)
         pairs = [(record["image"], record["image2"]) for record in records]

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-KS = (1, 5, 10)
+from mamo.jobs.retrieval import KS
+
 _ROWS = 1024  # queries sorted at a time: a full order of 25,000 x 5,000 scores would take a gigabyte
 
 

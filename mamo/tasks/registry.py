@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from mamo.data.batches.transforms import EvalTransform
-from mamo.data.releases import candidates
-from mamo.data.store.records import Prepared, PreparedError
+from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
+from mamo.jobs.registry import JOBS
 from mamo.model.mamo import Mamo
-from mamo.specs.finetune import (
-    FinetuneSpec,
-    GroundingSpec,
-    JobSpec,
-    LocalisationSpec,
-    Nlvr2Spec,
-    RetrievalSpec,
-    VqaSpec,
-)
+from mamo.specs.finetune import FinetuneSpec, JobSpec
 from mamo.tasks.task import DownstreamTask
+
+# Task -> where its class is; imported where it is used: a job loads the code of its own task alone.
+CLASSES = {
+    "retrieval": "mamo.tasks.retrieval:RetrievalTask",
+    "grounding": "mamo.tasks.grounding:GroundingTask",
+    "nlvr2": "mamo.tasks.nlvr2:Nlvr2Task",
+    "vqa": "mamo.tasks.vqa:VqaTask",
+    "localisation": "mamo.tasks.localisation:LocalisationTask",
+}
 
 
 def read_spec(values: Mapping[str, Any]) -> JobSpec:
     """Read a job's spec from its plain values; ``task`` names its kind."""
     return TypeAdapter(FinetuneSpec).validate_python(dict(values))
+
+
+def task_class(spec: JobSpec) -> type[DownstreamTask]:
+    """Return the class of the task that a spec describes."""
+    name = next(job.task for job in JOBS.values() if type(spec) is job.spec)
+    module, _, attribute = CLASSES[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    assert issubclass(found, DownstreamTask)
+    return found
 
 
 def make_task(
@@ -42,31 +52,4 @@ def make_task(
     Raises:
         PreparedError: localisation on data whose boxes are not known.
     """
-    transform = EvalTransform(spec.transform)
-    # Imported where they are used: a job loads the code of its own task alone.
-    if isinstance(spec, RetrievalSpec):
-        from mamo.tasks.retrieval import RetrievalTask
-
-        return RetrievalTask(network, spec, tokenizer, transform)
-    if isinstance(spec, GroundingSpec):
-        from mamo.tasks.grounding import GroundingTask
-
-        return GroundingTask(network, spec, tokenizer, transform)
-    if isinstance(spec, Nlvr2Spec):
-        from mamo.tasks.nlvr2 import Nlvr2Task
-
-        return Nlvr2Task(network, spec, tokenizer, transform)
-    if isinstance(spec, VqaSpec):
-        from mamo.tasks.vqa import VqaTask
-
-        return VqaTask(network, spec, tokenizer, transform, candidates.read(data.path, spec.min_answer_count))
-    if isinstance(spec, LocalisationSpec):
-        from mamo.data.world.truth import SceneTruth
-        from mamo.tasks.localisation import LocalisationTask
-
-        if world is None:
-            raise PreparedError(
-                f"{data.path}: localisation needs the true boxes of the embedded world, and these data do not come from it"
-            )
-        return LocalisationTask(network, spec, tokenizer, transform, SceneTruth(world, data.dataset))
-    raise TypeError(f"no task for {type(spec).__name__}")
+    return task_class(spec).build(network, spec, tokenizer, data, world)

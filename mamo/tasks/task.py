@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
@@ -29,11 +31,22 @@ class Evaluation:
         metrics: name -> value in percent; ``chance/NAME`` is what a model without the image (or at random) reaches.
         items: columns of equal length, one entry per test item, for statistics over items.
         files: file name -> text to be stored beside the record (e.g. a submission).
+        split: the split that was evaluated, where the data decide which; '' where the job always evaluates the same.
+        flags: name -> whether it holds; a record has them among its metrics, as 1 and 0.
+        breakdown: metrics over some of the items, such as those of one type of question.
     """
 
     metrics: dict[str, float]
     items: dict[str, list[Any]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    split: str = ""
+    flags: dict[str, bool] = field(default_factory=dict)
+    breakdown: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> dict[str, float]:
+        """All numbers as a run's record has them."""
+        return {**self.metrics, **{name: float(flag) for name, flag in self.flags.items()}, **self.breakdown}
 
 
 class Task(nn.Module):
@@ -46,11 +59,11 @@ class Task(nn.Module):
         >>> task.after_step()  # clamps the temperature; in pre-training, the target network follows
     """
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute ``loss`` and its named parts, all scalars, of a batch on the task's device."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
-    def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> dict[str, Tensor]:
+    def accumulate(self, batch: Batch, size: int, autocast: Autocast) -> dict[str, Tensor]:
         """Leave the whole batch's gradient on the parameters, with only ``size`` pairs in the network at once.
 
         Args:
@@ -102,6 +115,18 @@ class DownstreamTask(Task):
         self.spec = spec
         self.tokenizer = tokenizer
         self.transform_eval = transform_eval
+
+    @classmethod
+    def build(
+        cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
+    ) -> DownstreamTask:
+        """Build the task of a spec around a network that already has the job's resolution.
+
+        Args:
+            data: the job's first data set.
+            world: the world run's ``release``, where the data come from it.
+        """
+        return cls(network, spec, tokenizer, EvalTransform(spec.transform))
 
     def after_step(self) -> None:
         """Keep ITC's temperature in its range."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from mamo.data.batches.collate import Batch
 from mamo.objectives.visual_tokens import DiscreteVae
 from mamo.tasks.task import Task
 
@@ -20,7 +19,7 @@ class VisualCodesTask(Task):
         self.vae = DiscreteVae(codes)
         self.total = total
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the reconstruction loss of a batch of pixels in [0, 1], (B, 3, S, S), and its parts."""
         # Codes are soft at first, so that gradients reach all of them, and hard at the end, as they are used.
         share = batch["step"] / max(1, self.total - 1)

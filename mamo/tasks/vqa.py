@@ -6,26 +6,28 @@ visual tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mamo.data.batches.collate import Batch
 from mamo.data.batches.transforms import EvalTransform
+from mamo.data.releases import candidates
 from mamo.data.releases.vqa2 import REST
 from mamo.data.releases.vqa_server import SCORES, SUBMISSION, blank_scores, submission
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.tokenizer import Tokenizer
+from mamo.jobs.vqa import EVALUATED_ON_VAL, VALIDATION_QUESTIONS
 from mamo.model.decoder import AnswerDecoder, FusedContext, context_of
 from mamo.model.mamo import Mamo
-from mamo.specs.finetune import VqaSpec
+from mamo.specs.finetune import JobSpec, VqaSpec
 from mamo.tasks.evaluating import encoded_records, evaluating
 from mamo.tasks.expectations import StepExpectations
 from mamo.tasks.task import DownstreamTask, Evaluation, without_alignment
 from mamo.tasks.vqa_accuracy import QuestionOnly, mean_by, question_scores
-
-VALIDATION_QUESTIONS = 1000  # the first of val: enough to choose weights by, and validation stays cheap
 
 
 class VqaTask(DownstreamTask):
@@ -62,6 +64,15 @@ class VqaTask(DownstreamTask):
         self.candidate_ids: Tensor
         self.candidate_mask: Tensor
 
+    @classmethod
+    def build(
+        cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
+    ) -> VqaTask:
+        """The task with the candidate answers of its first data set."""
+        assert isinstance(spec, VqaSpec)
+        answers = candidates.read(data.path, spec.min_answer_count)
+        return cls(network, spec, tokenizer, EvalTransform(spec.transform), answers)
+
     def _encode_answers(self, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokenise answers: sub-words closed by [SEP], without [CLS], and their mask, (M, T) each."""
         ids, mask = self.tokenizer.encode(answers, self.network.spec.max_words)
@@ -72,7 +83,7 @@ class VqaTask(DownstreamTask):
         text = self.network.encode_text(ids_BL, mask_BL)
         return context_of(self.network.fuse(visual_BVD, text, mask_BL), mask_BL)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the weighted negative log-likelihood of all answers, per question.
 
         Args:
@@ -104,7 +115,7 @@ class VqaTask(DownstreamTask):
         """Expect no gradient in the heads of alignment."""
         return without_alignment(self.network)
 
-    def predict(self, data: Prepared, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def predict(self, data: Prepared, records: Sequence[Row]) -> list[str]:
         """Name the best candidate for each question."""
         best = torch.zeros(len(records), dtype=torch.long)
         images = [(record["image"],) for record in records]
@@ -126,13 +137,12 @@ class VqaTask(DownstreamTask):
 
     def items_of(self, data: Prepared, evaluation: Evaluation) -> dict[str, int]:
         """Expect all questions of the split that was evaluated."""
-        split = "val" if evaluation.metrics["evaluated_on_val"] else "test"
-        return {"": data.manifest["splits"][split]["records"]}
+        return {"": data.manifest["splits"][evaluation.split]["records"]}
 
     def test(self, data: Prepared) -> Evaluation:
         """Measure official accuracy on the test split, or on val where the test split's answers are not public.
 
-        The metric ``evaluated_on_val`` is 1 in the latter case and 0 otherwise. The answers to all test
+        The flag ``evaluated_on_val`` says which. The answers to all test
         questions come along as a file in the form that the evaluation server takes, with one to enter its scores in.
         """
         splits = data.manifest["splits"]
@@ -151,7 +161,8 @@ class VqaTask(DownstreamTask):
         if not public:
             records = list(data.records("val"))
             predictions = self.predict(data, records)
-        _answered(data, "test" if public else "val", records)
+        split = "test" if public else "val"
+        _answered(data, split, records)
 
         scores = question_scores(predictions, records)
         types = [record["type"] for record in records]
@@ -161,14 +172,19 @@ class VqaTask(DownstreamTask):
         metrics = {
             "accuracy": sum(scores) / len(scores),
             "chance/accuracy": sum(guesses) / len(guesses),
-            "evaluated_on_val": float(not public),
         }
-        metrics |= {f"accuracy/{name}": score for name, score in mean_by(types, scores).items()}
         items = {"question_id": [record["question_id"] for record in records], "score": scores, "type": types}
-        return Evaluation(metrics, items, files)
+        return Evaluation(
+            metrics,
+            items,
+            files,
+            split=split,
+            flags={EVALUATED_ON_VAL: not public},
+            breakdown={f"accuracy/{name}": score for name, score in mean_by(types, scores).items()},
+        )
 
 
-def _answered(data: Prepared, split: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _answered(data: Prepared, split: str, records: list[Row]) -> list[Row]:
     lacking = sum(not record["answers"] and not record.get("annotators") for record in records)
     if lacking or not records:
         what = f"{lacking} of {len(records)} questions lack answers" if records else "there are no questions"

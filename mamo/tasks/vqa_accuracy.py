@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from mamo.data.store.manifest import Row
 from mamo.data.vqa_normalise import accuracy
 
 
-def question_scores(predictions: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[float]:
+def question_scores(predictions: Sequence[str], records: Sequence[Row]) -> list[float]:
     """Compute the official accuracy of each prediction in percent.
 
     Args:
@@ -40,7 +40,7 @@ class QuestionOnly:
         ValueError: no training record has an answer.
     """
 
-    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, records: Iterable[Row]) -> None:
         # Three tables, from the most to the least specific.
         questions: defaultdict[str, Counter[str]] = defaultdict(Counter)
         types: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -13,6 +13,8 @@ import torch
 
 from mamo.files.stored import StoredError
 
+State = dict[str, Any]
+"""What a checkpoint holds: tensors and plain values by name, and nothing that takes code to load."""
 KEPT = 2
 WRITING = ".writing-"
 
@@ -23,7 +25,7 @@ class Checkpoints:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    def save(self, step: int, state: State) -> None:
         """Store the state reached before ``step``, then drop all but the last two."""
         self.directory.mkdir(parents=True, exist_ok=True)
         # The run's lock is held, so any other unfinished file was left by a killed process.
@@ -43,7 +45,7 @@ class Checkpoints:
         for old in self._all()[:-KEPT]:
             old.unlink()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> State | None:
         """Load the newest complete checkpoint, or None; a damaged one is skipped with a warning.
 
         Raises:
@@ -68,11 +70,11 @@ class Checkpoints:
         return sorted(self.directory.glob("step-*.pt")) if self.directory.is_dir() else []
 
 
-def _write(state: dict[str, Any], file: BinaryIO) -> None:
+def _write(state: State, file: BinaryIO) -> None:
     """Call ``torch.save``, but raise the system's error (a full disk), which it would hide behind its own."""
     faults: list[OSError] = []
 
-    class Watched:
+    class Recording:
         def write(self, data: bytes) -> int:
             try:
                 return file.write(data)
@@ -84,7 +86,7 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
             file.flush()
 
     try:
-        torch.save(state, Watched())  # type: ignore[arg-type]
+        torch.save(state, Recording())  # type: ignore[arg-type]
     except RuntimeError as error:
         if faults:
             faults[0].filename = file.name

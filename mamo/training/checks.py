@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mamo.files.record import Check
 from mamo.tasks.expectations import Average, StepExpectations
-from mamo.training.findings import Finding, finding
+from mamo.training.checkpoints import State
+from mamo.training.findings import check
 
 FIRST = 3  # steps inspected in full at the start
 BETWEEN = 8  # and in the rest of the run
@@ -144,7 +146,7 @@ class Checks:
                 self._spread |= {"lowest": spread, "step": step}
             self._spread["low_steps"] += spread < self.least
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {
             "silent": self._silent,
@@ -159,12 +161,12 @@ class Checks:
             "follows": self._follows,
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """Restore from a checkpoint; one of an earlier version has no such state, so the steps before it are not counted."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Check]:
         """Return the findings, a line for each check; none if no step was made."""
         if not self._steps:
             return []
@@ -172,14 +174,14 @@ class Checks:
         if self.clip is not None:
             share = self._clipped / self._steps
             says = f"the gradient was clipped to {self.clip:g} in {share:.0%} of the steps"
-            found.append(finding("clipping", True, says, share=share))
+            found.append(check("clipping", True, says, share=share))
         if self.expected.average is not None:
             found.append(self._target(self.expected.average))
         if self._features or self._spread["lowest"] is not None:
             found.append(self._spreads())
         return found
 
-    def _gradients(self) -> Finding:
+    def _gradients(self) -> Check:
         dead = [name for name, looks in self._silent.items() if looks >= min(LASTING, max(1, self._looks))]
         says = f"each of {len(self._silent)} trained tensors has a gradient"
         if dead:
@@ -188,11 +190,11 @@ class Checks:
                 f"{len(dead)} of {len(self._silent)} trained tensors had no gradient when last looked at, and did not learn: "
                 f"{', '.join(dead[:NAMED])}{more}"
             )
-        return finding(
+        return check(
             "gradients", not dead, says, tensors=len(self._silent), dead=dead[:NAMED], looks=self._looks
         )
 
-    def _losses(self) -> Finding:
+    def _losses(self) -> Check:
         enough = min(ZEROS, self._steps)
         zero = {name: zeros[1] for name, zeros in self._zeros.items() if zeros[1] >= enough}
         wrong = [
@@ -200,11 +202,11 @@ class Checks:
         ]
         wrong += [f"{name} is exactly 0 for {count} steps in a row" for name, count in zero.items()]
         says = f"{', '.join(self._zeros)}: present, and not stuck at 0"
-        return finding(
+        return check(
             "losses", not wrong, "; ".join(wrong) or says, steps=self._steps, missing=self._missing, zero=zero
         )
 
-    def _target(self, average: Average) -> Finding:
+    def _target(self, average: Average) -> Check:
         seen, wrong = self._follows, ""
         if seen["online_moved"] and not seen["target_moved"]:
             wrong = "the target network has not moved, although the online network has"
@@ -215,9 +217,9 @@ class Checks:
             )
         behind = f"{seen.get('gap', 0):.3g} of the weights' size behind"
         says = f"the target network follows with momentum {average.momentum:g}, {behind}"
-        return finding("target", not wrong, wrong or says, momentum=average.momentum, **seen)
+        return check("target", not wrong, wrong or says, momentum=average.momentum, **seen)
 
-    def _spreads(self) -> Finding:
+    def _spreads(self) -> Check:
         alike = [name for name, value in self._features.items() if value < SAME]
         wrong = [f"{name} features are the same for all items ({self._features[name]:.2g})" for name in alike]
         if self._spread["low_steps"]:
@@ -229,7 +231,7 @@ class Checks:
         if self._spread["lowest"] is not None:
             shown.append(f"projected, within an item, at least {self._spread['lowest']:.3g}")
         says = f"features differ from item to item: {', '.join(shown)}"
-        return finding("features", not wrong, "; ".join(wrong) or says, spread=self._features, **self._spread)
+        return check("features", not wrong, "; ".join(wrong) or says, spread=self._features, **self._spread)
 
 
 def _sample(module: nn.Module) -> Tensor:

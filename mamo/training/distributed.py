@@ -13,6 +13,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from mamo.model.distributed import is_distributed, rank, world_size
+from mamo.training.checkpoints import State
 
 BUCKET_BYTES = 64 << 20
 
@@ -79,7 +80,7 @@ def _average(gradients: list[Tensor]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def random_states() -> list[dict[str, Any]]:
+def random_states() -> list[State]:
     """Gather the random states of all ranks, in rank order; all ranks call it together."""
     mine = {
         "cpu": torch.get_rng_state(),
@@ -92,7 +93,7 @@ def random_states() -> list[dict[str, Any]]:
     return states
 
 
-def set_random_state(states: Sequence[dict[str, Any]]) -> None:
+def set_random_state(states: Sequence[State]) -> None:
     """Restore this rank's random state; a rank without a saved one keeps its own (the number of ranks has changed)."""
     if rank() < len(states):
         torch.set_rng_state(states[rank()]["cpu"])

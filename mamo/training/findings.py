@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-Finding = dict[str, Any]
+from mamo.files.record import Check
 
 
-def finding(name: str, passed: bool, says: str, **numbers: Any) -> Finding:
-    """Make one check's result in the form of a record."""
-    return {"check": name, "passed": passed, "says": says, "numbers": _plain(numbers)}
+def check(name: str, passed: bool, says: str, **numbers: Any) -> Check:
+    """Make one check's result, with numbers that JSON can hold."""
+    return Check(name=name, passed=passed, says=says, numbers=_finite(numbers))
 
 
-def _plain(value: Any) -> Any:
-    """Replace numbers that are not finite, which JSON cannot express."""
+def _finite(value: Any) -> Any:
+    """Replace numbers that are not finite, which JSON cannot express, by None."""
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def warned(checks: list[Finding]) -> list[Finding]:
+def warned(checks: Iterable[Check]) -> list[Check]:
     """Return the checks that did not pass."""
-    return [check for check in checks if not check["passed"]]
+    return [one for one in checks if not one.passed]
 
 
-def tell(run: str, checks: list[Finding]) -> None:
+def log_warnings(run: str, checks: Iterable[Check]) -> None:
     """Log the failed checks as warnings."""
-    for check in warned(checks):
-        print(f"WARNING: {run}: {check['check']}: {check['says']}", file=sys.stderr, flush=True)
+    for one in warned(checks):
+        print(f"WARNING: {run}: {one.name}: {one.says}", file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +14,11 @@ from torch.nn import functional as F
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
+from mamo.files.record import Check
 from mamo.tasks.health import Batch, Pairs, gradient_shares, measure
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.findings import Finding, finding
+from mamo.training.checkpoints import State
+from mamo.training.findings import check
 
 # Shares of the run: the first is step 2,000 of the 34,000 that the paper's ten epochs take.
 LOOKS = (0.06, 0.125, 0.25, 0.5, 0.75, 1.0)
@@ -75,11 +76,11 @@ class Health:
         self.batches += 1
         self.alike += holds_look_alike(batch["image"], batch["ids"], batch["image_id"])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {"rows": self.rows, "batches": self.batches, "alike": self.alike}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """From a checkpoint."""
         self.rows = list(state.get("rows", self.rows))
         self.batches, self.alike = state.get("batches", 0), state.get("alike", 0)
@@ -93,7 +94,7 @@ class Health:
         writer.writerows(self.rows)
         return text.getvalue()
 
-    def findings(self, curve: Sequence[Mapping[str, float]]) -> list[Finding]:
+    def findings(self, curve: Sequence[Mapping[str, float]]) -> list[Check]:
         """Return the findings, a line for each mechanism that the spec uses; none if there were fewer than two measurements."""
         if len(self.rows) < 2 or self.rows[-1]["step"] < self.total:
             return []
@@ -102,7 +103,7 @@ class Health:
         if self.batches:
             share = self.alike / self.batches
             says = f"{share:.0%} of the batches contain look-alikes: images that differ little, or texts that share most words"
-            checks.append(finding("look-alikes", share >= ALIKE, says, share=share, batches=self.batches))
+            checks.append(check("look-alikes", share >= ALIKE, says, share=share, batches=self.batches))
         return checks
 
 
@@ -115,7 +116,8 @@ def validation_pairs(
     device: torch.device,
 ) -> Pairs:
     """The first images of the validation split, each with its first text; of the training split if there is no other."""
-    split = "val" if data.manifest["splits"].get("val", {}).get("records") else "train"
+    splits = data.manifest["splits"]
+    split = "val" if "val" in splits and splits["val"]["records"] else "train"
     records = data.records(split)
     images, texts = records.column("image").to_pylist(), records.column("text").to_pylist()
     first: dict[int, int] = {}
@@ -144,7 +146,7 @@ def holds_look_alike(image_B3SS: Tensor, ids_BL: Tensor, image_id_B: Tensor) -> 
     return bool(((words @ words.T >= WORDS_SHARED * torch.maximum(count[:, None], count)) & other).any())
 
 
-def _skills(rows: list[dict[str, float]]) -> list[Finding]:
+def _skills(rows: list[dict[str, float]]) -> list[Check]:
     found = []
     for name, what, constant in (
         ("mrm_image_within_r2", "MRM at masked patches: R² within an image", "the same at every place"),
@@ -163,7 +165,7 @@ def _skills(rows: list[dict[str, float]]) -> list[Finding]:
             if (strict := name.replace("_within", "")) != name:
                 numbers["level_included"] = rows[-1][strict]
                 says += f"; against the item's own mean, its level included, {rows[-1][strict]:.2f}"
-            found.append(finding(name, passed, says, **numbers))
+            found.append(check(name, passed, says, **numbers))
     return found
 
 
@@ -172,7 +174,7 @@ def _half_way(rows: list[dict[str, float]]) -> dict[str, float]:
     return min(rows, key=lambda row: abs(row["step"] - rows[-1]["step"] / 2))
 
 
-def _targets(rows: list[dict[str, float]]) -> list[Finding]:
+def _targets(rows: list[dict[str, float]]) -> list[Check]:
     names = [name for name in rows[-1] if name.endswith("_target_spread")]
     if not names:
         return []
@@ -185,10 +187,10 @@ def _targets(rows: list[dict[str, float]]) -> list[Finding]:
     says = f"spread of the targets within an item, over the starting network's: {told}" + (
         " (falling)" if falls else ""
     )
-    return [finding("target spread", passed, says, **shares)]
+    return [check("target spread", passed, says, **shares)]
 
 
-def _partners(last: dict[str, float]) -> list[Finding]:
+def _partners(last: dict[str, float]) -> list[Check]:
     names = [name.removesuffix("_partner") for name in last if name.endswith("_partner")]
     if not names:
         return []
@@ -197,10 +199,10 @@ def _partners(last: dict[str, float]) -> list[Finding]:
         f"{name} {last[f'{name}_partner']:+.1%} ({last[f'{name}_partner_z']:.1f} se)" for name in names
     )
     says = f"error with a wrong partner over that with the right one: {told}"
-    return [finding("other modality", passed, says, **{name: last[f"{name}_partner"] for name in names})]
+    return [check("other modality", passed, says, **{name: last[f"{name}_partner"] for name in names})]
 
 
-def _teacher(rows: list[dict[str, float]]) -> list[Finding]:
+def _teacher(rows: list[dict[str, float]]) -> list[Check]:
     if "teacher_way" not in rows[-1]:
         return []
     way = sum(
@@ -215,10 +217,10 @@ def _teacher(rows: list[dict[str, float]]) -> list[Finding]:
         says += f"; validation R@1 by similarity {teacher:.1f}, the student's {student:.1f}"
         passed = passed and teacher >= NEAR * student
         numbers |= {"teacher_recall": teacher, "student_recall": student}
-    return [finding("teacher", passed, says, **numbers)]
+    return [check("teacher", passed, says, **numbers)]
 
 
-def _gradients(rows: list[dict[str, float]]) -> list[Finding]:
+def _gradients(rows: list[dict[str, float]]) -> list[Check]:
     names = [name for name in rows[-1] if name.startswith("gradient_")]
     if len(names) < 2:
         return []
@@ -226,17 +228,17 @@ def _gradients(rows: list[dict[str, float]]) -> list[Finding]:
     shares = {name.removeprefix("gradient_"): sum(row[name] for row in late) / len(late) for name in names}
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     says = f"gradient in the fusion encoder, over the largest objective's: {told}"
-    return [finding("gradient shares", min(shares.values()) >= GRADIENT, says, **shares)]
+    return [check("gradient shares", min(shares.values()) >= GRADIENT, says, **shares)]
 
 
-def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], total: int) -> list[Finding]:
+def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], total: int) -> list[Check]:
     if "itm_tr_r1" not in last:
         return []
     left = plateau_left(curve)
     share = math.inf if left is None else left / total
     told = "never" if left is None else f"after {share:.0%} of the run"
     found = [
-        finding(
+        check(
             "itm plateau",
             share <= EARLY,
             f'ITM\'s loss stays below {PLATEAU:g} (always "no": 0.637) {told}',
@@ -248,7 +250,7 @@ def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], tota
         f"R@1 among {PAIRS} validation pairs, by ITC alone and re-ranked by ITM: text {last['itc_tr_r1']:.1f} -> "
         f"{last['itm_tr_r1']:.1f}, image {last['itc_ir_r1']:.1f} -> {last['itm_ir_r1']:.1f}"
     )
-    return [*found, finding("re-ranking", min(gains.values()) >= 0, says, **gains)]
+    return [*found, check("re-ranking", min(gains.values()) >= 0, says, **gains)]
 
 
 def plateau_left(curve: Sequence[Mapping[str, float]]) -> float | None:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from mamo.data.batches.collate import Batch
+from mamo.files.record import Check, Outcome
 from mamo.model.distributed import is_distributed, rank, world_size
 from mamo.model.packing import set_packing
 from mamo.model.transformer import trained_layers
@@ -21,18 +22,17 @@ from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec, Precision
 from mamo.tasks.task import Task
 from mamo.training import precision
-from mamo.training.checkpoints import Checkpoints
+from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.checks import Checks
 from mamo.training.distributed import average_gradients, random_states, set_random_state, wrap
-from mamo.training.findings import Finding
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
-from mamo.training.outcome import DivergenceMonitor, Outcome
-from mamo.training.watching import Watching
+from mamo.training.outcome import DivergenceMonitor
+from mamo.training.watching import ProgressLog
 
 
 @dataclass
-class Course:
+class LoopConfig:
     """Configuration of one training loop.
 
     Attributes:
@@ -59,8 +59,8 @@ class Course:
     activation_checkpointing: bool = False
     validate: Callable[[int], None] | None = None
     validate_at: frozenset[int] = field(default_factory=frozenset)
-    extra_state: Callable[[], dict[str, Any]] | None = None
-    load_extra_state: Callable[[dict[str, Any]], None] | None = None
+    extra_state: Callable[[], State] | None = None
+    load_extra_state: Callable[[State], None] | None = None
 
 
 @dataclass
@@ -81,90 +81,150 @@ class Trained:
     seconds: float
     steps: int
     steps_per_second: float
-    checks: list[Finding] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     trained_on: bool = False
 
 
 def train(
-    task: Task, batches: Callable[[int], Iterable[dict[str, Any]]], course: Course, device: torch.device
+    task: Task, batches: Callable[[int], Iterable[Batch]], config: LoopConfig, device: torch.device
 ) -> Trained:
-    """Train ``task`` to the end of the course, from the newest checkpoint if there is one.
+    """Train ``task`` to its last step, from the newest checkpoint if there is one.
 
     Args:
         batches: step -> the batches from that step on, on the CPU.
     """
-    slow = precision.warning(course.precision, device.type)
+    slow = precision.warning(config.precision, device.type)
     if slow and rank() == 0:
         print(f"WARNING: {slow}", file=sys.stderr, flush=True)
-    optimiser = make_optimiser(task, course.optimiser)
-    if rank():  # same weights on all ranks, but different dropout
-        torch.manual_seed(torch.initial_seed() + rank())
-    curve: list[dict[str, float]] = []
-    least = course.collapse.min_spread if course.collapse else None
-    checks = Checks(task, task.expectations(), course.total, least, course.optimiser.clip)
-    monitor = DivergenceMonitor(course.collapse, course.total)
-    start = _resume(task, optimiser, course, curve, checks, monitor)
-    prepare_layers(task, course)
-    # Micro-batches take several backward passes, after which the loop itself averages over ranks.
-    model = task if course.micro_batch else wrap(task)
-    stop = StopSignals()
-    watching = Watching(course.total, start, course.events, rank() == 0)
-    began = saved = time.monotonic()
-    outcome = Outcome("converged")
-    _train(task, course, device)
-    finished = start
-    with stop, watching:
-        for step, batch in enumerate(batches(start) if start < course.total else (), start):
-            checks.begin(step)
-            parts = train_step(model, task, optimiser, _to(batch, device), step, course, device)
-            checks.end(step)
-            finished = step + 1
-            due = time.monotonic() - saved > course.checkpoint_seconds
-            values, asked, due = _agreed(parts, stop.asked, due)
-            checks.see(step, values)
-            ended = monitor.see(step, values)
-            if ended or step % max(1, course.total // 200) == 0 or step == course.total - 1:
-                curve.append({"step": step, **values})
-                watching.log(step, values)
-            if ended:
-                outcome = ended
-                break
-            watching.step(step + 1, values)
-            if course.validate is not None and step + 1 in course.validate_at:
-                _evaluate(task)
-                course.validate(step + 1)
-                _train(task, course, device)
-            if course.checkpoints and (asked or due):
-                saved = time.monotonic()
-                _save(course.checkpoints, task, optimiser, step + 1, curve, course, checks, monitor)
-            if asked and step + 1 < course.total:
-                raise Interrupted
-    _evaluate(task)
-    trained_on = False
-    if outcome.status == "converged" and finished > start:
-        broken = _finite(task, finished)
-        trained_on = broken is None and monitor.noticed is not None
-        outcome = broken or monitor.noticed or outcome
-    seconds = max(time.monotonic() - began, 1e-9)
-    long = _any_rank(seconds > course.checkpoint_seconds, device)
-    if course.checkpoints and outcome.status == "converged" and long:
-        # A long evaluation after this may be interrupted too; that must not lose the training.
-        _save(course.checkpoints, task, optimiser, finished, curve, course, checks, monitor)
-    speed = (finished - start) / seconds
-    return Trained(outcome, curve, seconds, finished, speed, checks.findings(), trained_on)
+    return Trainer(task, config, device).run(batches)
 
 
-def _train(task: Task, course: Course, device: torch.device) -> None:
-    """Switch to training mode. Pack sequences only on CPU without torch.compile: packed sizes change every step, so
-    reading them forces a GPU sync, and each new size triggers a recompile."""
-    task.train()
-    set_packing(task, device.type == "cpu" and not course.compiled)
+class Trainer:
+    """One training: the task with all the state that changes from step to step, which a checkpoint holds.
 
+    Attributes:
+        start: the first step of this process.
+    """
 
-def _evaluate(task: Task) -> None:
-    """Switch to evaluation mode, in which a network gives bit for bit the same as one loaded to be evaluated."""
-    task.eval()
-    set_packing(task, False)
+    def __init__(self, task: Task, config: LoopConfig, device: torch.device) -> None:
+        self.task, self.config, self.device = task, config, device
+        self.optimiser = make_optimiser(task, config.optimiser)
+        if rank():  # same weights on all ranks, but different dropout
+            torch.manual_seed(torch.initial_seed() + rank())
+        self.curve: list[dict[str, float]] = []
+        least = config.collapse.min_spread if config.collapse else None
+        self.checks = Checks(task, task.expectations(), config.total, least, config.optimiser.clip)
+        self.monitor = DivergenceMonitor(config.collapse, config.total)
+        self.start = self._resume()
+        prepare_layers(task, config)
+        # Micro-batches take several backward passes, after which the loop itself averages over ranks.
+        self.model = task if config.micro_batch else wrap(task)
+
+    def run(self, batches: Callable[[int], Iterable[Batch]]) -> Trained:
+        """Train to the last step, or until the training diverges.
+
+        Raises:
+            Interrupted: a signal asked for it; a checkpoint holds the state.
+        """
+        config, start = self.config, self.start
+        stop, log = StopSignals(), ProgressLog(config.total, start, config.events, rank() == 0)
+        began = saved = time.monotonic()
+        ended: Outcome | None = None
+        finished = start
+        self._training_mode()
+        with stop, log:
+            for step, batch in enumerate(batches(start) if start < config.total else (), start):
+                self.checks.begin(step)
+                parts = self._step(batch, step)
+                self.checks.end(step)
+                finished = step + 1
+                due = time.monotonic() - saved > config.checkpoint_seconds
+                values, asked, due = _agreed(parts, stop.asked, due)
+                self.checks.see(step, values)
+                ended = self.monitor.see(step, values)
+                if ended or step % max(1, config.total // 200) == 0 or finished == config.total:
+                    self.curve.append({"step": step, **values})
+                    log.log(step, values)
+                if ended:
+                    break
+                log.step(finished, values)
+                if config.validate is not None and finished in config.validate_at:
+                    self._evaluation_mode()
+                    config.validate(finished)
+                    self._training_mode()
+                if asked or due:
+                    saved = time.monotonic()
+                    self._save(finished)
+                if asked and finished < config.total:
+                    raise Interrupted
+        self._evaluation_mode()
+        outcome, trained_on = ended or Outcome("converged"), False
+        if ended is None and finished > start:
+            broken = _finite(self.task, finished)
+            trained_on = broken is None and self.monitor.noticed is not None
+            outcome = broken or self.monitor.noticed or outcome
+        seconds = max(time.monotonic() - began, 1e-9)
+        long = _any_rank(seconds > config.checkpoint_seconds, self.device)
+        if outcome.status == "converged" and long:
+            # A long evaluation after this may be interrupted too; that must not lose the training.
+            self._save(finished)
+        speed = (finished - start) / seconds
+        return Trained(outcome, self.curve, seconds, finished, speed, self.checks.findings(), trained_on)
+
+    def _step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        batch = _to(batch, self.device)
+        return train_step(self.model, self.task, self.optimiser, batch, step, self.config, self.device)
+
+    def _training_mode(self) -> None:
+        """Switch to training mode; pack sequences only on CPU without ``torch.compile``.
+
+        Packed sizes change every step: reading them forces a GPU sync, and each new size triggers a recompile.
+        """
+        self.task.train()
+        set_packing(self.task, self.device.type == "cpu" and not self.config.compiled)
+
+    def _evaluation_mode(self) -> None:
+        """Switch to evaluation mode, in which a network gives bit for bit the same as one loaded to be evaluated."""
+        self.task.eval()
+        set_packing(self.task, False)
+
+    def _save(self, step: int) -> None:
+        """Let rank 0 write a checkpoint with the random states of all ranks; all ranks call it together."""
+        if self.config.checkpoints is None:
+            return
+        states = random_states()
+        if rank() == 0:
+            self.config.checkpoints.save(step, self._state(step, states))
+        if is_distributed():
+            dist.barrier()  # no rank may leave, and so end the others, before the file is complete
+
+    def _state(self, step: int, random: list[State]) -> State:
+        return {
+            "step": step,
+            "task": self.task.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": random,
+            "curve": self.curve,
+            "extra": self.config.extra_state() if self.config.extra_state else {},
+            "checks": self.checks.state(),
+            "monitor": self.monitor.state(),
+        }
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint and return its step; 0 without one."""
+        state = self.config.checkpoints.load() if self.config.checkpoints else None
+        if state is None:
+            return 0
+        self.task.load_state_dict(state["task"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        set_random_state(state["random"])
+        self.curve += state["curve"]
+        self.checks.load(state.get("checks", {}))
+        self.monitor.load(state.get("monitor", {}))
+        if self.config.load_extra_state:
+            self.config.load_extra_state(state["extra"])
+        print(f"resuming at step {state['step']}/{self.config.total}", file=sys.stderr, flush=True)
+        return int(state["step"])
 
 
 @torch.no_grad()
@@ -183,11 +243,11 @@ def _finite(task: Task, steps: int) -> Outcome | None:
     )
 
 
-def prepare_layers(task: Task, course: Course) -> None:
-    """Compile the trained transformer layers, or checkpoint their activations, as the course says."""
+def prepare_layers(task: Task, config: LoopConfig) -> None:
+    """Compile the trained transformer layers, or checkpoint their activations, as the configuration says."""
     for layer in trained_layers(task):
-        layer.checkpointing = course.activation_checkpointing
-        if course.compiled:
+        layer.checkpointing = config.activation_checkpointing
+        if config.compiled:
             layer.compile()
 
 
@@ -195,29 +255,29 @@ def train_step(
     model: nn.Module,
     task: Task,
     optimiser: torch.optim.Optimizer,
-    batch: dict[str, Any],
+    batch: Batch,
     step: int,
-    course: Course,
+    config: LoopConfig,
     device: torch.device,
 ) -> dict[str, Tensor]:
     """Make one optimiser step and return its loss parts."""
-    rate = learning_rate(step, course.total, course.warmup, course.optimiser.lr, course.optimiser.final_lr)
+    rate = learning_rate(step, config.total, config.warmup, config.optimiser.lr, config.optimiser.final_lr)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["multiplier"]
 
     def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=course.precision == "bf16")
+        return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
     optimiser.zero_grad(set_to_none=True)
-    if course.micro_batch:
-        parts = task.accumulate(batch, course.micro_batch, autocast)
+    if config.micro_batch:
+        parts = task.accumulate(batch, config.micro_batch, autocast)
         average_gradients(list(task.parameters()))
     else:
         with autocast():
             parts = model(batch)
         parts["loss"].backward()
-    if course.optimiser.clip is not None:
-        norm = nn.utils.clip_grad_norm_(task.parameters(), course.optimiser.clip, foreach=True)
+    if config.optimiser.clip is not None:
+        norm = nn.utils.clip_grad_norm_(task.parameters(), config.optimiser.clip, foreach=True)
         parts = parts | {"gradient_norm": norm}
     optimiser.step()
     task.after_step()
@@ -246,76 +306,12 @@ def _any_rank(flag: bool, device: torch.device) -> bool:
     return bool(found.item())
 
 
-def _save(
-    checkpoints: Checkpoints,
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    curve: list[dict[str, float]],
-    course: Course,
-    checks: Checks,
-    monitor: DivergenceMonitor,
-) -> None:
-    """Let rank 0 write a checkpoint with the random states of all ranks; all ranks call it together."""
-    states = random_states()
-    if rank() == 0:
-        checkpoints.save(step, _state(task, optimiser, step, curve, course, states, checks, monitor))
-    if is_distributed():
-        dist.barrier()  # no rank may leave, and so end the others, before the file is complete
-
-
-def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
     return {
         k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
     }
-
-
-def _state(
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    curve: list[dict[str, float]],
-    course: Course,
-    states: list[dict[str, Any]],
-    checks: Checks,
-    monitor: DivergenceMonitor,
-) -> dict[str, Any]:
-    extra = course.extra_state() if course.extra_state else {}
-    return {
-        "step": step,
-        "task": task.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "random": states,
-        "curve": curve,
-        "extra": extra,
-        "checks": checks.state(),
-        "monitor": monitor.state(),
-    }
-
-
-def _resume(
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    course: Course,
-    curve: list[dict[str, float]],
-    checks: Checks,
-    monitor: DivergenceMonitor,
-) -> int:
-    state = course.checkpoints.load() if course.checkpoints else None
-    if state is None:
-        return 0
-    task.load_state_dict(state["task"])
-    optimiser.load_state_dict(state["optimiser"])
-    set_random_state(state["random"])
-    curve += state["curve"]
-    checks.load(state.get("checks", {}))
-    monitor.load(state.get("monitor", {}))
-    if course.load_extra_state:
-        course.load_extra_state(state["extra"])
-    print(f"resuming at step {state['step']}/{course.total}", file=sys.stderr, flush=True)
-    return int(state["step"])
 
 
 def pick_device() -> torch.device:

@@ -1,22 +1,17 @@
-"""Outcomes of runs, and the monitor that detects a diverging one."""
+"""Detect a diverging training."""
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Literal, NamedTuple
+from dataclasses import astuple
 
+from mamo.files.record import Outcome
 from mamo.specs.pretrain import CollapseSpec
+from mamo.training.checkpoints import State
 
 # Losses watched for a rise. MIM's and MRM's are relative to the scale of their targets, which changes as features grow.
 RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")
-
-
-class Outcome(NamedTuple):
-    """``converged``; ``diverged``, a result that tables show as x; or ``skipped``, since its pre-training diverged."""
-
-    status: Literal["converged", "diverged", "skipped"]
-    reason: str = ""
 
 
 class DivergenceMonitor:
@@ -88,10 +83,12 @@ class DivergenceMonitor:
                 )
         return None
 
-    def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
+    def state(self) -> State:
+        """For a checkpoint, which holds plain values alone."""
+        state = {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
+        return state | {"noticed": astuple(self.noticed) if self.noticed else None}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: State) -> None:
         """Restore from a checkpoint; without a saved state, watching starts here."""
         vars(self).update(copy.deepcopy(state))
+        self.noticed = Outcome(*state["noticed"]) if state.get("noticed") else None

@@ -11,11 +11,12 @@ import torch
 
 from mamo.cost.flops import pretraining_pair
 from mamo.cost.hardware import peak_of
+from mamo.data.batches.collate import Batch
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.loop import Course, prepare_layers, train_step
+from mamo.training.loop import LoopConfig, prepare_layers, train_step
 from mamo.training.optimiser import make_optimiser
 
 WARM_UP = 3
@@ -86,7 +87,7 @@ def measure(
     """
     torch.manual_seed(spec.seed)
     task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer).to(device).train()
-    course = Course(
+    config = LoopConfig(
         total=WARM_UP + steps,
         warmup=1,
         optimiser=spec.optimiser,
@@ -96,7 +97,7 @@ def measure(
         activation_checkpointing=activation_checkpointing,
     )
     optimiser = make_optimiser(task, spec.optimiser)
-    prepare_layers(task, course)
+    prepare_layers(task, config)
     batch = _noise(spec, tokenizer, pairs, device)
     parts = _Parts(device, optimiser, task)
     began = 0.0
@@ -108,9 +109,9 @@ def measure(
             task,
             task,
             optimiser,
-            batch | {"step": number, "progress": number / course.total},
+            batch | {"step": number, "progress": number / config.total},
             number,
-            course,
+            config,
             device,
         )
     _wait(device)
@@ -132,7 +133,7 @@ def measure(
     )
 
 
-def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.device) -> dict[str, Any]:
+def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.device) -> Batch:
     """Make pairs whose texts have the longest length that the spec allows."""
     words = spec.model.max_words
     ids = torch.randint(0, tokenizer.vocab_size, (pairs, words), generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ EVENTS = "tensorboard"
 _SECONDS = 10.0  # between two lines of a log, and between two writes of buffered events
 
 
-class Watching:
+class ProgressLog:
     """A context manager around a training loop's steps; silent on all ranks but the first.
 
     On a terminal it is a bar with the time left and the loss parts; elsewhere a line at the first step and then every ten
@@ -37,7 +37,7 @@ class Watching:
         self._began = time.monotonic()
         self._shown: float | None = None
 
-    def __enter__(self) -> Watching:
+    def __enter__(self) -> ProgressLog:
         if self.leader and sys.stderr.isatty() and self.total > self.start:
             from rich import console, progress
 

@@ -215,7 +215,7 @@ def test_doctor_prints_its_findings_as_json(
 ) -> None:
     from mamo.cli import doctor
 
-    findings = [doctor.Finding("ok", "a disk"), doctor.Finding("wrong", "a clock", "set it")]
+    findings = [doctor.Diagnosis("ok", "a disk"), doctor.Diagnosis("wrong", "a clock", "set it")]
     for name in ("_packages", "_locks", "_gpus"):
         monkeypatch.setattr(doctor, name, lambda args: iter(()))
     monkeypatch.setattr(doctor, "_folders", lambda args: iter(findings))

@@ -68,7 +68,7 @@ def test_the_submission_answers_every_test_question(root: Path, tmp_path: Path) 
     assert [row["question_id"] for row in rows] == [50, 60, 61]
     assert all(set(row) == {"question_id", "answer"} and row["answer"] in vqa_task.ANSWERS for row in rows)
     assert json.loads(evaluation.files[SCORES]) == {"test-dev": None, "test-std": None}
-    assert evaluation.metrics["evaluated_on_val"] == 1
+    assert evaluation.split == "val" and evaluation.flags["evaluated_on_val"]
 
 
 def test_entered_scores_are_not_blanked(tmp_path: Path) -> None:
@@ -131,5 +131,5 @@ def test_table_3_shows_the_servers_scores_where_they_were_entered(tmp_path: Path
     assert shown() == {"mamo": ("75.50", "–"), "albef_style": ("60.00", "–")}
     (folder / SCORES).write_text('{"test-dev": 75.5, "test-std": 75.61}')
     assert shown() == {"mamo": ("75.50", "75.61"), "albef_style": ("60.00", "–")}
-    metrics = {cell["metric"] for cell in collect(plan, table, tmp_path)["cells"] if cell["row"] == "mamo"}
+    metrics = {cell.metric for cell in collect(plan, table, tmp_path).cells if cell.row == "mamo"}
     assert metrics == {*METRICS.values(), "dev_accuracy", "test_accuracy"}

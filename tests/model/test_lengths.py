@@ -13,7 +13,7 @@ from mamo.model import packing
 from mamo.model.packing import Packing, pack, set_packing, unpack
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.loop import Course, train
+from mamo.training.loop import LoopConfig, train
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_training_packs_and_evaluation_does_not(tmp_path: Path) -> None:
     task = PretrainTask(tiny.network(words), tiny.pretrain_spec(), words)
     encoder, seen = task.network.text, []
     encoder.register_forward_hook(lambda *_: seen.append(encoder.packs))
-    course = Course(
+    config = LoopConfig(
         total=2,
         warmup=0,
         optimiser=OptimiserSpec(lr=1e-3),
@@ -95,7 +95,7 @@ def test_training_packs_and_evaluation_does_not(tmp_path: Path) -> None:
         validate_at=frozenset({1}),
     )
     train(
-        task, lambda start: (tiny.batch(words, step=s) for s in range(start, 2)), course, torch.device("cpu")
+        task, lambda start: (tiny.batch(words, step=s) for s in range(start, 2)), config, torch.device("cpu")
     )
     assert seen == [True, True, False, True, True]
     assert not encoder.packs

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mamo.cli.main import main
 from mamo.data.store.writer import Writer
+from mamo.files.record import Outcome, Record
 from mamo.packs.archive import PackError
 from mamo.packs.forget import forget
 from mamo.packs.merge import Merged, merge, read_pack
@@ -30,7 +31,6 @@ from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.recorded import resolve
-from mamo.training.outcome import Outcome
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 ITEMS = {
@@ -105,7 +105,7 @@ def taken(out: Path, results: Path, site: str | None = None) -> Merged:
 def test_every_spec_of_every_scale_resolves_to_its_digest() -> None:
     for scale in ("smoke", "paper"):
         for run in make_plan(scale, ABLATIONS, others=True).runs.values():
-            assert resolve(record_of(run)).id == run.id
+            assert resolve(Record.model_validate(record_of(run))).id == run.id
 
 
 def test_a_pack_shows_what_the_results_showed(plan: Plan, made: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_pack_shows_what_the_results_showed(plan: Plan, made: Path, tmp_path: 
     assert not list(there.rglob("*.safetensors")) and not list(there.rglob("images"))
     table = plan.tables["table7"]
     values = collect(plan, table, made, ABLATIONS)
-    units = {line["column"]: line["images"] for line in values["statistics"]}
+    units = {line.column: line.images for line in values.statistics}
     assert units["flickr30k_ir"] == 2 and units["coco_ir"] == 4, "which captions share an image must travel"
     assert collect(plan, table, there, ABLATIONS) == values
     assert run_lines(plan, there) == run_lines(plan, made) and curves(plan, there) == curves(plan, made)
@@ -282,7 +282,7 @@ def test_sites_stay_apart_and_show_their_spread(plan: Plan, made: Path, tmp_path
         "pages show the runs that were there"
     )
     tree = made / "sites" / "beta-7"
-    assert collect(plan, plan.tables["table7"], tree, ABLATIONS)["cells"] != before["cells"]
+    assert collect(plan, plan.tables["table7"], tree, ABLATIONS).cells != before.cells
     lines = {(line.group, line.metric): line for line in summarise(spreads(made))}
     vqa = lines["vqa", "accuracy"]
     # 40 and 43 in each of three rows: standard deviation 3 / sqrt(2).
@@ -374,7 +374,7 @@ def test_data_and_starting_weights_are_made_again_where_a_new_run_needs_them(
     moved = forget(plan.runs[base], there)
     assert moved[0] == there / "sites" / "alpha" / base and len(moved) == 3, "two fine-tunings go with it"
     execute(plan, plan.runs[base], there)
-    assert execute(plan, job, there)["outcome"]["status"] == "converged"
+    assert execute(plan, job, there).converged
     with pytest.raises(SpecError, match="was not taken from a pack"):
         forget(plan.runs[base], there)
 

@@ -44,9 +44,9 @@ def test_the_same_order_the_reverse_and_one_exchange() -> None:
     """Of six pairs one stands the other way round: (5 - 1) / 6."""
     theirs = paper(x0=[1.0, 2.0, 3.0, 4.0])
     (same,) = agreement(grid([[10], [20], [30], [40]]), theirs)
-    assert (same["column"], same["rows"], same["tau"], same["lower"], same["upper"]) == ("x0", 4, 1, 1, 1)
-    assert agreement(grid([[40], [30], [20], [10]]), theirs)[0]["tau"] == -1
-    assert agreement(grid([[20], [10], [30], [40]]), theirs)[0]["tau"] == pytest.approx(4 / 6)
+    assert (same.column, same.rows, same.tau, same.lower, same.upper) == ("x0", 4, 1, 1, 1)
+    assert agreement(grid([[40], [30], [20], [10]]), theirs)[0].tau == -1
+    assert agreement(grid([[20], [10], [30], [40]]), theirs)[0].tau == pytest.approx(4 / 6)
 
 
 def test_noise_between_seeds_widens_the_interval() -> None:
@@ -57,11 +57,11 @@ def test_noise_between_seeds_widens_the_interval() -> None:
     level = np.arange(4.0)[:, None]
     sure = agreement(grid((level + 0.01 * noise).tolist()), theirs)[0]
     openly = agreement(grid((level + 5 * noise).tolist()), theirs)[0]
-    assert (sure["lower"], sure["upper"], sure["seeds"]) == (1, 1, 5)
-    assert openly["lower"] < 0 < openly["upper"] and openly["lower"] <= openly["tau"] <= openly["upper"]
+    assert (sure.lower, sure.upper, sure.seeds) == (1, 1, 5)
+    assert openly.lower < 0 < openly.upper and openly.lower <= openly.tau <= openly.upper
     # What all rows share of a seed changes no order.
     shared = grid((level + 0.01 * noise + 50 * rng.normal(size=(1, 5))).tolist())
-    assert agreement(shared, theirs)[0]["lower"] == 1
+    assert agreement(shared, theirs)[0].lower == 1
 
 
 def test_test_images_widen_it_too_and_are_the_same_for_all_rows() -> None:
@@ -75,17 +75,17 @@ def test_test_images_widen_it_too_and_are_the_same_for_all_rows() -> None:
     ):
         made.means = np.array([[[v.mean()]] for v in values])
         made.resample("x0", {(i, 0): Contributions(v, b"same") for i, v in enumerate(values)})
-    assert agreement(together, theirs)[0]["lower"] == 1, "each item says the same of every row"
-    assert agreement(alone, theirs)[0]["lower"] < 0.5
+    assert agreement(together, theirs)[0].lower == 1, "each item says the same of every row"
+    assert agreement(alone, theirs)[0].lower < 0.5
 
 
 def test_only_rows_that_both_have_count() -> None:
     theirs = paper(x0=[1.0, 2.0, 3.0, None], x1=[3.0, 2.0, 1.0, 4.0])
-    lines = {line["column"]: line for line in agreement(grid([[1], [2], [3], [np.nan]], 2), theirs)}
-    assert lines["x0"]["tau"] == 1 and lines["x1"]["tau"] == -1 and lines["x0"]["rows"] == 3
-    assert lines[None]["tau"] is None, "the paper's means are all alike, so they have no order"
+    lines = {line.column: line for line in agreement(grid([[1], [2], [3], [np.nan]], 2), theirs)}
+    assert lines["x0"].tau == 1 and lines["x1"].tau == -1 and lines["x0"].rows == 3
+    assert lines[None].tau is None, "the paper's means are all alike, so they have no order"
     few = agreement(grid([[1], [2], [np.nan], [np.nan]]), paper(x0=[1.0, 2.0, 3.0, 4.0]))
-    assert few[0]["tau"] is None and "too few" in agreement_text(few, {})
+    assert few[0].tau is None and "too few" in agreement_text(few, {})
     text = agreement_text(list(lines.values()), {"x0": "TR", "x1": "IR"})
     assert "+1.00 [+1.00, +1.00] in TR (3 rows); IR −1.00" in text
 

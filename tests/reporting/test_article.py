@@ -17,7 +17,6 @@ from mamo.reporting.article.content import content
 from mamo.reporting.article.tables import WIDE, order
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect
-from mamo.reporting.pages import CLAIMS
 from mamo.reporting.tables import Heading, Line, Table
 from mamo.specs.plan import Plan, make_plan
 
@@ -27,8 +26,8 @@ ABLATIONS = ROOT / "ablations"
 
 def say(plan: Plan, results: Path, reports: Path) -> dict[str, Any]:
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
-    values[CLAIMS] = judge(plan, results, ABLATIONS)
-    return content(plan, values, results, reports, ABLATIONS, ROOT / "docs/deviations.md")
+    claims = judge(plan, results, ABLATIONS)["claims"]
+    return content(plan, values, claims, results, reports, ABLATIONS, ROOT / "docs/deviations.md")
 
 
 @pytest.fixture(scope="module")

@@ -31,31 +31,45 @@ def test_captions_of_an_image_are_resampled_together() -> None:
         "rank": [1, 7, 1, 1, 5, 2],
     }
     images = {"test": [9, 9, 9, 4]}
-    found = contributions("ir_r1", items, images)
+    found = contributions("retrieval", "ir_r1", items, images, {})
     assert found is not None
     # Image 4: 50 + (0 - 50 * 1) * 2 / 4 = 25. Image 9: 50 + (200 - 50 * 3) * 2 / 4 = 75.
     assert found.values.tolist() == [25.0, 75.0]
-    text = contributions("tr_r1", items, images)
+    text = contributions("retrieval", "tr_r1", items, images, {})
     assert text is not None and text.values.tolist() == [0.0, 100.0], "image 9 asks first, and is found"
     assert text.images == found.images
-    mean = contributions("mean_recall", items, images)
+    mean = contributions("retrieval", "mean_recall", items, images, {})
     # R@1, 5, 10: text retrieval 50, 50, 100; image retrieval 50, 100, 100.
     assert mean is not None and mean.values.mean() == pytest.approx(450 / 6)
-    assert contributions("itc_ir_r1", items, images) is None, "ranks by similarity alone were not kept"
-    alone = contributions("itc_ir_r1", items | {"itc_rank": [1, 7, 2, 1, 5, 2]}, images)
+    assert contributions("retrieval", "itc_ir_r1", items, images, {}) is None, (
+        "ranks by similarity alone were not kept"
+    )
+    alone = contributions("retrieval", "itc_ir_r1", items | {"itc_rank": [1, 7, 2, 1, 5, 2]}, images, {})
     assert alone is not None and alone.values.mean() == pytest.approx(25.0)
 
 
 def test_each_metric_reads_its_own_items() -> None:
     vqa = {"question_id": [1, 2, 3], "score": [100.0, 0.0, 30.0], "type": ["what", "is the", "what"]}
-    overall, what = contributions("accuracy", vqa, {}), contributions("accuracy/what", vqa, {})
+    overall, what = (contributions("vqa", name, vqa, {}, {}) for name in ("accuracy", "accuracy/what"))
     assert overall is not None and what is not None
     assert overall.values.tolist() == [100.0, 0.0, 30.0], "without images each question counts as one"
     assert what.values.mean() == pytest.approx(65.0)
     nlvr2 = {"identifier": ["a", "b", "c"], "split": ["dev", "dev", "test"], "correct": [True, False, True]}
-    dev = contributions("dev_accuracy", nlvr2, {"dev": [5, 5]})
+    dev = contributions("nlvr2", "dev_accuracy", nlvr2, {"dev": [5, 5]}, {})
     assert dev is not None and dev.values.tolist() == [50.0], "two sentences about one pair are one unit"
-    assert contributions("train/loss", nlvr2, {}) is None and contributions("val_accuracy", nlvr2, {}) is None
+    assert all(contributions("nlvr2", name, nlvr2, {}, {}) is None for name in ("train/loss", "val_accuracy"))
+
+
+def test_the_record_says_which_split_its_questions_are_from() -> None:
+    """Val and test have as many questions; those of val show one image, those of test two."""
+    items = {"question_id": [1, 2], "score": [100.0, 0.0], "type": ["what", "what"]}
+    images = {"val": [3, 3], "test": [1, 2]}
+    on_val = contributions("vqa", "accuracy", items, images, {"evaluated_on_val": 1.0})
+    on_test = contributions("vqa", "accuracy", items, images, {"evaluated_on_val": 0.0})
+    assert on_val is not None and on_val.values.tolist() == [50.0]
+    assert on_test is not None and on_test.values.tolist() == [100.0, 0.0]
+    with pytest.raises(KeyError, match="no job is registered for the task 'singing'"):
+        contributions("singing", "accuracy", items, images, {})
 
 
 def grid(values_RSC: np.ndarray) -> Grid:
@@ -224,17 +238,15 @@ def test_a_table_compares_its_rows_on_the_same_items(plan: Plan, tmp_path: Path)
             metrics, items = {"accuracy": 40.0}, None
         write_run(plan, cell.runs[0], tmp_path, metrics, items)
     values = collect(plan, table, tmp_path)
-    lines = {(line["row"], line["column"]): line for line in values["statistics"]}
+    lines = values.statistics_by_cell
     image = lines["image", "coco_tr"]
-    assert (image["difference"], image["against"], image["images"]) == (pytest.approx(-10.0), "both", 100)
+    assert (image.difference, image.against, image.images) == (pytest.approx(-10.0), "both", 100)
     # Ten of a hundred items differ, always the same way: sqrt(0.1 * 0.9 / 100) * 1.96 = 5.9 points.
-    assert image["difference_upper"] - image["difference_lower"] == pytest.approx(11.8, abs=1.5)
-    assert image["difference_p"] < 0.01 and image["seeds"] == 1
-    assert lines["text", "coco_tr"]["difference_lower"] == lines["text", "coco_tr"]["difference_upper"] == 0
-    assert lines["text", "vqa"]["against"] is None, (
-        "one seed and no items: nothing says how far it may be off"
-    )
-    assert lines["text", "vqa"]["images"] == 0 and lines["both", "coco_tr"]["against"] is None
+    assert image.difference_upper - image.difference_lower == pytest.approx(11.8, abs=1.5)
+    assert image.difference_p < 0.01 and image.seeds == 1
+    assert lines["text", "coco_tr"].difference_lower == lines["text", "coco_tr"].difference_upper == 0
+    assert lines["text", "vqa"].against is None, "one seed and no items: nothing says how far it may be off"
+    assert lines["text", "vqa"].images == 0 and lines["both", "coco_tr"].against is None
     assert alike_rows(values) == {"text", "none"}
 
 
@@ -254,10 +266,8 @@ def test_prepared_data_says_which_captions_share_an_image(plan: Plan, tmp_path: 
     metrics, items = retrieval(np.ones(10, dtype=int))
     items = {k: v[:5] + v[10:] for k, v in items.items()}  # five images, ten captions
     write_run(plan, cell.runs[0], tmp_path, metrics, items)
-    tr, ir = collect(plan, plan.tables["table6"], tmp_path)["statistics"]
-    assert (tr["images"], ir["images"]) == (5, 10), (
-        "without the data each caption counts as an image of its own"
-    )
+    tr, ir = collect(plan, plan.tables["table6"], tmp_path).statistics
+    assert (tr.images, ir.images) == (5, 10), "without the data each caption counts as an image of its own"
     data = plan.runs[plan.runs[cell.runs[0]].inputs["data:flickr30k"]].directory(tmp_path)
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG")
@@ -266,4 +276,4 @@ def test_prepared_data_says_which_captions_share_an_image(plan: Plan, tmp_path: 
             image = writer.add_image(f"{i}", buffer.getvalue())
             for _ in range(2):
                 writer.add_record("test", image=image, text="a dog")
-    assert {line["images"] for line in collect(plan, plan.tables["table6"], tmp_path)["statistics"]} == {5}
+    assert {line.images for line in collect(plan, plan.tables["table6"], tmp_path).statistics} == {5}

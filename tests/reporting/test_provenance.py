@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mamo.cli.main import main
+from mamo.files.record import Outcome, Record
 from mamo.reporting.provenance import facts, find_run, row_provenance, unnamed_code
 from mamo.specs.code import Code
 from mamo.specs.overrides import SpecError
@@ -91,12 +92,13 @@ def test_a_run_without_record_and_an_old_record_are_shown_as_far_as_they_go(root
     gone = table.cells[0].runs[0]
     plan.runs[gone].record(results).unlink()
     found = row_provenance(plan, table, "full", results)
-    assert found["runs"][pretraining]["facts"] == {"outcome": "converged"}
-    assert found["runs"][pretraining]["spec"] == plan.runs[pretraining].spec, (
+    assert found.runs[pretraining].facts == {"outcome": "converged"}
+    assert found.runs[pretraining].spec == plan.runs[pretraining].spec, (
         "the planned spec, by the identity in the path"
     )
-    assert not found["runs"][gone]["done"] and found["numbers"][0]["value"] is None
-    assert all(value is None for value in facts({}).values())
+    assert not found.runs[gone].done and found.numbers[0].value is None
+    said = facts(Record(outcome=Outcome("diverged", None)))
+    assert said.pop("outcome") == "diverged" and all(value is None for value in said.values())
     with pytest.raises(SpecError, match="table7 has no row 'fully' .full, no_ema, no_predictor"):
         row_provenance(plan, table, "fully", results)
 
@@ -138,7 +140,7 @@ def test_every_cell_stands_beside_the_papers(
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     (cell,) = [line.split() for line in lines if line.strip().startswith("MAMO, MSCOCO TR")]
-    assert cell[-3:] == ["20.0", "76.6", "-56.6"]
+    assert cell[-3:] == ["20.0", "76.6", "−56.6"]
     (diverged,) = [line.split() for line in lines if line.strip().startswith("w/o EMA update, VQA")]
     assert diverged[-3:] == ["40.0", "×", "–"]
     with file.open() as opened:
@@ -214,7 +216,7 @@ def test_what_the_repository_can_name(
     found: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamo.reporting.provenance.commit_digest", {"HEAD": "d0", "abc123": "d1"}.get)
-    problem = unnamed_code({"provenance": found})
+    problem = unnamed_code(Record.model_validate({"outcome": {"status": "converged"}, "provenance": found}))
     assert problem is None if says is None else says in str(problem)
 
 

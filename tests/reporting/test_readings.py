@@ -156,14 +156,14 @@ def test_a_claim_is_supported_in_a_share_of_the_distinct_readings(tmp_path: Path
     fill(plan, tmp_path / "results", value)
     table = plan.tables["open_points"]
     values = collect(plan, table, tmp_path / "results", folder)
-    mrm, ema = values["curve"]
-    assert mrm["counts"] == {"supported": 1, "refuted": 1, "undecided": 0}
+    mrm, ema = values.curve
+    assert mrm.counts == {"supported": 1, "refuted": 1, "undecided": 0}
     low, high = ordered(mrm)
-    assert (low["keys"], high["keys"]) == (["normed"], ["plain", "slow"])
-    assert low["value"] == pytest.approx(-4.9) and high["value"] == pytest.approx(5.1) and high["seeds"] == 3
-    assert low["lower"] < low["value"] < low["upper"] < 0
+    assert (low.keys, high.keys) == (("normed",), ("plain", "slow"))
+    assert low.value == pytest.approx(-4.9) and high.value == pytest.approx(5.1) and high.seeds == 3
+    assert low.lower < low.value < low.upper < 0
     # Every seed of one reading diverged, none of another, one of three of the last.
-    assert ema["counts"] == {"supported": 1, "refuted": 1, "undecided": 1}
+    assert ema.counts == {"supported": 1, "refuted": 1, "undecided": 1}
     page = pages_of(plan, folder)["open_points"]
     assert {"open_points.png", "open_points.svg"} <= set(page.files)
     publish(plan, table, values, page, tmp_path / "reports", folder)
@@ -217,5 +217,5 @@ def test_the_documented_example_is_valid(tmp_path: Path) -> None:
 def test_without_results_every_reading_is_undecided(tmp_path: Path) -> None:
     plan, folder = planned(tmp_path, base={})
     values = collect(plan, plan.tables["open_points"], tmp_path / "results", folder)
-    assert [contrast["counts"]["undecided"] for contrast in values["curve"]] == [2, 3]
+    assert [contrast.counts["undecided"] for contrast in values.curve] == [2, 3]
     assert read_ablation("open_points", folder).kind == "readings"

@@ -26,14 +26,28 @@ from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, publish, reported
 from mamo.reporting.tables import Heading, Line, Table, alike_rows, chosen, make_table, primary, show
+from mamo.reporting.values import CellStatistics, SeedValue, TableValues
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 
 
-def cell(value: float | None, outcome: str = "converged", **more: Any) -> dict[str, Any]:
-    return {"row": "a", "column": "x", "value": value, "chance": None, "outcome": outcome} | more
+def cell(value: float | None, outcome: str = "converged", chance: float | None = None) -> SeedValue:
+    place = {
+        "table": "t",
+        "row": "a",
+        "column": "x",
+        "metric": "m",
+        "seed": 0,
+        "run": "finetune/a-0123456789",
+    }
+    return SeedValue.model_validate(place | {"value": value, "chance": chance, "outcome": outcome})
+
+
+def statistics(row: str, column: str = "coco_tr", **numbers: Any) -> CellStatistics:
+    mean = {"mean": 70.0, "mean_lower": 70.0, "mean_upper": 70.0, "seeds": 3, "images": 9, "against": None}
+    return CellStatistics.model_validate({"row": row, "column": column} | mean | numbers)
 
 
 @pytest.mark.parametrize(
@@ -52,15 +66,17 @@ def cell(value: float | None, outcome: str = "converged", **more: Any) -> dict[s
         ([cell(1234)], "1,234"),
     ],
 )
-def test_a_cell_says_what_became_of_its_runs(cells: list[dict[str, Any]], text: str) -> None:
+def test_a_cell_says_what_became_of_its_runs(cells: list[SeedValue], text: str) -> None:
     assert show(cells, 1) == text
 
 
 def test_a_cell_shows_half_its_interval_where_it_has_one() -> None:
-    line = {"mean_lower": 69.0, "mean_upper": 75.4}
+    line = statistics("a", mean_lower=69.0, mean_upper=75.4)
     assert show([cell(70.0), cell(74.0)], 1, line) == "72.0 ± 3.2"
     assert show([cell(70.0), cell(74.0), cell(None, "diverged")], 1, line) == "72.0 ± 3.2 (1 of 3 ×)"
-    assert show([cell(50.0)], 1, {"mean_lower": 50.0, "mean_upper": 50.0}) == "50.0", "nothing was resampled"
+    assert show([cell(50.0)], 1, statistics("a", mean_lower=50.0, mean_upper=50.0)) == "50.0", (
+        "nothing was resampled"
+    )
 
 
 def test_differences_stand_beside_the_papers(plan: Plan) -> None:
@@ -68,19 +84,12 @@ def test_differences_stand_beside_the_papers(plan: Plan) -> None:
     ablation = plan.tables["table7"].ablation
     assert ablation.base_row == "full"
 
-    def line(row: str, value: float, half: float, p: float) -> dict[str, Any]:
-        gap = {"difference": value, "difference_lower": value - half, "difference_upper": value + half}
-        return {
-            "row": row,
-            "column": "coco_tr",
-            "against": "full",
-            "seeds": 3,
-            "images": 9,
-            "difference_p": p,
-        } | gap
+    def line(row: str, value: float, half: float, p: float) -> CellStatistics:
+        bounds = {"difference_lower": value - half, "difference_upper": value + half}
+        return statistics(row, against="full", difference=value, difference_p=p, **bounds)
 
-    full = {"row": "full", "column": "coco_tr", "against": None, "seeds": 3, "images": 9}
-    values = {"statistics": [full, line("no_predictor", -10.0, 3.0, 0.001), line("no_ema", 0.2, 2.0, 0.8)]}
+    lines = (statistics("full"), line("no_predictor", -10.0, 3.0, 0.001), line("no_ema", 0.2, 2.0, 0.8))
+    values = TableValues(table="table7", statistics=lines)
     paper = reported(ablation, ABLATIONS)
     gaps = make_differences(ablation, values, paper)
     assert gaps is not None and [h.key for h in gaps.headings] == ["coco_tr"]
@@ -94,9 +103,10 @@ def test_differences_stand_beside_the_papers(plan: Plan) -> None:
     assert "test images and training seeds (3 per row)" in text and "on the same test images" in text
     # The paper's one difference, 1.0, is smaller than our 3.0.
     assert "1 of the paper's 1 differences here are smaller" in text and "(3.0 to 3.0 points)" in text
-    one = {"statistics": [entry | {"seeds": 1} for entry in values["statistics"]]}
+    alone = tuple(entry.model_copy(update={"seeds": 1}) for entry in lines)
+    one = TableValues(table="table7", statistics=alone)
     assert "**One seed:**" in " ".join(differences(ablation, one, gaps, paper).split())
-    assert make_differences(ablation, {"cells": []}, paper) is None, (
+    assert make_differences(ablation, TableValues(table="table7"), paper) is None, (
         "values of an earlier version have no statistics"
     )
 
@@ -143,18 +153,20 @@ def results(plan: Plan, tmp_path: Path) -> Path:
 
 def test_collected_values_name_run_outcome_and_chance(plan: Plan, results: Path, tmp_path: Path) -> None:
     values = collect(plan, plan.tables["table7"], results)
-    found = {(c["row"], c["column"]): c for c in values["cells"]}
-    assert len(found) == 15
-    assert (found["full", "coco_tr"]["value"], found["full", "coco_tr"]["chance"]) == (61.25, 0.5)
-    assert (found["no_ema", "vqa"]["value"], found["no_ema", "vqa"]["outcome"]) == (None, "skipped")
-    assert (found["no_predictor", "vqa"]["value"], found["no_predictor", "vqa"]["outcome"]) == (
-        None,
-        "missing",
-    )
-    assert values["missing"] == [found["no_predictor", "vqa"]["run"]]
-    assert values["pretrainings"]["no_ema"][0]["outcome"] == "diverged"
-    write_values(values, tmp_path / "deep" / "values.json")
-    assert read_values(tmp_path / "deep" / "values.json") == values
+    assert len(values.by_cell) == len(values.cells) == 15
+    (full,), (skipped,) = values.at("full", "coco_tr"), values.at("no_ema", "vqa")
+    (missing,) = values.at("no_predictor", "vqa")
+    assert (full.value, full.chance) == (61.25, 0.5)
+    assert (skipped.value, skipped.outcome) == (None, "skipped")
+    assert (missing.value, missing.outcome) == (None, "missing")
+    assert values.missing == (missing.run,)
+    assert values.pretrainings["no_ema"][0].outcome == "diverged"
+    path = tmp_path / "deep" / "values.json"
+    write_values(values, path)
+    assert read_values([path]) == ({"table7": values}, None)
+    assert list(json.loads(path.read_text())) == [
+        *("table", "scale", "cells", "statistics", "agreement", "pretrainings", "missing")
+    ]
     write_results([values], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -342,10 +354,8 @@ def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
 
 
 def test_results_have_the_digits_that_they_can_have(tmp_path: Path) -> None:
-    cells = [
-        {"table": "t", "row": "r", "column": "c", "value": 79.60000000000001, "chance": 0.2000000000006552}
-    ]
-    write_results([{"cells": cells}], tmp_path / "results.csv")
+    values = TableValues(table="t", cells=(cell(79.60000000000001, chance=0.2000000000006552),))
+    write_results([values], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open() as file:
         (line,) = csv.DictReader(file)
     assert (line["value"], line["chance"]) == ("79.6", "0.2")
@@ -373,13 +383,13 @@ def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
                 path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": found}))
     values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
     lines = headline(plan, values, ABLATIONS)
-    assert [(line["table"], line["group"]) for line in lines] == [
+    assert [(line.table, line.group) for line in lines] == [
         ("table1", "MSCOCO"),
         ("table1", "Flickr30K"),
         ("table4", "RefCOCO+"),
     ]
-    assert lines[0]["labels"] == ["TR", "IR R@1"] and lines[0]["chance"] == ["0.5", "0.5"]
-    assert lines[0]["models"] == {"mamo": ["44.0", "44.0"], "albef_style": ["51.0", "51.0"]}
+    assert lines[0].labels == ["TR", "IR R@1"] and lines[0].chance == ["0.5", "0.5"]
+    assert lines[0].models == {"mamo": ["44.0", "44.0"], "albef_style": ["51.0", "51.0"]}
     assert "[Fine-tuned image-text retrieval](table1.md): MSCOCO, TR / IR R@1" in headline_table(lines)
     assert headline(plan, {"table5": values["table5"]}, ABLATIONS) == [] and headline_table([]) == ""
 
@@ -416,9 +426,9 @@ def test_the_figure_is_drawn_and_the_overview_shows_everything(tmp_path: Path) -
     svg = (reports / "figure6.svg").read_bytes()
     publish(plan, plan.tables["figure6"], values["figure6"], pages["figure6"], reports, ABLATIONS)
     assert (reports / "figure6.svg").read_bytes() == svg, "the same values give the same file"
-    values[CLAIMS] = judge(plan, tmp_path, ABLATIONS)
-    write_ledger(plan.scale, values[CLAIMS], pages[CLAIMS], reports)
-    write_overview(plan, values, pages[OVERVIEW], reports, ABLATIONS)
+    claims = judge(plan, tmp_path, ABLATIONS)
+    write_ledger(plan.scale, claims, pages[CLAIMS], reports)
+    write_overview(plan, values, claims["claims"], pages[OVERVIEW], reports, ABLATIONS)
     with (reports / "statistics.csv").open() as file:
         assert {row["table"] for row in csv.DictReader(file)} == {"table7", "figure6"}
     text = (reports / "README.md").read_text()

@@ -15,7 +15,7 @@ from site_records import DRAWING, HOSTILE, maps, write_records
 
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect
-from mamo.reporting.pages import CLAIMS, INDEX, pages_of
+from mamo.reporting.pages import INDEX, pages_of
 from mamo.reporting.paper import ARXIV, TITLE
 from mamo.reporting.site.build import write_site
 from mamo.specs.plan import make_plan
@@ -33,12 +33,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results, reports = folder / "results", folder / "reports"
     write_records(plan, results)
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
-    values[CLAIMS] = judge(plan, results, ABLATIONS)
+    claims = judge(plan, results, ABLATIONS)
     reports.mkdir()
     Image.new("RGB", (300, 200), "teal").save(reports / "figure1.png")
     (reports / "figure4.svg").write_text(DRAWING)
     page = pages_of(plan, ABLATIONS)[INDEX]
-    written = write_site(plan, values, {"explorer": maps()}, page, results, reports, ABLATIONS, ROOT / "docs")
+    written = write_site(
+        plan, values, claims, {"explorer": maps()}, page, results, reports, ABLATIONS, ROOT / "docs"
+    )
     assert not page.stale(reports)
     return written
 

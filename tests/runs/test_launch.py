@@ -30,7 +30,11 @@ def test_who_waits_finds_the_run_done_and_makes_nothing(tmp_path: Path) -> None:
     directory = run.directory(tmp_path)
     directory.mkdir(parents=True)
     held = threading.Event()
-    elsewhere = {"run": run.id, "made": "elsewhere", "outcome": {"status": "converged"}}
+    elsewhere = {
+        "run": run.id,
+        "outcome": {"status": "converged", "reason": ""},
+        "details": {"made": "elsewhere"},
+    }
 
     def other_process() -> None:
         with FileLock(directory / ".lock"):
@@ -40,7 +44,7 @@ def test_who_waits_finds_the_run_done_and_makes_nothing(tmp_path: Path) -> None:
 
     threading.Thread(target=other_process).start()
     assert held.wait(timeout=5)
-    assert execute(plan, run, tmp_path, wait=True) == elsewhere
+    assert execute(plan, run, tmp_path, wait=True).as_json() == elsewhere
     assert not (directory / "release").exists()
 
 
@@ -63,7 +67,7 @@ def test_a_copy_of_another_runs_record_is_not_taken(tmp_path: Path) -> None:
     (run.directory(tmp_path) / ".record.json").write_text(
         json.dumps({"run": "world-0123456789", "outcome": {"status": "converged"}})
     )
-    assert execute(plan, run, tmp_path)["run"] == run.id
+    assert execute(plan, run, tmp_path).run == run.id
 
 
 # Stands for srun, which passes SIGUSR1 on to its ranks, so that they save their state, and kills them when it gets SIGTERM.

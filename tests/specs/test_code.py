@@ -113,10 +113,10 @@ def test_a_record_tells_of_an_edit_while_its_run_was_made(
 ) -> None:
     monkeypatch.setattr("mamo.runs.provenance.running_code", lambda: code.Code("abc", False, "1"))
     monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "1")
-    assert Stopwatch(tmp_path).provenance()["code"] == "abc"
+    assert Stopwatch(tmp_path).provenance().code == "abc"
     watch = Stopwatch(tmp_path)
     monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "2")
-    assert watch.provenance()["code"] == "abc+changes"
+    assert watch.provenance().code == "abc+changes"
 
 
 def test_a_run_that_goes_on_under_other_code_names_both(
@@ -130,10 +130,10 @@ def test_a_run_that_goes_on_under_other_code_names_both(
         return Stopwatch(tmp_path)
 
     begin("1")
-    assert "earlier_code" not in begin("2").provenance(), "nothing came of the first"
+    assert "earlier_code" not in begin("2").provenance().as_json(), "nothing came of the first"
     begin("1")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-000000003-aa.pt").touch()
-    found = begin("2").provenance()
-    assert found["earlier_code"] == [{"code": "abc+changes", "code_digest": "1"}]
+    found = begin("2").provenance().as_json()
+    assert list(found["earlier_code"]) == [{"code": "abc+changes", "code_digest": "1"}]
     assert found["code"] == "abc" and len(json.loads((tmp_path / BEGUN).read_text())) == 2

@@ -25,7 +25,7 @@ from mamo.data.store.records import Prepared
 from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.distributed import rank, world_size
-from mamo.runs.make_pretraining import training_batches
+from mamo.runs.training import training_batches
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.gallery import Gallery
@@ -34,7 +34,7 @@ from mamo.tasks.retrieval import match
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import average_gradients, process_group, wrap
 from mamo.training.interruption import Interrupted
-from mamo.training.loop import Course, train
+from mamo.training.loop import LoopConfig, train
 
 STEPS, ASKED_AT = 6, 3
 ALBEF: dict[str, Any] = {"mim": None, "mrm": None, "distillation": {"queue": 16, "alpha": 0.4}}
@@ -106,10 +106,10 @@ def trained(words: Tokenizer, folder: Path, interrupted: bool = False) -> dict[s
                     os.kill(os.getpid(), signal.SIGUSR1)
                 yield share_of(words, step)
 
-        course = Course(
+        config = LoopConfig(
             total=STEPS, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", checkpoints=checkpoints
         )
-        return task, train(task, batches, course, torch.device("cpu")).curve
+        return task, train(task, batches, config, torch.device("cpu")).curve
 
     if interrupted:
         try:
@@ -153,8 +153,8 @@ def from_photos(words: Tokenizer, folder: Path) -> dict[str, torch.Tensor]:
             seen[f"images/{step}"] = torch.cat(shares)
             yield batch
 
-    course = Course(total=STEPS, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32")
-    curve = train(task, batches, course, torch.device("cpu")).curve
+    config = LoopConfig(total=STEPS, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32")
+    curve = train(task, batches, config, torch.device("cpu")).curve
     return seen | {f"{name}/{row['step']}": torch.tensor(row[name]) for row in curve for name in row}
 
 

@@ -130,7 +130,7 @@ def _execute(request: dict[str, Any]) -> None:
     import mamo.runs.make_weights as weights
 
     for module in (finetuning, pretraining, weights):  # a checkpoint after every step
-        module.Course = partial(module.Course, checkpoint_seconds=0.0)
+        module.LoopConfig = partial(module.LoopConfig, checkpoint_seconds=0.0)
     if request.get("faults"):
         FAULTS[request["faults"]]()
     if request.get("largest") is not None:
@@ -203,9 +203,9 @@ def _in_batch(happens: Callable[[dict[str, Any]], None], step: int = 3, once: bo
 
 
 def _workers(count: int) -> None:
-    import mamo.runs.make_pretraining as pretraining
+    import mamo.runs.training as training
 
-    pretraining.data_workers = lambda: count
+    training.data_workers = lambda: count
 
 
 def _worker_dies() -> None:

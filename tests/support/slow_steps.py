@@ -49,8 +49,8 @@ def _noted(loop: ModuleType) -> None:
 
     @functools.wraps(make)
     def train_step(*given: Any) -> Any:
-        step, course = given[4], given[5]
-        run = course.checkpoints.directory.parent
+        step, config = given[4], given[5]
+        run = config.checkpoints.directory.parent
         made = make(*given)
         note = {
             "step": step,

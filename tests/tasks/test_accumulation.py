@@ -22,7 +22,7 @@ from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.accumulation import CachedFeatures
 from mamo.tasks.retrieval import RetrievalTask
 from mamo.tasks.task import Task
-from mamo.training.loop import Course, train
+from mamo.training.loop import LoopConfig, train
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +138,9 @@ def test_vqa_in_micro_batches(tmp_path: Path) -> None:
 def test_the_loop_trains_alike_in_micro_batches(words: Tokenizer) -> None:
     def curve(**how: Any) -> list[dict[str, float]]:
         torch.manual_seed(2)
-        course = Course(total=4, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", **how)
+        config = LoopConfig(total=4, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", **how)
         batches = lambda start: (tiny.batch(words, step=s) for s in range(start, 4))  # noqa: E731
-        return train(pretraining(words), batches, course, torch.device("cpu")).curve
+        return train(pretraining(words), batches, config, torch.device("cpu")).curve
 
     plain, micro = curve(), curve(micro_batch=3, activation_checkpointing=True)
     for one, other in zip(plain, micro, strict=True):

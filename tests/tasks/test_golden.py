@@ -11,7 +11,7 @@ import torch
 from mamo.specs.identity import REVISIONS
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.loop import Course, train
+from mamo.training.loop import LoopConfig, train
 
 # Revision of `pretrain` -> losses of the third step of a tiny run on noise. If this test fails although the revision stands,
 # the change alters results: raise REVISIONS["pretrain"] in mamo/specs/identity.py (old results then are visibly old: their
@@ -40,9 +40,9 @@ def test_three_steps_of_pre_training_give_the_known_losses(tmp_path: Path) -> No
     words = tiny.tokenizer(tmp_path)
     torch.manual_seed(3)
     task = PretrainTask(tiny.network(words, seed=3), tiny.pretrain_spec(), words)
-    course = Course(total=3, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32")
+    config = LoopConfig(total=3, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32")
     curve = train(
-        task, lambda start: (tiny.batch(words, step=s) for s in range(start, 3)), course, torch.device("cpu")
+        task, lambda start: (tiny.batch(words, step=s) for s in range(start, 3)), config, torch.device("cpu")
     ).curve
     found = {name: curve[-1][name] for name in GOLDEN[REVISIONS["pretrain"]]}
     assert found == pytest.approx(GOLDEN[REVISIONS["pretrain"]], rel=2e-3, abs=1e-6)

@@ -12,10 +12,11 @@ import tiny
 import torch
 
 from mamo.data.tokenizer import Tokenizer
+from mamo.files.record import Check
 from mamo.objectives.masking import PatchMask
 from mamo.tasks.health import Pairs, Ratio, _add_spread, _image_side, gradient_shares, measure
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training.findings import Finding, warned
+from mamo.training.findings import warned
 from mamo.training.health import Health, holds_look_alike, plateau_left
 
 
@@ -189,12 +190,12 @@ def test_each_mechanism_warns_by_its_own_name(
     health.rows = [GOOD | {"step": 0.0}, last | {"step": 50.0}, last | {"step": 100.0}]
     health.batches, health.alike = 100, 60
     curve = [{"step": float(step), "itm": 0.637 if step < 15 else 0.4} for step in range(100)]
-    found: list[Finding] = health.findings(curve)
-    assert [check["check"] for check in warned(found)] == ([] if name is None else [name])
+    found: list[Check] = health.findings(curve)
+    assert [check.name for check in warned(found)] == ([] if name is None else [name])
     health.alike = 40
-    assert "look-alikes" in [check["check"] for check in warned(health.findings(curve))]
+    assert "look-alikes" in [check.name for check in warned(health.findings(curve))]
     late = [row | {"itm": 0.637 if row["step"] < 50 else 0.4} for row in curve]
-    assert "itm plateau" in [check["check"] for check in warned(health.findings(late))]
+    assert "itm plateau" in [check.name for check in warned(health.findings(late))]
 
 
 def test_half_way_is_half_of_the_steps(words: Tokenizer) -> None:

@@ -115,10 +115,10 @@ def test_one_step_at_the_papers_size(
         execute(plan, plan.runs[key], results, releases)
     with FlopCounterMode(display=False) as counter:
         record = execute(plan, run, results, releases)
-    assert record["outcome"]["status"] == "converged" and record["details"]["steps"] == 1
-    parts = {name: record["metrics"][f"train/{name}"] for name in ("itc", "itm", "mlm", "mim", "mrm")}
+    assert record.converged and record.details["steps"] == 1
+    parts = {name: record.metrics[f"train/{name}"] for name in ("itc", "itm", "mlm", "mim", "mrm")}
     assert all(math.isfinite(value) and value > 0 for value in parts.values()), parts
-    assert record["metrics"]["train/loss"] == pytest.approx(sum(parts.values()), rel=1e-4)
+    assert record.metrics["train/loss"] == pytest.approx(sum(parts.values()), rel=1e-4)
     assert parts["mlm"] == pytest.approx(
         math.log(parameters.BERT_VOCABULARY), rel=0.2
     )  # nothing is learnt yet

@@ -281,10 +281,10 @@ def test_a_run_from_photos_to_weights(tmp_path: Path, weights: Path) -> None:
     key = planner.weights("vision")
     for needed in [*planner.plan.runs[key].inputs.values(), key]:
         record = execute(planner.plan, planner.plan.runs[needed], tmp_path / "results", release)
-    assert record["details"]["photos"] == 4 and set(record["metrics"]) >= {"loss", "map", "pooled"}
+    assert record.details["photos"] == 4 and set(record.metrics) >= {"loss", "map", "pooled"}
     folder = planner.plan.runs[key].directory(tmp_path / "results")
     assert not (folder / "checkpoints").exists()
-    encoder = VisionEncoder(ModelSpec.model_validate(record["spec"]["model"]))
+    encoder = VisionEncoder(ModelSpec.model_validate(record.spec["model"]))
     load_vit(encoder, read_state(folder))
     assert json.loads((folder / "record.json").read_text())["spec"]["teacher"]["architecture"] == ARCHITECTURE
     other = Planner(make_plan("photos", scale(tmp_path / "b", tmp_path / "gone.pth")).scale)

@@ -267,7 +267,7 @@ def test_evaluation_on_public_test_answers(tmp_path: Path, tokenizer: Tokenizer)
     assert found.metrics["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
     # Train: "no" and "dog" have 1.6 of the shares, "yes" and "red" 0.8; right for two of three images.
     assert found.metrics["chance/accuracy"] == pytest.approx(200 / 3)
-    assert found.metrics["evaluated_on_val"] == 0.0
+    assert (found.split, found.recorded["evaluated_on_val"]) == ("test", 0.0)
     submission = json.loads(found.files["vqa_submission.json"])
     assert submission == [
         {"question_id": record["question_id"], "answer": answer}
@@ -279,7 +279,7 @@ def test_evaluation_falls_back_to_val_and_still_submits_test(tmp_path: Path, tok
     task = make_task(tokenizer)
     data = prepare(tmp_path / "vqa2", test_answers=False)
     found = task.test(data)
-    assert found.metrics["evaluated_on_val"] == 1.0
+    assert (found.split, found.recorded["evaluated_on_val"]) == ("val", 1.0)
     assert found.items["question_id"] == list(range(7, 13))
     assert [entry["question_id"] for entry in json.loads(found.files["vqa_submission.json"])] == list(
         range(13, 19)

@@ -12,16 +12,16 @@ import tiny
 import torch
 
 from mamo.data.tokenizer import Tokenizer
+from mamo.files.record import Check, Outcome, Record
 from mamo.reporting.provenance import check_lines
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.specs.pretrain import CollapseSpec
 from mamo.tasks import momentum
 from mamo.tasks.evaluation_checks import InvalidEvaluation, check_items, check_metrics
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training import checks as checks_module
 from mamo.training.checks import Checks
-from mamo.training.findings import Finding, tell, warned
-from mamo.training.loop import Course, Trained, train
+from mamo.training.findings import check, log_warnings, warned
+from mamo.training.loop import LoopConfig, Trained, train
 
 STEPS = 5
 
@@ -40,7 +40,7 @@ def trained(task: PretrainTask, words: Tokenizer, steps: int = STEPS, **changes:
     def batches(start: int) -> Iterator[dict[str, Any]]:
         return (tiny.batch(words, step=step) for step in range(start, steps))
 
-    course = Course(
+    config = LoopConfig(
         total=steps,
         warmup=1,
         optimiser=OptimiserSpec(lr=1e-3),
@@ -48,12 +48,12 @@ def trained(task: PretrainTask, words: Tokenizer, steps: int = STEPS, **changes:
         **({"collapse": CollapseSpec(min_spread=0.0)} | changes),
     )
     torch.manual_seed(1)
-    return train(task, batches, course, torch.device("cpu"))
+    return train(task, batches, config, torch.device("cpu"))
 
 
-def only_warning(found: list[Finding], name: str) -> Finding:
+def only_warning(found: list[Check], name: str) -> Check:
     """The one check that warns."""
-    assert [check["check"] for check in warned(found)] == [name]
+    assert [check.name for check in warned(found)] == [name]
     return warned(found)[0]
 
 
@@ -63,7 +63,7 @@ def test_a_sound_run_passes_all_and_the_checks_change_nothing(
     watched = task_of(words)
     found = trained(watched, words)
     state = torch.get_rng_state()
-    assert [check["check"] for check in found.checks] == [
+    assert [check.name for check in found.checks] == [
         "gradients",
         "losses",
         "clipping",
@@ -71,7 +71,7 @@ def test_a_sound_run_passes_all_and_the_checks_change_nothing(
         "features",
     ]
     assert not warned(found.checks), found.checks
-    json.dumps(found.checks, allow_nan=False)
+    json.dumps([check.as_json() for check in found.checks], allow_nan=False)
     for name in ("begin", "end", "see"):
         monkeypatch.setattr(Checks, name, lambda self, *given: None)
     alone = task_of(words)
@@ -89,15 +89,15 @@ def test_a_dead_gradient_is_named(words: Tokenizer, capsys: pytest.CaptureFixtur
     found = trained(task, words).checks
     warning = only_warning(found, "gradients")
     names = [f"online.network.fusion.layers.0.mlp.expand.{part}" for part in ("weight", "bias")]
-    assert warning["numbers"]["dead"] == names and names[0] in warning["says"]
-    tell("pretrain/mine", found)
+    assert warning.numbers["dead"] == names and names[0] in warning.says
+    log_warnings("pretrain/mine", found)
     assert "WARNING: pretrain/mine: gradients: 2 of " in capsys.readouterr().err
 
 
 def test_a_parameter_that_no_loss_reads_is_dead_unless_the_task_says_so(words: Tokenizer) -> None:
     task = task_of(words)
     task.spare = torch.nn.Linear(3, 3)
-    assert only_warning(trained(task, words).checks, "gradients")["numbers"]["dead"] == [
+    assert only_warning(trained(task, words).checks, "gradients").numbers["dead"] == [
         "spare.weight",
         "spare.bias",
     ]
@@ -121,14 +121,14 @@ def test_a_loss_that_is_missing_or_stuck_at_zero(
         return out
 
     monkeypatch.setattr(PretrainTask, "forward", without)
-    assert only_warning(trained(task_of(words), words).checks, "losses")["says"] == says
+    assert only_warning(trained(task_of(words), words).checks, "losses").says == says
 
 
 def test_one_step_without_a_masked_word_is_no_fault() -> None:
     checks = Checks(torch.nn.Linear(1, 1), tiny_expectations(), 30, None)
     for step in range(30):
         checks.see(step, {"loss": 1.0, "mlm": 0.0 if step % 3 else 1.0})
-    assert not [check for check in warned(checks.findings()) if check["check"] == "losses"]
+    assert not [check for check in warned(checks.findings()) if check.name == "losses"]
 
 
 def tiny_expectations() -> Any:
@@ -154,7 +154,7 @@ def test_a_target_that_does_not_follow(
     if says is None:
         assert not warned(found)
     else:
-        assert says in only_warning(found, "target")["says"]
+        assert says in only_warning(found, "target").says
 
 
 REAL = momentum.update_target
@@ -163,8 +163,8 @@ REAL = momentum.update_target
 def test_a_momentum_of_nothing_is_a_target_that_follows(words: Tokenizer) -> None:
     found = trained(task_of(words, target={"momentum": 0.0}), words).checks
     assert not warned(found)
-    (target,) = [check for check in found if check["check"] == "target"]
-    assert target["numbers"]["gap"] == 0
+    (target,) = [check for check in found if check.name == "target"]
+    assert target.numbers["gap"] == 0
 
 
 def test_features_that_are_the_same_for_all_items(words: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,14 +176,14 @@ def test_features_that_are_the_same_for_all_items(words: Tokenizer, monkeypatch:
 
     monkeypatch.setattr(type(task_of(words).network), "encode_image", same)
     warning = only_warning(trained(task_of(words), words).checks, "features")
-    assert "image features are the same for all items" in warning["says"]
-    assert warning["numbers"]["spread"]["image"] < 1e-3 < warning["numbers"]["spread"]["text"]
+    assert "image features are the same for all items" in warning.says
+    assert warning.numbers["spread"]["image"] < 1e-3 < warning.numbers["spread"]["text"]
 
 
 def test_a_spread_below_the_threshold_warns_before_the_run_counts_as_diverged(words: Tokenizer) -> None:
     done = trained(task_of(words), words, collapse=CollapseSpec(min_spread=10.0, patience=50))
     assert done.outcome.status == "converged"
-    assert "was below 10 in 5 of 5 steps" in only_warning(done.checks, "features")["says"]
+    assert "was below 10 in 5 of 5 steps" in only_warning(done.checks, "features").says
 
 
 def test_weights_that_the_last_update_broke_are_a_divergence(words: Tokenizer) -> None:
@@ -238,25 +238,25 @@ def test_an_evaluation_on_fewer_items_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("tr_r1", 100.5), ("accuracy", -0.1), ("chance/ir_r1", float("nan")), ("evaluated_on_val", 2.0),
+    [("tr_r1", 100.5), ("accuracy", -0.1), ("chance/ir_r1", float("nan")),
      ("object_words", float("inf"))],
 )  # fmt: skip
 def test_a_metric_out_of_its_range_is_refused(name: str, value: float) -> None:
-    sound = {"tr_r1": 100.0, "accuracy": 0.0, "evaluated_on_val": 1.0, "object_words": 4711.0}
-    assert "4 metrics" in check_metrics(sound)
+    sound = {"tr_r1": 100.0, "accuracy": 0.0, "object_words": 4711.0}
+    assert "3 metrics" in check_metrics(sound)
     with pytest.raises(InvalidEvaluation, match=f"{name} is"):
         check_metrics(sound | {name: value})
 
 
 def test_records_older_than_the_checks_can_be_read(tmp_path: Path) -> None:
-    assert check_lines({"outcome": {"status": "converged"}}) == [
+    assert check_lines(Record(outcome=Outcome("converged"))) == [
         "checks: none recorded; the run is older than they are"
     ]
     found = [
-        checks_module.finding("target", False, "has not moved"),
-        checks_module.finding("losses", True, "there"),
+        check("target", False, "has not moved"),
+        check("losses", True, "there"),
     ]
-    assert check_lines({"checks": found}) == [
+    assert check_lines(Record(outcome=Outcome("converged"), checks=tuple(found))) == [
         "check target: WARNING: has not moved",
         "check losses: passed: there",
     ]

@@ -21,7 +21,7 @@ from mamo.specs.pretrain import CollapseSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.interruption import leaving_at_once
-from mamo.training.loop import Course, train
+from mamo.training.loop import LoopConfig, train
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import DivergenceMonitor
 
@@ -56,8 +56,8 @@ def test_no_decay_on_vectors_and_new_parts_learn_faster(tmp_path: Path) -> None:
     assert not any(id(p) in where for p in task.target.parameters())
 
 
-def _course(total: int, folder: Path | None = None, **changes: Any) -> Course:
-    return Course(
+def _config(total: int, folder: Path | None = None, **changes: Any) -> LoopConfig:
+    return LoopConfig(
         total=total,
         warmup=2,
         optimiser=OptimiserSpec(lr=1e-3, final_lr=1e-4),
@@ -96,16 +96,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path, ki
     torch.manual_seed(1)
     whole = _task(words)
     torch.manual_seed(1)
-    curve = train(whole, batches, _course(8), CPU).curve
+    curve = train(whole, batches, _config(8), CPU).curve
 
     torch.manual_seed(1)
     first = _task(words)
     torch.manual_seed(1)
     with pytest.raises(Killed):
-        train(first, dying, _course(8, tmp_path / "run", checkpoint_seconds=0.0), CPU)
+        train(first, dying, _config(8, tmp_path / "run", checkpoint_seconds=0.0), CPU)
     torch.manual_seed(99)  # what the process did before must not matter
     second = _task(words)
-    resumed = train(second, batches, _course(8, tmp_path / "run"), CPU)
+    resumed = train(second, batches, _config(8, tmp_path / "run"), CPU)
     for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert resumed.curve == curve and resumed.steps == 8
@@ -126,18 +126,18 @@ def test_a_signal_saves_and_leaves_with_the_requeue_code(tmp_path: Path, asked_b
     torch.manual_seed(1)
     whole = _task(words)
     torch.manual_seed(1)
-    train(whole, lambda start: (tiny.batch(words, step=s) for s in range(start, 8)), _course(8), CPU)
+    train(whole, lambda start: (tiny.batch(words, step=s) for s in range(start, 8)), _config(8), CPU)
     torch.manual_seed(1)
     first = _task(words)
     torch.manual_seed(1)
     handler = signal.getsignal(asked_by)
     with pytest.raises(SystemExit) as left:
-        train(first, batches, _course(8, tmp_path / "run"), CPU)
+        train(first, batches, _config(8, tmp_path / "run"), CPU)
     assert left.value.code == 75 and signal.getsignal(asked_by) is handler
     assert [path.name[:14] for path in (tmp_path / "run").glob("*.pt")] == ["step-000000006"]
     torch.manual_seed(99)
     second = _task(words)
-    train(second, batches, _course(8, tmp_path / "run"), CPU)
+    train(second, batches, _config(8, tmp_path / "run"), CPU)
     for (name, a), b in zip(whole.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -154,10 +154,10 @@ def test_what_follows_the_training_can_be_interrupted_without_losing_it(tmp_path
     words = tiny.tokenizer(tmp_path / "words")
     once = _task(words)
     batches = lambda start: (tiny.batch(words, step=s) for s in range(start, 3))  # noqa: E731
-    curve = train(once, batches, _course(3, tmp_path / "run", checkpoint_seconds=0.0), CPU).curve
+    curve = train(once, batches, _config(3, tmp_path / "run", checkpoint_seconds=0.0), CPU).curve
     again = _task(words)
     never = lambda start: pytest.fail("trained again")  # noqa: E731
-    trained = train(again, never, _course(3, tmp_path / "run"), CPU)
+    trained = train(again, never, _config(3, tmp_path / "run"), CPU)
     assert (trained.steps, trained.curve) == (3, curve)
     assert all(
         torch.equal(a, b)
@@ -169,7 +169,7 @@ def test_nothing_is_trained_in_no_steps(tmp_path: Path) -> None:
     words = tiny.tokenizer(tmp_path)
     task = _task(words)
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-    trained = train(task, lambda start: iter(()), _course(0), CPU)
+    trained = train(task, lambda start: iter(()), _config(0), CPU)
     assert (trained.steps, trained.curve, trained.outcome.status) == (0, [], "converged")
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.state_dict().items())
 
@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> N
                 batch["image"] = batch["image"] * math.nan
             yield batch
 
-    trained = train(_task(words), batches, _course(6), CPU)
+    trained = train(_task(words), batches, _config(6), CPU)
     assert trained.outcome.status == "diverged"
     assert "step 3" in trained.outcome.reason
     assert trained.steps == 4 and trained.curve[-1]["step"] == 3
@@ -234,18 +234,23 @@ def test_a_run_of_a_few_steps_does_not_diverge_by_a_rise() -> None:
     assert not any(monitor.see(step, {"loss": 1.0, "error_mrm": 10.0**step}) for step in range(4))
 
 
-def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume() -> None:
+def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume(tmp_path: Path) -> None:
     spec = CollapseSpec(rise=2.0, rise_patience=0.1, stop=False)
     monitor, rows = DivergenceMonitor(spec, 100), _rising(0.3, 1.0)
     for step, values in enumerate(rows[:60]):
         assert monitor.see(step, values) is None
     resumed = DivergenceMonitor(spec, 100)
     resumed.load(monitor.state())
+    late = DivergenceMonitor(spec, 100)  # resumed once it has noticed
     for one in (monitor, resumed):
         for step, values in enumerate(rows[60:], 60):
             assert one.see(step, values) is None
         assert one.noticed is not None and one.noticed.status == "diverged"
     assert monitor.noticed == resumed.noticed
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(100, monitor.state())
+    late.load(checkpoints.load() or {})
+    assert late.noticed == monitor.noticed
 
 
 def test_one_run_is_made_by_one_process_only(tmp_path: Path) -> None:
@@ -269,9 +274,9 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     plan = make_plan("smoke")
     run = plan.find("data", "world")
     run.directory(tmp_path).mkdir(parents=True)
-    record = {"run": run.id, "outcome": {"status": "converged"}, "details": {"made": "before"}}
+    record = {"run": run.id, "outcome": {"status": "converged", "reason": ""}, "details": {"made": "before"}}
     run.record(tmp_path).write_text(json.dumps(record))
-    assert execute(plan, run, tmp_path) == record
+    assert execute(plan, run, tmp_path).as_json() == record
 
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from mamo.cost.work import Part
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training import watching
-from mamo.training.loop import Course, train
-from mamo.training.watching import Watching, duration
+from mamo.training.loop import LoopConfig, train
+from mamo.training.watching import ProgressLog, duration
 
 
 def test_a_line_says_how_far_how_long_and_the_loss_parts_and_is_read_again(
@@ -24,7 +24,7 @@ def test_a_line_says_how_far_how_long_and_the_loss_parts_and_is_read_again(
 ) -> None:
     clock = iter([100.0, 105.0, 140.0, 145.0])
     monkeypatch.setattr(watching.time, "monotonic", lambda: next(clock))
-    with Watching(total=50, start=10, events=None, leader=True) as watch:
+    with ProgressLog(total=50, start=10, events=None, leader=True) as watch:
         watch.step(11, {"loss": 9.0})
         watch.step(20, {"loss": 8.25, "itc": 1.0})
         watch.step(21, {"loss": 8.0})
@@ -44,7 +44,7 @@ def test_a_line_says_how_far_how_long_and_the_loss_parts_and_is_read_again(
 
 
 def test_other_ranks_say_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Watching(total=5, start=0, events=tmp_path / "events", leader=False) as watch:
+    with ProgressLog(total=5, start=0, events=tmp_path / "events", leader=False) as watch:
         watch.step(1, {"loss": 1.0})
         watch.log(0, {"loss": 1.0})
     assert capsys.readouterr().err == "" and not (tmp_path / "events").exists()
@@ -56,9 +56,9 @@ def test_tensorboard_reads_the_curve_of_a_run(tmp_path: Path) -> None:
     words = tiny.tokenizer(tmp_path)
     task = PretrainTask(tiny.network(words), tiny.pretrain_spec(), words)
     events = tmp_path / watching.EVENTS
-    course = Course(total=3, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", events=events)
+    config = LoopConfig(total=3, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", events=events)
     curve = train(
-        task, lambda start: (tiny.batch(words, step=s) for s in range(start, 3)), course, torch.device("cpu")
+        task, lambda start: (tiny.batch(words, step=s) for s in range(start, 3)), config, torch.device("cpu")
     ).curve
     found = EventAccumulator(str(events))
     found.Reload()

@@ -157,7 +157,7 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
     scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), quick)))
     plan = make_plan("flickr8k", ablations, only=["flickr8k"], seeds=1)
     fine_tuned = next(cell.runs[0] for cell in plan.tables["flickr8k"].cells if cell.row == "mamo")
-    wanted, record = plan.closure([fine_tuned]), {}
+    wanted = plan.closure([fine_tuned])
     for run in plan.runs.values():
         if run.key in wanted:
             record = execute(plan, run, tmp_path / "results", FLICKR8K.parent)
@@ -169,5 +169,6 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
         "val": 20,
         "test": 50,
     }
-    assert record["metrics"]["chance/ir_r1"] == pytest.approx(2.0)
-    assert 0 <= record["metrics"]["tr_r1"] <= record["metrics"]["tr_r5"] <= record["metrics"]["tr_r10"] <= 100
+    metrics = record.metrics
+    assert metrics["chance/ir_r1"] == pytest.approx(2.0)
+    assert 0 <= metrics["tr_r1"] <= metrics["tr_r5"] <= metrics["tr_r10"] <= 100

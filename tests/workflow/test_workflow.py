@@ -69,6 +69,16 @@ def test_a_clone_with_published_pages_but_no_results_plans_all_runs(project: Ben
     assert " pretrain 2 " in " ".join(done.stdout.split())
 
 
+def test_pages_that_are_asked_for_together_are_planned_together(project: Bench) -> None:
+    """Each table's values have a file of their own that says that runs are missing."""
+    shutil.rmtree(project.folder / "results")
+    shutil.rmtree(project.folder / ".snakemake")
+    for tables in (("first", "second"), ("second", "first")):
+        done = project.snakemake("-n", "--quiet", "rules", "--", *tables)
+        assert done.returncode == 0, done.stdout
+        assert " pretrain 3 " in " ".join(done.stdout.split())
+
+
 def forget(project: Bench, chain: str) -> None:
     """Remove what was executed for one pre-training, and the tables."""
     for path in (project.folder / "results" / "small").glob(f"*/*{chain}*"):

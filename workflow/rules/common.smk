@@ -30,13 +30,15 @@ def settle():
             os.utime(path, (now, now))
 
 
-def mark(name):
-    """A file that is newer than everything: as an input it has what reads it made again."""
-    path = RESULTS / f"tables/{name}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+# Newer than everything else: as an input it has what reads it made again.
+NOW = RESULTS / "tables/now"
+
+
+def write_now():
+    """Write that file before anything is planned: Snakemake lists a folder once, and takes what comes later for missing."""
+    NOW.parent.mkdir(parents=True, exist_ok=True)
     # Never the same twice: Snakemake compares the checksums of small files too.
-    path.write_text(f"{time.time_ns()}\n")
-    return [path]
+    NOW.write_text(f"{time.time_ns()}\n")
 
 
 def is_made(key):
@@ -49,9 +51,9 @@ def records(keys):
     return [ancient(str(PLAN.runs[key].record(RESULTS))) for key in keys]
 
 
-def read_by(name, keys):
+def read_by(keys):
     """The records that values are collected from. Missing runs are made even if the values exist."""
-    return records(keys) + ([] if all(map(is_made, keys)) else mark(f"{name}.lacking"))
+    return records(keys) + ([] if all(map(is_made, keys)) else [NOW])
 
 
 def behind(keys):
@@ -75,6 +77,7 @@ def inputs_of(kind):
 settle()
 if workflow.is_main_process:
     clear_stale_markers()
+    write_now()
 
 
 def any_of(names):

@@ -16,7 +16,7 @@ localrules:
 
 rule maps:
     input:
-        lambda wildcards: read_by(wildcards.name, PLAN.figures[wildcards.name].inputs),
+        lambda wildcards: read_by(PLAN.figures[wildcards.name].inputs),
     output:
         RESULTS / "figures/{name}-{digest}.json",
     log:

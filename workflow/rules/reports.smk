@@ -47,13 +47,13 @@ def published(name):
 
 
 def staleness(name):
-    """What a page needs beyond its values: nothing, or a file newer than the page where that is of other values, or of none."""
+    """What a page needs beyond its values: nothing, or the file that is newer than everything where that is of other values, or of none."""
     page = PAGES[name]
     stored = maps_path(PLAN, name, RESULTS) if name in PLAN.figures else values_of(name)
     shown = (REPORTS / page.files[0]).is_file()
     if not shown or not page.stale(REPORTS) and (stored.is_file() or not page.inputs):
         return []
-    return mark(f"{name}.stale")
+    return [NOW]
 
 
 REPORT = f"mamo report {FOLDERS} --reports {quoted(config['reports'])}"
@@ -76,7 +76,7 @@ def scores(keys):
 
 rule values:
     input:
-        lambda wildcards: read_by(wildcards.name, PAGES[wildcards.name].inputs),
+        lambda wildcards: read_by(PAGES[wildcards.name].inputs),
         lambda wildcards: scores(PAGES[wildcards.name].inputs),
     output:
         RESULTS / "tables/{name}-{digest}.json",

@@ -17,6 +17,8 @@ from multiprocessing import process, util
 from pathlib import Path
 from typing import Any
 
+from mamo.data.batches.collate import Batch
+
 SHARED_MEMORY = Path("/dev/shm")
 # A socket's path has at most 107 bytes. Python makes a folder pymp-XXXXXXXX, and listener-XXXXXXXX in it.
 _SOCKET_PATH, _FOLDER_NAME, _SOCKET_NAME = 107, 14, 18
@@ -34,10 +36,10 @@ class Shared:
         sockets: whether what is shared can be passed on, see :func:`prepare_passing`.
     """
 
-    def __init__(self, collate: Callable[[Sequence[Any]], dict[str, Any]], sockets: bool) -> None:
+    def __init__(self, collate: Callable[[Sequence[Any]], Batch], sockets: bool) -> None:
         self._collate, self._sockets = collate, sockets
 
-    def __call__(self, samples: Sequence[Any]) -> dict[str, Any] | Piped:
+    def __call__(self, samples: Sequence[Any]) -> Batch | Piped:
         import torch
 
         batch = self._collate(samples)
@@ -54,13 +56,13 @@ class Shared:
 class Piped:
     """A batch without shared memory: its tensors are arrays, which are sent as bytes."""
 
-    def __init__(self, batch: dict[str, Any]) -> None:
+    def __init__(self, batch: Batch) -> None:
         import torch
 
         self._tensors = [name for name, value in batch.items() if isinstance(value, torch.Tensor)]
         self._values = {name: batch[name].numpy() if name in self._tensors else batch[name] for name in batch}
 
-    def batch(self) -> dict[str, Any]:
+    def batch(self) -> Batch:
         """Rebuild the batch, in the order of its names."""
         import torch
 
@@ -69,7 +71,7 @@ class Piped:
             for name, value in self._values.items()
         }
 
-    def pin_memory(self) -> dict[str, Any]:
+    def pin_memory(self) -> Batch:
         """The batch in page-locked memory; called by PyTorch."""
         return {
             name: value.pin_memory() if name in self._tensors else value

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from mamo.data.store.manifest import Row
 from mamo.data.store.records import Prepared
 
 # Referring expressions are trained as captions (paper appendix A): their records also have an image and a text.
@@ -25,7 +25,7 @@ class Item:
         weight: of the record's data set.
     """
 
-    record: dict[str, Any]
+    record: Row
     jpegs: tuple[bytes, ...]
     image_id: int
     weight: float
@@ -82,7 +82,7 @@ class ConcatRecords:
         number = int(np.searchsorted(self._ends, index, side="right"))
         return number, int(index - (self._ends[number - 1] if number else 0))
 
-    def record(self, index: int) -> dict[str, Any]:
+    def record(self, index: int) -> Row:
         """The columns of a record, without its images."""
         number, place = self.locate(index)
         return self._records[number][place]

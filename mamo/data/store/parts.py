@@ -13,13 +13,14 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 
 from mamo.data.examples import LISTED, Example, Findings, ImageSource
 from mamo.data.store.images import ImageError, StoredImage
-from mamo.data.store.prepare import Outcome, assemble, known, load_images
+from mamo.data.store.manifest import Manifest, PartAccount, PartImage, PartRow
+from mamo.data.store.prepare import ImageResult, assemble, known, load_images
 from mamo.data.store.shares import read_share
 from mamo.data.store.writer import ArrowFile, PreparedError
 from mamo.files.stored import StoredError, read_object
@@ -54,7 +55,7 @@ def part_name(part: int, parts: int) -> str:
 
 def write_part(
     dataset: str, root: Path, out: Path, part: int, parts: int, *, store_size: int, workers: int = 1
-) -> dict[str, Any]:
+) -> PartAccount:
     """Prepare one part of a release; do nothing if it is there already.
 
     Args:
@@ -102,10 +103,18 @@ def write_part(
     except BaseException:
         file.abandon()
         raise
-    value = {"dataset": dataset, "store_size": store_size, "examples": file.rows, "images": images}
-    value |= {"counts": findings.counts, "named": findings.named, "tallies": findings.tallies, "file": entry}
-    write_json(account, value)
-    return value
+    made: PartAccount = {
+        "dataset": dataset,
+        "store_size": store_size,
+        "examples": file.rows,
+        "images": images,
+        "counts": findings.counts,
+        "named": findings.named,
+        "tallies": findings.tallies,
+        "file": entry,
+    }
+    write_json(account, made)
+    return made
 
 
 def gather(
@@ -118,7 +127,7 @@ def gather(
     missing_limit: float | None = 0.001,
     interleave: int = 1,
     progress: Callable[[int], None] | None = None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Put all parts together into the prepared data set, and remove them.
 
     Returns:
@@ -130,13 +139,13 @@ def gather(
     """
     accounts = [_account(dataset, out / FOLDER, part, parts, store_size) for part in range(parts)]
     findings = Findings()
-    for account in accounts:
-        for reason, count in account["counts"].items():
+    for made in accounts:
+        for reason, count in made["counts"].items():
             findings.counts[reason] = findings.counts.get(reason, 0) + count
-        for reason, names in account["named"].items():
+        for reason, names in made["named"].items():
             findings.named[reason] = (findings.named.get(reason, []) + names)[:LISTED]
-        findings.tallies |= account.get("tallies", {})
-    files = [_verified(account, out / FOLDER) for account in accounts]
+        findings.tallies |= made.get("tallies", {})
+    files = [_verified(made, out / FOLDER) for made in accounts]
     merged = heapq.merge(*map(_read, files), key=lambda row: row["place"])
     manifest = assemble(
         dataset,
@@ -153,7 +162,7 @@ def gather(
     return manifest
 
 
-def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int) -> dict[str, Any]:
+def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int) -> PartAccount:
     path = folder / f"{part_name(part, parts)}.json"
     if not path.is_file():
         raise PreparedError(f"{path}: part {part + 1} of {parts} is not prepared; prepare it first")
@@ -174,10 +183,10 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     whole = whole and entry.get("rows") == account["examples"]
     if not whole or (account.get("dataset"), account.get("store_size")) != (dataset, store_size):
         raise PreparedError(f"{file}: is not the part that {path} describes; {fix}")
-    return account
+    return cast(PartAccount, account)
 
 
-def _verified(account: dict[str, Any], folder: Path) -> Path:
+def _verified(account: PartAccount, folder: Path) -> Path:
     """Return a part's file after comparing its checksum."""
     file = folder / account["file"]["file"]
     with file.open("rb") as opened:
@@ -187,19 +196,26 @@ def _verified(account: dict[str, Any], folder: Path) -> Path:
     return file
 
 
-def _packed(source: ImageSource, outcome: Outcome | None) -> dict[str, Any]:
+def _packed(source: ImageSource, outcome: ImageResult | None) -> PartImage:
     """Encode an image for a part's file; ``None``: an earlier example of the part has it."""
-    empty = {"key": source.key, "jpeg": None, "width": 0, "height": 0, "error": None, "absent": False}
+    empty: PartImage = {
+        "key": source.key,
+        "jpeg": None,
+        "width": 0,
+        "height": 0,
+        "error": None,
+        "absent": False,
+    }
     if outcome is None:
         return empty
     if isinstance(outcome, ImageError):
         absent = isinstance(outcome.__cause__, FileNotFoundError)
-        return empty | {"error": str(outcome), "absent": absent}
-    return empty | {"jpeg": outcome.jpeg, "width": outcome.width, "height": outcome.height}
+        return {**empty, "error": str(outcome), "absent": absent}
+    return {**empty, "jpeg": outcome.jpeg, "width": outcome.width, "height": outcome.height}
 
 
-def _unpacked(row: dict[str, Any]) -> tuple[Example, list[Outcome]]:
-    outcomes: list[Outcome] = []
+def _unpacked(row: PartRow) -> tuple[Example, list[ImageResult]]:
+    outcomes: list[ImageResult] = []
     for image in row["images"]:
         if image["jpeg"] is not None:
             outcomes.append(StoredImage(image["jpeg"], image["width"], image["height"]))
@@ -212,10 +228,11 @@ def _unpacked(row: dict[str, Any]) -> tuple[Example, list[Outcome]]:
     return Example(row["split"], sources, tuple(json.loads(row["records"]))), outcomes
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
+def _read(path: Path) -> Iterator[PartRow]:
     """A part's rows, one at a time from the memory-mapped file."""
     reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
     for number in range(reader.num_record_batches):
         batch = reader.get_batch(number)
         for row in range(batch.num_rows):
-            yield {name: batch.column(i)[row].as_py() for i, name in enumerate(batch.schema.names)}
+            fields = {name: batch.column(i)[row].as_py() for i, name in enumerate(batch.schema.names)}
+            yield cast(PartRow, fields)

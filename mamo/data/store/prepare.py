@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mamo.data import archives
 from mamo.data.datasets import DATASETS, Dataset
 from mamo.data.examples import LISTED, Example, Findings, FormatError, ImageSource
 from mamo.data.store.images import ImageError, StoredImage, normalise
+from mamo.data.store.manifest import Manifest, Row
 from mamo.data.store.writer import Writer
 from mamo.files.reading import MAX_IMAGE
 from mamo.files.writing import write_json
 
-Outcome = StoredImage | ImageError
+ImageResult = StoredImage | ImageError
 
 
 MISSING_FILE = "missing.json"
@@ -38,7 +38,7 @@ def prepare(
     limits: Mapping[str, int] | None = None,
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
-) -> dict[str, Any]:
+) -> Manifest:
     """Prepare one data set.
 
     Args:
@@ -101,7 +101,7 @@ def assemble(
     dataset: str,
     root: Path,
     out: Path,
-    loaded: Iterable[tuple[Example, list[Outcome]]],
+    loaded: Iterable[tuple[Example, list[ImageResult]]],
     findings: Findings,
     *,
     store_size: int,
@@ -109,7 +109,7 @@ def assemble(
     interleave: int,
     limits: Mapping[str, int] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Write examples and their stored images, in the order given, as a prepared data set; see :func:`prepare`.
 
     Args:
@@ -148,12 +148,12 @@ def assemble(
 
 def load_images(
     examples: Iterable[Example], root: Path, store_size: int, workers: int
-) -> Iterator[tuple[Example, list[Outcome]]]:
+) -> Iterator[tuple[Example, list[ImageResult]]]:
     """Yield examples with their images in stored form (or what is wrong with them), in order."""
     return _load(examples, partial(_normalise, root=root, store_size=store_size), workers)
 
 
-def _normalise(source: ImageSource, root: Path, store_size: int) -> Outcome:
+def _normalise(source: ImageSource, root: Path, store_size: int) -> ImageResult:
     try:
         content = source.content
         if isinstance(content, Path) and not content.exists():
@@ -190,15 +190,15 @@ def _limited(examples: Iterator[Example], info: Dataset, limits: Mapping[str, in
 
 
 def _load(
-    examples: Iterable[Example], load: Callable[[ImageSource], Outcome], workers: int
-) -> Iterator[tuple[Example, list[Outcome]]]:
+    examples: Iterable[Example], load: Callable[[ImageSource], ImageResult], workers: int
+) -> Iterator[tuple[Example, list[ImageResult]]]:
     """Examples with their images, in order; threads decode ahead (Pillow frees the interpreter lock)."""
     if workers <= 1:
         for example in examples:
             yield example, [load(image) for image in example.images]
         return
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[tuple[Example, list[Future[Outcome]]]] = deque()
+        ahead: deque[tuple[Example, list[Future[ImageResult]]]] = deque()
         for example in examples:
             ahead.append((example, [pool.submit(load, image) for image in example.images]))
             if len(ahead) > 4 * workers:
@@ -216,19 +216,19 @@ class _Intake:
         self._writer, self._info, self._interleave = writer, info, interleave
         self._rows: dict[str, int] = {}
         self._bad: set[str] = set()
-        self._group: list[list[dict[str, Any]]] = []  # records of the images of one interleaved group
-        self._rest: list[dict[str, Any]] = []
+        self._group: list[list[Row]] = []  # records of the images of one interleaved group
+        self._rest: list[Row] = []
         self._given: dict[str, int] = {}  # examples of each split
         self._kept: set[str] = set()  # splits of which an example is stored
         self.images = 0
         self.missing: list[str] = []
         self.unreadable: list[str] = []
 
-    def add(self, example: Example, outcomes: list[Outcome]) -> None:
+    def add(self, example: Example, outcomes: list[ImageResult]) -> None:
         rows = [
             self._image(source, outcome) for source, outcome in zip(example.images, outcomes, strict=True)
         ]
-        records: list[dict[str, Any]] = []
+        records: list[Row] = []
         if all(row is not None for row in rows):
             places = dict(zip(("image", "image2"), rows, strict=False))
             records = [{**places, **record} for record in example.records]
@@ -242,7 +242,7 @@ class _Intake:
             for record in records:
                 self._writer.add_record(example.split, **record)
 
-    def _image(self, source: ImageSource, outcome: Outcome) -> int | None:
+    def _image(self, source: ImageSource, outcome: ImageResult) -> int | None:
         if self._info.shares_images:
             if source.key in self._rows:
                 return self._rows[source.key]

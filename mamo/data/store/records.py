@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
+from mamo.data.store.manifest import Manifest, Row
 from mamo.data.store.writer import MANIFEST, SCHEMAS, PreparedError
 from mamo.files.stored import StoredError, read_object
 
@@ -96,11 +97,11 @@ class Records:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Row:
         batch, row = self._rows.find(index)
         return {name: batch.column(i)[row].as_py() for i, name in enumerate(batch.schema.names)}
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Row]:
         for batch in self._rows.batches:
             yield from batch.to_pylist()
 
@@ -122,7 +123,7 @@ class Records:
             return pa.ipc.open_file(source).schema
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> Manifest:
     """The manifest of a prepared data set.
 
     Args:
@@ -133,7 +134,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file, fix = path / MANIFEST, f"remove {path} and prepare it again"
     try:
-        manifest = read_object(file, fix)
+        manifest = cast(Manifest, read_object(file, fix))
         _check_manifest(manifest)
     except FileNotFoundError as error:
         state = "was not prepared to the end" if path.is_dir() else "does not exist"
@@ -146,7 +147,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_manifest(manifest: dict[str, Any]) -> None:
+def _check_manifest(manifest: Manifest) -> None:
     """Check that the manifest is complete and its counts agree."""
     rows: dict[str, int] = {}
     for entry in manifest["files"]:
@@ -183,7 +184,7 @@ class Prepared:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.manifest: dict[str, Any] = read_manifest(self.path)
+        self.manifest: Manifest = read_manifest(self.path)
         for entry in self.manifest["files"]:
             file = self.path / entry["file"]
             size = file.stat().st_size if file.is_file() else None

@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
 from mamo.data.datasets import Dataset
 from mamo.data.examples import Example, Findings, ImageSource
+from mamo.data.store.manifest import FileEntry, ShareAccount
 from mamo.data.store.writer import PreparedError
 from mamo.files.stored import StoredError, read_object
 from mamo.files.writing import write_json
@@ -94,7 +95,7 @@ def _examples(path: Path, root: Path) -> Iterator[tuple[int, Example]]:
             yield place, Example(split, sources, tuple(records))
 
 
-def _read_account(account: Path, dataset: str, parts: int) -> dict[str, Any]:
+def _read_account(account: Path, dataset: str, parts: int) -> ShareAccount:
     fix = "remove it, and the release is read again"
     try:
         shared = read_object(account, fix)
@@ -106,10 +107,10 @@ def _read_account(account: Path, dataset: str, parts: int) -> dict[str, Any]:
         raise PreparedError(f"{account}: is not an account of the shares of {dataset}; {fix}")
     if not all(isinstance(entry, dict) and "file" in entry for entry in files):
         raise PreparedError(f"{account}: is not an account of the shares of {dataset}; {fix}")
-    return shared
+    return cast(ShareAccount, shared)
 
 
-def _verified(account: Path, entry: dict[str, Any]) -> Path:
+def _verified(account: Path, entry: FileEntry) -> Path:
     """Return a share's file after comparing its checksum."""
     path = account.with_name(Path(str(entry["file"])).name)
     digest = None

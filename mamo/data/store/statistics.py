@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from mamo.data.store.manifest import Manifest
 
-def statistics(manifest: Mapping[str, Any], split: str | None = "train") -> dict[str, Any]:
+
+def statistics(manifest: Manifest, split: str | None = "train") -> dict[str, Any]:
     """One data set's row: ``{dataset, images, texts}``.
 
     Args:

@@ -13,14 +13,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pyarrow as pa
 
 from mamo.data.store.images import StoredImage, normalise
+from mamo.data.store.manifest import FileEntry, Manifest, SplitCounts
 from mamo.files.writing import write_json
-from mamo.specs.releases import Kind
+from mamo.specs.releases import RecordKind
 
 _BOX = pa.list_(pa.float32())
 SCHEMAS: dict[str, pa.Schema] = {
@@ -105,7 +107,7 @@ class ArrowFile:
     def close(self) -> None:
         """Called by Arrow; the file is closed by ``finish``."""
 
-    def add(self, row: dict[str, Any], size: int = 0) -> None:
+    def add(self, row: Mapping[str, Any], size: int = 0) -> None:
         """Add a row; ``size`` is about what it holds in memory, in bytes."""
         for name, values in self._columns.items():
             values.append(row[name])
@@ -121,7 +123,7 @@ class ArrowFile:
         self._columns = {name: [] for name in self.schema.names}
         self._pending = 0
 
-    def finish(self, root: Path) -> dict[str, Any]:
+    def finish(self, root: Path) -> FileEntry:
         """Write the rest and close; the file's entry in the manifest."""
         if self._columns[self.schema.names[0]]:
             self._write_batch()
@@ -159,13 +161,13 @@ class Writer:
         path: Path,
         *,
         dataset: str,
-        kind: Kind,
+        kind: RecordKind,
         store_size: int,
         shard_bytes: int = SHARD_BYTES,
         shard_images: int = SHARD_IMAGES,
     ) -> None:
-        if kind not in get_args(Kind):
-            raise ValueError(f"kind '{kind}': there are {', '.join(get_args(Kind))}")
+        if kind not in get_args(RecordKind):
+            raise ValueError(f"kind '{kind}': there are {', '.join(get_args(RecordKind))}")
         self.path, self.dataset, self.kind, self.store_size = Path(path), dataset, kind, store_size
         self._shard_bytes, self._shard_images = shard_bytes, shard_images
         if (self.path / MANIFEST).exists():
@@ -176,11 +178,11 @@ class Writer:
             shutil.rmtree(self.path / part, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)
         self.images = 0
-        self._files: list[dict[str, Any]] = []
+        self._files: list[FileEntry] = []
         self._shards = 0
         self._shard: ArrowFile | None = None
         self._records: dict[str, ArrowFile] = {}
-        self._manifest: dict[str, Any] | None = None
+        self._manifest: Manifest | None = None
         self._used: dict[str, bytearray] = {}  # split -> one flag per image row, so that memory stays flat
 
     def __enter__(self) -> Writer:
@@ -252,7 +254,7 @@ class Writer:
             self._files.append(self._shard.finish(self.path))
             self._shard = None
 
-    def close(self, **extra: Any) -> dict[str, Any]:
+    def close(self, **extra: Any) -> Manifest:
         """Finish the files and write the manifest, last and atomically; a second call only returns it.
 
         Args:
@@ -264,11 +266,11 @@ class Writer:
         if self._manifest is not None:
             return self._manifest
         self._close_shard()
-        counts: dict[str, dict[str, int]] = {}
+        counts: dict[str, SplitCounts] = {}
         for split, file in self._records.items():
             self._files.append(file.finish(self.path))
             counts[split] = {"images": sum(self._used[split]), "records": file.rows}
-        manifest = {
+        manifest: Manifest = {
             "dataset": self.dataset,
             "kind": self.kind,
             "store_size": self.store_size,
@@ -276,7 +278,7 @@ class Writer:
             "splits": counts,
             "missing": [],
             "unreadable": [],
-            **extra,
+            **cast(Any, extra),
             "files": self._files,
         }
         write_json(self.path / MANIFEST, manifest)

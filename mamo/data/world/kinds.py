@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObjectKind:
     """A kind of thing: its names (singular, plural), the first one being the canonical, and its OpenMoji character."""
 
     names: tuple[tuple[str, str], ...]
@@ -18,9 +18,9 @@ class Kind:
         return self.names[0][0]
 
 
-def _kind(category: str, codepoint: int, *names: str) -> Kind:
+def _kind(category: str, codepoint: int, *names: str) -> ObjectKind:
     pairs = tuple((name, name if name == "fish" else _plural(name)) for name in names)
-    return Kind(pairs, category, chr(codepoint))
+    return ObjectKind(pairs, category, chr(codepoint))
 
 
 def _plural(name: str) -> str:

@@ -56,16 +56,16 @@ class PairStatement:
         return len(fitting(self.what, scene))
 
 
-Group = tuple[PairStatement, list[tuple[int, int, bool]]]
+StatementGroup = tuple[PairStatement, list[tuple[int, int, bool]]]
 
 
-def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[Group]:
+def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[StatementGroup]:
     """Statements, each with four pairs (left, right, whether it is true) of positions in the pool, two of them true.
 
     Raises:
         ValueError: the pool is too small to find true and false pairs.
     """
-    found: list[Group] = []
+    found: list[StatementGroup] = []
     sides: dict[tuple[Description, str | None], tuple[list[int], list[int]]] = {}
     failures = 0
     while len(found) < groups:

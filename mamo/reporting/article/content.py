@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from mamo.reporting.article.runs import Runs
 from mamo.reporting.article.settings import deviations, settings
 from mamo.reporting.article.tables import article_table
 from mamo.reporting.figure_pages import figure_heading
-from mamo.reporting.pages import CLAIMS, pages_of
+from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import heading
+from mamo.reporting.values import TableValues
 from mamo.specs.code import running_code
 from mamo.specs.plan import Plan
 
@@ -22,7 +23,8 @@ VERDICTS = ("supported", "refuted", "cannot tell")
 
 def content(
     plan: Plan,
-    values: Mapping[str, Mapping[str, Any]],
+    values: Mapping[str, TableValues],
+    claims: Sequence[Mapping[str, Any]],
     results: Path,
     reports: Path,
     ablations: Path,
@@ -31,7 +33,8 @@ def content(
     """Collect the article's content.
 
     Args:
-        values: table name -> what ``collect`` gave for it; ``claims`` -> what ``judge`` gave, where the plan has claims.
+        values: table name -> what ``collect`` gave for it.
+        claims: the claims that ``judge`` gave; empty where the plan has none.
         results, reports: the scale's.
         page: of what the paper leaves open.
 
@@ -61,7 +64,7 @@ def content(
         "tables": tables,
         "figures": figures,
         "undrawn": undrawn,
-        "claims": _claims(values.get(CLAIMS, {}).get("claims", [])),
+        "claims": _claims(claims),
         "cost": runs.cost(),
         "circumstances": runs.circumstances(),
         "runs": runs.entries(shown, seeds),
@@ -108,7 +111,7 @@ def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str,
     return found, undrawn
 
 
-def _claims(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _claims(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Claims by verdict: ``{verdict, entries}``; an entry has the claim, its place, the reason and numbers with intervals."""
     sections = []
     for verdict in VERDICTS:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mamo.files.record import Record
 from mamo.reporting.provenance import check_lines, facts, read_run
 from mamo.specs.plan import Plan
 
@@ -30,7 +31,7 @@ class Runs:
 
     plan: Plan
     numbers: Mapping[str, int]
-    records: Mapping[str, dict[str, Any] | None]
+    records: Mapping[str, Record | None]
 
     @classmethod
     def read(cls, plan: Plan, results: Path) -> Runs:
@@ -82,12 +83,12 @@ class Runs:
 
     def circumstances(self) -> dict[str, list[list[Any]]]:
         """Commits, digests of the code, machines and packages that made the runs, each with the number of runs."""
-        found = [record.get("provenance", {}) for record in self.records.values() if record is not None]
+        found = [record.provenance for record in self.records.values() if record is not None]
         counted = {
-            "code": Counter(str(of.get("code") or "not recorded") for of in found),
-            "code digest": Counter(str(of.get("code_digest") or "not recorded") for of in found),
-            "machine": Counter(_words(of.get("machine")) for of in found),
-            "packages": Counter(_words(of.get("versions")) for of in found),
+            "code": Counter(str(of.code or "not recorded") for of in found),
+            "code digest": Counter(str(of.code_digest or "not recorded") for of in found),
+            "machine": Counter(_words(of.machine or None) for of in found),
+            "packages": Counter(_words(of.versions or None) for of in found),
         }
         return {
             name: [[value, count] for value, count in of.most_common()] for name, of in counted.items() if of
@@ -96,15 +97,19 @@ class Runs:
     def started(self) -> list[str]:
         """Start of the first and the last run, in ISO 8601; empty if no record has one."""
         times = sorted(
-            str(record["provenance"]["started"])
+            record.provenance.started
             for record in self.records.values()
-            if record is not None and record.get("provenance", {}).get("started")
+            if record is not None and record.provenance.started
         )
         return [times[0], times[-1]] if times else []
 
     def _entry(self, key: str, shown: list[str], siblings: list[str]) -> dict[str, Any]:
         run, record = self.plan.runs[key], self.records[key]
-        said = {name: value for name, value in facts(record or {}).items() if value not in (None, "")}
+        said = {
+            name: value
+            for name, value in (facts(record) if record else {}).items()
+            if value not in (None, "")
+        }
         lines = [
             f"{name} {_words(value)}" for name, value in said.items() if name not in ("machine", "packages")
         ]

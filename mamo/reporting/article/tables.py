@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from mamo.reporting.differences import base_label, make_differences
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import NONE, Line, Table, make_table
+from mamo.reporting.values import TableValues, mean_of
 from mamo.specs.plan import TablePlan
 
 # Columns that fit across a page beside the labels of the rows.
@@ -17,7 +17,7 @@ WIDE = 8
 FIRST = "R@1"
 
 
-def article_table(table: TablePlan, values: Mapping[str, Any], ablations: Path) -> dict[str, Any]:
+def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dict[str, Any]:
     """One table of the article as plain JSON values.
 
     Args:
@@ -87,23 +87,20 @@ def _rows(
     ]
 
 
-def _behind(values: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+def _behind(values: TableValues) -> dict[tuple[str, str], str]:
     """Map (row, column) -> the first run behind the number; runs of other seeds are listed with it."""
-    found: dict[tuple[str, str], str] = {}
-    for cell in values["cells"]:
-        found.setdefault((cell["row"], cell["column"]), cell["run"])
-    return found
+    return {place: seeds[0].run for place, seeds in values.by_cell.items()}
 
 
-def _best(values: Mapping[str, Any]) -> dict[str, set[str]]:
+def _best(values: TableValues) -> dict[str, set[str]]:
     """Map column -> the rows with the highest mean, unless all are equal; counts have no best."""
-    means: dict[str, dict[str, list[float]]] = {}
-    for cell in values["cells"]:
-        if cell["value"] is not None and not isinstance(cell["value"], int):
-            means.setdefault(cell["column"], {}).setdefault(cell["row"], []).append(cell["value"])
+    means: dict[str, dict[str, float]] = {}
+    for (row, column), seeds in values.by_cell.items():
+        mean = mean_of(seeds)
+        if isinstance(mean, float):
+            means.setdefault(column, {})[row] = mean
     best = {}
-    for column, rows in means.items():
-        of = {row: fmean(found) for row, found in rows.items()}
+    for column, of in means.items():
         if len(set(of.values())) > 1:
             best[column] = {row for row, mean in of.items() if mean == max(of.values())}
     return best

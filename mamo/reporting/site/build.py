@@ -13,12 +13,13 @@ from mamo.reporting.figure_pages import alt_text, figure_heading
 from mamo.reporting.findings import REASONS
 from mamo.reporting.headline import MODELS, headline
 from mamo.reporting.ledger import HOW, by_reason, by_verdict, counted, set_apart
-from mamo.reporting.pages import CLAIMS, Page
+from mamo.reporting.pages import Page
 from mamo.reporting.paper import ARXIV, AUTHORS, TITLE
 from mamo.reporting.publish import heading
 from mamo.reporting.site.figures import drawing
-from mamo.reporting.site.runs import curves, packed, packed_curves, run_lines
+from mamo.reporting.site.runs import RunLine, curves, packed, packed_curves, run_lines
 from mamo.reporting.site.tables import table_view
+from mamo.reporting.values import TableValues
 from mamo.specs.identity import changes
 from mamo.specs.plan import Plan
 from mamo.specs.scale import Scale, read_scale
@@ -35,7 +36,8 @@ _SCRIPTS = ("base", "explorer", "dialog", "tables", "compare", "zoom")
 
 def write_site(
     plan: Plan,
-    values: Mapping[str, Mapping[str, Any]],
+    values: Mapping[str, TableValues],
+    claims: Mapping[str, Any] | None,
     maps: Mapping[str, Mapping[str, Any]],
     page: Page,
     results: Path,
@@ -46,7 +48,8 @@ def write_site(
     """Write ``index.html``.
 
     Args:
-        values: table name -> what ``collect`` gave for it, and ``claims`` -> what ``judge`` gave.
+        values: table name -> what ``collect`` gave for it.
+        claims: what ``judge`` gave; None where the plan has no claims.
         maps: figure name -> what ``compute_figure`` gave for it.
         results: one scale's results.
         reports: the scale's reports, with the published drawings.
@@ -73,7 +76,7 @@ def write_site(
         tables=tables,
         figures=_figures(plan, maps, reports),
         explorer=bool(data["explorer"]),
-        claims=_claims(values.get(CLAIMS, {}), plan),
+        claims=_claims(claims or {}, plan),
         kinds=_KINDS,
         runs=runs,
         total=_total(runs),
@@ -164,16 +167,16 @@ def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -
     return shown
 
 
-def _total(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _total(runs: list[RunLine]) -> dict[str, Any]:
     """Count the runs, those with a record, and their CPU time."""
-    done = [line for line in runs if line["outcome"] != "missing"]
+    done = [line for line in runs if line.outcome != "missing"]
     return {
         "runs": len(runs),
         "done": len(done),
-        "cpu": sum(line.get("cpu") or 0.0 for line in done),
-        "wall": sum(line.get("wall") or 0.0 for line in done),
-        "diverged": sum(line["outcome"] == "diverged" for line in done),
-        "outcomes": sorted({line["outcome"] for line in runs}),
+        "cpu": sum(line.cpu or 0.0 for line in done),
+        "wall": sum(line.wall or 0.0 for line in done),
+        "diverged": sum(line.outcome == "diverged" for line in done),
+        "outcomes": sorted({line.outcome for line in runs}),
     }
 
 

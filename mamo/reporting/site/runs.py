@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mamo.files.stored import read_record_file
 from mamo.reporting.names import job_name, row_names, table_name
 from mamo.reporting.tables import sensible
-from mamo.specs.identity import Run, changes
+from mamo.specs.identity import Run, SpecValues, changes
 from mamo.specs.plan import Plan
 
 CURVE = "curve.csv"
@@ -19,14 +20,58 @@ _POINTS = 60  # of a shown curve, at most
 _COMMANDS = {"data": "prepare"}
 
 
-def run_lines(plan: Plan, results: Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RunLine:
+    """One run as the page shows it.
+
+    Attributes:
+        changed: how a pre-training differs from the scale's own, by dotted names.
+        command: makes the run.
+        outcome: ``missing`` without a record; data are ``made``.
+        wall, cpu: seconds.
+        memory: at most, MB.
+        rate: pairs per second.
+        machine, versions: None without a record.
+        label: a name for people that no other run has.
+        shown: the rows that it stands behind.
+    """
+
+    key: str
+    kind: str
+    name: str
+    inputs: Mapping[str, str]
+    changed: SpecValues
+    spec: SpecValues
+    command: str
+    outcome: str
+    wall: float | None = None
+    cpu: float | None = None
+    memory: float | None = None
+    steps: int | None = None
+    rate: float | None = None
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    checks: list[dict[str, Any]] | None = None
+    revision: int | None = None
+    started: str | None = None
+    machine: str | None = None
+    versions: Mapping[str, str] | None = None
+    code: str | None = None
+    label: str = ""
+    shown: list[str] = field(default_factory=list)
+
+
+def run_lines(plan: Plan, results: Path) -> list[RunLine]:
     """One entry for each planned run, in planning order; a run without a record is ``missing``."""
-    labels = run_labels(plan)
-    return [_line(plan, run, results) | labels[run.key] for run in plan.runs.values()]
+    labels, shown = run_labels(plan)
+    return [
+        replace(_line(plan, run, results), label=labels[run.key], shown=shown[run.key])
+        for run in plan.runs.values()
+    ]
 
 
-def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Map run key -> ``label``, a readable unique name, and ``shown``, the rows that use it."""
+def run_labels(plan: Plan) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Map run key -> a readable unique name; and run key -> the rows that use it."""
     first: dict[str, str] = {}
     shown: dict[str, list[str]] = {key: [] for key in plan.runs}
     for name, table in plan.tables.items():
@@ -45,92 +90,86 @@ def run_labels(plan: Plan) -> dict[str, dict[str, Any]]:
         run.key: first.get(run.key) or job_name(run.name.partition("-")[0]) for run in plan.runs.values()
     }
     taken = [(plan.runs[key].kind, label) for key, label in labels.items()]
-    return {
-        key: {
-            "label": label
-            if taken.count((plan.runs[key].kind, label)) == 1
-            else f"{label} ({key.rsplit('-', 1)[-1]})",
-            "shown": shown[key],
-        }
-        for key, label in labels.items()
-    }
+    names = {}
+    for key, label in labels.items():
+        alone = taken.count((plan.runs[key].kind, label)) == 1
+        names[key] = label if alone else f"{label} ({key.rsplit('-', 1)[-1]})"
+    return names, shown
 
 
-def _line(plan: Plan, run: Run, results: Path) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "key": run.key,
-        "kind": run.kind,
-        "name": run.name,
-        "inputs": dict(run.inputs),
-        "changed": _changed(plan, run),
-        "spec": dict(run.spec),
-        "command": f"mamo {_COMMANDS.get(run.kind, run.kind)} --scale {plan.scale.name} --needs {run.id}",
-        "outcome": "missing",
-    } | dict.fromkeys(("wall", "cpu", "memory", "steps", "rate"))
+def _line(plan: Plan, run: Run, results: Path) -> RunLine:
+    line = RunLine(
+        key=run.key,
+        kind=run.kind,
+        name=run.name,
+        inputs=dict(run.inputs),
+        changed=_changed(plan, run),
+        spec=dict(run.spec),
+        command=f"mamo {_COMMANDS.get(run.kind, run.kind)} --scale {plan.scale.name} --needs {run.id}",
+        outcome="missing",
+    )
     path = run.record(results)
     if not path.is_file():
         return line
     record = read_record_file(path)
-    provenance, details = record.get("provenance", {}), record.get("details", {})
-    machine = provenance.get("machine", {})
-    status = record["outcome"]["status"]
-    return line | {
+    provenance, details, status = record.provenance, record.details, record.outcome.status
+    machine = provenance.machine
+    return replace(
+        line,
         # Data runs do not converge; they are done.
-        "outcome": "made" if run.kind == "data" and status == "converged" else status,
-        "reason": record["outcome"].get("reason") or "",
-        "metrics": {
-            name: sensible(value)
-            for name, value in record.get("metrics", {}).items()
-            if isinstance(value, int | float) and abs(value) < float("inf")
+        outcome="made" if run.kind == "data" and status == "converged" else status,
+        wall=_rounded(provenance.wall_seconds),
+        cpu=_rounded(provenance.cpu_seconds),
+        memory=provenance.peak_memory_mb,
+        steps=details.get("steps"),
+        rate=_rounded(details.get("pairs_per_second")),
+        reason=record.outcome.reason or "",
+        metrics={
+            name: sensible(value) for name, value in record.metrics.items() if abs(value) < float("inf")
         },
-        "checks": record.get("checks"),
-        "revision": record.get("revision"),
-        "started": provenance.get("started"),
-        "wall": _rounded(provenance.get("wall_seconds")),
-        "cpu": _rounded(provenance.get("cpu_seconds")),
-        "memory": provenance.get("peak_memory_mb"),
-        "machine": ", ".join(str(machine[key]) for key in ("gpu", "cpu", "system") if machine.get(key)),
-        "versions": provenance.get("versions", {}),
-        "code": provenance.get("code"),
-        "steps": details.get("steps"),
-        "rate": _rounded(details.get("pairs_per_second")),
-    }
+        checks=None if record.checks is None else [check.as_json() for check in record.checks],
+        revision=record.revision,
+        started=provenance.started,
+        machine=", ".join(str(machine[key]) for key in ("gpu", "cpu", "system") if machine.get(key)),
+        versions=provenance.versions,
+        code=provenance.code,
+    )
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _changed(plan: Plan, run: Run) -> dict[str, Any]:
+def _changed(plan: Plan, run: Run) -> SpecValues:
     """Describe how a pre-training differs from the scale's own."""
     if run.kind != "pretrain":
         return {}
     return changes(plan.scale.pretrain.model_dump(mode="json"), run.spec)
 
 
-def packed(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def packed(lines: Iterable[RunLine]) -> dict[str, Any]:
     """Pack lines for the script without repetition.
 
     Returns:
         ``runs``: key -> line, whose ``spec`` is ``[base, changes by dotted name]`` and whose ``machine`` and ``versions`` are
         one number; ``specs`` and ``places``: what these numbers stand for.
     """
-    specs: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    specs: dict[str, tuple[int, SpecValues]] = {}
     places: dict[str, int] = {}
     runs = {}
     for line in lines:
         # Runs of a kind with the same parts differ by little from the first of them.
-        shape = json.dumps([line["kind"], sorted(line["spec"])])
-        number, base = specs.setdefault(shape, (len(specs), line["spec"]))
+        shape = json.dumps([line.kind, sorted(line.spec)])
+        number, base = specs.setdefault(shape, (len(specs), line.spec))
         kept = {
-            k: v
-            for k, v in line.items()
-            if k not in ("spec", "machine", "versions") and v not in (None, {}, [], "")
+            name: value
+            for name, value in vars(line).items()
+            if name not in ("spec", "machine", "versions") and value not in (None, {}, [], "")
         }
-        runs[line["key"]] = kept | {"spec": [number, changes(base, line["spec"])]}
-        if "versions" in line:
-            place = json.dumps({"machine": line["machine"], "versions": line["versions"]}, sort_keys=True)
-            runs[line["key"]]["place"] = places.setdefault(place, len(places))
+        runs[line.key] = kept | {"spec": [number, changes(base, line.spec)]}
+        if line.versions is not None:
+            place = json.dumps({"machine": line.machine, "versions": dict(line.versions)}, sort_keys=True)
+            runs[line.key]["place"] = places.setdefault(place, len(places))
     return {
         "runs": runs,
         "specs": [spec for _, spec in specs.values()],

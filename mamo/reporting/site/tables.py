@@ -11,7 +11,8 @@ from mamo.reporting.claims import plumbing_only
 from mamo.reporting.names import column_names
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, reported
-from mamo.reporting.tables import DIVERGED, NONE, SPREAD, make_table, primary, sensible
+from mamo.reporting.tables import DIVERGED, NONE, SPREAD, bracketed, make_table, primary, sensible, signed
+from mamo.reporting.values import CellStatistics, SeedValue, TableValues, mean_of
 from mamo.specs.plan import Plan, TablePlan
 
 
@@ -21,15 +22,11 @@ def _others_heading(paper: PaperTable | None) -> str:
     return paper.heading if paper and paper.heading != plain else "Other rows of the paper, as reported there"
 
 
-def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablations: Path) -> dict[str, Any]:
+def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Path) -> dict[str, Any]:
     """A table for the template: headings, groups, lines of cells, the paper's other lines and notes."""
     ablation = table.ablation
     paper = reported(ablation, ablations)
     shown = make_table(ablation, values, paper)
-    by_place: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in values["cells"]:
-        by_place.setdefault((cell["row"], cell["column"]), []).append(cell)
-    intervals = {(line["row"], line["column"]): line for line in values.get("statistics", ())}
     ours_keys = {line.key for line in shown.ours}
     theirs = {row.key: row for row in paper.rows} if paper else {}
     labels = {row.key: row.label for row in ablation.rows}
@@ -37,24 +34,28 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
     for line in shown.ours:
         cells = []
         for head, text in zip(shown.headings, line.texts, strict=True):
-            found = by_place.get((line.key, head.key), [])
+            seeds = values.at(line.key, head.key)
             row = theirs.get(line.key)
             value = row.values.get(head.key) if row else None
-            statistics = intervals.get((line.key, head.key))
+            statistics = values.statistics_at(line.key, head.key)
             diverged = row is not None and row.outcome == "diverged"
             cells.append(
                 {
                     "text": text.partition(f" {SPREAD} ")[0],
                     "paper": DIVERGED if diverged else "" if value is None else _plain(value),
-                    "difference": _difference(found, value),
+                    "difference": _difference(seeds, value),
                     "interval": _interval(statistics),
                     "against": _against(statistics, labels),
                     "behind": [
                         {
-                            key: sensible(cell[key]) if isinstance(cell[key], float) else cell[key]
-                            for key in ("metric", "seed", "value", "chance", "run", "outcome")
+                            "metric": seed.metric,
+                            "seed": seed.seed,
+                            "value": None if seed.value is None else sensible(seed.value),
+                            "chance": None if seed.chance is None else sensible(seed.chance),
+                            "run": seed.run,
+                            "outcome": seed.outcome,
                         }
-                        for cell in found
+                        for seed in seeds
                     ],
                 }
             )
@@ -64,7 +65,7 @@ def table_view(plan: Plan, table: TablePlan, values: Mapping[str, Any], ablation
     ]
     first = primary(shown.headings)
     notes = [*ablation.notes, *dict.fromkeys(c.note for c in ablation.columns if c.note)]
-    order = "" if plumbing_only(plan) else agreement_text(values.get("agreement", ()), column_names(ablation))
+    order = "" if plumbing_only(plan) else agreement_text(values.agreement, column_names(ablation))
     return {
         "name": ablation.name,
         "kind": ablation.kind,
@@ -109,27 +110,25 @@ def _plain(value: float) -> str:
     )
 
 
-def _interval(line: Mapping[str, Any] | None) -> str:
+def _interval(line: CellStatistics | None) -> str:
     """Format the 95 % interval; '' if nothing could be resampled."""
-    if line is None or not line["mean_upper"] > line["mean_lower"]:
+    if line is None or line.half <= 0:
         return ""
-    return f"[{line['mean_lower']:.1f}, {line['mean_upper']:.1f}]".replace("-", "−")
+    return f"[{line.mean_lower:.1f}, {line.mean_upper:.1f}]".replace("-", "−")
 
 
-def _against(line: Mapping[str, Any] | None, labels: Mapping[str, str]) -> dict[str, Any] | None:
+def _against(line: CellStatistics | None, labels: Mapping[str, str]) -> dict[str, Any] | None:
     """Format the paired difference from the base row, for the cell's provenance."""
-    if line is None or not line["against"]:
+    gap = line.gap if line else None
+    if line is None or gap is None:
         return None
-    low, high = line["difference_lower"], line["difference_upper"]
-    text = f"{line['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {line['difference_p']:.2g}".replace(
-        "-", "−"
-    )
-    return {"row": labels.get(line["against"], line["against"]), "text": text, "images": line["images"]}
+    text = f"{signed(gap.value, 1)} {bracketed(gap.lower, gap.upper, 1)}, p = {gap.p:.2g}".replace("-", "−")
+    return {"row": labels.get(gap.against, gap.against), "text": text, "images": line.images}
 
 
-def _difference(cells: list[Mapping[str, Any]], paper: float | None) -> str:
+def _difference(seeds: list[SeedValue], paper: float | None) -> str:
     """Format ours minus the paper's, in percentage points; '' if one of them is missing."""
-    found = [cell["value"] for cell in cells if cell["value"] is not None]
-    if paper is None or not found or isinstance(paper, int):
+    ours = mean_of(seeds)
+    if paper is None or ours is None or isinstance(paper, int):
         return ""
-    return f"{sum(found) / len(found) - paper:+.1f}".replace("-", "−")
+    return signed(ours - paper, 1)

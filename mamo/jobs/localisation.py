@@ -1,0 +1,44 @@
+"""Localisation: per-word Grad-CAM against the world's true boxes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from mamo.jobs.job import Items, Job, JobCost, Operations, SplitSizes, Stratum
+from mamo.specs.finetune import LocalisationSpec
+
+
+class LocalisationJob(Job[LocalisationSpec]):
+    """Maps of ITM's score, one for each word that names an object or a colour."""
+
+    spec = LocalisationSpec
+    title = "measured for localisation"
+    settings = ("layer",)
+
+    def cost(self, spec: LocalisationSpec, network: Operations, data: SplitSizes) -> JobCost:
+        """No validation: such a job trains nothing."""
+        words = network.spec.max_words
+        gallery = data.shown["test"] * network.vision() + data.records["test"] * network.text(words)
+        heat = gallery + 2 * data.records["test"] * network.matching(words)
+        example = 3 * network.alignment(words, spec.batch_size) - network.patch_embedding()
+        return JobCost(example, 0.0, heat)
+
+    def strata(
+        self, metric: str, items: Items, images_of: Mapping[str, Sequence[int]], metrics: Mapping[str, float]
+    ) -> list[Stratum] | None:
+        """The share of heat inside the box, or the pointing game's hits, over words of one sort."""
+        import numpy as np
+
+        found = re.fullmatch(r"(object|colour)_(share|pointing)", metric)
+        if not found:
+            return None
+        counted = np.array(items["what"]) == found[1]
+        scores = np.asarray(items["share" if found[2] == "share" else "hit"], dtype=float)
+        # Every image with a named word counts, even without a word of this sort.
+        images = np.unique(np.array(items["image"]), return_inverse=True)[1]
+        return [Stratum(scores, counted, images)]
+
+    def is_score(self, metric: str) -> bool:
+        """How many words were measured is no score."""
+        return not metric.endswith("_words") and super().is_score(metric)
