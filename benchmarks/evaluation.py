@@ -63,16 +63,16 @@ def main() -> None:
 
 def _table(result: Result, table: str, seconds: dict[str, list[float]], queries: int) -> None:
     for name, taken in seconds.items():
-        found = ratio(taken, seconds["product"])
+        times = ratio(taken, seconds["product"])
         result.row(
             table,
             way=name,
             **{
                 "CPU ms a query": 1000 * statistics.median(taken) / queries,
-                "times the product's": found.median,
+                "times the product's": times.median,
             },
-            low=found.low,
-            high=found.high,
+            low=times.low,
+            high=times.high,
         )
 
 

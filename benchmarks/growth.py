@@ -16,7 +16,7 @@ import torch
 from benchmarks.batches import batch_of, captions, vocabulary
 from benchmarks.measure import Result, alternating, operations
 from benchmarks.training_step import RUN, product_step
-from mamo.data.batches.sampler import order
+from mamo.data.batches.sampler import epoch_order
 from mamo.model.mamo import Mamo
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
@@ -77,16 +77,16 @@ def _curve(result: Result, table: str, what: str, specs: dict[int, PretrainSpec]
 
 def _pairs(result: Result) -> None:
     for pairs in PAIRS:
-        order.cache_clear()
+        epoch_order.cache_clear()
         began = time.process_time()
-        order(0, 0, pairs)
+        epoch_order(0, 0, pairs)
         seconds = time.process_time() - began
         result.row(
             "Pairs",
             pairs=pairs,
             **{"s to shuffle an epoch": seconds, "ns a pair": 1e9 * seconds / pairs, "MB": 8 * pairs / 1e6},
         )
-    order.cache_clear()
+    epoch_order.cache_clear()
 
 
 def _workers(result: Result) -> None:

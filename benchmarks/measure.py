@@ -86,8 +86,8 @@ class Result:
         """Write ``NAME.json``."""
         folder.mkdir(exist_ok=True)
         path = folder / f"{self.name}.json"
-        found = {"title": self.title, "machine": machine(), "tables": self.tables, "notes": self.notes}
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        content = {"title": self.title, "machine": machine(), "tables": self.tables, "notes": self.notes}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return path
 
 

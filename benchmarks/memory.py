@@ -30,7 +30,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             data = prepare(Path(folder) / "set", pairs, (96, 96), 96)
             index = (data / "records" / "train.arrow").stat().st_size
-            found = json.loads(
+            measured = json.loads(
                 subprocess.run(
                     [sys.executable, "-m", "benchmarks.memory", str(data)],
                     check=True,
@@ -38,16 +38,16 @@ def main() -> None:
                     text=True,
                 ).stdout.splitlines()[-1]
             )
-        first = first or found
+        first = first or measured
         result.row(
             "Growing data",
             pairs=pairs,
             **{
                 "index, MB": index / 1e6,
-                "start-up, CPU s": found["startup"],
-                "own memory, MB": found["own"],
-                "to the first": found["own"] / first["own"],
-                "mapped files, MB": found["mapped"],
+                "start-up, CPU s": measured["startup"],
+                "own memory, MB": measured["own"],
+                "to the first": measured["own"] / first["own"],
+                "mapped files, MB": measured["mapped"],
             },
         )
     result.note(

@@ -27,8 +27,8 @@ def write_pages() -> None:
 def filled(text: str, results: Path = RESULTS) -> str:
     """A page's text with the results' tables and figures, or with what is still to be measured."""
 
-    def one(found: re.Match[str]) -> str:
-        begin, name, table, end = found.groups()
+    def one(match: re.Match[str]) -> str:
+        begin, name, table, end = match.groups()
         path = results / f"{name}.json"
         if not path.is_file():
             return f"{begin}*Not measured yet: `python -m benchmarks {name}`.*\n{end}"

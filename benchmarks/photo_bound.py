@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from mamo.data.batches.sampler import batch_indices
-from mamo.data.batches.transforms import EvalTransform, Normalise
+from mamo.data.batches.transforms import EvalTransform, StandardiseChannels
 from mamo.data.store.records import Prepared
 from mamo.model.pretrained import load_vit, read_state
 from mamo.model.teacher import load_teacher
@@ -151,7 +151,7 @@ def encode(data: Prepared, rows: Sequence[int], encoder: Callable[[list[Image.Im
 def teacher_encoder(architecture: str, name: str | None, size: int) -> Callable[[list[Image.Image]], Tensor]:
     """The teacher's pooled features."""
     teacher = load_teacher(architecture, name)
-    normalise = Normalise(TransformSpec(size=size, mean=teacher.mean, std=teacher.std))
+    normalise = StandardiseChannels(TransformSpec(size=size, mean=teacher.mean, std=teacher.std))
 
     def encoder(pictures: list[Image.Image]) -> Tensor:
         sized = [picture.resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]

@@ -64,21 +64,21 @@ def read_log(path: Path) -> Made:
     now = 0.0
     cores, seconds, last = 1, None, None
     for line in path.read_text(encoding="utf-8").splitlines():
-        if found := re.match(r"  Date: (.+)", line):
-            now = datetime.fromisoformat(found[1]).timestamp()
-        elif found := re.match(r"Provided cores: (\d+)", line):
-            cores = int(found[1])
-        elif found := _TIME.match(line):
-            now = datetime.strptime(found[1], "%a %b %d %H:%M:%S %Y").timestamp()
-        elif found := re.match(r"Job (\d+):", line):
-            last = jobs[found[1]] = Job(now)
+        if match := re.match(r"  Date: (.+)", line):
+            now = datetime.fromisoformat(match[1]).timestamp()
+        elif match := re.match(r"Provided cores: (\d+)", line):
+            cores = int(match[1])
+        elif match := _TIME.match(line):
+            now = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y").timestamp()
+        elif match := re.match(r"Job (\d+):", line):
+            last = jobs[match[1]] = Job(now)
         elif line.startswith("Reason:") and last is not None:
             made = _RECORD.search(line.split(";")[0])
             last.record = made[1] if made and "Missing output" in line else None
-        elif found := re.match(r"Finished jobid: (\d+)", line):
-            jobs[found[1]].ended = now
-        elif found := re.match(r"Elapsed time: (?:(\d+) days?, )?(\d+):(\d+):([\d.]+)", line):
-            days, hours, minutes, rest = (float(part or 0) for part in found.groups())
+        elif match := re.match(r"Finished jobid: (\d+)", line):
+            jobs[match[1]].ended = now
+        elif match := re.match(r"Elapsed time: (?:(\d+) days?, )?(\d+):(\d+):([\d.]+)", line):
+            days, hours, minutes, rest = (float(part or 0) for part in match.groups())
             seconds = ((days * 24 + hours) * 60 + minutes) * 60 + rest
     if seconds is None:
         raise ValueError(f"{path}: this run of Snakemake is not at its end, or failed")
@@ -111,7 +111,7 @@ def main(logs: list[Path]) -> None:
         except ValueError as error:
             result.note(str(error))
             continue
-        found = accounts(made, log.parents[2] / "results")
+        shares = accounts(made, log.parents[2] / "results")
         result.row(
             "Where the cores' time went",
             **{
@@ -119,9 +119,9 @@ def main(logs: list[Path]) -> None:
                 "jobs": len(made.jobs),
                 "cores": made.cores,
                 "minutes": made.seconds / 60,
-                "work, percent": 100 * found["jobs"] / made.offered,
-                "starting jobs, percent": 100 * found["starting"] / made.offered,
-                "idle, percent": 100 * found["idle"] / made.offered,
+                "work, percent": 100 * shares["jobs"] / made.offered,
+                "starting jobs, percent": 100 * shares["starting"] / made.offered,
+                "idle, percent": 100 * shares["idle"] / made.offered,
             },
         )
     _sharing(result)

@@ -49,17 +49,17 @@ def rerank_cached(
     """As :func:`rerank_anew`, with images and texts encoded once: what released code of the kind does."""
     visual, text = network.encode_image(image), network.encode_text(ids, mask)
     of_images = [
-        score(network, visual[query].expand(len(found), -1, -1), text[found], mask[found])
-        for query, found in enumerate(texts_NK)
+        score(network, visual[query].expand(len(candidates), -1, -1), text[candidates], mask[candidates])
+        for query, candidates in enumerate(texts_NK)
     ]
     of_texts = [
         score(
             network,
-            visual[found],
-            text[query].expand(len(found), -1, -1),
-            mask[query].expand(len(found), -1),
+            visual[candidates],
+            text[query].expand(len(candidates), -1, -1),
+            mask[query].expand(len(candidates), -1),
         )
-        for query, found in enumerate(images_MK)
+        for query, candidates in enumerate(images_MK)
     ]
     return torch.stack(of_images), torch.stack(of_texts)
 
@@ -88,8 +88,8 @@ def rank_answers(task: VqaTask, image: Tensor, ids: Tensor, mask: Tensor) -> tup
     repeated = FusedContext(
         context.states.repeat_interleave(size, 0), context.bias.repeat_interleave(size, 0)
     )
-    found = decode(task, read, seen, repeated).gather(2, answers[..., None])[..., 0]
-    return chosen, (found * given).sum(1).view_as(chosen)
+    log_p = decode(task, read, seen, repeated).gather(2, answers[..., None])[..., 0]
+    return chosen, (log_p * given).sum(1).view_as(chosen)
 
 
 def decode(task: VqaTask, ids: Tensor, mask: Tensor, context: FusedContext) -> Tensor:

@@ -96,13 +96,13 @@ def _profile(result: Result, precision: str) -> None:
 
 def _shapes(profiler: Any) -> Counter[tuple[int, int, int, int]]:
     """(batch, m, k, n) of every matrix product -> how often."""
-    found: Counter[tuple[int, int, int, int]] = Counter()
+    shapes: Counter[tuple[int, int, int, int]] = Counter()
     for event in profiler.events():
         if event.name in PRODUCTS:
             left, right = event.input_shapes[-2:] if event.name != "aten::addmm" else event.input_shapes[1:3]
             batch = left[0] if event.name == "aten::bmm" else 1
-            found[batch, left[-2], left[-1], right[-1]] += 1
-    return found
+            shapes[batch, left[-2], left[-1], right[-1]] += 1
+    return shapes
 
 
 def _seconds(shape: tuple[int, int, int, int], dtype: torch.dtype) -> float:

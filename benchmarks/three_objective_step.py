@@ -114,14 +114,14 @@ class ThreeObjectives(nn.Module):
         itm = F.cross_entropy(logits, labels)
 
         words = self.masker(ids, mask, batch["seed"], batch["step"])
-        found = online.words(online.fuse(visual, encode_text(online, words.ids, mask), mask))
-        mlm = F.cross_entropy(found.flatten(0, 1), ids.masked_fill(~words.chosen, -100).flatten())
+        word_logits = online.words(online.fuse(visual, encode_text(online, words.ids, mask), mask))
+        mlm = F.cross_entropy(word_logits.flatten(0, 1), ids.masked_fill(~words.chosen, -100).flatten())
         if following is not None:
             with torch.no_grad():
                 said = following.words(
                     following.fuse(followed, encode_text(following, words.ids, mask), mask)
                 ).softmax(-1)
-            apart = -(found.log_softmax(-1) * said).sum(-1)
+            apart = -(word_logits.log_softmax(-1) * said).sum(-1)
             mlm = (1 - SOFT) * mlm + SOFT * apart[words.chosen].mean()
         return {"loss": itc + itm + mlm, "itc": itc, "itm": itm, "mlm": mlm}
 
@@ -131,8 +131,8 @@ class ThreeObjectives(nn.Module):
         hard = F.cross_entropy(scores, own)
         if soft is None:
             return hard
-        wanted = (soft / self.temperature.detach()).softmax(1)
-        return (1 - SOFT) * hard - SOFT * (scores.log_softmax(1) * wanted).sum(1).mean()
+        soft_targets = (soft / self.temperature.detach()).softmax(1)
+        return (1 - SOFT) * hard - SOFT * (scores.log_softmax(1) * soft_targets).sum(1).mean()
 
     def _enqueue(self, image_BE: Tensor, text_BE: Tensor) -> None:
         place = slice(self.place, self.place + len(image_BE))

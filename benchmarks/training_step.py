@@ -76,19 +76,19 @@ def sides(spec: PretrainSpec) -> dict[tuple[str, str], Callable[[], None]]:
     batch = batch_of(spec.model, tokenizer, spec.batch_size)
     torch.manual_seed(0)
     task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer, steps=RUN)
-    found: dict[tuple[str, str], Callable[[], None]] = {}
+    steps: dict[tuple[str, str], Callable[[], None]] = {}
     for precision in PRECISIONS:
-        found["product", precision] = product_step(copy.deepcopy(task), batch, precision)
+        steps["product", precision] = product_step(copy.deepcopy(task), batch, precision)
         own = copy.deepcopy(task)
         trained = [p for p in own.parameters() if p.requires_grad]
         plain = torch.optim.AdamW(trained, lr=spec.optimiser.lr)
-        found["plain", precision] = step_of(PlainStep(own), own, plain, batch, precision, foreach=None)
+        steps["plain", precision] = step_of(PlainStep(own), own, plain, batch, precision, foreach=None)
         for name, distils in (("three objectives", True), ("three, no momentum model", False)):
             three = ThreeObjectives(spec.model, tokenizer, spec.batch_size, distils)
             trained = [p for p in three.parameters() if p.requires_grad]
             optimiser = torch.optim.AdamW(trained, lr=spec.optimiser.lr)
-            found[name, precision] = step_of(three, three, optimiser, batch, precision, foreach=None)
-    return found
+            steps[name, precision] = step_of(three, three, optimiser, batch, precision, foreach=None)
+    return steps
 
 
 def main() -> None:
@@ -117,9 +117,9 @@ def main() -> None:
         ("three objectives fp32 / product fp32", ("three objectives", "fp32"), ("product", "fp32")),
         ("three objectives bf16 / product bf16", ("three objectives", "bf16"), ("product", "bf16")),
     ):
-        found = ratio(seconds[more], seconds[less])  # type: ignore[index]
+        times = ratio(seconds[more], seconds[less])  # type: ignore[index]
         result.row(
-            "How many times the cost", sides=words, median=found.median, low=found.low, high=found.high
+            "How many times the cost", sides=words, median=times.median, low=times.low, high=times.high
         )
     counted = operations(measured["product", "fp32"]) / spec.batch_size
     result.note(

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.runs.run import Options
     from mamo.training.loop import pick_device
-    from mamo.training.throughput import measure
+    from mamo.training.throughput import measure_throughput
 
     name = options.setting(args, "scale")
     scale = read_scale(name, options.ABLATIONS)
@@ -58,29 +58,29 @@ def _command(args: argparse.Namespace) -> int:
         update={"objectives": objectives, "precision": args.precision or spec.precision, "batch_size": pairs}
     )
     how = Options(**options.execution_of(args)).of_training()
-    found = measure(spec, _vocabulary(entries), pick_device(), pairs, args.steps, **how)
+    throughput = measure_throughput(spec, _vocabulary(entries), pick_device(), pairs, args.steps, **how)
     print(f"Scale {name}: {pairs} pairs a step, {spec.model.max_words} tokens a text, {spec.precision}")
-    for line in lines(found):
+    for line in measurement_lines(throughput):
         print(line)
     return 0
 
 
-def lines(found: Throughput) -> Iterator[str]:
+def measurement_lines(measured: Throughput) -> Iterator[str]:
     """Put the measurements into lines of text."""
-    yield f"  device                {found.device}"
-    yield f"  a step                {found.seconds:.3g} s: " + ", ".join(
-        f"{share:.1%} {part}" for part, share in found.shares.items()
+    yield f"  device                {measured.device}"
+    yield f"  a step                {measured.seconds:.3g} s: " + ", ".join(
+        f"{share:.1%} {part}" for part, share in measured.shares.items()
     )
-    yield f"  pairs a second        {found.pairs_per_second:,.3g}"
-    yield f"  operations a pair     {found.flops / 1e12:.3g} TFLOP, forward and backward"
-    yield f"  operations a second   {found.rate / 1e12:,.3g} TFLOP/s"
-    if found.memory is not None:
-        yield f"  memory held at most   {found.memory / 2**30:.1f} GiB"
-    if found.peak is None or found.share is None:
-        yield f"  share of the peak     unknown: {found.peak_source}"
+    yield f"  pairs a second        {measured.pairs_per_second:,.3g}"
+    yield f"  operations a pair     {measured.flops / 1e12:.3g} TFLOP, forward and backward"
+    yield f"  operations a second   {measured.rate / 1e12:,.3g} TFLOP/s"
+    if measured.memory is not None:
+        yield f"  memory held at most   {measured.memory / 2**30:.1f} GiB"
+    if measured.peak is None or measured.share is None:
+        yield f"  share of the peak     unknown: {measured.peak_source}"
     else:
-        yield f"  peak                  {found.peak / 1e12:,.3g} TFLOP/s ({found.peak_source})"
-        yield f"  share of the peak     {found.share:.1%}"
+        yield f"  peak                  {measured.peak / 1e12:,.3g} TFLOP/s ({measured.peak_source})"
+        yield f"  share of the peak     {measured.share:.1%}"
 
 
 def _vocabulary(entries: int) -> Tokenizer:

@@ -99,7 +99,7 @@ def add(commands: Any) -> None:
 
 def _command(args: argparse.Namespace) -> int:
     options.check_project()
-    text = page()
+    text = commands_page()
     if not args.check:
         PAGE.write_text(text, encoding="utf-8")
         return 0
@@ -109,7 +109,7 @@ def _command(args: argparse.Namespace) -> int:
     return 1
 
 
-def page() -> str:
+def commands_page() -> str:
     """The Markdown page."""
     from mamo.cli.main import parser
 

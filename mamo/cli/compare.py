@@ -41,7 +41,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.reported import CELL, cell_lines, reported_cells
 
     plan, results = options.planned(args, args.tables), options.results_of(args)
-    every, found = [], []
+    every, compared = [], []
     for table in plan.tables.values():
         values = collect(plan, table, results)
         if args.reported:
@@ -50,13 +50,13 @@ def _command(args: argparse.Namespace) -> int:
         if args.json:
             shown = {"cells": [asdict(cell) for cell in cells]} if args.reported else _differences(values)
             title = {"table": table.ablation.name, "title": table.ablation.title}
-            found.append(title | {"base": table.ablation.base_row} | shown | {"missing": values.missing})
+            compared.append(title | {"base": table.ablation.base_row} | shown | {"missing": values.missing})
         elif args.reported:
             print("\n".join(cell_lines(table, cells, options.ABLATIONS, args.edition)) + "\n")
         else:
             print("\n".join(_against_base(table, values)) + "\n")
     if args.json:
-        options.print_json({"scale": plan.scale.name, "reported": args.reported, "tables": found})
+        options.print_json({"scale": plan.scale.name, "reported": args.reported, "tables": compared})
     if args.csv:
         import pandas as pd
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from mamo.cli import options
-from mamo.ledgers.deviations import GENERATED, PAGE, tables
+from mamo.ledgers.deviations import GENERATED, PAGE, settings_tables
 from mamo.specs.scale import read_scale
 
 SCALE = "paper"
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     options.check_project()
     shown = PAGE.read_text(encoding="utf-8")
-    text = f"{shown.partition(GENERATED)[0]}{tables(read_scale(SCALE, options.ABLATIONS))}\n"
+    text = f"{shown.partition(GENERATED)[0]}{settings_tables(read_scale(SCALE, options.ABLATIONS))}\n"
     if not args.check:
         PAGE.write_text(text, encoding="utf-8")
     elif text != shown:

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.reporting.provenance import differences
+    from mamo.reporting.provenance import run_differences
 
     plan, results = options.planned(args, others=True), options.results_of(args)
     names = {f"{path.parts[-3]}/{path.parts[-2]}": _name(path) for path in results.glob("*/*/record.json")}
@@ -43,7 +43,7 @@ def _command(args: argparse.Namespace) -> int:
             if run is None or not options.not_made(plan, run, results):
                 raise error from None
             return 1
-    print("\n".join(differences(results, *keys)))
+    print("\n".join(run_differences(results, *keys)))
     return 0
 
 

@@ -54,17 +54,17 @@ def _command(args: argparse.Namespace) -> int:
         from mamo.cli.doctor_slurm import cluster
 
         checks.append(cluster)
-    wrong, found = 0, []
+    wrong, findings = 0, []
     for check in checks:
         for finding in check(args):
             wrong += finding.state == "wrong"
-            found.append({"state": finding.state, "what": finding.what, "fix": finding.fix or None})
+            findings.append({"state": finding.state, "what": finding.what, "fix": finding.fix or None})
             if not args.json:
                 print(
                     f"{finding.state:6}{finding.what}" + (f"\n      -> {finding.fix}" if finding.fix else "")
                 )
     if args.json:
-        options.print_json({"wrong": wrong, "findings": found})
+        options.print_json({"wrong": wrong, "findings": findings})
     else:
         print(f"\n{wrong} wrong" if wrong else "\nNothing is wrong")
     return 1 if wrong else 0
@@ -77,16 +77,16 @@ def _packages(args: argparse.Namespace) -> Iterator[Diagnosis]:
     yield Diagnosis("ok", f"Python {sys.version.split()[0]} in {sys.prefix}")
     others = []
     for text in metadata.requires("mamo") or []:
-        wanted = Requirement(text)
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = metadata.version(wanted.name)
+            installed = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            others.append(f"{wanted.name} is not installed")
+            others.append(f"{requirement.name} is not installed")
             continue
-        if not wanted.specifier.contains(found.split("+")[0], prereleases=True):
-            others.append(f"{wanted.name} {found} is not {wanted.specifier}")
+        if not requirement.specifier.contains(installed.split("+")[0], prereleases=True):
+            others.append(f"{requirement.name} {installed} is not {requirement.specifier}")
     for what in others:
         yield Diagnosis("wrong", what, "`make venv` installs the locked packages")
     if not others:

@@ -57,11 +57,11 @@ def _shared_memory() -> Diagnosis:
 def _temporary_files() -> Diagnosis:
     from mamo.data.batches.passing import LONGEST_FOLDER, socket_folder
 
-    wanted, folder = os.environ.get("TMPDIR"), tempfile.gettempdir()
-    if wanted and os.path.realpath(wanted) != os.path.realpath(folder):
+    requested, folder = os.environ.get("TMPDIR"), tempfile.gettempdir()
+    if requested and os.path.realpath(requested) != os.path.realpath(folder):
         return Diagnosis(
             "note",
-            f"TMPDIR={wanted} cannot be written, so that {folder} takes the temporary files",
+            f"TMPDIR={requested} cannot be written, so that {folder} takes the temporary files",
             "set TMPDIR to a folder of yours",
         )
     if len(os.fsencode(folder)) <= LONGEST_FOLDER:

@@ -64,17 +64,18 @@ def cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
 
 def _configuration() -> Iterator[Diagnosis]:
     text = _call("scontrol", "show", "config").stdout
-    found = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
+    min_job_age = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
     accounted = "accounting_storage/none" not in text
-    if found and int(found[1]) < LONGEST_INTERVAL and not accounted:
+    if min_job_age and int(min_job_age[1]) < LONGEST_INTERVAL and not accounted:
         yield Diagnosis(
             "wrong",
-            f"SLURM forgets jobs after {found[1]} s (MinJobAge) and keeps no accounts",
+            f"SLURM forgets jobs after {min_job_age[1]} s (MinJobAge) and keeps no accounts",
             f"ask for MinJobAge of {2 * LONGEST_INTERVAL} or more, or for an accounting database",
         )
-    elif found:
+    elif min_job_age:
         yield Diagnosis(
-            "ok", f"ended jobs are known for {found[1]} s" + (", and in the accounts" if accounted else "")
+            "ok",
+            f"ended jobs are known for {min_job_age[1]} s" + (", and in the accounts" if accounted else ""),
         )
     waits = re.search(r"^KillWait\s*=\s*(\d+)", text, re.MULTILINE)
     if waits:

@@ -26,7 +26,7 @@ from mamo.cli.dvc_artifacts import (
     record_runs,
     replace_if_other,
     share_results,
-    write_json,
+    write_tracked_json,
 )
 from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, metrics_file
 from mamo.cli.snakemakes import config_word
@@ -123,8 +123,8 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     temporary = share_results(Path(options.setting(args, "results")))
     results = options.results_of(args)
     if stage.startswith(DATA):
-        wanted = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]].record(results)
-        if not wanted.is_file():
+        record = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]].record(results)
+        if not record.is_file():
             _call(
                 "snakemake",
                 *_profile(),
@@ -132,7 +132,7 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
                 "--config",
                 config_word("scale", plan.scale.name),
                 "--",
-                str(wanted),
+                str(record),
             )
     else:
         for page in _pages(plan, stage):
@@ -223,30 +223,30 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
 
     results, reports = options.results_of(args), options.reports_of(args)
     pages, tables = pages_of(plan, options.ABLATIONS), plan.tables | plan.others
-    wanted = [
+    requested = [
         pages[name] for name in (OVERVIEW if stage == REPORT else stage for stage in stages) if name in pages
     ]
-    drawn = [page for page in wanted if page.name in plan.figures]
+    drawn = [page for page in requested if page.name in plan.figures]
     with tempfile.TemporaryDirectory() as folder:
-        if len(wanted) > len(drawn):
-            others = [page.name for page in wanted if page not in drawn]
+        if len(requested) > len(drawn):
+            others = [page.name for page in requested if page not in drawn]
             _call("mamo", "report", *others, "--reports", folder, quiet=True)
         for page in drawn:
             maps = str(_values(plan, page, results))
             _call("mamo", "figure", page.name, "--values", maps, "--reports", folder, quiet=True)
-        for page in wanted:
+        for page in requested:
             for file in page.files:
                 replace_if_other((Path(folder) / plan.scale.name / file).read_bytes(), reports / file)
-    for page in wanted:
+    for page in requested:
         if page.name in tables:
             values = collect(plan, tables[page.name], results)
-            write_json(_metrics(values), reports / metrics_file(page.name))
+            write_tracked_json(_metrics(values), reports / metrics_file(page.name))
     for stage in stages:
         if stage.startswith(DATA):
             run = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]]
             manifest = read_object(run.directory(results) / "manifest.json")
             made = {"run": run.key, "artifact": str(artifact(run, plan.scale.name)), "manifest": manifest}
-            write_json(made, reports / data_file(run.name))
+            write_tracked_json(made, reports / data_file(run.name))
 
 
 def _metrics(values: TableValues) -> dict[str, dict[str, float]]:

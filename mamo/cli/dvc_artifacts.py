@@ -229,7 +229,7 @@ def share_results(results: Path) -> bool:
     return False
 
 
-def write_json(values: Mapping[str, Any], path: Path) -> None:
+def write_tracked_json(values: Mapping[str, Any], path: Path) -> None:
     """Write small values for git, the same text for the same values."""
     replace_if_other((json.dumps(values, indent=1, sort_keys=True) + "\n").encode(), path)
 

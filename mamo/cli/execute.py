@@ -109,8 +109,8 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
             account = execute_part(plan, run, part, parts, results, releases, how, args.wait)
             print(f"{run.key}, part {args.part}: {account['images']} images")
             return 0
-        for wanted in _missing(plan, run, args) if args.needs else ():
-            _print_result(wanted, execute(plan, wanted, results, releases, how, wait=args.wait))
+        for missing in _missing(plan, run, args) if args.needs else ():
+            _print_result(missing, execute(plan, missing, results, releases, how, wait=args.wait))
         if kind in LAUNCHED and args.processes * args.nodes > 1 and "WORLD_SIZE" not in os.environ:
             from mamo.runs.launch import launch
 

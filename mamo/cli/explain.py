@@ -15,7 +15,7 @@ from mamo.cli.plan import KINDS
 from mamo.cli.status import log_of, state_of
 from mamo.files.record import Record
 from mamo.files.stored import StoredError, read_record_file
-from mamo.reporting.pages import Page, pages_of, parts_of
+from mamo.reporting.pages import Page, page_inputs, pages_of
 from mamo.reporting.provenance import check_lines, row_lines, row_provenance
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
@@ -47,11 +47,11 @@ def _command(args: argparse.Namespace) -> int:
         options.check_name(args.what, tables, f"scale '{plan.scale.name}' has no table")
         table = tables[args.what]
         options.check_name(args.row, [row.key for row in table.ablation.rows], f"{args.what} has no row")
-        found = row_provenance(plan, table, args.row, options.results_of(args))
+        facts = row_provenance(plan, table, args.row, options.results_of(args))
         if args.json:
-            options.print_json(asdict(found))
+            options.print_json(asdict(facts))
         else:
-            print("\n".join(row_lines(found)))
+            print("\n".join(row_lines(facts)))
         return 0
     explainer = Explainer(plan, options.results_of(args), options.logs_of(args), options.ABLATIONS)
     if args.what in tables:
@@ -219,7 +219,7 @@ class Explainer:
                 *lines,
                 "the values behind that page are not recorded here, so the difference is not known",
             ]
-        now = parts_of(self.plan, (self.plan.tables | self.plan.others)[page.name], self.ablations)
+        now = page_inputs(self.plan, (self.plan.tables | self.plan.others)[page.name], self.ablations)
         was = flatten(before)
         return lines + [
             f"  {key}: {_show(was.get(key, section(before, key)))} -> {_show(value)}"

@@ -47,7 +47,7 @@ def _command(args: argparse.Namespace) -> int:
         return 1
     from mamo.published.export import bundle, export
     from mamo.published.load import LoadError, bundle_folder
-    from mamo.published.push import check_name, push
+    from mamo.published.push import check_repository_name, push
     from mamo.runs.run import RunError
 
     results = options.results_of(args)
@@ -58,7 +58,7 @@ def _command(args: argparse.Namespace) -> int:
             print(f'{folder}: {run.id}\n  in Python: import mamo; mamo.load("{args.out}")')
             return 0
         if args.push:
-            check_name(args.push)
+            check_repository_name(args.push)
         export(plan, run, results, Path(args.out), args.half)
         print(f'{args.out}: {run.id}\n  in Python: import mamo; mamo.load("{args.out}")')
         if args.push:

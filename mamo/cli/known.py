@@ -27,13 +27,13 @@ def main(argv: list[str]) -> int:
         argv: the kind of names (scales, tables, pages, runs or anything), then the words of the line being typed.
     """
     what, words = argv[0], argv[1:]
-    names = {"scales": scales, "tables": tables, "pages": pages}.get(what)
-    found: Iterable[str]
+    names = {"scales": scales, "tables": table_names, "pages": pages}.get(what)
+    listed: Iterable[str]
     if names is not None:
-        found = names()
+        listed = names()
     else:
-        found = runs(words) if what == "runs" else [*tables(), *runs(words)]
-    print("\n".join(dict.fromkeys(found)))
+        listed = runs(words) if what == "runs" else [*table_names(), *runs(words)]
+    print("\n".join(dict.fromkeys(listed)))
     return 0
 
 
@@ -42,7 +42,7 @@ def scales() -> list[str]:
     return sorted(path.stem for path in (ABLATIONS / "scales").glob("*.yaml"))
 
 
-def tables() -> list[str]:
+def table_names() -> list[str]:
     """List tables, curves and figures."""
     return sorted(
         path.stem for folder in (ABLATIONS, ABLATIONS / "figures") for path in folder.glob("*.yaml")
@@ -51,7 +51,7 @@ def tables() -> list[str]:
 
 def pages() -> list[str]:
     """List the pages of a report."""
-    return [*tables(), "overview", "claims", "index"]
+    return [*table_names(), "overview", "claims", "index"]
 
 
 def runs(words: list[str]) -> Iterable[str]:
@@ -67,12 +67,12 @@ def runs(words: list[str]) -> Iterable[str]:
 def _option(words: list[str], name: str) -> str | None:
     """Read an option from the line (``--scale demo``, ``--scale=demo``, as shells split it), else from ``params.yaml``."""
     text = " ".join(words)
-    found = re.search(rf"--{name}(?: = |=| )(\S+)", text)
-    if found is None:
+    match = re.search(rf"--{name}(?: = |=| )(\S+)", text)
+    if match is None:
         with suppress(OSError, UnicodeDecodeError):
             params = Path("params.yaml").read_text(encoding="utf-8")
-            found = re.search(rf"^{name}:\s*['\"]?([^\s'\"#]+)", params, re.M)
-    return found[1] if found and found[1] != "null" else None
+            match = re.search(rf"^{name}:\s*['\"]?([^\s'\"#]+)", params, re.M)
+    return match[1] if match and match[1] != "null" else None
 
 
 def _planned(scale: str) -> list[str]:

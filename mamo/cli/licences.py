@@ -61,7 +61,9 @@ def add(commands: Any) -> None:
 
 def _command(args: argparse.Namespace) -> int:
     options.check_project()
-    text = page(LOCK.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "")
+    text = licences_page(
+        LOCK.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    )
     if args.check:
         if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
             return 0
@@ -74,13 +76,13 @@ def _command(args: argparse.Namespace) -> int:
 
 def locked(lock: str) -> dict[str, str]:
     """Package -> its versions in the lock (several where they differ by version of Python)."""
-    found: dict[str, list[str]] = {}
+    versions_of: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.M):
-        found.setdefault(name, []).append(version)
-    return {name: ", ".join(versions) for name, versions in sorted(found.items())}
+        versions_of.setdefault(name, []).append(version)
+    return {name: ", ".join(versions) for name, versions in sorted(versions_of.items())}
 
 
-def page(lock: str, before: str = "") -> str:
+def licences_page(lock: str, before: str = "") -> str:
     """The page for a lock.
 
     Args:

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.specs.lint import row_changes, twins
 
-    plan, found = options.planned(args, args.tables), False
+    plan, alike = options.planned(args, args.tables), False
     for name, table in plan.tables.items():
         labels, same = {row.key: row.label for row in table.ablation.rows}, dict(twins(table))
         for row, lines in row_changes(plan, table).items():
@@ -32,5 +32,5 @@ def _command(args: argparse.Namespace) -> int:
             print("\n".join(f"    {line}" for line in lines) or "    (as the base row)")
             if row in same:
                 print(f"    is the same run as row '{same[row]}'")
-                found = True
-    return 1 if found else 0
+                alike = True
+    return 1 if alike else 0

@@ -85,9 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full or read-only disk
-        from mamo.runs.faults import describe
+        from mamo.runs.faults import describe_fault
 
-        cause = describe(error)
+        cause = describe_fault(error)
         if cause is None:
             raise
         print(f"mamo: {cause}", file=sys.stderr)

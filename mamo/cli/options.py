@@ -173,10 +173,12 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 def execution_of(args: argparse.Namespace) -> dict[str, Any]:
     """How a training run is executed, as keywords of ``mamo.runs.run.Options``."""
     names = ("micro_batch", "compile", "activation_checkpointing")
-    found = {name: setting(args, name) for name in names}
-    if found["micro_batch"] is not None and found["micro_batch"] < 1:
-        raise SpecError(f"micro_batch {found['micro_batch']}: at least one pair must go through the network")
-    return found
+    settings = {name: setting(args, name) for name in names}
+    if settings["micro_batch"] is not None and settings["micro_batch"] < 1:
+        raise SpecError(
+            f"micro_batch {settings['micro_batch']}: at least one pair must go through the network"
+        )
+    return settings
 
 
 def profile_of(args: argparse.Namespace | None) -> str | None:

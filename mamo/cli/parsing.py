@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse unknown words here, where the command that they were meant for is known."""
-        found, unknown = super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]
             if word.startswith("-"):
@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
                 ]
                 self.error(f"unknown option '{word}'{nearest(word, known)}")
             self.error(f"'{word}' is unexpected here; put all names side by side, and options after them")
-        return found, unknown
+        return parsed, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -113,7 +113,7 @@ def _values(plan: Plan, readers: dict[str, list[str]], args: argparse.Namespace)
 
 
 def _cost(plan: Plan, args: argparse.Namespace) -> None:
-    from mamo.cost.report import lines
+    from mamo.cost.report import cost_lines
     from mamo.cost.runs import Costs
 
     hardware = _hardware(args)
@@ -122,7 +122,7 @@ def _cost(plan: Plan, args: argparse.Namespace) -> None:
     if costs.unknown:
         print(f"The cost can be counted once these data sets are prepared: {' '.join(costs.unknown)}")
         return
-    for line in lines(plan, costs, hardware):
+    for line in cost_lines(plan, costs, hardware):
         print(line)
 
 

@@ -11,7 +11,7 @@ from mamo.cli.remaining import Remaining
 from mamo.cli.status import Step
 from mamo.cost.work import Part
 from mamo.specs.identity import Run
-from mamo.training.watching import duration
+from mamo.training.progress_log import duration
 
 
 class Progress:

@@ -46,7 +46,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.collect import collect, read_values, write_values
     from mamo.reporting.ledger import write_ledger
     from mamo.reporting.overview import write_overview
-    from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of, parts_of
+    from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, page_inputs, pages_of
     from mamo.reporting.provenance import check_code
     from mamo.reporting.publish import publish
 
@@ -55,14 +55,14 @@ def _command(args: argparse.Namespace) -> int:
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)
     whole = [name for name, page in pages.items() if page.listed]
-    wanted = args.pages or whole
-    drawn = [name for name in wanted if name in plan.figures]
+    requested = args.pages or whole
+    drawn = [name for name in requested if name in plan.figures]
     if drawn and args.pages:
         raise SpecError(
             f"{drawn[0]} is drawn by trained models: `mamo figure {drawn[0]} --scale {plan.scale.name}`"
         )
-    wanted = [name for name in wanted if name not in drawn and name != INDEX]
-    for name in wanted:
+    requested = [name for name in requested if name not in drawn and name != INDEX]
+    for name in requested:
         options.check_name(name, pages, f"scale '{plan.scale.name}' has no page")
 
     given, claims = read_values(args.values or ())
@@ -81,32 +81,34 @@ def _command(args: argparse.Namespace) -> int:
         else:
             values = gather(name)
             _require_all(values.missing)
-            made_from = parts_of(plan, tables[name], options.ABLATIONS)
+            made_from = page_inputs(plan, tables[name], options.ABLATIONS)
             write_values(values.model_copy(update={"made_from": made_from}), args.collect)
         return 0
     shown = {
-        key for name in ([*wanted, *whole] if OVERVIEW in wanted else wanted) for key in pages[name].inputs
+        key
+        for name in ([*requested, *whole] if OVERVIEW in requested else requested)
+        for key in pages[name].inputs
     }
     check_code(plan, shown, results, options.setting(args, "any_code"))
     names = [
         name
-        for name in dict.fromkeys([*wanted, *(whole if OVERVIEW in wanted else ())])
+        for name in dict.fromkeys([*requested, *(whole if OVERVIEW in requested else ())])
         if name not in (OVERVIEW, INDEX) and name not in plan.figures
     ]
-    found = {name: gather(name) for name in names if name != CLAIMS}
-    missing = {name: set(values.missing) for name, values in found.items()}
+    collected = {name: gather(name) for name in names if name != CLAIMS}
+    missing = {name: set(values.missing) for name, values in collected.items()}
     verdicts: dict[str, Any] = {"claims": []}
     if CLAIMS in names:
         verdicts = claims or judge(plan, results, options.ABLATIONS)
         missing[CLAIMS] = set(verdicts["missing"])
-    for name in wanted:
+    for name in requested:
         page = pages[name]
         if name == OVERVIEW:
-            write_overview(plan, found, verdicts["claims"], page, reports, options.ABLATIONS)
+            write_overview(plan, collected, verdicts["claims"], page, reports, options.ABLATIONS)
         elif name == CLAIMS:
             write_ledger(plan.scale, verdicts, page, reports)
         else:
-            publish(plan, tables[name], found[name], page, reports, options.ABLATIONS)
+            publish(plan, tables[name], collected[name], page, reports, options.ABLATIONS)
         lacking = {run for other in (names if name == OVERVIEW else [name]) for run in missing[other]}
         gaps = f" ({len(lacking)} runs have no record yet)" if lacking else ""
         print(f"{reports / page.files[0]}{gaps}")

@@ -19,9 +19,9 @@ from mamo.cli import options, warm
 from mamo.cli.children import Asked, passing_on, start
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress
+from mamo.cli.request import Missing, Request
 from mamo.cli.snakemakes import config_word, working
 from mamo.cli.status import fresh, last_step, log_of, state_of
-from mamo.cli.wanted import Lacking, Wanted
 from mamo.cost.work import CPU_RATE, GPU_RATE, work_of, work_of_pages
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.provenance import read_run
@@ -30,7 +30,7 @@ from mamo.runs.run import RunError
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 from mamo.specs.seeds import write_seeds
-from mamo.training.watching import duration
+from mamo.training.progress_log import duration
 
 POLL_SECONDS = 1.0
 TAIL = 20
@@ -73,39 +73,39 @@ def _command(args: argparse.Namespace) -> int:
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
         options.check_name(name, pages, f"scale '{plan.scale.name}' has no table or page")
-    wanted = Wanted(args, plan, pages)
-    lacking = wanted.lacking()
-    _announce(plan, wanted, lacking)
-    if not lacking:
-        print(f"Nothing to do: everything is made. See {_landing(wanted.pages, wanted.reports)}")
+    request = Request(args, plan, pages)
+    missing = request.missing()
+    _announce(plan, request, missing)
+    if not missing:
+        print(f"Nothing to do: everything is made. See {_landing(request.pages, request.reports)}")
         return 0
     if args.dry_run:
         return 0
-    return _run(args, plan, wanted, lacking)
+    return _run(args, plan, request, missing)
 
 
-def _landing(wanted: list[Page], reports: Path) -> str:
+def _landing(pages: list[Page], reports: Path) -> str:
     """Return the pages to point the user to: ``index.html`` if it was asked for, else every page."""
-    whole = [page for page in wanted if page.name in (INDEX, OVERVIEW)]
-    return " ".join(str(reports / page.files[0]) for page in whole or wanted)
+    whole = [page for page in pages if page.name in (INDEX, OVERVIEW)]
+    return " ".join(str(reports / page.files[0]) for page in whole or pages)
 
 
-def _announce(plan: Plan, wanted: Wanted, lacking: Lacking) -> None:
+def _announce(plan: Plan, request: Request, missing: Missing) -> None:
     print(f"Scale {plan.scale.name}: {plan.scale.title}")
     if plan.scale.caveat:
         print(" ".join(plan.scale.caveat.split()))
     print(f"Cost of the whole scale: {' '.join(plan.scale.cost.split())}\n")
-    total, left = Counter(run.kind for run in wanted.runs), Counter(run.kind for run in lacking.runs)
+    total, left = Counter(run.kind for run in request.runs), Counter(run.kind for run in missing.runs)
     for kind in KINDS:
         if total[kind]:
             print(f"  {kind:9} {left[kind]:4} to do, {total[kind] - left[kind]:4} done")
-    print(f"  {'pages':9} {len(lacking.pages):4} to do")
-    if lacking.notebooks:
-        print(f"  {'notebooks':9} {len(lacking.notebooks):4} to do")
+    print(f"  {'pages':9} {len(missing.pages):4} to do")
+    if missing.notebooks:
+        print(f"  {'notebooks':9} {len(missing.notebooks):4} to do")
     print()
 
 
-def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking) -> int:
+def _run(args: argparse.Namespace, plan: Plan, request: Request, missing: Missing) -> int:
     """Hold the scale's lock while working: a second call would overwrite the first one's log and wait for its jobs in vain."""
     logs = options.logs_of(args)
     logs.mkdir(parents=True, exist_ok=True)
@@ -128,62 +128,62 @@ def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking)
                 file=sys.stderr,
             )
             return 1
-        return _work(args, wanted, lacking)
+        return _work(args, request, missing)
 
 
-def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
+def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
     """Call Snakemake until everything is made: after another Snakemake was killed, it may exit with 0 and leave files out."""
-    logs, began, first, asked = options.logs_of(args), time.time(), lacking, Asked(signal.SIGINT)
+    logs, began, first, asked = options.logs_of(args), time.time(), missing, Asked(signal.SIGINT)
     log, command = logs / "snakemake.log", _snakemake(args)
     print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
     with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0
-    with passing_on(asked), _warm(args) as warmed, _progress(args, wanted, first) as progress:
+    with passing_on(asked), _warm(args) as warmed, _progress(args, request, first) as progress:
         while not asked.by:
-            before = lacking
+            before = missing
             with log.open("ab") as file:
                 process = start(command, _environment() | warmed, file, subprocess.STDOUT)
                 asked.passes_to(process)
-                _follow(process, wanted, lacking, logs, began, progress)
-            lacking, status = wanted.lacking(), process.returncode
-            if not lacking or status or len(lacking.names()) == len(before.names()):
+                _follow(process, request, missing, logs, began, progress)
+            missing, status = request.missing(), process.returncode
+            if not missing or status or len(missing.names()) == len(before.names()):
                 break
     took = duration(time.time() - began)
     if asked.by:
         print(
-            f"\nStopped by {asked.by.name} after {took}. Not made yet: {lacking}. "
+            f"\nStopped by {asked.by.name} after {took}. Not made yet: {missing}. "
             "The same command continues with what is left.",
             file=sys.stderr,
         )
         return asked.status
-    if status or lacking:
-        _failed(lacking, wanted, log, logs, began, took, status)
+    if status or missing:
+        _failed(missing, request, log, logs, began, took, status)
         return 1
-    _done(first, wanted, logs, took)
+    _done(first, request, logs, took)
     return 0
 
 
-def _progress(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> Progress:
+def _progress(args: argparse.Namespace, request: Request, missing: Missing) -> Progress:
     """Set up progress over everything that is missing, weighted by counted work."""
     gpus = options.profile_of(args) or any(Path("/dev").glob("nvidia[0-9]*"))
-    parts = work_of(wanted.plan, lacking.runs, wanted.results, GPU_RATE if gpus else CPU_RATE)
-    parts |= work_of_pages(wanted.plan, lacking.pages, lacking.notebooks)
+    parts = work_of(request.plan, missing.runs, request.results, GPU_RATE if gpus else CPU_RATE)
+    parts |= work_of_pages(request.plan, missing.pages, missing.notebooks)
     cores = str(args.cores)
     return Progress(parts, int(cores) if cores.isdecimal() and int(cores) else os.cpu_count() or 1)
 
 
 def _follow(
     process: subprocess.Popen[bytes],
-    wanted: Wanted,
-    lacking: Lacking,
+    request: Request,
+    missing: Missing,
     logs: Path,
     began: float,
     progress: Progress,
 ) -> None:
     """Report runs and pages as they finish, until Snakemake ends."""
-    results, waiting = wanted.results, list(lacking.runs)
-    files = wanted.unpublished(lacking)
+    results, waiting = request.results, list(missing.runs)
+    files = request.unpublished(missing)
     while True:
         ended = process.poll() is not None
         for run in [run for run in waiting if run.record(results).is_file()]:
@@ -196,19 +196,19 @@ def _follow(
             progress.published(name)
         if ended:
             return
-        found = {run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)}
-        progress.running({key: step for key, step in found.items() if step is not None})
+        steps = {run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)}
+        progress.running({key: step for key, step in steps.items() if step is not None})
         time.sleep(POLL_SECONDS)
 
 
-def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
+def _done(first: Missing, request: Request, logs: Path, took: str) -> None:
     """Print the summary of a complete call."""
-    print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(wanted.pages, wanted.reports)}")
+    print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(request.pages, request.reports)}")
     for run in first.runs:
-        if state_of(run, wanted.results, logs) == "diverged":
+        if state_of(run, request.results, logs) == "diverged":
             print(f"  diverged (a result, shown as ×): {run.key}")
     for run in first.runs:
-        record = read_run(wanted.results, run.key)
+        record = read_run(request.results, run.key)
         for check in record.warnings if record else ():
             print(f"  WARNING: {run.key}: {check.name}: {check.says}")
 
@@ -246,20 +246,20 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
 
 
 def _failed(
-    lacking: Lacking, wanted: Wanted, log: Path, logs: Path, began: float, took: str, status: int
+    missing: Missing, request: Request, log: Path, logs: Path, began: float, took: str, status: int
 ) -> None:
     """Print which jobs failed, and the end of the first one's log."""
-    print(f"\nFailed after {took}. Not made: {lacking}.", file=sys.stderr)
+    print(f"\nFailed after {took}. Not made: {missing}.", file=sys.stderr)
     text = log.read_text(encoding="utf-8", errors="replace")
     refused = "LockException" in text
-    begun = [] if refused else [run for run in lacking.runs if fresh(run, logs, began)]
+    begun = [] if refused else [run for run in missing.runs if fresh(run, logs, began)]
     # A run that failed before writing anything has no folder (Snakemake removes the empty one), but a log of this call.
-    states = {run.key: state_of(run, wanted.results, logs) for run in begun}
+    states = {run.key: state_of(run, request.results, logs) for run in begun}
     states = {key: "failed" if state == "to do" else state for key, state in states.items()}
     for run in begun:
         print(f"  {states[run.key]}: {run.key}\n    log: {log_of(run, logs)}", file=sys.stderr)
     if not status:
-        listed = "".join(f"\n  {name}" for name in lacking.names())
+        listed = "".join(f"\n  {name}" for name in missing.names())
         print(f"Snakemake has ended without an error, but left out:{listed}", file=sys.stderr)
     failed = [run for run in begun if states[run.key] == "failed"]
     shown = log_of(failed[0], logs) if failed else log

@@ -88,7 +88,7 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _take(args: argparse.Namespace) -> int:
-    from mamo.packs.merge import Merged, merge, read_pack
+    from mamo.packs.merge import Merged, merge_pack, read_pack
     from mamo.packs.sites import check_site, record_paths
     from mamo.specs.plan import make_plan
 
@@ -101,13 +101,13 @@ def _take(args: argparse.Namespace) -> int:
         if args.what == "unpack" and next(record_paths(results), None):
             raise SpecError(f"{results} already has runs: `mamo results merge {pack.path}` adds to them")
         maps = {name: path.name for name, path in _maps(plan, results).items()}
-        found: Merged = merge(pack, results, site, maps)
-        for name, why in found.refused.items():
+        merged: Merged = merge_pack(pack, results, site, maps)
+        for name, why in merged.refused.items():
             print(f"refused: {why if name in why else f'{name}: {why}'}", file=sys.stderr)
-        refused += len(found.refused)
+        refused += len(merged.refused)
         print(
-            f"{pack.path} into {results}: {len(found.shown)} runs, {len(found.apart)} beside another site's, "
-            f"{len(found.there)} there already, {len(found.refused)} refused, {len(found.figures)} figures"
+            f"{pack.path} into {results}: {len(merged.shown)} runs, {len(merged.apart)} beside another site's, "
+            f"{len(merged.there)} there already, {len(merged.refused)} refused, {len(merged.figures)} figures"
         )
     return 1 if refused else 0
 
@@ -116,17 +116,17 @@ def _sites(args: argparse.Namespace) -> int:
     from mamo.packs.spread import spreads, summarise
 
     results = options.results_of(args)
-    found = spreads(results)
-    if not found:
+    differing = spreads(results)
+    if not differing:
         print(f"{results}: no run was made by more than one site")
         return 0
     if args.runs:
-        for spread in found:
+        for spread in differing:
             values = ", ".join(f"{site} {value:.4g}" for site, value in spread.values.items())
             print(f"{spread.run}  {spread.metric}: {values}; apart {spread.width:.3g}")
         return 0
     print(f"{'task':22} {'metric':26} {'runs':>5} {'deviation':>10} {'widest':>8}  where")
-    for line in summarise(found):
+    for line in summarise(differing):
         print(
             f"{line.group:22} {line.metric:26} {line.runs:5} {line.deviation:10.3g} {line.widest:8.3g}  {line.where}"
         )

@@ -50,6 +50,6 @@ def _command(args: argparse.Namespace) -> int:
     if CLAIMS in pages:
         claims = claims or judge(plan, results, options.ABLATIONS)
     paths = args.maps or [path for name in plan.figures if (path := maps_path(plan, name, results)).is_file()]
-    maps = {found["figure"]: found for found in map(read_maps, paths)}
+    maps = {drawn["figure"]: drawn for drawn in map(read_maps, paths)}
     print(write_site(plan, values, claims, maps, pages[INDEX], results, reports, options.ABLATIONS))
     return 0

@@ -38,7 +38,7 @@ def working(folder: Path, scale: str | None = None, usual: str | None = None) ->
         scale: only those that work at this one; others lock other files.
         usual: the scale of one that names none.
     """
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             words = process.cmdline()
@@ -47,8 +47,8 @@ def working(folder: Path, scale: str | None = None, usual: str | None = None) ->
             if scale is not None and _scale(words, usual) != scale:
                 continue
             if Path(process.cwd()).resolve() == folder.resolve() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return sorted(found)
+                processes.append(process.pid)
+    return sorted(processes)
 
 
 def _scale(words: list[str], usual: str | None) -> str | None:
@@ -81,13 +81,13 @@ def clear_stale_markers(markers: Path = MARKERS) -> list[str]:
     Returns:
         the files.
     """
-    found = []
+    cleared = []
     for marker in _marker_files(markers):
         name = _marked(marker.relative_to(markers))
         if name is not None and Path(name).is_file():
             marker.unlink(missing_ok=True)
-            found.append(name)
-    return found
+            cleared.append(name)
+    return cleared
 
 
 def left_out(files: Iterable[Path]) -> str | None:

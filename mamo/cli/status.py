@@ -71,12 +71,12 @@ def _values(plan: Plan, states: Mapping[str, str], results: Path, logs: Path) ->
     for key, state in states.items():
         run = plan.runs[key]
         log, step = log_of(run, logs), None
-        if state == "running" and (found := last_step(log)) is not None:
+        if state == "running" and (progress := last_step(log)) is not None:
             step = {
-                "finished": found.finished,
-                "total": found.total,
-                "left": found.left,
-                "parts": found.parts,
+                "finished": progress.finished,
+                "total": progress.total,
+                "left": progress.left,
+                "parts": progress.parts,
             }
         record = read_record_file(run.record(results)) if run.record(results).is_file() else None
         runs.append(
@@ -106,14 +106,14 @@ class Step(NamedTuple):
 
 
 def last_step(log: Path) -> Step | None:
-    """Read the last step from a run's log (see :class:`mamo.training.watching.ProgressLog`)."""
+    """Read the last step from a run's log (see :class:`mamo.training.progress_log.ProgressLog`)."""
     if not log.is_file():
         return None
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         text = file.read().decode("utf-8", errors="replace")
-    found = _STEP.findall(text)
-    return Step(int(found[-1][0]), int(found[-1][1]), found[-1][2], found[-1][3]) if found else None
+    matches = _STEP.findall(text)
+    return Step(int(matches[-1][0]), int(matches[-1][1]), matches[-1][2], matches[-1][3]) if matches else None
 
 
 def log_of(run: Run, logs: Path) -> Path:

@@ -17,14 +17,14 @@ from mamo.specs.model import ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
 
-def linear(rows: float, inputs: float, outputs: float) -> float:
+def linear_flops(rows: float, inputs: float, outputs: float) -> float:
     """A linear map of ``rows`` vectors."""
     return 2 * rows * inputs * outputs
 
 
-def mlp(rows: float, widths: Sequence[int]) -> float:
+def mlp_flops(rows: float, widths: Sequence[int]) -> float:
     """An MLP on ``rows`` vectors; ``widths`` from input to output."""
-    return sum(linear(rows, inputs, outputs) for inputs, outputs in pairwise(widths))
+    return sum(linear_flops(rows, inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Network:
         """Multi-head attention with its projections; self-attention unless ``read`` tokens are given."""
         width = self.spec.width
         source = queries if read is None else read
-        projections = 2 * linear(queries, width, width) + 2 * linear(source, width, width)
+        projections = 2 * linear_flops(queries, width, width) + 2 * linear_flops(source, width, width)
         return projections + 4 * queries * source * width
 
     def layer(self, tokens: float, read: float | None = None) -> float:
         """A transformer layer of ``tokens`` tokens, which may be only some of the ``read`` ones."""
         hidden = int(self.spec.width * self.spec.mlp_ratio)
-        return self.attention(tokens, read) + 2 * linear(tokens, self.spec.width, hidden)
+        return self.attention(tokens, read) + 2 * linear_flops(tokens, self.spec.width, hidden)
 
     def patch_embedding(self, visible: float | None = None) -> float:
         """The embedding of all patches or of the visible ones."""
         patches = self.patches if visible is None else visible
-        return linear(patches, 3 * self.spec.patch_size**2, self.spec.width)
+        return linear_flops(patches, 3 * self.spec.patch_size**2, self.spec.width)
 
     def vision(self, visible: float | None = None) -> float:
         """The image encoder."""
@@ -65,23 +65,23 @@ class Network:
         """The text encoder."""
         return self.spec.text_layers * self.layer(words)
 
-    def fusion(self, words: float, wanted: float | None = None) -> float:
-        """The fusion encoder; its last layer computes only the ``wanted`` tokens."""
+    def fusion(self, words: float, outputs: float | None = None) -> float:
+        """The fusion encoder; its last layer computes only the tokens that are read (``outputs``)."""
         tokens = 1 + self.patches + words
-        last = self.layer(tokens if wanted is None else wanted, tokens)
+        last = self.layer(tokens if outputs is None else outputs, tokens)
         return (self.spec.fusion_layers - 1) * self.layer(tokens) + last
 
     def projections(self) -> float:
         """Both ITC projections."""
-        return 2 * linear(1, self.spec.width, self.spec.projection_width)
+        return 2 * linear_flops(1, self.spec.width, self.spec.projection_width)
 
     def contrast(self, batch: float) -> float:
         """A pair's similarities with all others, in both directions."""
-        return 2 * linear(1, self.spec.projection_width, batch)
+        return 2 * linear_flops(1, self.spec.projection_width, batch)
 
     def matching(self, words: float) -> float:
         """ITM's score of one pair of encoded image and text: the fused [CLS] and its classifier."""
-        return self.fusion(words, 1) + linear(1, self.spec.width, 2)
+        return self.fusion(words, 1) + linear_flops(1, self.spec.width, 2)
 
     def alignment(self, words: float, batch: float) -> float:
         """One pair's ITC + ITM in a batch: ITM scores the pair itself, and it with a wrong image and a wrong text."""
@@ -95,13 +95,13 @@ class Network:
 
     def vocabulary(self, rows: float) -> float:
         """Logits over the vocabulary."""
-        return linear(rows, self.spec.width, self.vocab_size)
+        return linear_flops(rows, self.spec.width, self.vocab_size)
 
     def paired_attention(self, words: float) -> float:
         """NLVR2's two attentions, the joining layer and the pooling of both sides."""
         tokens, width = 1 + self.patches + words, self.spec.width
-        pooled = linear(tokens, width, 1) + 2 * tokens * width
-        return 2 * (self.attention(tokens, tokens) + linear(tokens, 2 * width, width) + pooled)
+        pooled = linear_flops(tokens, width, 1) + 2 * tokens * width
+        return 2 * (self.attention(tokens, tokens) + linear_flops(tokens, 2 * width, width) + pooled)
 
     def decoder_parameters(self, layers: int) -> int:
         """Parameters of VQA's answer decoder."""
@@ -131,42 +131,44 @@ def pretraining_pair(
         most: masked sub-words of the text that has the most; the last fusion layer computes that many for every text.
     """
     most = chosen if most is None else most
-    network, wanted = Network(spec.model, vocab_size), spec.objectives
+    network, objectives = Network(spec.model, vocab_size), spec.objectives
     width, patches = spec.model.width, network.patches
     removed = min(max(round(spec.masking.image_ratio * patches), 1), patches - 1)
     forward = network.vision() + network.text(words)
     embedded, extra = network.patch_embedding(), 0.0
-    if wanted.itc:
+    if objectives.itc:
         forward += network.projections()
-        forward += 0.0 if wanted.distillation else network.contrast(contrasted)
-    if wanted.itm:
-        forward += 3 * (network.fusion(words, 1) + linear(1, width, 2))
-        extra += linear(1, spec.model.projection_width, group)  # without a backward: negatives are drawn
-    heads = wanted.heads(spec.model, DALLE_CODES)
-    if wanted.masks_image:
+        forward += 0.0 if objectives.distillation else network.contrast(contrasted)
+    if objectives.itm:
+        forward += 3 * (network.fusion(words, 1) + linear_flops(1, width, 2))
+        extra += linear_flops(
+            1, spec.model.projection_width, group
+        )  # without a backward: negatives are drawn
+    heads = objectives.heads(spec.model, DALLE_CODES)
+    if objectives.masks_image:
         # A decoder reads all image tokens, so the last fusion layer computes them all.
         last = 1 + patches if any(head.decoder_layers for head in heads) else removed
         forward += network.vision(patches - removed) + network.fusion(words, last)
         embedded += network.patch_embedding(patches - removed)
-    if wanted.masks_text:
+    if objectives.masks_text:
         forward += network.text(words) + network.fusion(words, most)
-    if wanted.mlm:
+    if objectives.mlm:
         forward += network.vocabulary(chosen)
     for head in heads:
-        operations = mlp(removed * head.on_image + chosen * head.on_text, head.widths)
+        operations = mlp_flops(removed * head.on_image + chosen * head.on_text, head.widths)
         forward += operations + head.decoder_layers * network.layer(1 + patches)
         extra += operations if head.in_target else 0.0
     if spec.predicts_features:
         extra += network.vision()
-    if wanted.predicts_fused:
+    if objectives.predicts_fused:
         extra += network.text(words) + network.fusion(words, removed + most)
-    if wanted.distillation:
-        candidates = network.contrast(contrasted + wanted.distillation.queue)
+    if objectives.distillation:
+        candidates = network.contrast(contrasted + objectives.distillation.queue)
         extra += network.vision() + network.text(words) + network.projections()
         extra += 2 * candidates  # gradients go back to the online side only
-        if wanted.distillation.alpha:
+        if objectives.distillation.alpha:
             extra += candidates
-            if wanted.mlm:
+            if objectives.mlm:
                 masked = network.text(words) + network.fusion(words) + network.vocabulary(chosen)
                 extra += network.vision() + masked
     # No gradient goes back to the pixels, so the patch embeddings' backward is one product, not two.

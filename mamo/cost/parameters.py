@@ -13,21 +13,21 @@ BERT_VOCABULARY = 30_522  # bert-base-uncased
 DALLE_CODES = 8192
 
 
-def linear(inputs: int, outputs: int) -> int:
+def linear_parameters(inputs: int, outputs: int) -> int:
     """Weight and bias."""
     return inputs * outputs + outputs
 
 
-def mlp(widths: Sequence[int]) -> int:
+def mlp_parameters(widths: Sequence[int]) -> int:
     """All layers of an MLP; ``widths`` from input to output."""
-    return sum(linear(inputs, outputs) for inputs, outputs in pairwise(widths))
+    return sum(linear_parameters(inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
 def layer(spec: ModelSpec, cross: bool = False) -> int:
     """A transformer layer; with cross-attention, another attention and norm."""
     width, hidden = spec.width, int(spec.width * spec.mlp_ratio)
-    attention, norm = 4 * linear(width, width), 2 * width
-    mlp = linear(width, hidden) + linear(hidden, width)
+    attention, norm = 4 * linear_parameters(width, width), 2 * width
+    mlp = linear_parameters(width, hidden) + linear_parameters(hidden, width)
     return (2 if cross else 1) * (attention + norm) + mlp + norm
 
 
@@ -39,27 +39,27 @@ def embedding(spec: ModelSpec, vocab_size: int) -> int:
 def network(spec: ModelSpec, vocab_size: int) -> int:
     """The network f with the heads of ITC and ITM."""
     width, tokens = spec.width, 1 + (spec.image_size // spec.patch_size) ** 2
-    vision = linear(3 * spec.patch_size**2, width) + width + tokens * width + 2 * width
+    vision = linear_parameters(3 * spec.patch_size**2, width) + width + tokens * width + 2 * width
     fusion = width + tokens * width
     layers = spec.vision_layers + spec.text_layers + spec.fusion_layers
-    heads = 2 * linear(width, spec.projection_width) + 1 + linear(width, 2)
+    heads = 2 * linear_parameters(width, spec.projection_width) + 1 + linear_parameters(width, 2)
     return vision + embedding(spec, vocab_size) + fusion + layers * layer(spec) + heads
 
 
 def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
     """Trained parameters of a pre-training, and those of its target network."""
-    wanted, width = spec.objectives, spec.model.width
+    objectives, width = spec.objectives, spec.model.width
     trained, target = network(spec.model, vocab_size), 0
-    if wanted.mlm:
+    if objectives.mlm:
         trained += vocab_size  # a bias: the weights are the word embeddings
     copied = 0
-    for head in wanted.heads(spec.model, DALLE_CODES):
-        trained += mlp(head.widths)
+    for head in objectives.heads(spec.model, DALLE_CODES):
+        trained += mlp_parameters(head.widths)
         trained += head.decoder_layers * layer(spec.model) + (2 * width if head.decoder_layers else 0)
-        copied += mlp(head.widths) if head.in_target else 0
+        copied += mlp_parameters(head.widths) if head.in_target else 0
     if spec.needs_target:
         target = network(spec.model, vocab_size) + copied
-    if wanted.distillation and wanted.distillation.alpha and wanted.mlm:
+    if objectives.distillation and objectives.distillation.alpha and objectives.mlm:
         target += vocab_size  # the bias of the target's own MLM head
     return trained, target
 
@@ -71,4 +71,9 @@ def answer_decoder(spec: ModelSpec, layers: int, vocab_size: int) -> int:
 
 def paired_attention(width: int) -> int:
     """NLVR2's module."""
-    return 2 * 4 * linear(width, width) + linear(2 * width, width) + linear(width, 1) + linear(2 * width, 2)
+    return (
+        2 * 4 * linear_parameters(width, width)
+        + linear_parameters(2 * width, width)
+        + linear_parameters(width, 1)
+        + linear_parameters(2 * width, 2)
+    )

@@ -11,7 +11,7 @@ from mamo.specs.plan import Plan
 TRAINED: tuple[Kind, ...] = ("pretrain", "finetune")
 
 
-def lines(plan: Plan, costs: Costs, hardware: Hardware) -> Iterator[str]:
+def cost_lines(plan: Plan, costs: Costs, hardware: Hardware) -> Iterator[str]:
     """List what the plan costs: operations, GPU-hours, disk, critical path, and the assumptions behind them."""
     runs = costs.runs
     yield "Operations (matrix products, counted from the models' shapes)"
@@ -56,9 +56,9 @@ def _disk(plan: Plan, costs: Costs) -> Iterator[str]:
     yield f"    and the largest set's parts, while they are put together {_bytes(data.passing):>9}"
     yield f"  starting weights (and as much in the hub's cache, where they are fetched) {_bytes(weights.kept):>9}"
     for kind, words in (("pretrain", "pre-trained models"), ("finetune", "fine-tuned models")):
-        found = costs.total(run.key for run in plan.by_kind(kind))
-        yield f"  {words:33} {_bytes(found.kept):>9}"
-        yield f"    and checkpoints of each unfinished run, at most {_bytes(found.passing):>9}"
+        total = costs.total(run.key for run in plan.by_kind(kind))
+        yield f"  {words:33} {_bytes(total.kept):>9}"
+        yield f"    and checkpoints of each unfinished run, at most {_bytes(total.passing):>9}"
 
 
 def _basis(plan: Plan, costs: Costs, hardware: Hardware, total: Cost) -> Iterator[str]:

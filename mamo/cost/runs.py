@@ -136,9 +136,9 @@ class Costs:
 
     def total(self, keys: Iterable[str]) -> Cost:
         """Sum some runs' costs; the additional bytes are the most that any one of them needs."""
-        found = [self.runs[key] for key in keys]
-        sums = {name: sum(getattr(cost, name) for cost in found) for name in Cost.__dataclass_fields__}
-        return Cost(**sums | {"shared": False, "passing": max((cost.passing for cost in found), default=0.0)})
+        costs = [self.runs[key] for key in keys]
+        sums = {name: sum(getattr(cost, name) for cost in costs) for name in Cost.__dataclass_fields__}
+        return Cost(**sums | {"shared": False, "passing": max((cost.passing for cost in costs), default=0.0)})
 
     def critical_path(self, hardware: Hardware) -> tuple[float, list[str]]:
         """Find the chain of runs, each needing the one before, that takes longest, and its hours."""
@@ -151,11 +151,11 @@ class Costs:
     def _data(self, run: Run) -> Cost:
         if "dataset" not in run.spec:
             return Cost()
-        found = sizes_of(run, self._results)
-        from mamo.data.datasets import parts_of
+        sizes = sizes_of(run, self._results)
+        from mamo.data.datasets import part_count
 
-        passing = found.bytes if parts_of(run.spec) > 1 else 0
-        return Cost(cores=found.images / PREPARED_PER_SECOND / 3600, kept=found.bytes, passing=passing)
+        passing = sizes.bytes if part_count(run.spec) > 1 else 0
+        return Cost(cores=sizes.images / PREPARED_PER_SECOND / 3600, kept=sizes.bytes, passing=passing)
 
     def _weights(self, run: Run) -> Cost:
         spec = self._plan.scale.pretrain.model
@@ -171,7 +171,7 @@ class Costs:
 
     def _pretrain(self, run: Run) -> Cost:
         spec = PretrainSpec.model_validate(run.spec)
-        pairs = sum(found.records["train"] for found in self.sizes(run))
+        pairs = sum(sizes.records["train"] for sizes in self.sizes(run))
         steps = spec.schedule.total_steps(pairs, spec.batch_size)
         chosen = max(1.0, CAPTION * spec.masking.text_ratio)
         group = spec.batch_size  # at most; the draw of negatives is a small part whatever it is
@@ -192,7 +192,7 @@ class Costs:
         pretrained = ModelSpec.model_validate(self._plan.runs[run.inputs["init"]].spec["model"])
         shape = pretrained.model_copy(update={"image_size": spec.transform.size})
         data = self.sizes(run)
-        examples = sum(found.records["train"] for found in data)
+        examples = sum(sizes.records["train"] for sizes in data)
         steps = spec.schedule.total_steps(examples, spec.batch_size)
         job = job_of(run.spec["task"]).cost(spec, Network(shape, self.vocab_size), data[0])
         rounds = min(spec.validations, steps) if spec.validations > 1 else 0

@@ -87,12 +87,12 @@ def sizes_of(run: Run, results: Path) -> Sizes:
     """
     if is_prepared(run, results):
         manifest = run.directory(results) / "manifest.json"
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-        splits = found["splits"]
+        stored = json.loads(manifest.read_text(encoding="utf-8"))
+        splits = stored["splits"]
         return Sizes(
-            found["images"],
+            stored["images"],
             {split: counts["records"] for split, counts in splits.items()},
             {split: counts["images"] for split, counts in splits.items()},
-            sum(entry["bytes"] for entry in found["files"]),
+            sum(entry["bytes"] for entry in stored["files"]),
         )
     return PUBLISHED[run.spec["dataset"]]

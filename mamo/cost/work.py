@@ -57,11 +57,11 @@ def work_of(plan: Plan, runs: Iterable[Run], results: Path, rate: float = CPU_RA
 
 def work_of_pages(plan: Plan, pages: Iterable[str], notebooks: Iterable[str]) -> dict[str, Part]:
     """Page or ``notebook NAME`` -> its work, an estimated share."""
-    found = {}
+    parts = {}
     for name in pages:
         seconds = DRAWN if name in plan.figures else SITE if name == "index" else PAGE
-        found[name] = Part("page", seconds)
-    return found | {f"notebook {name}": Part("notebook", NOTEBOOK) for name in notebooks}
+        parts[name] = Part("page", seconds)
+    return parts | {f"notebook {name}": Part("notebook", NOTEBOOK) for name in notebooks}
 
 
 def told(plan: Plan, runs: Iterable[Run], results: Path) -> str:

@@ -81,10 +81,10 @@ def find(path: Path, root: Path) -> ZipMember | None:
     if not path.is_relative_to(root):
         return None
     for folder in _upwards(path.parent, root):
-        found = [m for m in _members(folder).get(path.name, ()) if folder != root or _belongs(m, path)]
-        if found:
+        members = [m for m in _members(folder).get(path.name, ()) if folder != root or _belongs(m, path)]
+        if members:
             # VG_100K/1.jpg and VG_100K_2/1.jpg would differ: the one in a folder of the same name comes first.
-            return min(found, key=lambda m: Path(m.name).parent.name != path.parent.name)
+            return min(members, key=lambda m: Path(m.name).parent.name != path.parent.name)
     return None
 
 
@@ -130,7 +130,7 @@ def _members(folder: Path) -> dict[str, list[ZipMember]]:
 @lru_cache(maxsize=64)
 def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
     """File name -> the members of that name in the folder's archives; ``changed`` makes a new archive seen."""
-    found: dict[str, list[ZipMember]] = {}
+    members: dict[str, list[ZipMember]] = {}
     for archive in sorted(folder.glob("*.zip")):
         checksums: dict[str, int] = {}
         for info in _open(archive).infolist():
@@ -140,8 +140,8 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
                 raise ArchiveError(f"{archive}: holds {name} twice, with different contents; fetch it again")
             # What macOS adds to archives bears the names of the real files.
             if base and not base.startswith("._") and not name.startswith("__MACOSX/"):
-                found.setdefault(base, []).append(ZipMember(archive, name))
-    return found
+                members.setdefault(base, []).append(ZipMember(archive, name))
+    return members
 
 
 @lru_cache(maxsize=64)

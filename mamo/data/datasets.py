@@ -76,7 +76,7 @@ class Dataset:
         return getattr(importlib.import_module(f"mamo.data.releases.{self.module}"), name)
 
 
-def parts_of(spec: Mapping[str, Any]) -> int:
+def part_count(spec: Mapping[str, Any]) -> int:
     """Return how many parts a data run is prepared in: 1 for the embedded world and for quick versions of a release."""
     whole = spec.get("source") == "release" and not spec.get("limits")
     return DATASETS[spec["dataset"]].parts if whole and spec["dataset"] in DATASETS else 1

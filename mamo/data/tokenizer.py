@@ -197,14 +197,14 @@ class Tokenizer:
             self._backend.enable_truncation(max_length)
             self._max_length = max_length
         encoding = self._backend.encode(text)
-        found: dict[int, list[int]] = {}
+        places_of: dict[int, list[int]] = {}
         for place, word in enumerate(encoding.word_ids):
             if word is not None:
-                found.setdefault(word, []).append(place)
+                places_of.setdefault(word, []).append(place)
         spans = [
-            (encoding.offsets[places[0]][0], encoding.offsets[places[-1]][1]) for places in found.values()
+            (encoding.offsets[places[0]][0], encoding.offsets[places[-1]][1]) for places in places_of.values()
         ]
-        return [(text[a:b], places) for (a, b), places in zip(spans, found.values(), strict=True)]
+        return [(text[a:b], places) for (a, b), places in zip(spans, places_of.values(), strict=True)]
 
     def decode(self, ids: Sequence[int] | torch.Tensor) -> str:
         """Ids (L,) to a text, without special tokens."""

@@ -20,15 +20,15 @@ _DPI = 200
 
 def draw_figure(values: Values, title: str, files: Sequence[Path]) -> None:
     """Draw the values from ``compute_figure`` and save them to each file, in the format of its suffix."""
-    _save(values, drawing(values, title), files)
+    _save(values, lay_out_drawing(values, title), files)
 
 
 def draw_small(values: Values, files: Sequence[Path]) -> None:
     """Draw an excerpt in large letters, without a title, which stays legible at a third of its size."""
-    _save(values, drawing(excerpt(values), "", SMALL), files)
+    _save(values, lay_out_drawing(excerpt(values), "", SMALL), files)
 
 
-def drawing(values: Values, title: str, style: Style = FULL) -> Any:
+def lay_out_drawing(values: Values, title: str, style: Style = FULL) -> Any:
     """Draw the values from ``compute_figure`` as a matplotlib figure."""
     return lay_out(values, title, style)
 

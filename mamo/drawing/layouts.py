@@ -173,15 +173,15 @@ def _grounding(values: Values, style: Style) -> Sheet:
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
         truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # a user's photo has none
-        found: list[Panel] = [(image, "", truths)]
+        drawn: list[Panel] = [(image, "", truths)]
         for model in values["models"]:
             own = example["models"].get(model["key"])
             heat = overlay(image, own["map"], values["grid"], top) if own else None
             boxes = [*truths, *([(own["box"], CHOSEN_BOX, "--")] if own and own["box"] else [])]
             judged = own is not None and own["right"] is not None
             said = f"{'right' if own['right'] else 'wrong'}, IoU {own['iou']:.2f}" if judged else ""
-            found.append((heat, f"{model['label'].partition(' (')[0]}\n{said}", boxes))
-        return found
+            drawn.append((heat, f"{model['label'].partition(' (')[0]}\n{said}", boxes))
+        return drawn
 
     return _strips(values, panels, lambda example: f"“{example['text']}”", style)
 
@@ -210,7 +210,7 @@ def _strips(
     """Examples side by side, each a heading right above its row of panels, with their labels under them."""
     examples = values["examples"]
     images = [picture(example, _MANY) for example in examples]
-    shown = [panels(*found) for found in zip(examples, images, tops(values), strict=True)]
+    shown = [panels(*triple) for triple in zip(examples, images, tops(values), strict=True)]
     width, size = max(map(len, shown)), style.panel + 0.4
     abreast = 2 if style.abreast and len(examples) > 1 and width < 4 else 1
     strip = width * size + (width - 1) * _BETWEEN

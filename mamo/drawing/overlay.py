@@ -42,15 +42,15 @@ def tops(values: Mapping[str, Any]) -> list[float]:
 
 def _maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
     """The maps of an example that are shown; those of punctuation are not."""
-    found: list[Sequence[float]] = []
+    maps: list[Sequence[float]] = []
     for own in example["models"].values():
-        found += [own["map"]] if "map" in own else []
-        found += [
+        maps += [own["map"]] if "map" in own else []
+        maps += [
             heat
             for word, heat in zip(example["words"], own.get("maps", ()), strict=False)
             if any(letter.isalnum() for letter in word)
         ]
-    return found
+    return maps
 
 
 def scaled(heat: Sequence[float], grid: int, width: int, height: int, top: float | None = None) -> np.ndarray:

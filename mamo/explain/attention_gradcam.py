@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamo.explain.scores import Score
+from mamo.explain.scores import ScoreFunction
 from mamo.model.mamo import Mamo
 from mamo.tasks.relevance import Relevance, fusion_attention, split_relevance
 
@@ -28,7 +28,9 @@ class AttentionGradCam:
         self.network = network
         self.attention = fusion_attention(network, layer)
 
-    def __call__(self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor, score: Score) -> Relevance:
+    def __call__(
+        self, visual_BVD: Tensor, text_BLD: Tensor, mask_BL: Tensor, score: ScoreFunction
+    ) -> Relevance:
         """Heat maps in both directions.
 
         Args:
@@ -58,7 +60,7 @@ class AttentionGradCam:
 class _Scored(nn.Module):
     """The fusion encoder and a score as a function of one tensor, which is what the library calls."""
 
-    def __init__(self, network: Mamo, text_BLD: Tensor, mask_BL: Tensor, score: Score) -> None:
+    def __init__(self, network: Mamo, text_BLD: Tensor, mask_BL: Tensor, score: ScoreFunction) -> None:
         super().__init__()
         self.network = network
         self.text, self.mask, self.score = text_BLD, mask_BL, score

@@ -16,17 +16,17 @@ from mamo.model.mamo import Mamo
 from mamo.objectives.mrm import mrm_loss
 from mamo.tasks.pretrain import PretrainTask
 
-Score = Callable[[Fused], Tensor]
+ScoreFunction = Callable[[Fused], Tensor]
 
 
-def itm_score(network: Mamo) -> Score:
+def itm_score(network: Mamo) -> ScoreFunction:
     """The "matched" logit of ITM: what grounding and the per-word figures differentiate (appendix A)."""
     return lambda fused: network.itm_logits(fused)[:, 1]
 
 
 def mrm_score(
     task: PretrainTask, target: Fused, words_BL: Tensor | None = None, patches_BN: Tensor | None = None
-) -> Score:
+) -> ScoreFunction:
     """The negative MRM loss of each sample at its masked positions: "minimising the MRM loss" (section 4.6).
 
     Args:
@@ -63,7 +63,9 @@ def mrm_score(
     return score
 
 
-def answer_score(decoder: AnswerDecoder, ids_BT: Tensor, answer_mask_BT: Tensor, mask_BL: Tensor) -> Score:
+def answer_score(
+    decoder: AnswerDecoder, ids_BT: Tensor, answer_mask_BT: Tensor, mask_BL: Tensor
+) -> ScoreFunction:
     """The log-probability of one answer to each question (Fig. 8).
 
     Args:

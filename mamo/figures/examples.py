@@ -58,7 +58,7 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
     Raises:
         SpecError: a file cannot be read; the message names it and the reason.
     """
-    found = []
+    examples = []
     for place, (path, text) in enumerate(zip(images, texts, strict=True), first):
         try:
             stored = normalise(path, OWN_SIDE)
@@ -66,8 +66,8 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
             raise SpecError(str(error)) from error
         # Columns with the text of a record.
         record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
-        found.append(FigureExample(place, str(path), -1, text, record, stored.jpeg))
-    return found
+        examples.append(FigureExample(place, str(path), -1, text, record, stored.jpeg))
+    return examples
 
 
 def choose_examples(

@@ -102,13 +102,13 @@ def compute_figure(
         SpecError: an image is neither a file nor one of the data set, or a file has no text.
         LoadError: there are no such weights.
     """
-    from mamo.figures.own import choose, figure_models
+    from mamo.figures.own import choose_examples_and_scenes, figure_models
 
     bound = plan.figures[name]
     figure = bound.figure
     if weights is None and not images and not texts:
         require(plan, bound.inputs, results, name)
-    data, truth, examples = choose(plan, bound, results, images, texts)
+    data, truth, examples = choose_examples_and_scenes(plan, bound, results, images, texts)
     shown: list[dict[str, Any]] = []
     for example in examples:
         url, width, height = shown_image(data, example, truth)
@@ -247,7 +247,7 @@ def _masked_patches(
 
 def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], grid: int) -> list[str]:
     """Name the objects that masked patches hide by at least half, by tint and kind."""
-    found = []
+    names = []
     for thing in things:
         x0, y0, x1, y1 = thing["box"]
         covered = 0.0
@@ -257,8 +257,8 @@ def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], g
             high = min(y1, (row + 1) / grid) - max(y0, row / grid)
             covered += max(0.0, wide) * max(0.0, high)
         if 2 * covered >= (x1 - x0) * (y1 - y0):
-            found.append(f"{thing['tint']} {thing['kind']}")
-    return found
+            names.append(f"{thing['tint']} {thing['kind']}")
+    return names
 
 
 def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:

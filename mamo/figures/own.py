@@ -22,7 +22,7 @@ _SAYS = {"grounding": "an expression", "answers": "a question"}
 Chosen = tuple[dict[str, Any], Callable[[], Model] | None, int]
 
 
-def choose(
+def choose_examples_and_scenes(
     plan: Plan,
     bound: FigurePlan,
     results: Path,
@@ -37,21 +37,21 @@ def choose(
     """
     figure = bound.figure
     said = [texts] if isinstance(texts, str) else list(texts or ())
-    wanted = [str(image) for image in images] or list(figure.images)
-    files = [Path(image) for image in wanted if Path(image).is_file()]
-    if said and not wanted:
+    requested = [str(image) for image in images] or list(figure.images)
+    files = [Path(image) for image in requested if Path(image).is_file()]
+    if said and not requested:
         raise SpecError("a text of your own needs an image: name a file or a key with --image")
-    if len(said) not in (0, 1, len(wanted)):
-        raise SpecError(f"{len(said)} texts for {len(wanted)} images: give one for all, or one for each")
-    said = said * len(wanted) if len(said) == 1 else said
+    if len(said) not in (0, 1, len(requested)):
+        raise SpecError(f"{len(said)} texts for {len(requested)} images: give one for all, or one for each")
+    said = said * len(requested) if len(said) == 1 else said
     if files and not said:
         what = _SAYS.get(figure.method, "a caption")
         raise SpecError(f"{files[0]}: your own photo has no caption; give {what} with --text")
-    if files and len(files) == len(wanted):
+    if files and len(files) == len(requested):
         return None, None, own_examples(files, said)
     path = plan.runs[bound.data].directory(results)
-    if wanted and not path.is_dir():
-        missing = next(image for image in wanted if not Path(image).is_file())
+    if requested and not path.is_dir():
+        missing = next(image for image in requested if not Path(image).is_file())
         raise SpecError(
             f"'{missing}' is not a file here, and '{figure.data}' is not prepared, so it cannot be a key either: give "
             "a file or a key"
@@ -64,10 +64,10 @@ def choose(
         return (
             data,
             truth,
-            choose_examples(data, figure.split, figure.examples, figure.seed, wanted, said),
+            choose_examples(data, figure.split, figure.examples, figure.seed, requested, said),
         )
     examples: list[FigureExample] = []
-    for place, image in enumerate(wanted):
+    for place, image in enumerate(requested):
         text = said[place : place + 1]
         if Path(image).is_file():
             examples += own_examples([Path(image)], text, place)
@@ -96,7 +96,7 @@ def without_a_project(
         )
     model = load(weights or BUNDLED)
     try:
-        found = [
+        computed = [
             model.explain(image, text).values()
             for image, text in zip(
                 images, texts if len(texts) > 1 else list(texts) * len(images), strict=True
@@ -105,9 +105,9 @@ def without_a_project(
     except (ImageError, TaskError) as error:
         raise SpecError(str(error)) from error
     examples = [
-        {**values["examples"][0], "image": image} for values, image in zip(found, images, strict=True)
+        {**values["examples"][0], "image": image} for values, image in zip(computed, images, strict=True)
     ]
-    return {**found[0], "figure": name, "title": "Where each word looks", "examples": examples}
+    return {**computed[0], "figure": name, "title": "Where each word looks", "examples": examples}
 
 
 def figure_models(
@@ -168,10 +168,10 @@ def _chosen(plan: Plan, bound: FigurePlan, results: Path, weights: str) -> Chose
         from mamo.published.load import load
         from mamo.training.loop import pick_device
 
-        found = load(weights).to(pick_device())
-        model = Model(found.network, found.task, found.spec, found.tokenizer, found.transform)
-        name = label = str(found.config.get("run") or weights)
-        layer = len(found.network.fusion.layers) if bound.figure.method == "answers" else found.layer
+        loaded = load(weights).to(pick_device())
+        model = Model(loaded.network, loaded.task, loaded.spec, loaded.tokenizer, loaded.transform)
+        name = label = str(loaded.config.get("run") or weights)
+        layer = len(loaded.network.fusion.layers) if bound.figure.method == "answers" else loaded.layer
     _require_fit(bound, model, weights)
     return {"key": "weights", "label": label, "run": name, "outcome": "converged"}, lambda: model, layer
 

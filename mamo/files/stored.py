@@ -92,7 +92,7 @@ def checksums(directory: Path) -> dict[str, str]:
 
     A data set's images and records are left out: its manifest, which is here, has a checksum of each.
     """
-    found = {}
+    checksum_of = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
         hidden = any(part.startswith(".") for part in name.parts)
@@ -102,8 +102,8 @@ def checksums(directory: Path) -> dict[str, str]:
             and name.parts[0] not in _APART
             and str(name) not in (RECORD, _BY_HAND)
         ):
-            found[name.as_posix()] = _checksum(path, *_state(path))
-    return found
+            checksum_of[name.as_posix()] = _checksum(path, *_state(path))
+    return checksum_of
 
 
 def verify(directory: Path, name: str | None = None) -> None:
@@ -120,12 +120,12 @@ def verify(directory: Path, name: str | None = None) -> None:
     files = read_record_file(path).files
     for file, checksum in files.items() if name is None else ((name, files.get(name)),):
         if checksum and (directory / file).is_file():
-            found = _checksum(directory / file, *_state(directory / file))
-            if found != checksum:
+            actual = _checksum(directory / file, *_state(directory / file))
+            if actual != checksum:
                 raise StoredError(
-                    f"{directory / file}: is damaged or was replaced (its checksum is {found}, in {RECORD} {checksum}): delete "
-                    f"{directory} and call the command again, which makes the run again. Under DVC, look at its cache too "
-                    "(docs/dvc.md, A damaged cache)"
+                    f"{directory / file}: is damaged or was replaced (its checksum is {actual}, in {RECORD} {checksum}): "
+                    f"delete {directory} and call the command again, which makes the run again. Under DVC, look at its cache "
+                    "too (docs/dvc.md, A damaged cache)"
                 )
 
 

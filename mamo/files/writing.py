@@ -56,8 +56,8 @@ def as_new(directory: Path) -> None:
     """
     probe = directory / f".mode-{os.getpid()}"
     probe.touch()
-    wanted = probe.stat().st_mode & 0o7777
+    allowed = probe.stat().st_mode & 0o7777
     probe.unlink()
     for path in directory.rglob("*"):
-        if path.is_file() and not path.is_symlink() and wanted & ~path.stat().st_mode:
-            path.chmod(wanted | path.stat().st_mode & 0o7777)
+        if path.is_file() and not path.is_symlink() and allowed & ~path.stat().st_mode:
+            path.chmod(allowed | path.stat().st_mode & 0o7777)

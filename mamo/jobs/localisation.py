@@ -30,11 +30,11 @@ class LocalisationJob(Job[LocalisationSpec]):
         """The share of heat inside the box, or the pointing game's hits, over words of one sort."""
         import numpy as np
 
-        found = re.fullmatch(r"(object|colour)_(share|pointing)", metric)
-        if not found:
+        match = re.fullmatch(r"(object|colour)_(share|pointing)", metric)
+        if not match:
             return None
-        counted = np.array(items["what"]) == found[1]
-        scores = np.asarray(items["share" if found[2] == "share" else "hit"], dtype=float)
+        counted = np.array(items["what"]) == match[1]
+        scores = np.asarray(items["share" if match[2] == "share" else "hit"], dtype=float)
         # Every image with a named word counts, even without a word of this sort.
         images = np.unique(np.array(items["image"]), return_inverse=True)[1]
         return [Stratum(scores, counted, images)]

@@ -48,7 +48,7 @@ def settings_of(scale: Scale) -> list[Setting]:
     Raises:
         TypeError: a field has no source; no page could say where it comes from.
     """
-    found: dict[tuple[type[BaseModel], str], Setting] = {}
+    settings: dict[tuple[type[BaseModel], str], Setting] = {}
     for section in SECTIONS:
         for owner, name, dotted, value in _leaves(
             type(getattr(scale, section)), getattr(scale, section), section
@@ -60,14 +60,14 @@ def settings_of(scale: Scale) -> list[Setting]:
                     f"{owner.__name__}.{name} has no source: say where it comes from (mamo/specs/source.py)"
                 )
             acts_in = source.acts_in or getattr(owner, "ACTS_IN", "")
-            setting = found.setdefault(
+            setting = settings.setdefault(
                 (owner, name), Setting(field.description or "", source, f"mamo/{acts_in}")
             )
             if value in setting.values.values():
                 setting.more += 1
             else:
                 setting.values[dotted] = value
-    return list(found.values())
+    return list(settings.values())
 
 
 def fixed_choices(page: Path = PAGE) -> list[list[str]]:
@@ -79,7 +79,7 @@ def fixed_choices(page: Path = PAGE) -> list[list[str]]:
     return rows[1:]
 
 
-def tables(scale: Scale) -> str:
+def settings_tables(scale: Scale) -> str:
     """The generated part of the page: settings by where they come from, as Markdown."""
     by_kind: dict[str, list[Setting]] = {"chosen": [], "given": [], "own": []}
     for setting in settings_of(scale):

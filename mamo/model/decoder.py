@@ -44,7 +44,7 @@ def context_of(fused: Fused, mask_BL: Tensor) -> FusedContext:
     return FusedContext(torch.cat([fused.image, fused.text], 1), padding_bias(seen))
 
 
-class Packed(NamedTuple):
+class PackedAnswers(NamedTuple):
     """All answers to each question as one sequence that starts with [CLS] at place 0."""
 
     tokens: Tensor
@@ -61,7 +61,7 @@ class Packed(NamedTuple):
     """(B, P) true where ``targets`` counts."""
 
 
-def pack(ids_BAT: Tensor, mask_BAT: Tensor, cls_id: int) -> Packed:
+def pack_answers(ids_BAT: Tensor, mask_BAT: Tensor, cls_id: int) -> PackedAnswers:
     """Put the answers to a question behind one [CLS].
 
     A sub-word is read in order to predict the next one, so [SEP] and padding are left out.
@@ -83,7 +83,7 @@ def pack(ids_BAT: Tensor, mask_BAT: Tensor, cls_id: int) -> Packed:
     # A sub-word sees [CLS] and the earlier sub-words of its own answer, as if it were alone.
     own = (owners[:, :, None] == owners[:, None, :]) & (positions[:, :, None] >= positions[:, None, :])
     visible = ((owners == -1)[:, None, :] | own) & after_cls(True, real)[:, None, :]
-    return Packed(
+    return PackedAnswers(
         tokens=after_cls(cls_id, inputs.gather(1, order)),
         positions=positions,
         bias=torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, -1e4)[:, None],
@@ -123,7 +123,7 @@ class AnswerDecoder(nn.Module):
             layer.load_state_dict(source | cross)
             self.layers.append(layer)
 
-    def states(self, packed: Packed, context: FusedContext) -> Tensor:
+    def states(self, packed: PackedAnswers, context: FusedContext) -> Tensor:
         """Compute the states of the packed sub-words: (B, P, D)."""
         embedding = self.embedding
         x = embedding.words(packed.tokens) + embedding.positions(packed.positions)
@@ -142,7 +142,7 @@ class AnswerDecoder(nn.Module):
     def first(self, context: FusedContext) -> Tensor:
         """Compute log-probabilities of an answer's first sub-word: (B, V)."""
         nothing = torch.zeros(len(context.states), 0, 1, dtype=torch.long, device=context.states.device)
-        return self.log_probabilities(self.states(pack(nothing, nothing, self.cls_id), context)[:, 0])
+        return self.log_probabilities(self.states(pack_answers(nothing, nothing, self.cls_id), context)[:, 0])
 
     def rank(
         self, context: FusedContext, ids_MT: Tensor, mask_MT: Tensor, shortlist: int
@@ -177,7 +177,7 @@ class AnswerDecoder(nn.Module):
             mask_BAT: 1: a sub-word, 0: padding. Scores of answers that are nothing but padding mean nothing.
             context: of the B questions.
         """
-        packed = pack(ids_BAT, mask_BAT, self.cls_id)
+        packed = pack_answers(ids_BAT, mask_BAT, self.cls_id)
         states = self.states(packed, context)
         # [CLS] predicts the first sub-word of every answer; it is computed once.
         total = self.log_probabilities(states[:, 0]).gather(1, ids_BAT[..., 0])

@@ -101,15 +101,15 @@ def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     rest, split = dict(timm_state), dict[str, Tensor]()
     for name in list(rest):
-        found = re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name)
-        if found:
-            layer, part = found.groups()
+        match = re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name)
+        if match:
+            layer, part = match.groups()
             for role, piece in zip(("query", "key", "value"), rest.pop(name).chunk(3), strict=True):
                 split[f"layers.{layer}.attention.{role}.{part}"] = piece.contiguous()
             continue
-        found = re.fullmatch(r"(blocks\.\d+)\.ls([12])\.gamma", name)
-        if found:
-            projection = f"{found[1]}.{'attn.proj' if found[2] == '1' else 'mlp.fc2'}"
+        match = re.fullmatch(r"(blocks\.\d+)\.ls([12])\.gamma", name)
+        if match:
+            projection = f"{match[1]}.{'attn.proj' if match[2] == '1' else 'mlp.fc2'}"
             gamma = rest.pop(name)
             for part in ("weight", "bias"):
                 scaled = rest.get(f"{projection}.{part}")

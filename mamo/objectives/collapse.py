@@ -1,4 +1,4 @@
-"""Ratios that tell a collapse or a divergence apart from a change of scale, watched at every step.
+"""Ratios that tell a collapse or a divergence apart from a change of scale, recorded at every step.
 
 Shapes: M vectors of all items (images or texts), D width.
 """

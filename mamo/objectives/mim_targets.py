@@ -19,7 +19,7 @@ from mamo.specs.pretrain import MimSpec
 from mamo.specs.pretrain import MimTarget as Name
 
 
-class Source(NamedTuple):
+class MimInputs(NamedTuple):
     """The inputs from which targets are made."""
 
     image_B3SS: Tensor
@@ -35,29 +35,29 @@ class Source(NamedTuple):
 class MimTarget(NamedTuple):
     """One kind of target."""
 
-    make: Callable[[Source], Tensor]
+    make: Callable[[MimInputs], Tensor]
     """Targets of all patches: vectors (B, N, O), or codes (B, N)."""
     loss: Callable[[Tensor, Tensor], Tensor]
     """The mean over the masked patches of predictions (B, M, O) and targets (B, M, O) or (B, M)."""
 
 
-def momentum_features(source: Source) -> Tensor:
+def momentum_features(inputs: MimInputs) -> Tensor:
     """Return the momentum image encoder's features of the patches (section 3.2.1): (B, N, D)."""
-    assert source.features_BVD is not None, "a task that predicts momentum features has a target network"
+    assert inputs.features_BVD is not None, "a task that predicts momentum features has a target network"
     # Without the class token, which stands for no patch.
-    return source.features_BVD[:, 1:]
+    return inputs.features_BVD[:, 1:]
 
 
-def pixels(source: Source) -> Tensor:
+def pixels(inputs: MimInputs) -> Tensor:
     """Return the patches' own pixels: (B, N, 3 * patch_size ** 2)."""
-    return patch_pixels(source.image_B3SS, source.patch_size)
+    return patch_pixels(inputs.image_B3SS, inputs.patch_size)
 
 
-def visual_tokens(source: Source) -> Tensor:
+def visual_tokens(inputs: MimInputs) -> Tensor:
     """Return the codes of the patches by an offline tokeniser: (B, N)."""
-    if source.tokenizer is None:
+    if inputs.tokenizer is None:
         raise ValueError("MIM predicts visual tokens, and the task has no visual tokeniser: give it one")
-    return source.tokenizer(source.image_B3SS, source.grid)
+    return inputs.tokenizer(inputs.image_B3SS, inputs.grid)
 
 
 def cross_entropy(predicted_BMO: Tensor, codes_BM: Tensor) -> Tensor:

@@ -101,11 +101,11 @@ class _Unpacked(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if size < 0 or self.given + size > TOTAL + tarfile.RECORDSIZE:
             raise PackError(f"{self.path}: larger than a pack can be")
-        found = b""
-        while len(found) < size and not self.decompressor.eof:
+        content = b""
+        while len(content) < size and not self.decompressor.eof:
             more = self.file.read(1 << 16) if self.decompressor.needs_input else b""
             if self.decompressor.needs_input and not more:
                 raise PackError(f"{self.path}: is cut off")
-            found += self.decompressor.decompress(more, size - len(found))
-        self.given += len(found)
-        return found
+            content += self.decompressor.decompress(more, size - len(content))
+        self.given += len(content)
+        return content

@@ -9,7 +9,7 @@ import math
 from typing import Any, cast
 
 from mamo.data.store.manifest import Manifest
-from mamo.data.store.statistics import statistics
+from mamo.data.store.statistics import dataset_statistics
 from mamo.files.record import Record
 from mamo.jobs.job import Items
 from mamo.reporting.images import FILE as IMAGES
@@ -39,7 +39,7 @@ def check_file(name: str, content: bytes, record: Record) -> None:
         elif name.endswith(".csv"):
             _check_numbers(content.decode("utf-8"))
         elif name == "manifest.json":
-            statistics(cast(Manifest, _object(content)), None)
+            dataset_statistics(cast(Manifest, _object(content)), None)
         elif name == IMAGES:
             for images in _object(content).values():
                 if not isinstance(images, list) or any(type(image) is not int for image in images):
@@ -73,10 +73,10 @@ def _items(content: bytes) -> Items:
 def _check_items(items: Items, record: Record) -> None:
     """Results per item must give the recorded metrics."""
     for metric, value in record.metrics.items():
-        found = contributions(record.spec["task"], metric, items, {}, record.metrics)
-        if found is None or not math.isfinite(value):
+        contributed = contributions(record.spec["task"], metric, items, {}, record.metrics)
+        if contributed is None or not math.isfinite(value):
             continue
-        mean = float(found.values.mean())
+        mean = float(contributed.values.mean())
         if not abs(mean - value) <= _TOLERANCE * max(1.0, abs(value)):
             raise ContentError(f"gives {mean:.4f} for '{metric}', and the record says {value:.4f}")
 

@@ -115,18 +115,18 @@ def read_pack(path: Path) -> Pack:
     runs: dict[str, PackedRun] = {}
     figures: list[str] = []
     for name, content in read_archive(path):
-        found = MEMBER.fullmatch(name)
-        assert found is not None, "read_archive refuses other names"
+        match = MEMBER.fullmatch(name)
+        assert match is not None, "read_archive refuses other names"
         if name == CONTENTS:
             contents = _contents(content, path)
             runs = {run: PackedRun(run) for run in contents["runs"]}
-        elif found["figure"]:
-            figures.append(found["figure"])
+        elif match["figure"]:
+            figures.append(match["figure"])
         else:
-            run = runs.get(f"{found['site']}/{found['kind']}/{found['run']}")
+            run = runs.get(f"{match['site']}/{match['kind']}/{match['run']}")
             if run is None:
                 raise PackError(f"{path}: holds '{name}', which its {CONTENTS} does not list")
-            _read_file(run, found["file"], content, path, contents["scale"])
+            _read_file(run, match["file"], content, path, contents["scale"])
     if not contents:
         raise PackError(f"{path}: has no {CONTENTS}, so it is not a pack")
     shown = set(contents["shown"])
@@ -141,7 +141,7 @@ def read_pack(path: Path) -> Pack:
     return Pack(path, contents["scale"], {name: runs[name] for name in order}, figures)
 
 
-def merge(
+def merge_pack(
     pack: Pack, results: Path, site: str | None = None, maps: Mapping[str, str] | None = None
 ) -> Merged:
     """Merge a pack into one scale's results. Records are written last, so that no run is ever half there.
@@ -156,23 +156,23 @@ def merge(
     """
     if site is not None and len({run.site for run in pack.runs.values()}) > 1:
         raise PackError(f"{pack.path}: holds runs of several sites, so --site cannot name them all")
-    found, places = Merged(), dict[str, Path]()
+    merged, places = Merged(), dict[str, Path]()
     for name, run in pack.runs.items():
         owner = site or run.site
-        problem = run.problem or _missing_input(run, owner, found, places, results)
+        problem = run.problem or _missing_input(run, owner, merged, places, results)
         place = None
         if not problem:
             place, problem = _place(run, owner, places, results)
         if problem:
-            found.refused[name] = problem
+            merged.refused[name] = problem
         elif place is None:
-            found.there.append(name)
+            merged.there.append(name)
         else:
             places[name] = place
-            (found.apart if place.parent.parent.parent.name == SITES else found.shown).append(name)
-    _write(pack, places, site, found)
-    _write_maps(pack, results, maps or {}, found)
-    return found
+            (merged.apart if place.parent.parent.parent.name == SITES else merged.shown).append(name)
+    _write(pack, places, site, merged)
+    _write_maps(pack, results, maps or {}, merged)
+    return merged
 
 
 def _contents(content: bytes, path: Path) -> dict[str, Any]:
@@ -218,15 +218,15 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str
 
 
 def _missing_input(
-    run: PackedRun, site: str, found: Merged, places: Mapping[str, Path], results: Path
+    run: PackedRun, site: str, merged: Merged, places: Mapping[str, Path], results: Path
 ) -> str:
     """Name an input of a run that is neither there nor in the pack; '' if none is missing."""
-    coming = {name.split("/", 1)[1] for name in (*places, *found.there)}
+    coming = {name.split("/", 1)[1] for name in (*places, *merged.there)}
     for key in run.inputs.values():
         there = [results / key / RECORD, results / SITES / site / key / RECORD]
         if key in coming or any(path.is_file() for path in there):
             continue
-        refused = any(name.endswith(f"/{key}") for name in found.refused)
+        refused = any(name.endswith(f"/{key}") for name in merged.refused)
         return f"its input {key} is {'refused' if refused else f'neither in the pack nor in {results}'}"
     return ""
 
@@ -275,7 +275,7 @@ def _same_numbers(run: PackedRun, known: Record, directory: Path) -> bool:
     return hashlib.sha256(path.read_bytes()).hexdigest() == run.files[ITEMS]
 
 
-def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged) -> None:
+def _write(pack: Pack, places: dict[str, Path], site: str | None, merged: Merged) -> None:
     """Write the files of the runs that have a place, each run under its lock, the records last."""
     with ExitStack() as locks:
         busy: set[str] = set()
@@ -288,7 +288,7 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged)
                 directory.mkdir(parents=True, exist_ok=True)
                 locks.enter_context(run_lock(directory))
             except RunError as error:
-                found.refuse(name, str(error))
+                merged.refuse(name, str(error))
                 busy.add(run.key)
                 del places[name]
         for member, content in read_archive(pack.path):
@@ -305,14 +305,14 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, found: Merged)
             )  # leftovers of a training that is not needed now
 
 
-def _write_maps(pack: Pack, results: Path, maps: Mapping[str, str], found: Merged) -> None:
+def _write_maps(pack: Pack, results: Path, maps: Mapping[str, str], merged: Merged) -> None:
     """Write current maps of figures that have none yet."""
-    wanted = {file for file in maps.values() if file in pack.figures}
-    for member, content in read_archive(pack.path) if wanted else ():
+    members = {file for file in maps.values() if file in pack.figures}
+    for member, content in read_archive(pack.path) if members else ():
         folder, _, file = member.rpartition("/")
         path = results / "figures" / file
-        if folder == "figures" and file in wanted and not path.is_file():
+        if folder == "figures" and file in members and not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             with beside(path) as part:
                 part.write_bytes(content)
-            found.figures.append(file)
+            merged.figures.append(file)

@@ -27,7 +27,7 @@ FILES = (RECORD, ITEMS, SCORES, "manifest.json", "overlap.json", IMAGES)
 
 
 @dataclass
-class Packed:
+class PackContents:
     """The content of a written pack.
 
     Attributes:
@@ -43,7 +43,7 @@ class Packed:
 
 def write_pack(
     scale: str, results: Path, out: Path, site: str | None = None, figures: list[Path] | None = None
-) -> Packed:
+) -> PackContents:
     """Write all finished runs of a scale into one file; the same results give the same bytes.
 
     Args:
@@ -57,7 +57,7 @@ def write_pack(
     Raises:
         SpecError: nothing has finished.
     """
-    found, directories, runs = Packed(), dict[str, Path](), dict[str, Run]()
+    written, directories, runs = PackContents(), dict[str, Path](), dict[str, Run]()
     for path in record_paths(results):
         directory = path.parent
         key = f"{directory.parent.name}/{directory.name}"
@@ -65,27 +65,29 @@ def write_pack(
             record = read_record_file(path)
             run = resolve(record)
         except (SpecError, StoredError) as error:
-            found.left_out[key] = str(error)
+            written.left_out[key] = str(error)
             continue
         here = directory.parent.parent.parent.name != SITES
         owner = site if site and here and not unpacked(directory) else site_of(directory, record)
         name = f"{owner}/{key}"
         if name in directories:  # a second one of the same site, beside the one that pages show
-            found.left_out[name] = f"{name}: stands in these results twice"
+            written.left_out[name] = f"{name}: stands in these results twice"
             continue
         directories[name], runs[name] = directory, run
-    _leave_out_without_inputs(directories, runs, found)
+    _leave_out_without_inputs(directories, runs, written)
     pages = [name for name, path in directories.items() if path.parent.parent.parent.name != SITES]
     if not directories:
         raise SpecError(f"{results}: no run has finished that could be packed")
-    found.runs = list(directories)
-    found.figures = sorted(path.name for path in figures or ())
-    contents = {"format": FORMAT, "scale": scale, "runs": found.runs, "shown": pages}
+    written.runs = list(directories)
+    written.figures = sorted(path.name for path in figures or ())
+    contents = {"format": FORMAT, "scale": scale, "runs": written.runs, "shown": pages}
     write_archive(out, _files(contents, directories, figures or []))
-    return found
+    return written
 
 
-def _leave_out_without_inputs(directories: dict[str, Path], runs: dict[str, Run], found: Packed) -> None:
+def _leave_out_without_inputs(
+    directories: dict[str, Path], runs: dict[str, Run], contents: PackContents
+) -> None:
     """Leave out every run that needs, directly or indirectly, a run that is left out or has no record."""
     while True:
         known = {name.split("/", 1)[1] for name in directories}
@@ -99,8 +101,8 @@ def _leave_out_without_inputs(directories: dict[str, Path], runs: dict[str, Run]
         for name, key in lacking.items():
             del directories[name]
             mine = name.split("/", 1)[1]
-            found.left_out[mine] = f"{mine}: its input {key} " + (
-                "is left out" if key in found.left_out else "has no record"
+            contents.left_out[mine] = f"{mine}: its input {key} " + (
+                "is left out" if key in contents.left_out else "has no record"
             )
 
 

@@ -60,27 +60,27 @@ def spreads(results: Path) -> list[Spread]:
     Args:
         results: one scale's results.
     """
-    found: dict[str, dict[str, Mapping[str, float]]] = {}
+    by_run: dict[str, dict[str, Mapping[str, float]]] = {}
     groups: dict[str, str] = {}
     for path in record_paths(results):
         record = read_record_file(path)
         if not record.converged:
             continue
         key = f"{path.parent.parent.name}/{path.parent.name}"
-        found.setdefault(key, {})[site_of(path.parent, record)] = record.metrics
+        by_run.setdefault(key, {})[site_of(path.parent, record)] = record.metrics
         groups[key] = str(record.spec.get("task") or record.kind or key.split("/")[0])
     return [
         Spread(key, groups[key], metric, values)
-        for key, sites in found.items()
+        for key, sites in by_run.items()
         if len(sites) > 1
         for metric, values in _shared(sites)
     ]
 
 
-def summarise(found: Sequence[Spread]) -> list[Summary]:
+def summarise(spreads: Sequence[Spread]) -> list[Summary]:
     """Summarise each metric of each task, in the order in which they occur."""
     lines: dict[tuple[str, str], list[Spread]] = {}
-    for spread in found:
+    for spread in spreads:
         lines.setdefault((spread.group, spread.metric), []).append(spread)
     summaries = []
     for (group, metric), those in lines.items():

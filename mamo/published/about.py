@@ -129,16 +129,16 @@ def _record(results: Path, key: str) -> Record | None:
 
 def _start(pretraining: Record, results: Path) -> list[str]:
     """Hub names of the published weights that a pre-training started from; stand-ins that were trained here have none."""
-    found = []
+    sources = []
     for role in ("vision", "text"):
         weights = _record(results, pretraining.inputs.get(role, ""))
         spec = weights.spec if weights else {}
         name = spec.get("name")
         if spec.get("source") == "timm" and name:
-            found.append(f"timm/{name}")
+            sources.append(f"timm/{name}")
         elif spec.get("source") == "transformers" and name:
-            found.append(name if "/" in name else f"google-bert/{name}")
-    return found
+            sources.append(name if "/" in name else f"google-bert/{name}")
+    return sources
 
 
 def _scores(record: Record, results: Path) -> Iterator[Score]:
@@ -192,12 +192,12 @@ def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[f
                 images[split] = data.records(split).column("image").to_pylist()
     except (PreparedError, KeyError, OSError):
         images = {}  # then each item counts as its own image
-    found = {}
+    intervals = {}
     for name, value in job.metrics.items():
         mine = contributions(job.spec["task"], name, items, images, job.metrics)
         if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
             continue
         draws = resampled_means(mine.values[:, None], mine.images)[:, 0]
         lower, upper = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        found[name] = (round(float(lower), 4), round(float(upper), 4))
-    return found
+        intervals[name] = (round(float(lower), 4), round(float(upper), 4))
+    return intervals

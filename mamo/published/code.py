@@ -34,14 +34,14 @@ _HEADER = """\
 def modules() -> dict[str, str]:
     """File name -> text of every module that the exported folder holds."""
     pending = [f"{HUB_CODE}.{root}" for root in ROOTS]
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     while pending:
         module = pending.pop()
         name = f"{_stem(module)}.py"
-        if name in found:
+        if name in sources:
             continue
         if module.startswith(_SPECS):
-            found[name] = _HEADER + _dataclasses(module)
+            sources[name] = _HEADER + _dataclasses(module)
             continue
         text = _source(module).read_text(encoding="utf-8")
         imported = [
@@ -54,8 +54,8 @@ def modules() -> dict[str, str]:
             text = re.sub(
                 rf"^(\s*)from {re.escape(other)} import", rf"\1from .{_stem(other)} import", text, flags=re.M
             )
-        found[name] = _HEADER + text
-    return found
+        sources[name] = _HEADER + text
+    return sources
 
 
 def write_code(folder: Path) -> None:

@@ -67,10 +67,10 @@ class Explanation:
 
     def picture(self) -> Image.Image:
         """The maps over the image, word by word, as ``mamo figure`` draws them."""
-        from mamo.drawing.draw import drawing
+        from mamo.drawing.draw import lay_out_drawing
 
         buffer = io.BytesIO()
-        drawing(self.values(), self._title).savefig(buffer, format="png", dpi=200)
+        lay_out_drawing(self.values(), self._title).savefig(buffer, format="png", dpi=200)
         return Image.open(buffer).convert("RGB")
 
     def save(self, path: str | Path) -> None:

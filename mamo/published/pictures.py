@@ -54,11 +54,11 @@ def texts_of(given: Texts) -> list[str]:
         return [given]
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise ValueError(f"a {type(given).__name__} is not a text: give a str, or a list of them")
-    found = list(given)
-    for place, text in enumerate(found):
+    texts = list(given)
+    for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"text {place} is a {type(text).__name__}, not a str")
-    return found
+    return texts
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

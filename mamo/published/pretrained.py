@@ -283,14 +283,14 @@ class Pretrained:
             raise TaskError(
                 f"{self._name} was not fine-tuned for VQA, so it cannot answer questions{self._instead}"
             )
-        found = []
+        answers = []
         for part in batched(self._pairs(images, questions, "questions"), batch_size):
             ids, mask = self._tokens([question for _, question in part])
             context = self.task.context(self._features([image for image, _ in part]), ids, mask)
             chosen, scores = self.task.rank(context)
             best = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0]
-            found += [self.task.answers[index] for index in best.tolist()]
-        return found
+            answers += [self.task.answers[index] for index in best.tolist()]
+        return answers
 
     @torch.no_grad()
     def judge(self, left: Pictures, right: Pictures, statements: Texts, *, batch_size: int = BATCH) -> Tensor:
@@ -359,8 +359,8 @@ class Pretrained:
         for batch in batched(image_P.unique().tolist(), batch_size):
             visual = self._features([shown[place] for place in batch])
             places = torch.tensor(batch)
-            wanted = torch.isin(image_P, places).nonzero()[:, 0]
-            for part in wanted.split(batch_size):
+            requested = torch.isin(image_P, places).nonzero()[:, 0]
+            for part in requested.split(batch_size):
                 ids, mask = self._tokens([said[place] for place in text_P[part].tolist()])
                 rows = torch.searchsorted(places, image_P[part]).to(self.device)
                 text = self.network.encode_text(ids, mask)

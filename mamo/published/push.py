@@ -10,7 +10,7 @@ from mamo.runs.run import RunError
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def check_name(name: str) -> None:
+def check_repository_name(name: str) -> None:
     """Check that a text is a name of a repository on the hub, before anything is written.
 
     Raises:
@@ -28,7 +28,7 @@ def push(folder: Path, name: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    check_name(name)
+    check_repository_name(name)
     api = HfApi()
     try:
         address = str(api.create_repo(name, exist_ok=True))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mamo.reporting.claim_tables import TableResults
-from mamo.reporting.findings import APART, Finding, Number, Verdict, open_claim
+from mamo.reporting.findings import APART, ContrastEstimate, Finding, Verdict, open_claim
 from mamo.reporting.names import column_names, row_names, table_name
 from mamo.reporting.resampling import LEVEL, Noise
 from mamo.specs.claims import CHANCE, REPORTED, ClaimSpec, ClaimTest, is_row, read_claims
@@ -45,14 +45,14 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
     """
     claims = read_claims(ablations)
     tables = {claim.test.table for claim in claims} & set(plan.tables)
-    found = {
+    judged_tables = {
         name: TableResults(plan, table, results, ablations)
         for name, table in plan.tables.items()
         if name in tables
     }
-    findings = [Judge(plan, found).finding(claim) for claim in claims]
+    findings = [Judge(plan, judged_tables).finding(claim) for claim in claims]
     missing = dict.fromkeys(
-        key for one in found.values() for key, record in one.records.items() if record is None
+        key for one in judged_tables.values() for key, record in one.records.items() if record is None
     )
     return {
         "table": "claims",
@@ -131,40 +131,44 @@ class Judge:
         """Borrow the noise between seeds, for a table of one seed, from another table of the scale with the same metrics."""
         if table.ablation.seeds > 1:
             return None
-        wanted = {(c.job, c.metric): columns[c.key] for c in table.ablation.columns if c.key in columns}
+        weighted_columns = {
+            (c.job, c.metric): columns[c.key] for c in table.ablation.columns if c.key in columns
+        }
         lenders = []
         for other in self.tables.values():
             known = {(c.job, c.metric): c.key for c in other.ablation.columns}
-            if other.ablation.seeds > 1 and set(wanted) <= set(known):
-                noise = other.grid.noise({known[what]: weight for what, weight in wanted.items()}, comparison)
+            if other.ablation.seeds > 1 and set(weighted_columns) <= set(known):
+                noise = other.grid.noise(
+                    {known[what]: weight for what, weight in weighted_columns.items()}, comparison
+                )
                 lenders += [noise] if noise else []
         return max(lenders, key=lambda noise: noise.freedom, default=None)
 
-    def _numbers(self, test: ClaimTest, table: TableResults) -> list[Number]:
+    def _numbers(self, test: ClaimTest, table: TableResults) -> list[ContrastEstimate]:
         """The estimates of a test's contrasts; those that lack results are left out."""
         columns, headings = table.columns(test), column_names(table.ablation)
         places = [(f" in {headings[c]}", {c: 1.0}) for c in columns] if test.each else [("", _mean(columns))]
         pairs = [(contrast, place) for contrast in _contrasts(test, table) for place in places]
-        found = (self._number(label + where, table, c, weights) for (label, c), (where, weights) in pairs)
-        return [number for number in found if number is not None]
+        estimates = (self._number(label + where, table, c, weights) for (label, c), (where, weights) in pairs)
+        return [number for number in estimates if number is not None]
 
     def _number(
         self, label: str, table: TableResults, contrast: Contrast, columns: Contrast
-    ) -> Number | None:
+    ) -> ContrastEstimate | None:
         """The estimate of a contrast in a weighted mean of columns; None where one of its terms is not known."""
         rows = {term: weight for term, weight in contrast.items() if is_row(term)}
         lent = self._lent(table, columns, len(rows) > 1)
-        found, constant = table.grid.estimate(rows, columns, lent), table.constant(contrast, columns)
-        if found is None or constant is None:
+        estimate, constant = table.grid.estimate(rows, columns, lent), table.constant(contrast, columns)
+        if estimate is None or constant is None:
             return None
-        return Number(
+        return ContrastEstimate(
             label,
-            found.value + constant,
-            found.lower + constant,
-            found.upper + constant,
-            found.seeds,
-            found.images,
-            found.seeds < 2 and lent is not None,
+            estimate.value + constant,
+            estimate.lower + constant,
+            estimate.upper + constant,
+            estimate.seeds,
+            estimate.images,
+            estimate.seeds < 2 and lent is not None,
             table.reported(contrast, columns),
         )
 
@@ -195,7 +199,7 @@ def _mean(columns: Sequence[str]) -> dict[str, float]:
     return dict.fromkeys(columns, 1 / len(columns)) if columns else {}
 
 
-def _decide(test: ClaimTest, numbers: Sequence[Number]) -> tuple[Verdict, str]:
+def _decide(test: ClaimTest, numbers: Sequence[ContrastEstimate]) -> tuple[Verdict, str]:
     """The verdict of intervals: all of them must agree to support, one that clearly contradicts refutes."""
     one, bound = len(numbers) == 1, test.above
     said = f"{bound:g}".replace("-", "−")
@@ -219,7 +223,7 @@ def _decide(test: ClaimTest, numbers: Sequence[Number]) -> tuple[Verdict, str]:
     )
 
 
-def _far_below(number: Number, bound: float, count: int) -> bool:
+def _far_below(number: ContrastEstimate, bound: float, count: int) -> bool:
     """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still is below a bound."""
     from statistics import NormalDist
 

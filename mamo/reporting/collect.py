@@ -57,11 +57,11 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
     order: list[Agreement] = []
     if table.cells:
         from mamo.reporting.agreement import agreement
-        from mamo.reporting.comparisons import make_grid, statistics
+        from mamo.reporting.comparisons import cell_statistics, make_grid
         from mamo.reporting.paper import find_paper
 
         grid = make_grid(plan, table, records, results)
-        lines = statistics(table, grid)
+        lines = cell_statistics(table, grid)
         paper = find_paper(table.ablation.paper, ablations)
         order = agreement(grid, paper) if paper else []
         # A server's score has no results per item; those in the run belong to another value.
@@ -105,12 +105,12 @@ def read_values(paths: Iterable[Path]) -> tuple[dict[str, TableValues], dict[str
     fix = "delete it and call the command again, which makes it again"
     tables, claims = {}, None
     for path in paths:
-        found = read_object(path, fix)
-        if found.get("table") == CLAIMS:
-            claims = found
+        stored = read_object(path, fix)
+        if stored.get("table") == CLAIMS:
+            claims = stored
             continue
         try:
-            values = TableValues.model_validate(found)
+            values = TableValues.model_validate(stored)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise StoredError(f"{path}: does not hold the values of a table ({reason}); {fix}") from error
@@ -199,13 +199,13 @@ def _seeds(
 def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[SeedValue]:
     """Images and texts of one prepared data set (Table 10), from its manifest."""
     from mamo.data.store.manifest import Manifest
-    from mamo.data.store.statistics import statistics
+    from mamo.data.store.statistics import dataset_statistics
 
     run = plan.runs[key]
     counts: Mapping[str, int] = {}
     if record is not None:
         manifest = read_object(run.directory(results) / "manifest.json")
-        counts = statistics(cast(Manifest, manifest))
+        counts = dataset_statistics(cast(Manifest, manifest))
     return [
         SeedValue(
             table=table,

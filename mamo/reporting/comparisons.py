@@ -38,7 +38,7 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
     columns = [column.key for column in table.ablation.columns]
     seeds = table.ablation.seeds
     means = np.full((len(rows), seeds, len(columns)), np.nan)
-    found: dict[str, dict[tuple[int, int], Contributions]] = {column: {} for column in columns}
+    contributed: dict[str, dict[tuple[int, int], Contributions]] = {column: {} for column in columns}
     images: dict[str, dict[str, list[int]]] = {}
     for cell in table.cells:
         i, k = rows.index(cell.row), columns.index(cell.column)
@@ -56,16 +56,16 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
                 images[source] = images_of(plan.runs[source].directory(results))
             mine = _contributions(run, record, cell.metric, images[source], results)
             if mine is not None:
-                found[cell.column][i, seed] = mine
+                contributed[cell.column][i, seed] = mine
     grid = Grid(rows, columns, means, [table.pretrainings[row] for row in rows])
-    for column, those in found.items():
+    for column, those in contributed.items():
         # Rows with and without items cannot be compared fairly.
         if len(those) == np.isfinite(means[:, :, columns.index(column)]).sum():
             grid.resample(column, those)
     return grid
 
 
-def statistics(table: TablePlan, grid: Grid) -> list[CellStatistics]:
+def cell_statistics(table: TablePlan, grid: Grid) -> list[CellStatistics]:
     """Compute the mean and interval of each cell, and its difference from the base row's."""
     base = table.ablation.base_row
     lines = []

@@ -58,7 +58,9 @@ def base_label(ablation: AblationSpec) -> str:
     return next((row.label for row in ablation.rows if row.key == ablation.base_row), "")
 
 
-def differences(ablation: AblationSpec, values: TableValues, gaps: Table, paper: PaperTable | None) -> str:
+def differences_section(
+    ablation: AblationSpec, values: TableValues, gaps: Table, paper: PaperTable | None
+) -> str:
     """The section on the differences from the base row: ours with intervals, the paper's, and what the two say together."""
     parts = [
         wrapped(

@@ -30,7 +30,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Number:
+class ContrastEstimate:
     """One estimate behind a verdict, in percentage points.
 
     Attributes:
@@ -68,7 +68,7 @@ class Finding:
     claim: ClaimSpec
     verdict: Verdict
     why: str
-    numbers: tuple[Number, ...] = field(default=())
+    numbers: tuple[ContrastEstimate, ...] = field(default=())
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,6 +85,6 @@ class Finding:
         }
 
 
-def open_claim(claim: ClaimSpec, reason: str, why: str, numbers: Sequence[Number] = ()) -> Finding:
+def open_claim(claim: ClaimSpec, reason: str, why: str, numbers: Sequence[ContrastEstimate] = ()) -> Finding:
     """Make the finding for a claim that these results cannot decide."""
     return Finding(claim, "cannot tell", why, tuple(numbers), reason)

@@ -33,13 +33,13 @@ def images_of(directory: Path) -> dict[str, list[int]]:
     except (PreparedError, KeyError):
         pass
     try:
-        found = read_object(directory / FILE)
+        images_of_split = read_object(directory / FILE)
     except FileNotFoundError:
         return {}
-    return {split: [int(image) for image in images] for split, images in found.items()}
+    return {split: [int(image) for image in images] for split, images in images_of_split.items()}
 
 
 def images_text(directory: Path) -> str | None:
     """Make the content of ``FILE`` for a data run; None if it has no records."""
-    found = images_of(directory)
-    return json.dumps(found, sort_keys=True, separators=(",", ":")) + "\n" if found else None
+    images = images_of(directory)
+    return json.dumps(images, sort_keys=True, separators=(",", ":")) + "\n" if images else None

@@ -31,9 +31,9 @@ def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> s
     sections = [("ours", line) for line in ours] + [("reported", line) for line in reported]
     grouped = any(heading.group for heading in table.headings)
     columns: pd.Index = (
-        pd.MultiIndex.from_tuples([(escape(h.group), escape(h.label)) for h in table.headings])
+        pd.MultiIndex.from_tuples([(escape_latex(h.group), escape_latex(h.label)) for h in table.headings])
         if grouped
-        else pd.Index([escape(heading.label) for heading in table.headings])
+        else pd.Index([escape_latex(heading.label) for heading in table.headings])
     )
     index = pd.MultiIndex.from_tuples([(section, label) for section, (label, _) in sections])
     frame = pd.DataFrame([texts for _, (_, texts) in sections], index=index, columns=columns)
@@ -43,7 +43,7 @@ def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> s
             multicol_align="c",
             multirow_align="t",
             environment="table*" if _width(table) > _COLUMN else "table",
-            caption=escape(caption),
+            caption=escape_latex(caption),
             label=label,
             position="t",
             position_float="centering",
@@ -72,7 +72,7 @@ def _width(table: Table) -> int:
 
 
 def _escaped(line: Line) -> tuple[str, list[str]]:
-    return escape(line.label), [escape(text) for text in line.texts]
+    return escape_latex(line.label), [escape_latex(text) for text in line.texts]
 
 
 def _bold(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
@@ -88,20 +88,20 @@ def _bold(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:
         for text, value, top in zip(line.texts, own, best, strict=True):
             start = re.match(r"[\d.,]+", text)
             if top is not None and value == top and start:
-                texts.append(rf"\textbf{{{escape(start[0])}}}{escape(text[start.end() :])}")
+                texts.append(rf"\textbf{{{escape_latex(start[0])}}}{escape_latex(text[start.end() :])}")
             else:
-                texts.append(escape(text))
-        shown.append((escape(line.label), texts))
+                texts.append(escape_latex(text))
+        shown.append((escape_latex(line.label), texts))
     return shown
 
 
 def _value(text: str) -> float | None:
     """Read the number at the start of a cell's text; None if there is none."""
-    found = re.match(r"\d[\d,]*(?:\.\d+)?", text)
-    return float(found[0].replace(",", "")) if found else None
+    match = re.match(r"\d[\d,]*(?:\.\d+)?", text)
+    return float(match[0].replace(",", "")) if match else None
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Escape everything that LaTeX would read as a command."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | _SIGNS

@@ -56,13 +56,14 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
     ]
     decided, undecided = by_verdict(claims), by_reason(claims)
     parts += [
-        f"## {verdict.capitalize()}\n\n{_entries(found) or 'None.'}"
-        for verdict, found in decided.items()
+        f"## {verdict.capitalize()}\n\n{_entries(entries) or 'None.'}"
+        for verdict, entries in decided.items()
         if not values["plumbing"]
     ]
     parts.append("## No verdict" if values["plumbing"] else "## Cannot tell")
     parts += [
-        f"### {REASONS[reason]} ({len(found)})\n\n{_entries(found)}" for reason, found in undecided.items()
+        f"### {REASONS[reason]} ({len(entries)})\n\n{_entries(entries)}"
+        for reason, entries in undecided.items()
     ] or ["None."]
     apart = set_apart(claims)
     if apart:
@@ -89,11 +90,11 @@ def set_apart(claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def by_reason(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Group the open claims by the key of the reason, in the order of ``REASONS``; only reasons that occur."""
-    found = {
+    grouped = {
         reason: [claim for claim in claims if claim["verdict"] == "cannot tell" and claim["reason"] == reason]
         for reason in REASONS
     }
-    return {reason: those for reason, those in found.items() if those}
+    return {reason: those for reason, those in grouped.items() if those}
 
 
 def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:
@@ -126,16 +127,16 @@ def summary(claims: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         "\n".join(
             bullet(f"**{verdict.capitalize()}.** {claim['claim']} ({claim['place']})\n" + _because(claim))
-            for claim in found
+            for claim in entries
         )
-        for verdict, found in by_verdict(claims).items()
+        for verdict, entries in by_verdict(claims).items()
     ]
     undecided = by_reason(claims)
     if undecided:
         body = "\n\n".join(
-            f"**{REASONS[reason]}** ({len(found)})\n\n"
-            + "\n".join(bullet(f"{claim['claim']} ({claim['place']})") for claim in found)
-            for reason, found in undecided.items()
+            f"**{REASONS[reason]}** ({len(entries)})\n\n"
+            + "\n".join(bullet(f"{claim['claim']} ({claim['place']})") for claim in entries)
+            for reason, entries in undecided.items()
         )
         parts.append(folded(f"Open: {sum(map(len, undecided.values()))} claims, by the reason", body))
     apart = set_apart(claims)

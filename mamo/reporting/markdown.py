@@ -26,9 +26,14 @@ def markdown_table(
 
     columns = [
         corner,
-        *(f"{escape(h.group)}<br>{escape(h.label)}" if h.group else escape(h.label) for h in headings),
+        *(
+            f"{escape_cell(h.group)}<br>{escape_cell(h.label)}" if h.group else escape_cell(h.label)
+            for h in headings
+        ),
     ]
-    frame = pd.DataFrame([[escape(line.label), *map(escape, line.texts)] for line in lines], columns=columns)
+    frame = pd.DataFrame(
+        [[escape_cell(line.label), *map(escape_cell, line.texts)] for line in lines], columns=columns
+    )
     # Keep texts as texts: tabulate would read 71.90 as a number and print 71.9.
     return str(
         frame.to_markdown(index=False, disable_numparse=True, colalign=["left"] + [align] * len(headings))
@@ -68,7 +73,7 @@ def folded(summary: str, body: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
-def escape(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Escape text for one cell of a pipe table, HTML included."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("|", r"\|").replace("\n", " ")
 

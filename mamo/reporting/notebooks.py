@@ -12,12 +12,12 @@ FOLDER = Path("notebooks")
 
 def notebooks_of(plan: Plan, folder: Path = FOLDER) -> dict[str, Path]:
     """Name -> file of every notebook whose metadata (``mamo.needs``) asks for nothing that the plan lacks."""
-    found = {}
+    notebooks = {}
     for path in sorted(folder.glob("*.ipynb")):
         needs = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("mamo", {}).get("needs", [])
         if all(name in plan.tables or name in plan.figures for name in needs):
-            found[path.stem] = path
-    return found
+            notebooks[path.stem] = path
+    return notebooks
 
 
 def unexecuted(plan: Plan, reports: Path, folder: Path = FOLDER) -> list[str]:

@@ -102,7 +102,7 @@ def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]
     )
 
 
-def parts_of(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
+def page_inputs(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]:
     """Collect everything that a page is made from as plain JSON values, so that a later plan can say what has changed."""
     paper = table.ablation.paper
     reported = sorted((ablations / "paper").rglob(f"{paper}.yaml")) if paper else []

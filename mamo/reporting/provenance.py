@@ -146,19 +146,19 @@ def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> Row
     return RowFacts(ablation.name, row, labels[row], numbers, runs)
 
 
-def row_lines(found: RowFacts) -> Iterator[str]:
+def row_lines(facts: RowFacts) -> Iterator[str]:
     """``row_provenance`` as text."""
-    yield f"{found.table}, row {found.row}: {found.label}"
-    for number in found.numbers:
+    yield f"{facts.table}, row {facts.row}: {facts.label}"
+    for number in facts.numbers:
         value = "no value" if number.value is None else f"{number.value:.4g}"
         yield f"  {number.label} ({number.metric}), seed {number.seed}: {value}"
         yield f"    {number.run} from {number.pretraining}"
-    for run in found.runs.values():
+    for run in facts.runs.values():
         yield ""
-        yield from run_lines(run)
+        yield from provenance_lines(run)
 
 
-def run_lines(run: RunFacts) -> Iterator[str]:
+def provenance_lines(run: RunFacts) -> Iterator[str]:
     """``provenance`` as text."""
     yield run.run + ("" if run.done else ": no record yet")
     for name, value in run.facts.items():
@@ -247,15 +247,15 @@ def find_run(results: Path, name: str) -> str:
     """
     keys = sorted(str(path.parent.relative_to(results)) for path in results.glob("*/*/record.json"))
     exact = [key for key in keys if name in (key, key.split("/")[1])]
-    found = exact or [key for key in keys if key.startswith(name) or key.split("/")[1].startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    problem = "is ambiguous" if found else f"is not a run with a record in {results}"
-    listed = "\n  ".join(found or keys) or "(none)"
+    matches = exact or [key for key in keys if key.startswith(name) or key.split("/")[1].startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    problem = "is ambiguous" if matches else f"is not a run with a record in {results}"
+    listed = "\n  ".join(matches or keys) or "(none)"
     raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
 
 
-def differences(results: Path, one: str, other: str) -> Iterator[str]:
+def run_differences(results: Path, one: str, other: str) -> Iterator[str]:
     """Describe how two recorded runs differ: spec, inputs, circumstances and metrics.
 
     Args:
@@ -298,12 +298,12 @@ def _metrics(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Iterator
 
 def _data(inputs: Mapping[str, str], results: Path) -> dict[str, str]:
     """Map role of each data set among the inputs -> digest of its manifest, if it still exists."""
-    found = {}
+    digests = {}
     for role, key in inputs.items():
         path = results / key / MANIFEST
         if path.is_file():
-            found[role] = hashlib.sha256(path.read_bytes()).hexdigest()[:10]
-    return found
+            digests[role] = hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+    return digests
 
 
 def _words(value: Any) -> str:

@@ -8,16 +8,16 @@ from mamo.files.writing import write_text
 from mamo.reporting.agreement import agreement_text
 from mamo.reporting.claims import plumbing_only
 from mamo.reporting.curve_figure import draw_curve
-from mamo.reporting.differences import base_label, differences, make_differences
+from mamo.reporting.differences import base_label, differences_section, make_differences
 from mamo.reporting.figure import draw
 from mamo.reporting.latex import NEEDS, latex_table
-from mamo.reporting.markdown import bullet, escape, markdown_table, wrapped
+from mamo.reporting.markdown import bullet, escape_cell, markdown_table, wrapped
 from mamo.reporting.names import column_names
 from mamo.reporting.pages import Page
 from mamo.reporting.paper import PaperTable, load_paper
 from mamo.reporting.specification_curve import curve_section
 from mamo.reporting.table_csv import write_csv
-from mamo.reporting.tables import NONE, Table, chosen, make_table, primary
+from mamo.reporting.tables import NONE, Table, make_table, primary, select_columns
 from mamo.reporting.values import TableValues
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.lint import row_changes
@@ -62,7 +62,7 @@ def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | Non
     if all(first):
         tables.append(latex_table(shown, caption, f"tab:{name}", ranked))
     else:
-        tables.append(latex_table(chosen(shown, first), caption, f"tab:{name}", ranked))
+        tables.append(latex_table(select_columns(shown, first), caption, f"tab:{name}", ranked))
         tables.append(latex_table(shown, f"{caption} All columns.", f"tab:{name}-all", ranked))
     if gaps:
         against = f"{title}: difference from {base_label(ablation)}, with 95 % intervals."
@@ -94,7 +94,7 @@ def caveat(scale: Scale) -> str:
 def own_table(table: Table) -> str:
     """Format our rows with chance below them, and the meanings of the signs."""
     lines = [*table.ours, *([table.chance] if table.chance else [])]
-    shown = chosen(
+    shown = select_columns(
         table, [any(line.texts[i] != NONE for line in lines) for i, _ in enumerate(table.headings)]
     )
     text = markdown_table(shown.headings, [*shown.ours, *([shown.chance] if shown.chance else [])])
@@ -126,7 +126,7 @@ def _page(
         gaps = None  # only differences within a reading count
     parts.append(own_table(shown))
     if gaps:
-        parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
+        parts += [f"## Against {base_label(ablation)}", differences_section(ablation, values, gaps, paper)]
     if shown.reported and paper:
         parts += [f"## {paper.heading}", markdown_table(shown.headings, shown.reported)]
         parts.append(wrapped(" ".join(paper.notes)))
@@ -138,7 +138,7 @@ def _page(
     changed = row_changes(plan, table)
     lines = [
         bullet(
-            f"{escape(row.label)}: {', '.join(f'`{line}`' for line in changed[row.key]) or 'the base row'}"
+            f"{escape_cell(row.label)}: {', '.join(f'`{line}`' for line in changed[row.key]) or 'the base row'}"
         )
         for row in ablation.rows
     ]
@@ -155,7 +155,7 @@ def _runs(ablation: AblationSpec, values: TableValues) -> str:
     for row, endings in values.pretrainings.items():
         for ending in endings:
             reason = f": {ending.reason}" if ending.reason else ""
-            lines.append(f"- {escape(labels[row])}: `{ending.run}` ({ending.outcome}{reason})")
+            lines.append(f"- {escape_cell(labels[row])}: `{ending.run}` ({ending.outcome}{reason})")
     if ablation.kind == "statistics":
         lines = [f"- `{run}`" for run in dict.fromkeys(cell.run for cell in values.cells)]
     return "\n".join(lines)

@@ -95,20 +95,20 @@ class Grid:
         """Runs per row."""
         return int(self.means.shape[1])
 
-    def resample(self, column: str, found: Mapping[tuple[int, int], Contributions]) -> None:
+    def resample(self, column: str, contributions: Mapping[tuple[int, int], Contributions]) -> None:
         """Add the results per item of a column: (row, seed) -> contributions, all of the same images.
 
         Raises:
             ValueError: two runs were tested on different items.
         """
-        if not found:
+        if not contributions:
             return
         k = self.columns.index(column)
-        identities = {contribution.images for contribution in found.values()}
+        identities = {contribution.images for contribution in contributions.values()}
         if len(identities) > 1:
             raise ValueError(f"column '{column}': its runs were not tested on the same items")
-        places = list(found)
-        values_CP = np.stack([found[place].values for place in places], axis=1)
+        places = list(contributions)
+        values_CP = np.stack([contributions[place].values for place in places], axis=1)
         deviations = resampled_means(values_CP - values_CP.mean(0), identities.pop())
         for i, (row, seed) in enumerate(places):
             self.draws[:, row, seed, k] = deviations[:, i]
@@ -144,7 +144,7 @@ class Grid:
         edge = (1 - LEVEL) / 2
         lower, upper = np.quantile(samples, [edge, 1 - edge])
         beyond = min((samples <= 0).sum(), (samples >= 0).sum())
-        found = Estimate(
+        estimate = Estimate(
             value,
             float(lower),
             float(upper),
@@ -153,7 +153,7 @@ class Grid:
             int(self.images[used_K].sum()),
             noise.variance**0.5 if noise else None,
         )
-        return found if found.resampled else found._replace(p=1.0)
+        return estimate if estimate.resampled else estimate._replace(p=1.0)
 
     def has(self, row: str, columns: Iterable[str]) -> bool:
         """Check that a row has a value in each of the columns for at least one seed."""

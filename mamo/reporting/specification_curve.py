@@ -112,10 +112,12 @@ def _share(question: CurveQuestion, answer: str) -> str:
     return f"{count} of {total} ({count / total:.0%})"
 
 
-def _reading(found: ReadingAnswer) -> str:
-    labels = "; ".join(found.labels)
-    if found.value is None or found.lower is None or found.upper is None or found.seeds is None:
-        return bullet(f"{labels}: **{found.answer}**, {found.why}")
-    interval = bracketed(found.lower, found.upper, 1)
-    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
-    return bullet(f"{labels}: **{found.answer}**, {signed(found.value, 1)} {interval} ({seeds}); {found.why}")
+def _reading(answer: ReadingAnswer) -> str:
+    labels = "; ".join(answer.labels)
+    if answer.value is None or answer.lower is None or answer.upper is None or answer.seeds is None:
+        return bullet(f"{labels}: **{answer.answer}**, {answer.why}")
+    interval = bracketed(answer.lower, answer.upper, 1)
+    seeds = f"{answer.seeds} seed{'s' if answer.seeds > 1 else ''}"
+    return bullet(
+        f"{labels}: **{answer.answer}**, {signed(answer.value, 1)} {interval} ({seeds}); {answer.why}"
+    )

@@ -101,7 +101,7 @@ def primary(headings: Sequence[Heading]) -> list[bool]:
     return [not (h.group in ones and h.label.endswith(("R@5", "R@10"))) for h in headings]
 
 
-def chosen(table: Table, columns: Sequence[bool]) -> Table:
+def select_columns(table: Table, columns: Sequence[bool]) -> Table:
     """Restrict a table to some of its columns."""
 
     def line(full: Line) -> Line:

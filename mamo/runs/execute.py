@@ -13,7 +13,7 @@ from mamo.data.store.manifest import PartAccount
 from mamo.files.record import Record
 from mamo.files.stored import StoredError, checksums, read_record_file, verify
 from mamo.files.writing import as_new, write_text
-from mamo.runs.faults import describe
+from mamo.runs.faults import describe_fault
 from mamo.runs.lock import run_lock
 from mamo.runs.provenance import BEGUN, Stopwatch
 from mamo.runs.run import CHECKPOINTS, Context, Options, Result, RunError, read_record, require_files
@@ -101,11 +101,11 @@ def _execute(
         complete_inputs(plan, run, results, releases, options)
         for key in run.inputs.values():
             verify(plan.runs[key].directory(results))
-        watch = Stopwatch(directory)
-        if leader and plan.scale.published and (watch.code.changed or watch.code.commit is None):
+        stopwatch = Stopwatch(directory)
+        if leader and plan.scale.published and (stopwatch.code.changed or stopwatch.code.commit is None):
             print(
-                f"warning: the code of {run.key} is {watch.code}, and pages of the published scale '{plan.scale.name}' refuse "
-                "runs of code that no commit holds: commit it first",
+                f"warning: the code of {run.key} is {stopwatch.code}, and pages of the published scale '{plan.scale.name}' "
+                "refuse runs of code that no commit holds: commit it first",
                 file=sys.stderr,
             )
         from mamo.training.findings import log_warnings
@@ -127,7 +127,7 @@ def _execute(
             details=result.details,
             checks=tuple(result.checks),
             files=checksums(directory),
-            provenance=watch.provenance(),
+            provenance=stopwatch.provenance(),
         )
         if leader:
             log_warnings(run.key, result.checks)
@@ -218,7 +218,7 @@ def _naming(run: Run) -> Iterator[None]:
     except RunError:
         raise
     except Exception as error:
-        cause = describe(error)
+        cause = describe_fault(error)
         if cause is None:
             raise
         raise RunError(f"{run.key}: {cause}") from error

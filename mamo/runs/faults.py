@@ -15,7 +15,7 @@ UNLOCKED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 AGAIN = "the same command resumes from what is complete"
 
 
-def describe(error: BaseException) -> str | None:
+def describe_fault(error: BaseException) -> str | None:
     """Give the cause and its fix in one sentence; None if the machine is not the cause."""
     number, text = _number(error), str(error)
     place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
@@ -75,5 +75,5 @@ def _number(error: BaseException) -> int | None:
     """Return the system's error number; some libraries give it only in their message."""
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"os error (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None
-    return int(found[1]) if found else None
+    match = re.search(r"os error (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(match[1]) if match else None

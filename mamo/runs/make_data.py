@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mamo.data.datasets import DATASETS, parts_of
+from mamo.data.datasets import DATASETS, part_count
 from mamo.data.store.manifest import Manifest, PartAccount
 from mamo.data.store.parts import FOLDER as PARTS
 from mamo.data.store.records import Prepared
@@ -50,7 +50,7 @@ def make_data(context: Context) -> Result:
         write_world(WorldSpec.model_validate(spec), beside)
         beside.rename(release)
         return Result(Outcome("converged"), {}, {})
-    root, parts = release_root(context), parts_of(spec)
+    root, parts = release_root(context), part_count(spec)
     manifest = _whole(context.directory)
     if manifest is None:
         manifest = _prepare(context, root, parts)
@@ -72,9 +72,9 @@ def _whole(directory: Path) -> Manifest | None:
     if not (directory / MANIFEST).is_file():
         return None
     try:
-        found = Prepared(directory)
-        found.verify()
-        return found.manifest
+        prepared = Prepared(directory)
+        prepared.verify()
+        return prepared.manifest
     except (PreparedError, ValueError) as error:
         print(f"warning: {error}", file=sys.stderr)
         (directory / MANIFEST).unlink()
@@ -85,12 +85,12 @@ def _prepare(context: Context, root: Path, parts: int) -> Manifest:
     spec = context.run.spec
     settings = {key: spec[key] for key in ("store_size", "missing_limit", "interleave")}
     if parts > 1:
-        from mamo.data.store.parts import gather
+        from mamo.data.store.parts import join_parts
 
         # Parts prepared by other jobs exist already; make the missing ones here.
         for part in range(parts):
             make_part(context, part, parts)
-        return gather(spec["dataset"], root, context.directory, parts, **settings)
+        return join_parts(spec["dataset"], root, context.directory, parts, **settings)
     from mamo.data.store.prepare import prepare
 
     workers = context.options.threads
@@ -107,9 +107,9 @@ def make_part(context: Context, part: int, parts: int, wait: bool = False) -> Pa
     """
     from mamo.data.store.parts import part_name, write_part
 
-    spec, wanted = context.run.spec, parts_of(context.run.spec)
-    if parts != wanted:
-        raise RunError(f"{context.run.key} is prepared in {wanted} parts, not in {parts}")
+    spec, planned = context.run.spec, part_count(context.run.spec)
+    if parts != planned:
+        raise RunError(f"{context.run.key} is prepared in {planned} parts, not in {parts}")
     lock = context.directory / PARTS / f".lock-{part_name(part, parts)}"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -139,8 +139,8 @@ def _account(dataset: str, root: Path, manifest: Manifest, directory: Path) -> d
     if counted:
         got = manifest["splits"]["train"]["images"]
         details["of_the_paper"] = {"images": got, "paper": counted, "share": round(got / counted, 4)}
-    found = overlap(dataset, root)
-    if found:
-        write_json(directory / FILE, found)
-        details["overlap"] = counts(found)
+    shared_images = overlap(dataset, root)
+    if shared_images:
+        write_json(directory / FILE, shared_images)
+        details["overlap"] = counts(shared_images)
     return details

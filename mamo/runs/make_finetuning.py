@@ -28,7 +28,7 @@ from mamo.training.checkpoints import Checkpoints, State
 from mamo.training.distributed import process_group
 from mamo.training.findings import check
 from mamo.training.loop import LoopConfig, Trained, pick_device, train
-from mamo.training.watching import EVENTS
+from mamo.training.progress_log import EVENTS
 
 
 def make_finetuning(context: Context) -> Result:
@@ -104,7 +104,7 @@ def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> lis
     after = task.eval().evaluate(data, "val").metrics
     old, new = before["mean_recall"], after["mean_recall"]
     says = f"mean recall on val {new:.1f} after fine-tuning, {old:.1f} before (at {transform.size} pixels)"
-    found = [check("fine-tuning", new >= old, says, after=new, before=old)]
+    checks = [check("fine-tuning", new >= old, says, after=new, before=old)]
     gains = {way: after[f"{way}_r1"] - after[f"itc_{way}_r1"] for way in ("tr", "ir")}
     told = ", ".join(
         f"{what} {metrics[f'itc_{way}_r1']:.1f} -> {metrics[f'{way}_r1']:.1f}{when}"
@@ -112,7 +112,7 @@ def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> lis
         for what, way in (("text", "tr"), ("image", "ir"))
     )
     says = f"R@1 on val by similarity alone and re-ranked by ITM: {told}"
-    return [*found, check("re-ranking on val", min(gains.values()) >= 0, says, **gains)]
+    return [*checks, check("re-ranking on val", min(gains.values()) >= 0, says, **gains)]
 
 
 def check_evaluation(
@@ -125,11 +125,11 @@ def check_evaluation(
     """
     try:
         expected = task.items_of(data, evaluation)
-        found = [check("metrics", True, check_metrics(evaluation.recorded))]
+        checks = [check("metrics", True, check_metrics(evaluation.recorded))]
         if expected:
             measured = check_items(evaluation.items, expected)
-            found.append(check("items", True, f"every item is measured: {measured}", items=expected))
-        return found
+            checks.append(check("items", True, f"every item is measured: {measured}", items=expected))
+        return checks
     except InvalidEvaluation as error:
         raise RunError(f"{context.run.key}: {error}") from error
 

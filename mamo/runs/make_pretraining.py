@@ -23,7 +23,7 @@ from mamo.training.checkpoints import Checkpoints
 from mamo.training.distributed import process_group
 from mamo.training.health import Health, validation_pairs
 from mamo.training.loop import LoopConfig, pick_device, train
-from mamo.training.watching import EVENTS
+from mamo.training.progress_log import EVENTS
 
 
 def make_pretraining(context: Context) -> Result:

@@ -29,7 +29,7 @@ from mamo.specs.weights import TrainingSpec
 from mamo.tasks.task import Task
 from mamo.training.checkpoints import Checkpoints
 from mamo.training.loop import LoopConfig, Trained, pick_device, train
-from mamo.training.watching import EVENTS
+from mamo.training.progress_log import EVENTS
 
 
 def make_weights(context: Context) -> Result:

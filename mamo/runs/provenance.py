@@ -88,23 +88,23 @@ def machine() -> dict[str, str | int | None]:
             if line.startswith("model name"):
                 name = line.split(":", 1)[1].strip()
                 break
-    found: dict[str, str | int | None] = {
+    facts: dict[str, str | int | None] = {
         "cpu": name,
         "cores": os.cpu_count(),
         "system": platform.platform(terse=True),
     }
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that affect numbers."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from mamo.data.batches.photo_views import Maps, Photos
-from mamo.data.batches.transforms import Normalise
+from mamo.data.batches.transforms import StandardiseChannels
 from mamo.files.writing import beside
 from mamo.model.teacher import Teacher
 from mamo.specs.transforms import TransformSpec
@@ -46,7 +46,7 @@ def teacher_maps(teacher: Teacher, photos: Photos, folder: Path) -> Maps:
 def _see(teacher: Teacher, photos: Photos, view: int, path: Path) -> None:
     """Write the maps of one view."""
     size = photos.spec.image_size
-    normalise = Normalise(TransformSpec(size=size, mean=teacher.mean, std=teacher.std))
+    normalise = StandardiseChannels(TransformSpec(size=size, mean=teacher.mean, std=teacher.std))
     resampling = Image.Resampling[teacher.interpolation.upper()]
     device, out = pick_device(), None
     teacher.to(device)

@@ -134,7 +134,7 @@ def _fitting(plan: Plan, kind: JobKind, most: int, nodes: int) -> int:
 def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
     """Read the environment's settings for a kind of job."""
     kinds = sorted(LARGE, key=len, reverse=True)
-    found = {}
+    settings = {}
     for name, value in environment.items():
         of = next((other for other in kinds if name.startswith(f"MAMO_{other}_".upper())), None)
         if of != kind or not value:
@@ -143,8 +143,8 @@ def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
         if what not in WHAT:
             known = {f"MAMO_{kind}_{each}".upper(): None for each in WHAT}
             raise SpecError(f"{name}: no such variable{nearest(name, known)} ({', '.join(known)})")
-        found[what] = value
-    return found
+        settings[what] = value
+    return settings
 
 
 def _whole(site: Mapping[str, str], kind: JobKind, what: str, default: int) -> int:

@@ -115,11 +115,11 @@ def flatten(values: SpecValues, prefix: str = "") -> dict[str, Any]:
 
 def changes(base: SpecValues, other: SpecValues, prefix: str = "") -> dict[str, Any]:
     """Compare two specs: dotted keys that differ, with ``other``'s values; a section that is switched off is one key."""
-    found: dict[str, Any] = {}
+    differing: dict[str, Any] = {}
     for key in [*base, *(k for k in other if k not in base)]:
         ours, theirs = base.get(key), other.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            found |= changes(ours, theirs, f"{prefix}{key}.")
+            differing |= changes(ours, theirs, f"{prefix}{key}.")
         elif ours != theirs:
-            found[f"{prefix}{key}"] = theirs
-    return found
+            differing[f"{prefix}{key}"] = theirs
+    return differing

@@ -56,13 +56,13 @@ def find_key(
         [key for key in names if name in called[key]],
         [key for key in names if name and (key.startswith(name) or ids[key].startswith(name))],
     )
-    found = next((keys for keys in rules if keys), [])
-    found = [key for key in found if key in first] or found
-    if len(found) == 1:
-        return found[0]
+    matches = next((keys for keys in rules if keys), [])
+    matches = [key for key in matches if key in first] or matches
+    if len(matches) == 1:
+        return matches[0]
     shown = ids if len({key.partition("/")[0] for key in names}) == 1 else {key: key for key in names}
-    if found:
-        listed = few([shown[key] for key in found], "\n  ")
+    if matches:
+        listed = few([shown[key] for key in matches], "\n  ")
         raise SpecError(f"'{name}' is ambiguous; the runs are\n  {listed}")
     spellings: dict[str, str] = {}
     for key in names:

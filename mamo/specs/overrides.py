@@ -75,14 +75,14 @@ def _size(value: Any, known: dict[int, int | None]) -> int:
     """
     if not isinstance(value, dict | list | tuple | set):
         return 1
-    found = known.setdefault(id(value), None) if id(value) in known else 0
-    if found is None:
+    size = known.setdefault(id(value), None) if id(value) in known else 0
+    if size is None:
         raise ValueError("an alias is inside of what it names")
-    if not found:
+    if not size:
         known[id(value)] = None
         inner = value.values() if isinstance(value, dict) else value
-        found = known[id(value)] = 1 + sum(_size(part, known) for part in inner)
-    return found
+        size = known[id(value)] = 1 + sum(_size(part, known) for part in inner)
+    return size
 
 
 def merge(base: SpecValues, changes: SpecValues) -> dict[str, Any]:
@@ -150,8 +150,8 @@ def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
     models: list[type[BaseModel]] = models_of(schema)
     for part in location:
         fields = [model.model_fields[str(part)] for model in models if str(part) in model.model_fields]
-        found = [model for field in fields for model in models_of(field.annotation)]
-        models = found or models
+        nested = [model for field in fields for model in models_of(field.annotation)]
+        models = nested or models
     return {name: None for model in models for name in model.model_fields}
 
 

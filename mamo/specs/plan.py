@@ -126,11 +126,11 @@ class Plan:
         ablation = table.ablation
         if ablation.kind != "readings" or ablation.seeds > 1:
             return []
-        wanted = {(column.job, column.metric) for column in ablation.columns}
+        scores = {(column.job, column.metric) for column in ablation.columns}
         return [
             other
             for other in self.tables.values()
-            if other.ablation.seeds > 1 and wanted <= {(c.job, c.metric) for c in other.ablation.columns}
+            if other.ablation.seeds > 1 and scores <= {(c.job, c.metric) for c in other.ablation.columns}
         ]
 
     @property

@@ -112,13 +112,13 @@ def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
 
 def _heads(spec: PretrainSpec) -> Iterator[str]:
     """Check that no ratio leaves a head without a single unit."""
-    wanted, width = spec.objectives, spec.model.width
+    objectives, width = spec.objectives, spec.model.width
     ratios = {}
-    if wanted.mim:
-        ratios["objectives.mim.hidden_ratio"] = wanted.mim.hidden_ratio
-    if wanted.mrm:
-        ratios["objectives.mrm.hidden_ratio"] = wanted.mrm.hidden_ratio
-        ratios["objectives.mrm.projection_ratio"] = wanted.mrm.projection_ratio
+    if objectives.mim:
+        ratios["objectives.mim.hidden_ratio"] = objectives.mim.hidden_ratio
+    if objectives.mrm:
+        ratios["objectives.mrm.hidden_ratio"] = objectives.mrm.hidden_ratio
+        ratios["objectives.mrm.projection_ratio"] = objectives.mrm.projection_ratio
     for name, ratio in ratios.items():
         if round(width * ratio) < 1:
             yield f"{name}: {ratio} of model.width {width} leaves no unit"
@@ -196,9 +196,9 @@ def of_figure(figure: FigureSpec, layer: int, scale: Scale, models: Iterable[Pre
 
 def _of_kind(where: str, names: Iterable[str], kind: str, reader: str) -> Iterator[str]:
     for name in names:
-        found = RELEASES.get(name)
-        if found is not None and found.kind != kind:
-            yield f"{where}: {reader} {kind}, and {name} has {found.kind}"
+        release = RELEASES.get(name)
+        if release is not None and release.kind != kind:
+            yield f"{where}: {reader} {kind}, and {name} has {release.kind}"
 
 
 def _seed(where: str, seed: int) -> Iterator[str]:

@@ -68,7 +68,7 @@ def alignment_losses(network: Mamo, batch: dict[str, Any], through: BatchPass, r
             share = len(judged.matched.mask) / len(mask)
             itm, accuracy = _judge(network, judged, share)
             through.add(itm=itm)
-            through.watch({"itm_accuracy": accuracy}, share)
+            through.monitor({"itm_accuracy": accuracy}, share)
     return through.result()
 
 

@@ -70,13 +70,13 @@ class BatchPass(ABC):
         """Take in losses; None stands for one that is switched off."""
         self._losses |= {name: loss for name, loss in losses.items() if loss is not None}
 
-    def watch(self, monitors: Losses, share: float = 1.0) -> None:
+    def monitor(self, monitors: Losses, share: float = 1.0) -> None:
         """Take in detached values of pairs that are a ``share`` of the batch; the result is their mean, NaN left out."""
         for name, value in monitors.items():
             self._monitors.setdefault(name, []).append((share, value))
 
     def result(self) -> Losses:
-        """Return ``loss``, the losses that it is made of, and what was watched."""
+        """Return ``loss``, the losses that it is made of, and the monitored values."""
         monitors = {name: _mean(values) for name, values in self._monitors.items()}
         return {"loss": self._total(self._losses), **self._losses, **monitors}
 

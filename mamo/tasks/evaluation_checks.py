@@ -32,13 +32,13 @@ def check_items(items: Mapping[str, Sequence[Any]], expected: Mapping[str, int])
     # Retrieval has queries of two directions, grounding and NLVR2 several splits; other evaluations one sort of item.
     columns = [name for name in ("direction", "split") if name in items]
     if columns:
-        found: Mapping[str, int] = Counter(items[columns[0]])
+        counted: Mapping[str, int] = Counter(items[columns[0]])
     else:
-        found = {"": len(next(iter(items.values()), ()))}
+        counted = {"": len(next(iter(items.values()), ()))}
     wrong = [
-        f"{found.get(sort, 0)} of {count}{f' ({sort})' if sort else ''}"
+        f"{counted.get(sort, 0)} of {count}{f' ({sort})' if sort else ''}"
         for sort, count in expected.items()
-        if found.get(sort, 0) != count
+        if counted.get(sort, 0) != count
     ]
     if wrong:
         raise InvalidEvaluation(

@@ -30,7 +30,7 @@ SHORTLIST = 8  # candidates that ITM re-ranks
 SAMPLE = 64  # values of each tensor by which the teacher's way is measured
 
 
-class Pairs(NamedTuple):
+class ValidationPairs(NamedTuple):
     """Validation pairs, each of another image, as a batch: image (B, 3, S, S), ids and mask (B, L), image_id (B,)."""
 
     batch: Batch
@@ -91,7 +91,7 @@ class Ratio:
         return float(gains.mean() / (gains.std() / len(gains) ** 0.5).clamp(min=1e-12))
 
 
-def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]:
+def measure_pairs(task: PretrainTask, pairs: ValidationPairs, draw: int = 0) -> dict[str, float]:
     """Measure on the pairs all that needs no gradients; what the spec does not ask for is left out.
 
     Args:
@@ -108,7 +108,7 @@ def measure(task: PretrainTask, pairs: Pairs, draw: int = 0) -> dict[str, float]
         return _masked(task, pairs, draw) | _recall(task, pairs)
 
 
-def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
+def _masked(task: PretrainTask, pairs: ValidationPairs, draw: int) -> dict[str, float]:
     asked, network = task.spec.objectives, task.network
     # MRM is measured by modality: one of its two terms may work and the other not.
     names = ["mlm"] * bool(asked.mlm) + ["mim"] * bool(asked.mim)
@@ -134,31 +134,31 @@ def _masked(task: PretrainTask, pairs: Pairs, draw: int) -> dict[str, float]:
             _text_side(task, right, wrong, targets.get("mrm_text"), batch, words, ratios)
             if "mrm_text" in targets:
                 _add_spread(spreads["mrm_text"], targets["mrm_text"], mask)
-    found: dict[str, float] = {}
+    skills: dict[str, float] = {}
     for name, ratio in ratios.items():
         if name != "mlm":
-            found["mim_skill" if name == "mim" else f"{name}_r2"] = ratio.skill
+            skills["mim_skill" if name == "mim" else f"{name}_r2"] = ratio.skill
             if name != "mim":
-                found[f"{name}_within_r2"] = ratio.within
+                skills[f"{name}_within_r2"] = ratio.within
             within, square = spreads[name]
-            found[f"{name}_target_spread"] = (within / max(square, 1e-12)) ** 0.5
-        found |= {f"{name}_partner": ratio.partner, f"{name}_partner_z": ratio.sure}
-    return found
+            skills[f"{name}_target_spread"] = (within / max(square, 1e-12)) ** 0.5
+        skills |= {f"{name}_partner": ratio.partner, f"{name}_partner_z": ratio.sure}
+    return skills
 
 
 def _targets(task: PretrainTask, batch: Batch) -> dict[str, Tensor]:
     """Make the targets of every position, masked or not: patches (B, N, O), sub-words (B, L, O)."""
-    asked, target, found = task.spec.objectives, task.target, {}
+    asked, target, targets = task.spec.objectives, task.target, {}
     vision = target.vision(batch["image"]) if target is not None else None
     if asked.mim:
-        found["mim"] = standardised(asked.mim, task.mim_target(batch["image"], vision))
+        targets["mim"] = standardised(asked.mim, task.mim_target(batch["image"], vision))
     if asked.mrm and target is not None and vision is not None and target.projector is not None:
         fused = target.fused(vision, batch["ids"], batch["mask"])
         if asked.mrm.image:
-            found["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), asked.mrm.normalise)
+            targets["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), asked.mrm.normalise)
         if asked.mrm.text:
-            found["mrm_text"] = normalised(target.projector(fused.text), asked.mrm.normalise)
-    return found
+            targets["mrm_text"] = normalised(target.projector(fused.text), asked.mrm.normalise)
+    return targets
 
 
 def _image_side(
@@ -263,21 +263,21 @@ def _add_spread(sums: list[float], target: Tensor, mask_BL: Tensor | None = None
     sums[1] += float((target.square() * weight / count).sum())
 
 
-def _recall(task: PretrainTask, pairs: Pairs) -> dict[str, float]:
+def _recall(task: PretrainTask, pairs: ValidationPairs) -> dict[str, float]:
     """Measure R@1 of both directions among the pairs: by the online network's similarity, re-ranked, and by the teacher's."""
-    asked, found = task.spec.objectives, dict[str, float]()
+    asked, recalls = task.spec.objectives, dict[str, float]()
     if not asked.itc:
-        return found
+        return recalls
     networks = {"itc": task.network} | ({"teacher": task.target.network} if task.target is not None else {})
     for name, network in networks.items():
         encoded = [_encode(network, batch) for batch in pairs.parts()]
         similarity = torch.cat([e[2] for e in encoded]) @ torch.cat([e[3] for e in encoded]).T
-        found |= {f"{name}_{k}": v for k, v in _at_1(similarity, None).items()}
+        recalls |= {f"{name}_{k}": v for k, v in _at_1(similarity, None).items()}
         if name == "itc" and asked.itm:
             mask = pairs.batch["mask"]
             features = torch.cat([e[0] for e in encoded]), torch.cat([e[1] for e in encoded]), mask
-            found |= {f"itm_{k}": v for k, v in _at_1(similarity, (network, *features, pairs.size)).items()}
-    return found
+            recalls |= {f"itm_{k}": v for k, v in _at_1(similarity, (network, *features, pairs.size)).items()}
+    return recalls
 
 
 def _encode(network: Mamo, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -287,7 +287,7 @@ def _encode(network: Mamo, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor
 
 def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] | None) -> dict[str, float]:
     """Measure R@1 in percent of text and image retrieval among pairs; with a ranker, of the re-ranked shortlists."""
-    own, found = torch.arange(len(similarity), device=similarity.device), {}
+    own, recalls = torch.arange(len(similarity), device=similarity.device), {}
     for name, scores in (("tr", similarity), ("ir", similarity.T)):
         listed = shortlist(scores, own, own, min(SHORTLIST, len(own)))
         ranks = listed.first
@@ -305,8 +305,8 @@ def _at_1(similarity: Tensor, ranker: tuple[Mamo, Tensor, Tensor, Tensor, int] |
                 ]
             )
             ranks = rerank(listed, (logits[:, 1] - logits[:, 0]).view_as(listed.candidates))
-        found[f"{name}_r1"] = 100.0 * float((ranks == 1).double().mean())
-    return found
+        recalls[f"{name}_r1"] = 100.0 * float((ranks == 1).double().mean())
+    return recalls
 
 
 def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from mamo.data.batches.collate import Batch
 from mamo.data.batches.sampler import batch_indices
-from mamo.data.batches.transforms import Normalise
+from mamo.data.batches.transforms import StandardiseChannels
 from mamo.model.vision import VisionEncoder
 from mamo.specs.model import ModelSpec
 from mamo.specs.transforms import TransformSpec
@@ -164,7 +164,7 @@ def _window(
     left, top = rng.uniform(0, picture.width - extent), rng.uniform(0, picture.height - extent)
     box = (left, top, left + extent, top + extent)
     pixels = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    image = Normalise(transform)(pixels)
+    image = StandardiseChannels(transform)(pixels)
     grid = size // patch_size
     patch = extent / grid
     starts = np.arange(grid) * patch

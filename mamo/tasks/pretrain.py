@@ -33,7 +33,7 @@ from mamo.objectives.itc import itc_loss
 from mamo.objectives.itm import Negatives, itm_loss
 from mamo.objectives.masking import PatchMask, TextMask, TextMasker, mask_patches
 from mamo.objectives.mim import MimHead, mim_error, mim_loss
-from mamo.objectives.mim_targets import TARGETS, Source
+from mamo.objectives.mim_targets import TARGETS, MimInputs
 from mamo.objectives.mlm import MlmHead, mlm_loss
 from mamo.objectives.mrm import make_predictor, make_projector, mrm_error, mrm_loss
 from mamo.objectives.visual_tokens import VisualTokenizer
@@ -124,13 +124,13 @@ class PretrainTask(MomentumTask):
         """Return the networks that follow others after each step (section 3.2.1), in the order in which they do."""
         # With a lag the target takes over the step before, and only then does that become the present one.
         leader, momentum = (self.previous, 0.0) if self.previous is not None else (self.online, self.momentum)
-        found = [
+        triples = [
             (self.target, leader, momentum),
             (self.previous, self.online, 0.0),
             (self.mim_vision, self.network.vision, self.mim_momentum),
             (self.momentum_mlm_head, self.mlm_head, self.momentum),
         ]
-        return [Follower(*each) for each in found if each[0] is not None]  # type: ignore[arg-type]
+        return [Follower(*each) for each in triples if each[0] is not None]  # type: ignore[arg-type]
 
     @property
     def decodes(self) -> bool:
@@ -146,7 +146,7 @@ class PretrainTask(MomentumTask):
             through: how the batch goes through the network; None: as a whole.
 
         Returns:
-            ``loss`` (the sum of Eq. 6), each objective's part, and what is watched beside them: ``spread_*``, the deviation of
+            ``loss`` (the sum of Eq. 6), each objective's part, and monitored values: ``spread_*``, the deviation of
             MRM's projections within an image and within a text, and ``error_*``, a loss over that of the best constant.
         """
         through = through or WholeBatch(self.network, batch, self.weighted_sum)
@@ -161,10 +161,10 @@ class PretrainTask(MomentumTask):
                 vision = self.target_vision(pairs)
                 itm = self.itm(pairs, fused)  # Eq. 5
                 mlm = self.mlm(pairs, fused)  # Eq. 3
-                mim, mim_watched = self.mim(pairs, fused, vision)  # Eq. 2
-                mrm, mrm_watched = self.mrm(pairs, fused, vision)  # Eq. 1
+                mim, mim_monitors = self.mim(pairs, fused, vision)  # Eq. 2
+                mrm, mrm_monitors = self.mrm(pairs, fused, vision)  # Eq. 1
                 through.add(itm=itm, mlm=mlm, mim=mim, mrm=mrm)
-                through.watch(mim_watched | mrm_watched, pairs.share)
+                through.monitor(mim_monitors | mrm_monitors, pairs.share)
         return through.result()
 
     def accumulate(self, batch: dict[str, Any], size: int, autocast: Autocast) -> Losses:
@@ -235,7 +235,7 @@ class PretrainTask(MomentumTask):
     def mim(
         self, pairs: Pairs, fused: dict[str, Tensor], vision: Tensor | None
     ) -> tuple[Tensor | None, Losses]:
-        """Predict the masked patches (Eq. 2); the loss, and what is watched of it."""
+        """Predict the masked patches (Eq. 2); return the loss and its monitored value."""
         asked = self.spec.objectives.mim
         if asked is None or self.mim_head is None:
             return None, {}
@@ -257,7 +257,9 @@ class PretrainTask(MomentumTask):
             with torch.no_grad():
                 vision_BVD = self.mim_vision(image_B3SS)
         grid, size = self.network.vision.grid, self.spec.model.patch_size
-        return TARGETS[asked.target].make(Source(image_B3SS, vision_BVD, self.visual_tokenizer, grid, size))
+        return TARGETS[asked.target].make(
+            MimInputs(image_B3SS, vision_BVD, self.visual_tokenizer, grid, size)
+        )
 
     def mrm(
         self, pairs: Pairs, fused: dict[str, Tensor], vision: Tensor | None
@@ -279,7 +281,7 @@ class PretrainTask(MomentumTask):
             online = gather_tokens(online[:, 1:], pairs.patches.masked) if self.decodes else online
             item = torch.arange(batch, device=online.device).repeat_interleave(masked)
             terms["image"] = (online.flatten(0, 1), predicted.image.flatten(0, 1), item, pairs.counts.patches)
-        losses, errors, watched = [], [], dict[str, Tensor]()
+        losses, errors, monitors = [], [], dict[str, Tensor]()
         for name, (online_MD, target_MD, item_M, count) in terms.items():
             projected = projector(online_MD)
             # g projects the target's side by the target's own, slower copy.
@@ -287,5 +289,5 @@ class PretrainTask(MomentumTask):
                 goal = target.projector(target_MD)
             losses.append(mrm_loss(predictor(projected), goal, count, asked.normalise))
             errors.append(mrm_error(losses[-1], goal, count, asked.normalise))
-            watched[f"spread_{name}"] = std_within_items(projected, item_M, batch)
-        return torch.stack(losses).sum(), watched | {"error_mrm": torch.stack(errors).mean()}
+            monitors[f"spread_{name}"] = std_within_items(projected, item_M, batch)
+        return torch.stack(losses).sum(), monitors | {"error_mrm": torch.stack(errors).mean()}

@@ -35,9 +35,9 @@ def task_class(spec: JobSpec) -> type[DownstreamTask]:
     """Return the class of the task that a spec describes."""
     name = next(job.task for job in JOBS.values() if type(spec) is job.spec)
     module, _, attribute = CLASSES[name].partition(":")
-    found = getattr(import_module(module), attribute)
-    assert issubclass(found, DownstreamTask)
-    return found
+    class_ = getattr(import_module(module), attribute)
+    assert issubclass(class_, DownstreamTask)
+    return class_
 
 
 def make_task(

@@ -35,7 +35,7 @@ class Checks:
         expected: expected properties of its steps.
         total: steps of the whole run.
         clip: bound on the gradient's norm, if there is one.
-        least: spread within an item below which MRM's projections count as collapsed; None where none is watched.
+        least: spread within an item below which MRM's projections count as collapsed; None where that is not checked.
     """
 
     def __init__(
@@ -80,14 +80,15 @@ class Checks:
         if not self.looks_at(step):
             return
         for name, module in self.expected.features.items():
-            self._handles.append(module.register_forward_hook(self._watching(name)))
+            self._handles.append(module.register_forward_hook(self._spread_hook(name)))
         if self.expected.average is not None:
             self._before = _sample(self.expected.average.target)
             if not self._start:
                 online = _sample(self.expected.average.online)
                 self._start = {"target": self._before.cpu(), "online": online.cpu()}
 
-    def _watching(self, name: str) -> Any:
+    def _spread_hook(self, name: str) -> Any:
+        """Return a hook that measures the spread of one module's features, at its first call of a step."""
         seen = False
 
         @torch.no_grad()
@@ -121,12 +122,12 @@ class Checks:
     def _follow(self, average: Average, before: Tensor) -> None:
         target, online = _sample(average.target), _sample(average.online)
         expected = before.lerp(online, 1.0 - average.momentum)
-        found = self._follows
-        found["looks"] += 1
-        found["wrong"] += not torch.allclose(target, expected, rtol=1e-4, atol=1e-6)
-        found["target_moved"] |= not torch.equal(target.cpu(), self._start["target"])
-        found["online_moved"] |= not torch.equal(online.cpu(), self._start["online"])
-        found["gap"] = float((target - online).abs().mean() / online.abs().mean().clamp(min=1e-12))
+        counts = self._follows
+        counts["looks"] += 1
+        counts["wrong"] += not torch.allclose(target, expected, rtol=1e-4, atol=1e-6)
+        counts["target_moved"] |= not torch.equal(target.cpu(), self._start["target"])
+        counts["online_moved"] |= not torch.equal(online.cpu(), self._start["online"])
+        counts["gap"] = float((target - online).abs().mean() / online.abs().mean().clamp(min=1e-12))
 
     def see(self, step: int, values: Mapping[str, float]) -> None:
         """Record the values of any step."""
@@ -170,16 +171,16 @@ class Checks:
         """Return the findings, a line for each check; none if no step was made."""
         if not self._steps:
             return []
-        found = [self._gradients(), self._losses()]
+        checks = [self._gradients(), self._losses()]
         if self.clip is not None:
             share = self._clipped / self._steps
             says = f"the gradient was clipped to {self.clip:g} in {share:.0%} of the steps"
-            found.append(check("clipping", True, says, share=share))
+            checks.append(check("clipping", True, says, share=share))
         if self.expected.average is not None:
-            found.append(self._target(self.expected.average))
+            checks.append(self._target(self.expected.average))
         if self._features or self._spread["lowest"] is not None:
-            found.append(self._spreads())
-        return found
+            checks.append(self._spreads())
+        return checks
 
     def _gradients(self) -> Check:
         dead = [name for name, looks in self._silent.items() if looks >= min(LASTING, max(1, self._looks))]

@@ -15,7 +15,7 @@ from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
 from mamo.files.record import Check
-from mamo.tasks.health import Batch, Pairs, gradient_shares, measure
+from mamo.tasks.health import Batch, ValidationPairs, gradient_shares, measure_pairs
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import State
 from mamo.training.findings import check
@@ -49,7 +49,7 @@ class Health:
         pairs: validation pairs, on the task's device.
     """
 
-    def __init__(self, task: PretrainTask, pairs: Pairs, total: int) -> None:
+    def __init__(self, task: PretrainTask, pairs: ValidationPairs, total: int) -> None:
         self.task, self.pairs, self.total = task, pairs, total
         self.steps = frozenset(max(1, round(total * share)) for share in LOOKS)
         self.rows: list[dict[str, float]] = []
@@ -63,7 +63,11 @@ class Health:
 
     def _measure(self, step: int) -> None:
         first = next(self.pairs.parts())
-        row = {"step": float(step), **measure(self.task, self.pairs), **gradient_shares(self.task, first)}
+        row = {
+            "step": float(step),
+            **measure_pairs(self.task, self.pairs),
+            **gradient_shares(self.task, first),
+        }
         if self.task.target is not None:
             online, target = (_sample(part) - self._start for part in (self.task.online, self.task.target))
             row["teacher_way"] = (
@@ -114,7 +118,7 @@ def validation_pairs(
     max_words: int,
     size: int,
     device: torch.device,
-) -> Pairs:
+) -> ValidationPairs:
     """The first images of the validation split, each with its first text; of the training split if there is no other."""
     splits = data.manifest["splits"]
     split = "val" if "val" in splits and splits["val"]["records"] else "train"
@@ -129,7 +133,7 @@ def validation_pairs(
     pixels = torch.stack([transform(data.images.jpeg(int(row))) for row in first])
     batch: Batch = {"image": pixels, "ids": ids, "mask": mask, "image_id": torch.arange(len(first))}
     batch = {name: value.to(device) for name, value in batch.items()}
-    return Pairs(batch | {"seed": 0, "step": 0, "progress": 1.0}, size)
+    return ValidationPairs(batch | {"seed": 0, "step": 0, "progress": 1.0}, size)
 
 
 @torch.no_grad()
@@ -147,7 +151,7 @@ def holds_look_alike(image_B3SS: Tensor, ids_BL: Tensor, image_id_B: Tensor) -> 
 
 
 def _skills(rows: list[dict[str, float]]) -> list[Check]:
-    found = []
+    checks = []
     for name, what, constant in (
         ("mrm_image_within_r2", "MRM at masked patches: R² within an image", "the same at every place"),
         ("mrm_text_within_r2", "MRM at masked words: R² within a text", "the same at every place"),
@@ -165,8 +169,8 @@ def _skills(rows: list[dict[str, float]]) -> list[Check]:
             if (strict := name.replace("_within", "")) != name:
                 numbers["level_included"] = rows[-1][strict]
                 says += f"; against the item's own mean, its level included, {rows[-1][strict]:.2f}"
-            found.append(check(name, passed, says, **numbers))
-    return found
+            checks.append(check(name, passed, says, **numbers))
+    return checks
 
 
 def _half_way(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -237,7 +241,7 @@ def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], tota
     left = plateau_left(curve)
     share = math.inf if left is None else left / total
     told = "never" if left is None else f"after {share:.0%} of the run"
-    found = [
+    checks = [
         check(
             "itm plateau",
             share <= EARLY,
@@ -250,7 +254,7 @@ def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], tota
         f"R@1 among {PAIRS} validation pairs, by ITC alone and re-ranked by ITM: text {last['itc_tr_r1']:.1f} -> "
         f"{last['itm_tr_r1']:.1f}, image {last['itc_ir_r1']:.1f} -> {last['itm_ir_r1']:.1f}"
     )
-    return [*found, check("re-ranking", min(gains.values()) >= 0, says, **gains)]
+    return [*checks, check("re-ranking", min(gains.values()) >= 0, says, **gains)]
 
 
 def plateau_left(curve: Sequence[Mapping[str, float]]) -> float | None:

@@ -28,7 +28,7 @@ from mamo.training.distributed import average_gradients, random_states, set_rand
 from mamo.training.interruption import Interrupted, StopSignals
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import DivergenceMonitor
-from mamo.training.watching import ProgressLog
+from mamo.training.progress_log import ProgressLog
 
 
 @dataclass
@@ -301,9 +301,9 @@ def _any_rank(flag: bool, device: torch.device) -> bool:
     """Check whether a flag is set on any rank; all ranks call it together."""
     if not is_distributed():
         return flag
-    found = torch.tensor([flag], dtype=torch.int32, device=device)
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return bool(found.item())
+    raised = torch.tensor([flag], dtype=torch.int32, device=device)
+    dist.all_reduce(raised, dist.ReduceOp.MAX)
+    return bool(raised.item())
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

@@ -10,13 +10,13 @@ from mamo.files.record import Outcome
 from mamo.specs.pretrain import CollapseSpec
 from mamo.training.checkpoints import State
 
-# Losses watched for a rise. MIM's and MRM's are relative to the scale of their targets, which changes as features grow.
+# Losses that must not rise. MIM's and MRM's are relative to the scale of their targets, which changes as features grow.
 RISING = ("itc", "itm", "mlm", "error_mim", "error_mrm")
 
 
 class DivergenceMonitor:
-    """Watch each step's values and decide when a run has diverged: by a loss that is not finite or rises and stays high, or by
-    representations that collapse within items.
+    """Decide from each step's values whether a run has diverged: its loss is not finite, or rises and stays high, or its
+    representations collapse within items.
 
     Args:
         total: steps of the whole run.
@@ -40,10 +40,10 @@ class DivergenceMonitor:
             return Outcome("diverged", f"the loss is not finite at step {step} ({parts})")
         if self.spec is None:
             return None
-        found = self._collapsed(self.spec, step, values) or self._risen(self.spec, step, values)
-        if found is None or self.spec.stop:
-            return found
-        self.noticed = self.noticed or found
+        outcome = self._collapsed(self.spec, step, values) or self._risen(self.spec, step, values)
+        if outcome is None or self.spec.stop:
+            return outcome
+        self.noticed = self.noticed or outcome
         return None
 
     def _collapsed(self, spec: CollapseSpec, step: int, values: dict[str, float]) -> Outcome | None:
@@ -89,6 +89,6 @@ class DivergenceMonitor:
         return state | {"noticed": astuple(self.noticed) if self.noticed else None}
 
     def load(self, state: State) -> None:
-        """Restore from a checkpoint; without a saved state, watching starts here."""
+        """Restore from a checkpoint; without a saved state, monitoring starts here."""
         vars(self).update(copy.deepcopy(state))
         self.noticed = Outcome(*state["noticed"]) if state.get("noticed") else None

@@ -65,7 +65,7 @@ class Throughput:
         return self.rate / self.peak if self.peak else None
 
 
-def measure(
+def measure_throughput(
     spec: PretrainSpec,
     tokenizer: Tokenizer,
     device: torch.device,
@@ -176,9 +176,9 @@ class _Parts:
     def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
             first = self._mark()
-            found = call(*args, **kwargs)
+            returned = call(*args, **kwargs)
             self._marks.setdefault(name, []).append((first, self._mark()))
-            return found
+            return returned
 
         return timed
 
@@ -188,11 +188,11 @@ class _Parts:
         def between(first: Any, last: Any) -> float:
             return first.elapsed_time(last) / 1000 if self._device.type == "cuda" else last - first
 
-        found = {
+        shares = {
             name: sum(between(*marks) for marks in all_marks) / seconds
             for name, all_marks in self._marks.items()
         }
-        return {"forward and backward": 1 - sum(found.values()), **found}
+        return {"forward and backward": 1 - sum(shares.values()), **shares}
 
 
 def peak_for(device: torch.device, name: str, precision: str) -> tuple[float | None, str]:

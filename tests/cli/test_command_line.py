@@ -197,16 +197,16 @@ def test_json_has_the_documented_keys_and_nothing_else_is_printed(
     command: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words.split(), "--scale", "smoke", "--results", str(tmp_path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     documented = [key for keys in commands.JSON[command] for key in keys.split(", ")]
-    assert sorted(found) == sorted(documented)
+    assert sorted(printed) == sorted(documented)
     if command == "plan":
-        assert len(found["runs"]) <= found["without_sharing"] and not any(
-            run["done"] for run in found["runs"]
+        assert len(printed["runs"]) <= printed["without_sharing"] and not any(
+            run["done"] for run in printed["runs"]
         )
     if command == "status":
-        assert sum(found["counts"]["pretrain"].values()) == sum(
-            run["kind"] == "pretrain" for run in found["runs"]
+        assert sum(printed["counts"]["pretrain"].values()) == sum(
+            run["kind"] == "pretrain" for run in printed["runs"]
         )
 
 
@@ -246,7 +246,7 @@ def test_names_are_listed_for_shells(
     assert not set(pretrainings) & set(known.runs(["mamo", "evaluate", "--scale", "=", "smoke"]))
     assert known.main(["scales"]) == 0
     assert {"demo", "flickr8k", "paper", "smoke"} <= set(capsys.readouterr().out.split())
-    assert {"table5", "figure1"} <= set(known.tables())
+    assert {"table5", "figure1"} <= set(known.table_names())
 
 
 def test_listing_names_imports_nothing_heavy() -> None:

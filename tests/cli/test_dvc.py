@@ -20,7 +20,7 @@ import yaml
 from stand_in import metric
 from workflow_bench import ROOT, Bench
 
-from mamo.cli.dvc_artifacts import write_json
+from mamo.cli.dvc_artifacts import write_tracked_json
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import make_plan
 
@@ -301,7 +301,7 @@ def check_records(project: Project, shown_by: dict[str, dict]) -> None:
     values = shown_by[made_from["ablations/first.yaml"] + made_from["ablations/scales"]]
     shown = {out["path"]: out["md5"] for out in stage["outs"]}
     file = project.folder / "expected.json"
-    write_json(values, file)
+    write_tracked_json(values, file)
     assert shown["reports/small/metrics/first.json"] == _md5(file), "the table of that spec"
     file.unlink()
 

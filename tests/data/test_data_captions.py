@@ -48,8 +48,8 @@ def test_one_file_name_in_two_folders_is_two_images(tmp_path: Path) -> None:
     content = karpathy(entries, filepath=["train2014", "val2014", "val2014"], cocoid=[1, 2, 3])
     (tmp_path / "coco/dataset_coco.json").write_text(json.dumps(content))
     findings = Findings()
-    found = [(e.images[0].key, e.images[0].content, texts(e)) for e in read_coco(tmp_path, findings)]
-    assert found == [
+    actual = [(e.images[0].key, e.images[0].content, texts(e)) for e in read_coco(tmp_path, findings)]
+    assert actual == [
         ("1.jpg", tmp_path / "coco/train2014/1.jpg", ["a dog"]),
         ("val2014/1.jpg", tmp_path / "coco/val2014/1.jpg", ["a cat"]),
     ]

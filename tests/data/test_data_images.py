@@ -48,8 +48,8 @@ def test_shorter_side_becomes_the_store_size_and_the_original_size_is_remembered
     assert min(image.size) == 60
     assert max(image.size) == round(max(size) * 60 / min(size))
     assert (stored.width, stored.height) == size
-    wanted = np.asarray(gradient(*size).resize(image.size, Image.Resampling.BICUBIC), dtype=float)
-    assert np.abs(np.asarray(image, dtype=float) - wanted).mean() < 4
+    expected = np.asarray(gradient(*size).resize(image.size, Image.Resampling.BICUBIC), dtype=float)
+    assert np.abs(np.asarray(image, dtype=float) - expected).mean() < 4
 
 
 def test_small_images_are_never_enlarged() -> None:
@@ -64,8 +64,8 @@ def test_exif_rotation_is_applied_and_counts_for_the_size() -> None:
     image = opened(stored.jpeg)
     assert image.size == (20, 40) == (stored.width, stored.height)
     assert image.getexif().get(0x0112, 1) == 1
-    wanted = np.asarray(raw.transpose(Image.Transpose.ROTATE_270), dtype=float)
-    assert np.abs(np.asarray(image, dtype=float) - wanted).mean() < 4
+    expected = np.asarray(raw.transpose(Image.Transpose.ROTATE_270), dtype=float)
+    assert np.abs(np.asarray(image, dtype=float) - expected).mean() < 4
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1", "I;16"])
@@ -73,15 +73,15 @@ def test_other_modes_become_rgb_of_the_same_look(mode: str) -> None:
     grey = gradient(64, 64).convert("L")
     if mode == "I;16":
         source = encoded(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG")
-        wanted = grey.convert("RGB")
+        expected = grey.convert("RGB")
     else:
         image = grey.convert(mode) if mode in ("L", "1", "P") else gradient(64, 64).convert(mode)
         source = encoded(image, "JPEG" if mode in ("L", "CMYK") else "PNG")
-        wanted = image.convert("RGB")
+        expected = image.convert("RGB")
     stored = opened(normalise(source, 64).jpeg)
     assert stored.mode == "RGB"
     tolerance = 12 if mode == "1" else 5  # dithered dots suffer most from JPEG
-    assert np.abs(np.asarray(stored, dtype=float) - np.asarray(wanted, dtype=float)).mean() < tolerance
+    assert np.abs(np.asarray(stored, dtype=float) - np.asarray(expected, dtype=float)).mean() < tolerance
 
 
 def test_truncated_empty_foreign_and_missing_files_are_refused_by_name(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mamo.data.store.concat import ConcatRecords
 from mamo.data.store.records import Prepared
 from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.runs.faults import describe
+from mamo.runs.faults import describe_fault
 from mamo.specs.transforms import TransformSpec
 
 SPEC = TransformSpec(size=16)
@@ -111,11 +111,11 @@ def test_ranks_together_are_the_single_process(source: ConcatRecords, tokenizer:
 
 def test_another_seed_or_epoch_augments_anew(source: ConcatRecords, tokenizer: Tokenizer) -> None:
     def views(seed: int) -> dict[str, list[torch.Tensor]]:
-        found: dict[str, list[torch.Tensor]] = {}
+        actual: dict[str, list[torch.Tensor]] = {}
         for batch in loader(source, tokenizer, seed=seed, end=9):
             for text, image in zip(batch["text"], batch["image"], strict=True):
-                found.setdefault(text, []).append(image)
-        return found
+                actual.setdefault(text, []).append(image)
+        return actual
 
     one, two = views(1), views(2)
     for text in one:
@@ -147,8 +147,8 @@ def test_vqa_batches_weigh_answers_by_data_set(tmp_path: Path, tokenizer: Tokeni
     joined = ConcatRecords(sets, weights=[1.0, 0.5])
     collate = VqaCollate(TrainTransform(SPEC), tokenizer)
     (batch,) = TrainLoader(joined, collate, batch_size=2, seed=0, end=1)
-    found = dict(zip(map(tuple, batch["answers"]), batch["weights"], strict=True))
-    assert found[("yes", "no")] == pytest.approx([0.7, 0.3]) and found[("yes",)] == pytest.approx([0.5])
+    actual = dict(zip(map(tuple, batch["answers"]), batch["weights"], strict=True))
+    assert actual[("yes", "no")] == pytest.approx([0.7, 0.3]) and actual[("yes",)] == pytest.approx([0.5])
     assert batch["image"].shape == (2, 3, 16, 16) and batch["ids"].shape == batch["mask"].shape
     with pytest.raises(ValueError, match="as many weights"):
         ConcatRecords(sets, weights=[1.0])
@@ -218,6 +218,6 @@ def test_a_worker_that_dies_while_its_batch_is_fetched_is_named(
     monkeypatch.setattr("mamo.data.batches.loader.SECONDS_TO_HEAR", 0)
     with pytest.raises(RuntimeError) as died:
         next(iter(loader(source, tokenizer, workers=1)))
-    assert "a process that loads data has died" in str(describe(died.value))
+    assert "a process that loads data has died" in str(describe_fault(died.value))
     with pytest.raises(type(error)):  # without workers it is the data's own
         next(iter(loader(source, tokenizer, workers=0)))

@@ -79,9 +79,9 @@ def odd(tmp_path: Path) -> Path:
 def test_odd_images_and_captions(odd: Path, tmp_path: Path) -> None:
     manifest = prepare("coco", odd, tmp_path / "out", store_size=384, missing_limit=None)
     prepared = Prepared(tmp_path / "out")
-    found = {record["text"]: record["image"] for record in prepared.records("train")}
-    assert list(found) == ["grey", "printed", "upright", "Zwölf Boxkämpfer 猫 🐈", "half of a cat ?"]
-    for text, row in found.items():
+    actual = {record["text"]: record["image"] for record in prepared.records("train")}
+    assert list(actual) == ["grey", "printed", "upright", "Zwölf Boxkämpfer 猫 🐈", "half of a cat ?"]
+    for text, row in actual.items():
         image = Image.open(io.BytesIO(prepared.images.jpeg(row)))
         wide = text != "upright"
         assert (image.mode, image.size) == ("RGB", (40, 20) if wide else (20, 40)), text
@@ -162,8 +162,8 @@ def test_a_neighbours_archive_does_not_stand_in(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "others.zip", "w") as packed:
         packed.writestr("flickr30k-images/1.jpg", b"flickr")
     assert archives.find(tmp_path / "visual_genome/VG_100K/1.jpg", tmp_path) is None
-    found = archives.find(tmp_path / "flickr30k/flickr30k-images/1.jpg", tmp_path)
-    assert found is not None and found.read_bytes() == b"flickr"
+    member = archives.find(tmp_path / "flickr30k/flickr30k-images/1.jpg", tmp_path)
+    assert member is not None and member.read_bytes() == b"flickr"
 
 
 def test_damaged_archives_are_named(odd: Path) -> None:
@@ -202,9 +202,9 @@ def test_a_member_larger_than_it_says_takes_no_memory(tmp_path: Path) -> None:
     entry = raw.rfind(b"PK\x01\x02")
     raw[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
     archive.write_bytes(bytes(raw))
-    found = archives.find(tmp_path / "1.jpg", tmp_path.parent)
-    assert found is not None
-    assert peak_growth(found) < 30 << 20
+    actual = archives.find(tmp_path / "1.jpg", tmp_path.parent)
+    assert actual is not None
+    assert peak_growth(actual) < 30 << 20
 
 
 def peak_growth(member: archives.ZipMember) -> int:
@@ -280,13 +280,13 @@ def test_overlap_with_evaluation_sets(expressions: Path, tmp_path: Path) -> None
               for i, p, s in listed]  # fmt: skip
     (folder / "dataset_coco.json").write_text(json.dumps({"images": images}))
     evaluated = visual_genome.refcoco.evaluation_images(expressions)
-    found = overlap("coco", expressions)
+    shared = overlap("coco", expressions)
     assert (
-        counts(found)["flickr30k test"] is None
-        and "dataset_flickr30k.json" in found["flickr30k test"]["unknown"]
+        counts(shared)["flickr30k test"] is None
+        and "dataset_flickr30k.json" in shared["flickr30k test"]["unknown"]
     )
     both = sorted(evaluated & set(range(1, 60)))
-    assert counts(found)["refcoco_plus val, testA, testB"] == len(both)
+    assert counts(shared)["refcoco_plus val, testA, testB"] == len(both)
 
     for part in ("train2014", "val2014"):
         urls = {1: "http://farm4.staticflickr.com/3153/111_164f0c0b83_z.jpg", 70: "http://x/1/222_ab.jpg",

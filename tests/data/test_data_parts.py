@@ -18,9 +18,9 @@ from workflow_bench import Bench
 
 from mamo.cli.main import main
 from mamo.data import archives
-from mamo.data.datasets import DATASETS, parts_of
+from mamo.data.datasets import DATASETS, part_count
 from mamo.data.store import parts as module
-from mamo.data.store.parts import FOLDER, gather, part_name, write_part
+from mamo.data.store.parts import FOLDER, join_parts, part_name, write_part
 from mamo.data.store.prepare import MissingImages, prepare
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.specs.plan import make_plan
@@ -31,7 +31,7 @@ two_photos, expressions, root = pairs.two_photos, pairs.expressions, questions.r
 def scattered(dataset: str, release: Path, out: Path, parts: int, **settings) -> dict:
     for part in reversed(range(parts)):  # whatever the order in which a cluster makes them
         write_part(dataset, release, out, part, parts, store_size=settings["store_size"])
-    return gather(dataset, release, out, parts, **settings)
+    return join_parts(dataset, release, out, parts, **settings)
 
 
 def same_files(one: Path, other: Path) -> None:
@@ -103,11 +103,11 @@ def test_a_release_is_read_once_for_all_parts(
     read: list[str] = []
     read_bytes = archives.read_bytes
 
-    def watched(path: Path, *rest: Path) -> bytes:
+    def counted(path: Path, *rest: Path) -> bytes:
         read.append(path.name)
         return read_bytes(path, *rest)
 
-    monkeypatch.setattr(archives, "read_bytes", watched)
+    monkeypatch.setattr(archives, "read_bytes", counted)
     scattered(dataset, root, tmp_path / "many", 3, store_size=384)
     assert read and len(read) == len(set(read))
 
@@ -128,11 +128,11 @@ def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pyt
     first = write_part("flickr30k", tmp_path, out, 0, 2, store_size=16)
     (out / FOLDER / f"{part_name(1, 2)}.arrow").write_bytes(b"cut off")  # no account: it was interrupted
     with pytest.raises(PreparedError, match="part 2 of 2 is not prepared"):
-        gather("flickr30k", tmp_path, out, 2, store_size=16)
+        join_parts("flickr30k", tmp_path, out, 2, store_size=16)
     decoded: list[str] = []
     load = module.load_images
 
-    def watched(examples, *rest):
+    def counted(examples, *rest):
         def named():
             for example in examples:
                 decoded.append(example.images[0].key)
@@ -140,11 +140,11 @@ def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pyt
 
         return load(named(), *rest)
 
-    monkeypatch.setattr(module, "load_images", watched)
+    monkeypatch.setattr(module, "load_images", counted)
     assert write_part("flickr30k", tmp_path, out, 0, 2, store_size=16) == first and decoded == []
     second = write_part("flickr30k", tmp_path, out, 1, 2, store_size=16)
     assert len(decoded) == second["images"] == 12 - first["images"]
-    assert gather("flickr30k", tmp_path, out, 2, store_size=16)["images"] == 12
+    assert join_parts("flickr30k", tmp_path, out, 2, store_size=16)["images"] == 12
     assert not (out / FOLDER).exists()
 
 
@@ -154,17 +154,17 @@ def test_parts_that_do_not_fit_are_refused_and_kept(tmp_path: Path) -> None:
     for part in range(2):
         write_part("flickr30k", tmp_path, out, part, 2, store_size=16)
     with pytest.raises(PreparedError, match="prepare it again"):
-        gather("flickr30k", tmp_path, out, 2, store_size=32)
+        join_parts("flickr30k", tmp_path, out, 2, store_size=32)
     (tmp_path / "flickr30k/flickr30k-images/p1.jpg").unlink()
     for part in range(2):
         write_part("flickr30k", tmp_path, tmp_path / "gone", part, 2, store_size=16)
     with pytest.raises(MissingImages):
-        gather("flickr30k", tmp_path, tmp_path / "gone", 2, store_size=16)
+        join_parts("flickr30k", tmp_path, tmp_path / "gone", 2, store_size=16)
     assert (tmp_path / "gone" / FOLDER / f"{part_name(0, 2)}.json").is_file()
     file = out / FOLDER / f"{part_name(1, 2)}.arrow"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(PreparedError, match="00001-of-00002.arrow"):
-        gather("flickr30k", tmp_path, out, 2, store_size=16)
+        join_parts("flickr30k", tmp_path, out, 2, store_size=16)
     with pytest.raises(ValueError, match="part 3 of 2 does not exist"):
         write_part("flickr30k", tmp_path, out, 2, 2, store_size=16)
 
@@ -172,10 +172,10 @@ def test_parts_that_do_not_fit_are_refused_and_kept(tmp_path: Path) -> None:
 def test_only_whole_releases_are_cut() -> None:
     for scale in ("smoke", "demo", "flickr8k"):
         runs = make_plan(scale).by_kind("data")
-        assert {parts_of(run.spec) for run in runs if "dataset" in run.spec} == {1}
+        assert {part_count(run.spec) for run in runs if "dataset" in run.spec} == {1}
     runs = {run.spec["dataset"]: run for run in make_plan("paper").by_kind("data")}
-    assert parts_of(runs["cc3m"].spec) == DATASETS["cc3m"].parts > 1
-    assert parts_of({**runs["cc3m"].spec, "limits": {"train": 10}}) == 1
+    assert part_count(runs["cc3m"].spec) == DATASETS["cc3m"].parts > 1
+    assert part_count({**runs["cc3m"].spec, "limits": {"train": 10}}) == 1
 
 
 def peak(count: int, folder: Path) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from mamo.data.batches import passing
 from mamo.data.batches.loader import SECONDS_A_TURN, TURNS, TrainLoader
-from mamo.runs.faults import describe
+from mamo.runs.faults import describe_fault
 
 WORKER = Path(__file__).resolve().parents[1] / "support" / "passing_worker.py"
 BATCH = 4_000_000  # bytes
@@ -72,9 +72,9 @@ def test_a_part_of_shared_memory_stays_free(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_sockets_go_where_their_paths_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder, found in (("/x" * 50, "/tmp"), ("/tmp", "/tmp"), ("/nowhere", "/tmp")):
+    for folder, actual in (("/x" * 50, "/tmp"), ("/tmp", "/tmp"), ("/nowhere", "/tmp")):
         monkeypatch.setattr("tempfile.tempdir", folder)
-        assert passing.socket_folder() == found
+        assert passing.socket_folder() == actual
 
 
 def test_a_batch_that_never_comes_ends_with_the_reason() -> None:
@@ -89,7 +89,7 @@ def test_a_batch_that_never_comes_ends_with_the_reason() -> None:
     with pytest.raises(RuntimeError) as ended:
         TrainLoader._next(waiting)  # type: ignore[arg-type]
     assert waiting.calls == TURNS
-    said = describe(ended.value) or ""
+    said = describe_fault(ended.value) or ""
     assert "/dev/shm, TMPDIR and open files" in said and "memory is used up" not in said
     bus = RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error.")
-    assert "--shm-size" in (describe(bus) or "")
+    assert "--shm-size" in (describe_fault(bus) or "")

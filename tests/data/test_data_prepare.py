@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from flickr30k_release import toy, write_flickr30k
 
-from mamo.data.store.parts import gather, write_part
+from mamo.data.store.parts import join_parts, write_part
 from mamo.data.store.prepare import MissingImages, prepare
 from mamo.data.store.records import Prepared, PreparedError, read_manifest
-from mamo.data.store.statistics import statistics
+from mamo.data.store.statistics import dataset_statistics
 
 
 def train_texts(path: Path) -> list[str]:
@@ -69,7 +69,7 @@ def test_a_split_of_which_nothing_is_left_is_refused(tmp_path: Path, parts: int)
         else:
             for part in range(parts):
                 write_part("flickr30k", tmp_path, out, part, parts, store_size=16)
-            gather("flickr30k", tmp_path, out, parts, store_size=16, missing_limit=None)
+            join_parts("flickr30k", tmp_path, out, parts, store_size=16, missing_limit=None)
     assert len(json.loads((out / "missing.json").read_text())["unreadable"]) == 4
     (tmp_path / "flickr30k/flickr30k-images/p0.jpg").unlink()
     (tmp_path / "flickr30k/flickr30k-images/p5.jpg").rename(tmp_path / "flickr30k/flickr30k-images/p0.jpg")
@@ -89,8 +89,8 @@ def test_limits_take_the_first_images_of_a_split(tmp_path: Path) -> None:
 def test_interleaved_captions_take_turns(tmp_path: Path) -> None:
     toy(tmp_path, 4, 3)
     prepare("flickr30k", tmp_path, tmp_path / "out", store_size=16, interleave=2)
-    wanted = [f"p{pair + i} c{c}" for pair in (0, 2) for c in range(3) for i in (0, 1)]
-    assert train_texts(tmp_path / "out") == wanted
+    expected = [f"p{pair + i} c{c}" for pair in (0, 2) for c in range(3) for i in (0, 1)]
+    assert train_texts(tmp_path / "out") == expected
 
 
 def test_interleaving_keeps_blocks_aligned_when_something_is_missing(tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_statistics_count_images_and_texts(tmp_path: Path) -> None:
     prepare("flickr30k", tmp_path, tmp_path / "a", store_size=16)
     prepare("flickr30k", tmp_path, tmp_path / "b", store_size=16, limits={"train": 2})
     whole, part = (read_manifest(tmp_path / name) for name in ("a", "b"))
-    assert statistics(whole) == {"dataset": "flickr30k", "images": 7, "texts": 21}
-    assert statistics(part) == {"dataset": "flickr30k", "images": 2, "texts": 6}
-    assert statistics(whole, "test") == {"dataset": "flickr30k", "images": 0, "texts": 0}
-    assert statistics(whole, None) == statistics(whole)
+    assert dataset_statistics(whole) == {"dataset": "flickr30k", "images": 7, "texts": 21}
+    assert dataset_statistics(part) == {"dataset": "flickr30k", "images": 2, "texts": 6}
+    assert dataset_statistics(whole, "test") == {"dataset": "flickr30k", "images": 0, "texts": 0}
+    assert dataset_statistics(whole, None) == dataset_statistics(whole)
     with pytest.raises(KeyError):
-        statistics(whole, "testA")
+        dataset_statistics(whole, "testA")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mamo.data.batches.sampler import batch_indices, example_generator, order
+from mamo.data.batches.sampler import batch_indices, epoch_order, example_generator
 
 
 def stream(steps: int, **options: int) -> np.ndarray:
@@ -22,21 +22,21 @@ def test_every_record_once_an_epoch_and_none_dropped_between(n: int, batch: int,
 
 
 def test_blocks_stay_together_and_are_shuffled() -> None:
-    shuffled = order(0, 0, 1000, 4)
+    shuffled = epoch_order(0, 0, 1000, 4)
     assert (shuffled.reshape(-1, 4) == shuffled.reshape(-1, 4)[:, :1] + np.arange(4)).all()
     assert (shuffled[::4] % 4 == 0).all()
     assert list(shuffled) != list(range(1000))
-    partial = order(0, 0, 10, 4)  # the last block is shorter and moves as one
+    partial = epoch_order(0, 0, 10, 4)  # the last block is shorter and moves as one
     place = list(partial).index(8)
     assert list(partial[place : place + 2]) == [8, 9]
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:
-    first = order(1, 0, 500).copy()
-    assert not np.array_equal(first, order(1, 1, 500))
-    assert not np.array_equal(first, order(2, 0, 500))
-    order.cache_clear()
-    assert np.array_equal(first, order(1, 0, 500))
+    first = epoch_order(1, 0, 500).copy()
+    assert not np.array_equal(first, epoch_order(1, 1, 500))
+    assert not np.array_equal(first, epoch_order(2, 0, 500))
+    epoch_order.cache_clear()
+    assert np.array_equal(first, epoch_order(1, 0, 500))
 
 
 def test_ranks_take_slices_of_the_same_global_batch() -> None:
@@ -52,7 +52,7 @@ def test_ranks_take_slices_of_the_same_global_batch() -> None:
 
 
 def test_first_places_are_uniform() -> None:
-    firsts = np.array([order(seed, 0, 8)[0] for seed in range(2000)])
+    firsts = np.array([epoch_order(seed, 0, 8)[0] for seed in range(2000)])
     counts = np.bincount(firsts, minlength=8)
     assert counts.min() > 180 and counts.max() < 325  # 250 expected, 5 standard deviations
 

@@ -45,12 +45,12 @@ def test_a_key_may_hold_dots(tmp_path: Path) -> None:
     members |= {"d.npy": b"", "._d.jpg": b"resource fork", "d.mask.png": jpeg(9)}
     write_shard(tmp_path / "sbu", "00000", members, 3, 3)
     findings = Findings()
-    found = [
+    actual = [
         ("00000/a.b", ["one"], jpeg(1)),
         ("00000/a.c", ["two"], jpeg(2)),
         ("00000/d", ["three"], jpeg(3)),
     ]
-    assert told(read(tmp_path, findings)) == found
+    assert told(read(tmp_path, findings)) == actual
     assert findings.counts == {"files of a kind that is not read": 2, "empty captions": 1}
     assert findings.named["empty captions"] == ["00000/d.mask"]
 

@@ -41,8 +41,8 @@ def test_transformers_reads_the_same_ids(folder: Path) -> None:
     ours = Tokenizer.load(folder)
     texts = [*TEXTS, "", "unseen ☃ zebra", "x" * 300]
     ids, mask = ours.encode(texts, max_length=12)
-    wanted = theirs(texts, max_length=12, truncation=True, padding="longest", return_tensors="pt")
-    assert torch.equal(ids, wanted["input_ids"]) and torch.equal(mask, wanted["attention_mask"])
+    expected = theirs(texts, max_length=12, truncation=True, padding="longest", return_tensors="pt")
+    assert torch.equal(ids, expected["input_ids"]) and torch.equal(mask, expected["attention_mask"])
 
 
 def test_a_cut_text_is_closed(folder: Path) -> None:

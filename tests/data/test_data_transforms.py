@@ -36,18 +36,18 @@ def generator(seed: int) -> np.random.Generator:
 
 def test_evaluation_is_resize_and_normalisation() -> None:
     data = jpeg()
-    found = EvalTransform(PLAIN.model_copy(update={"size": 48}))(data)
+    actual = EvalTransform(PLAIN.model_copy(update={"size": 48}))(data)
     pixels = np.asarray(Image.open(io.BytesIO(data)).resize((48, 48), Image.Resampling.BICUBIC)) / 255
-    wanted = (pixels - np.array(PLAIN.mean)) / np.array(PLAIN.std)
-    assert found.shape == (3, 48, 48) and found.dtype == torch.float32
-    assert np.abs(found.numpy() - wanted.transpose(2, 0, 1)).max() < 1e-5
+    expected = (pixels - np.array(PLAIN.mean)) / np.array(PLAIN.std)
+    assert actual.shape == (3, 48, 48) and actual.dtype == torch.float32
+    assert np.abs(actual.numpy() - expected.transpose(2, 0, 1)).max() < 1e-5
 
 
 def test_large_images_decoded_small_look_the_same() -> None:
     data = jpeg(960, 800)
     pixels = np.asarray(Image.open(io.BytesIO(data)).resize((32, 32), Image.Resampling.BICUBIC)) / 255
-    wanted = (pixels - np.array(PLAIN.mean)) / np.array(PLAIN.std)
-    assert np.abs(EvalTransform(PLAIN)(data).numpy() - wanted.transpose(2, 0, 1)).mean() < 0.02
+    expected = (pixels - np.array(PLAIN.mean)) / np.array(PLAIN.std)
+    assert np.abs(EvalTransform(PLAIN)(data).numpy() - expected.transpose(2, 0, 1)).mean() < 0.02
 
 
 def test_training_is_a_function_of_the_generator() -> None:
@@ -101,9 +101,9 @@ def test_the_crop_shows_what_the_box_holds() -> None:
     spec = PLAIN.model_copy(update={"crop_scale": (0.2, 0.3)})
     data = jpeg(400, 400)
     box = random_box((400, 400), (0.2, 0.3), spec.crop_ratio, generator(9))
-    found = TrainTransform(spec).augment(data, [], generator(9))
-    wanted = Image.open(io.BytesIO(data)).crop(box).resize((32, 32), Image.Resampling.BICUBIC)
-    assert np.abs(np.asarray(found, dtype=float) - np.asarray(wanted, dtype=float)).mean() < 3
+    actual = TrainTransform(spec).augment(data, [], generator(9))
+    expected = Image.open(io.BytesIO(data)).crop(box).resize((32, 32), Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(actual, dtype=float) - np.asarray(expected, dtype=float)).mean() < 3
 
 
 def test_operations_are_albefs_ten() -> None:
@@ -120,9 +120,9 @@ def test_operations_on_a_dot() -> None:
     image, spec = Image.fromarray(pixels), RandAugmentSpec(m=10, fill=0)
 
     def centre(name: str, sign: float) -> tuple[float, float]:
-        found = np.asarray(OPERATIONS[name](image, spec, sign), dtype=float)[..., 0]
+        actual = np.asarray(OPERATIONS[name](image, spec, sign), dtype=float)[..., 0]
         y, x = np.mgrid[:41, :41]
-        return float((found * x).sum() / found.sum()), float((found * y).sum() / found.sum())
+        return float((actual * x).sum() / actual.sum()), float((actual * y).sum() / actual.sum())
 
     assert centre("Identity", 1) == (10, 20)
     assert centre("TranslateX", -1) == pytest.approx((20, 20))

@@ -19,8 +19,8 @@ root = vqa_release.root
 
 def test_splits_and_soft_answers(root: Path) -> None:
     examples = list(vqa2.read(root, Findings()))
-    found = [(e.split, e.images[0].key, [r["question_id"] for r in e.records]) for e in examples]
-    assert found == [
+    actual = [(e.split, e.images[0].key, [r["question_id"] for r in e.records]) for e in examples]
+    assert actual == [
         ("train", "COCO_train2014_000000000001.jpg", [10, 11]),
         ("val", "COCO_val2014_000000000002.jpg", [20]),
         ("train", "COCO_val2014_000000000003.jpg", [30]),

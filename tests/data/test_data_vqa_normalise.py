@@ -45,8 +45,8 @@ from mamo.data.vqa_normalise import CONTRACTIONS, accuracy, normalise_answer, so
         ("", ""),
     ],
 )
-def test_official_form(answer: str, wanted: str) -> None:
-    assert normalise_answer(answer) == wanted
+def test_official_form(answer: str, expected: str) -> None:
+    assert normalise_answer(answer) == expected
 
 
 def test_normalising_twice_changes_nothing_for_usual_answers() -> None:
@@ -74,8 +74,8 @@ def test_accuracy_is_the_mean_over_left_out_annotators() -> None:
     people = ["red"] * 3 + ["blue"] * 2 + ["green"] * 5
     for prediction in ("red", "blue", "green", "pink"):
         subsets = itertools.combinations(people, 9)
-        wanted = [min(1.0, subset.count(prediction) / 3) for subset in subsets]
-        assert accuracy(prediction, record(people)) == pytest.approx(sum(wanted) / len(wanted))
+        expected = [min(1.0, subset.count(prediction) / 3) for subset in subsets]
+        assert accuracy(prediction, record(people)) == pytest.approx(sum(expected) / len(expected))
     assert accuracy("The RED!", record(people)) == accuracy("red", record(people)) == pytest.approx(0.9)
     assert accuracy("x", {"answers": [], "weights": []}) == 0
 

@@ -23,15 +23,15 @@ from mamo.data.world.grammar import COCO, FLICKR, RELATIONS
 from mamo.data.world.kinds import BY_NAME, TINTS
 from mamo.data.world.oracle import (
     Description,
-    Gallery,
     Mention,
+    SceneIndex,
     Statement,
     clear_relations,
     fitting,
     referents,
     true_of,
 )
-from mamo.data.world.referring import overlap
+from mamo.data.world.referring import intersection_over_union
 from mamo.data.world.regions import describe_regions
 from mamo.data.world.render import box, render
 from mamo.data.world.scene import Scene, Thing, changed, draw_scene, draw_twin, stream
@@ -199,7 +199,10 @@ def test_the_oracle_decides_hand_made_cases() -> None:
     assert not true_of(Statement((a_cat, a_dog), ((0, "next to", 1),)), scene)
     assert referents(Statement((Mention(Description(tint="red")),)), scene) == [cat, apple]
     assert clear_relations(apple, dog) == ["below"]
-    assert Gallery([scene, Scene((dog,), "sand", 0)]).true_places(Statement((a_dog,), (), "sand")) == [0, 1]
+    assert SceneIndex([scene, Scene((dog,), "sand", 0)]).true_places(Statement((a_dog,), (), "sand")) == [
+        0,
+        1,
+    ]
 
 
 def test_boxes_hold_the_drawn_objects(world: Path) -> None:
@@ -226,8 +229,8 @@ def test_boxes_are_tight() -> None:
         without = render(replace(scene, things=tuple(others)), 192, 4)
         difference = ImageChops.difference(render(scene, 192, 4), without).convert("L")
         left, top, right, bottom = difference.point(lambda value: 255 * (value > 8)).getbbox() or (0, 0, 0, 0)
-        found, drawn = box(thing, 192, 4), (left, top, right - left, bottom - top)
-        assert max(abs(a - b) for a, b in zip(found, drawn, strict=True)) <= 2, thing
+        actual, drawn = box(thing, 192, 4), (left, top, right - left, bottom - top)
+        assert max(abs(a - b) for a, b in zip(actual, drawn, strict=True)) <= 2, thing
 
 
 def test_questions_are_well_posed_and_rightly_answered(world: Path) -> None:
@@ -275,12 +278,12 @@ def test_questions_are_well_posed_and_rightly_answered(world: Path) -> None:
                 elif kind == "is the":
                     assert answer == ("yes" if fits[0].tint == text.rstrip("?").split()[-1] else "no"), text
                 else:
-                    found = {
+                    actual = {
                         "what color": fits[0].tint,
                         "what size": fits[0].size,
                         "what is the": fits[0].kind,
                     }[kind]
-                    assert answer == found, text
+                    assert answer == actual, text
             checked[kind] += 1
     assert len(checked) == 6 and sum(checked.values()) > 300
 
@@ -340,9 +343,11 @@ def test_expressions_name_one_object_and_proposals_find_it(world: Path) -> None:
             assert (BY_NAME[scene.things[place].kind].category == "animal") == (ref["split"] == "testA")
         assert (line["key"] in listed) == (ref["split"] == "train")
         images[ref["split"]].add(ref["image_id"])
-        found = max(overlap(boxes[ref["ann_id"]], proposal) for proposal in proposals[ref["image_id"]])
-        reached += found >= 0.5
-    assert {split: len(found) for split, found in images.items()} == dict.fromkeys(
+        actual = max(
+            intersection_over_union(boxes[ref["ann_id"]], proposal) for proposal in proposals[ref["image_id"]]
+        )
+        reached += actual >= 0.5
+    assert {split: len(actual) for split, actual in images.items()} == dict.fromkeys(
         ("train", "val", "testA", "testB"), 20
     )
     assert 0.85 < reached / len(refs) < 1

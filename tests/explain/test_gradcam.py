@@ -128,5 +128,5 @@ def test_grounding_and_retrieval_import_nothing_heavy() -> None:
     """Jobs are many and short; these libraries take seconds to import."""
     heavy = ("pytorch_grad_cam", "torchvision", "timm", "transformers", "cv2", "matplotlib", "pandas")
     code = f"import mamo.tasks.grounding, mamo.tasks.retrieval, sys; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

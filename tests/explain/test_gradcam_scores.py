@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.explain.attention_gradcam import AttentionGradCam
-from mamo.explain.scores import Score, answer_score, itm_score, mrm_score
+from mamo.explain.scores import ScoreFunction, answer_score, itm_score, mrm_score
 from mamo.model.decoder import AnswerDecoder
 from mamo.model.mamo import Mamo
 from mamo.tasks.pretrain import PretrainTask
@@ -52,7 +52,9 @@ def plain(net: Mamo, inputs: Pair) -> Pair:
         return net.encode_image(image), net.encode_text(ids, mask), mask
 
 
-def nudged(net: Mamo, pair: Pair, score: Score, layer: int, entry: tuple[int, ...], by: float) -> float:
+def nudged(
+    net: Mamo, pair: Pair, score: ScoreFunction, layer: int, entry: tuple[int, ...], by: float
+) -> float:
     """A sample's score when one attention probability (sample, head, query, key) is another one."""
 
     def nudge(module: Any, given: Any, output: Tensor) -> Tensor:
@@ -81,24 +83,24 @@ def attention(net: Mamo, pair: Pair, layer: int) -> Tensor:
 
 
 def by_differences(
-    net: Mamo, pair: Pair, score: Score, layer: int, sample: int, query: int, step: float
+    net: Mamo, pair: Pair, score: ScoreFunction, layer: int, sample: int, query: int, step: float
 ) -> Tensor:
     """Mean over heads of A x max(0, dS/dA) for one query token, over all keys: (T,)."""
     shares = attention(net, pair, layer)
     heads, tokens = shares.shape[1], shares.shape[-1]
-    found = torch.zeros(heads, tokens, dtype=torch.double)
+    relevance = torch.zeros(heads, tokens, dtype=torch.double)
     for head in range(heads):
         for key in range(tokens):
             entry = (sample, head, query, key)
             up, down = (nudged(net, pair, score, layer, entry, by) for by in (step, -step))
-            found[head, key] = shares[entry] * max(0.0, (up - down) / (2 * step))
-    return found.mean(0)
+            relevance[head, key] = shares[entry] * max(0.0, (up - down) / (2 * step))
+    return relevance.mean(0)
 
 
 def check(
     net: Mamo,
     pair: Pair,
-    score: Score,
+    score: ScoreFunction,
     layer: int,
     sample: int,
     query: int,
@@ -109,11 +111,14 @@ def check(
     expected = by_differences(net, pair, score, layer, sample, query, step)
     maps = AttentionGradCam(net, layer)(*pair, score)
     if query >= FIRST_WORD:
-        found, wanted = maps.words_on_patches[sample, query - FIRST_WORD].flatten(), expected[1:FIRST_WORD]
+        actual, reference = (
+            maps.words_on_patches[sample, query - FIRST_WORD].flatten(),
+            expected[1:FIRST_WORD],
+        )
     else:
-        found, wanted = maps.patches_on_words[sample, query - 1], expected[FIRST_WORD:]
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-2, atol=atol)
-    assert wanted.max() > 10 * atol, "an empty map would prove nothing"
+        actual, reference = maps.patches_on_words[sample, query - 1], expected[FIRST_WORD:]
+    torch.testing.assert_close(actual.double(), reference, rtol=1e-2, atol=atol)
+    assert reference.max() > 10 * atol, "an empty map would prove nothing"
 
 
 def test_the_matching_score(task: PretrainTask, inputs: Pair) -> None:
@@ -122,7 +127,7 @@ def test_the_matching_score(task: PretrainTask, inputs: Pair) -> None:
 
 def masked_text(
     task: PretrainTask, words: Tokenizer, inputs: Pair
-) -> tuple[Pair, Callable[..., Score], Tensor]:
+) -> tuple[Pair, Callable[..., ScoreFunction], Tensor]:
     """The pair with the fourth sub-word masked in both texts, the score's maker, and where it is masked."""
     image, ids, mask = inputs
     chosen = torch.zeros_like(ids, dtype=torch.bool)

@@ -16,7 +16,7 @@ from mamo.cli.main import main
 from mamo.data.store.images import StoredImage
 from mamo.data.store.records import Prepared
 from mamo.data.store.writer import Writer
-from mamo.drawing.draw import draw_figure, draw_small, drawing
+from mamo.drawing.draw import draw_figure, draw_small, lay_out_drawing
 from mamo.drawing.layouts import _columns, excerpt
 from mamo.drawing.overlay import overlay, scaled, tops
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
@@ -139,8 +139,8 @@ def test_what_masked_patches_hide_is_named() -> None:
 
 
 def test_titles_stand_nearer_to_their_own_images_than_to_the_row_above() -> None:
-    found = CASES["grounding"]
-    figure = drawing(found | {"examples": found["examples"] * 4}, "Title")
+    values = CASES["grounding"]
+    figure = lay_out_drawing(values | {"examples": values["examples"] * 4}, "Title")
     height = figure.get_size_inches()[1]
     figure.canvas.draw()
     edges = sorted({(1 - axes.get_position().y1, 1 - axes.get_position().y0) for axes in figure.axes})
@@ -157,13 +157,13 @@ def test_titles_stand_nearer_to_their_own_images_than_to_the_row_above() -> None
 def test_words_leave_no_third_of_the_sheet_empty() -> None:
     assert _columns([8], 7) == 4 and _columns([5], 7) == 5
     assert _columns([8, 9], 7) in (4, 5) and _columns([14], 7) == 7
-    figure = drawing(CASES["words"], "Title")
+    figure = lay_out_drawing(CASES["words"], "Title")
     assert max(axes.get_position().x1 for axes in figure.axes) > 0.97
 
 
 def test_an_excerpt_shows_three_words_that_name_something() -> None:
-    found = CASES["words"]
-    more = {**found, "examples": found["examples"] * 2}
+    values = CASES["words"]
+    more = {**values, "examples": values["examples"] * 2}
     short = excerpt(more)
     (shown,) = short["examples"]
     assert len(shown["shown"]) == 3 and 2 in shown["shown"], "the word with a box is among them"
@@ -231,25 +231,25 @@ CASES: dict[str, dict[str, Any]] = {
 def test_every_method_is_drawn_the_same_each_time_and_without_diverged_models(
     method: str, tmp_path: Path
 ) -> None:
-    found = CASES[method]
-    write_maps(found, tmp_path / "deep" / "maps.json")
-    assert read_maps(tmp_path / "deep" / "maps.json") == found
+    values = CASES[method]
+    write_maps(values, tmp_path / "deep" / "maps.json")
+    assert read_maps(tmp_path / "deep" / "maps.json") == values
     files = [tmp_path / f"a.{suffix}" for suffix in ("png", "svg")]
-    draw_figure(found, "Title", files)
+    draw_figure(values, "Title", files)
     first = [file.read_bytes() for file in files]
-    draw_figure(found, "Title", files)
+    draw_figure(values, "Title", files)
     assert [file.read_bytes() for file in files] == first
     with Image.open(files[0]) as image:
         assert image.info["dpi"][0] == pytest.approx(200, abs=1)
-    draw_small(found, [tmp_path / "small.png"])
+    draw_small(values, [tmp_path / "small.png"])
     with Image.open(tmp_path / "small.png") as image, Image.open(files[0]) as whole:
         assert image.size != whole.size
     with Image.open(files[0]) as image:
         assert len(set(image.convert("RGB").resize((80, 80)).get_flattened_data())) > 20, "something is drawn"
     assert b"image/jpeg" in first[1] and b"image/png" not in first[1]
-    gone = found | {
-        "models": [model | {"outcome": "diverged"} for model in found["models"]],
-        "examples": [e | {"models": {}} for e in found["examples"]],
+    gone = values | {
+        "models": [model | {"outcome": "diverged"} for model in values["models"]],
+        "examples": [e | {"models": {}} for e in values["examples"]],
     }
     draw_figure(gone, "Title", files[:1])
     assert files[0].read_bytes() != first[0]

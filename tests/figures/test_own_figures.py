@@ -102,12 +102,12 @@ def test_outside_of_a_project_the_package_is_enough(
 
 def test_every_photo_has_its_own_words(plan: Plan, exported: Path, tmp_path: Path) -> None:
     images, weights = noise(tmp_path, 2), str(exported / "mamo")
-    found = compute_figure(plan, "figure1", tmp_path, images, ["a dog", "a blue bus"], weights)
-    assert [example["words"] for example in found["examples"]] == [["a", "dog"], ["a", "blue", "bus"]]
-    assert [example["image"] for example in found["examples"]] == list(map(str, images))
-    (model,) = found["models"]
-    assert model["run"].startswith("mamo-") and found["grid"] == 4 and found["layer"] == 1
-    maps = found["examples"][0]["models"]["weights"]["maps"]
+    values = compute_figure(plan, "figure1", tmp_path, images, ["a dog", "a blue bus"], weights)
+    assert [example["words"] for example in values["examples"]] == [["a", "dog"], ["a", "blue", "bus"]]
+    assert [example["image"] for example in values["examples"]] == list(map(str, images))
+    (model,) = values["models"]
+    assert model["run"].startswith("mamo-") and values["grid"] == 4 and values["layer"] == 1
+    maps = values["examples"][0]["models"]["weights"]["maps"]
     assert len(maps) == 2 and len(maps[0]) == 16 and max(maps[0]) > 0
     both = compute_figure(plan, "figure1", tmp_path, images, "a dog", weights)
     assert [example["text"] for example in both["examples"]] == ["a dog", "a dog"]
@@ -117,8 +117,8 @@ def test_a_run_is_a_model_too_with_what_exported_ones_leave_behind(
     plan: Plan, exported: Path, tmp_path: Path
 ) -> None:
     image, results = noise(tmp_path, 1), exported / "results/smoke"
-    found = compute_figure(plan, "figure1", results, image, "a small red cat", "mamo")
-    assert found["models"][0]["run"].startswith("pretrain/mamo-")
+    values = compute_figure(plan, "figure1", results, image, "a small red cat", "mamo")
+    assert values["models"][0]["run"].startswith("pretrain/mamo-")
     with pytest.raises(SpecError, match="figure4 explains the MRM loss"):
         compute_figure(plan, "figure4", results, image, "a small red cat", str(exported / "mamo"))
 

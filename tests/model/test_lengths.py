@@ -70,9 +70,9 @@ def test_losses_and_gradients_are_those_of_the_padded_batch(
     set_packing(packed, True)
     batch = tiny.batch(words)
     assert len(packed.network.text.groups(batch["mask"])) == 4
-    found, expected = packed(batch), padded(batch)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    found["loss"].backward()
+    actual, expected = packed(batch), padded(batch)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+    actual["loss"].backward()
     expected["loss"].backward()
     for (name, ours), theirs in zip(packed.named_parameters(), padded.parameters(), strict=True):
         if theirs.grad is None:

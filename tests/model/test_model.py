@@ -234,7 +234,7 @@ def test_the_fused_kernel_of_gpus_gives_what_plain_products_give(
 
 def test_shapes_at_the_papers_sizes() -> None:
     """On the meta device: 224 pixels in pre-training, 75 % of the patches removed; 384 in fine-tuning; VQA's decoder."""
-    from mamo.model.decoder import AnswerDecoder, context_of, pack
+    from mamo.model.decoder import AnswerDecoder, context_of, pack_answers
 
     spec = ModelSpec()
     with torch.device("meta"):
@@ -252,7 +252,7 @@ def test_shapes_at_the_papers_sizes() -> None:
         context = context_of(fused, mask)
         assert context.states.shape == (2, 617, 768)
         nothing = torch.zeros(2, 0, 1, dtype=torch.long)
-        assert decoder.states(pack(nothing, nothing, 101), context).shape == (2, 1, 768)
+        assert decoder.states(pack_answers(nothing, nothing, 101), context).shape == (2, 1, 768)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_shapes_at_the_papers_sizes() -> None:
     ],
 )
 def test_weights_that_cannot_be_had_name_the_files_to_fetch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, module: str, wanted: tuple[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, module: str, named: tuple[str, str]
 ) -> None:
     from mamo.runs.execute import execute
     from mamo.runs.run import RunError
@@ -282,4 +282,4 @@ def test_weights_that_cannot_be_had_name_the_files_to_fetch(
     plan = make_plan("paper", Path(__file__).parents[2] / "ablations")
     with pytest.raises(RunError) as caught:
         execute(plan, plan.find("weights", role), tmp_path)
-    assert "we are offline" in str(caught.value) and all(word in str(caught.value) for word in wanted)
+    assert "we are offline" in str(caught.value) and all(word in str(caught.value) for word in named)

@@ -84,23 +84,23 @@ def test_a_bert_of_other_layers_is_refused(name: str, value: str) -> None:
     ("published", "wanted"), [("BertModel", True), ("BertForMaskedLM", True), ("cut", False)]
 )
 def test_published_texts_weights_are_read_without_a_word_about_heads(
-    published: str, wanted: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    published: str, complete: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, vocab_size=50
     )
-    model = getattr(transformers, published if wanted else "BertModel")(config)
-    state = {n: t for n, t in model.state_dict().items() if wanted or "layer.1.output.dense" not in n}
+    model = getattr(transformers, published if complete else "BertModel")(config)
+    state = {n: t for n, t in model.state_dict().items() if complete or "layer.1.output.dense" not in n}
     model.save_pretrained(tmp_path, state_dict=state)
-    if not wanted:
+    if not complete:
         with pytest.raises(StoredError, match=r"lacks encoder.layer.1.output.dense.bias"):
             _published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
         return
     capfd.readouterr()
-    found, unknown = _published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
+    actual, unknown = _published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
     assert all(name.startswith(("pooler.", "cls.")) for name in unknown) and unknown
     words = model.state_dict()["bert." * (published != "BertModel") + "embeddings.word_embeddings.weight"]
-    torch.testing.assert_close(found.state_dict()["embeddings.word_embeddings.weight"], words)
+    torch.testing.assert_close(actual.state_dict()["embeddings.word_embeddings.weight"], words)
     said = "".join(capfd.readouterr())
     assert "corrupted" not in said and "MISSING" not in said and "UNEXPECTED" not in said

@@ -37,15 +37,15 @@ def pairs(count: int, seed: int) -> Pair:
 
 def test_without_queue_and_soft_targets_and_with_equal_networks_it_is_the_papers_loss() -> None:
     same = pairs(5, 0)
-    found = momentum_itc_loss(same, same, TAU, None, 0, 0.0)
-    torch.testing.assert_close(found, itc_loss(*same, TAU))
+    loss = momentum_itc_loss(same, same, TAU, None, 0, 0.0)
+    torch.testing.assert_close(loss, itc_loss(*same, TAU))
 
 
 def test_queue_and_soft_targets_by_hand() -> None:
     online, momentum, earlier = pairs(2, 0), pairs(2, 1), pairs(2, 2)
     queue = MomentumQueue(4, 6)
     queue.write(0, earlier)
-    found = momentum_itc_loss(online, momentum, TAU, queue, 1, 0.3)
+    loss = momentum_itc_loss(online, momentum, TAU, queue, 1, 0.3)
     total = 0.0
     for ours, theirs, ring, candidates in (
         (online.image, momentum.image, earlier.text, momentum.text),
@@ -57,7 +57,7 @@ def test_queue_and_soft_targets_by_hand() -> None:
             soft = torch.stack([theirs[own] @ row / TAU for row in rows]).softmax(0)
             hard = torch.eye(4)[own]
             total += -float(((0.3 * soft + 0.7 * hard) * logits).sum())
-    assert found.item() == pytest.approx(total / 4, rel=1e-5)
+    assert loss.item() == pytest.approx(total / 4, rel=1e-5)
 
 
 def test_the_queue_holds_the_last_batches_and_starts_empty() -> None:
@@ -73,10 +73,10 @@ def test_the_queue_holds_the_last_batches_and_starts_empty() -> None:
 
 def test_soft_mlm_targets_by_hand() -> None:
     logits, momentum = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[0.0, 2.0, 0.0]])
-    found = distilled_mlm_loss(logits, momentum, torch.tensor([2]), 0.4, torch.tensor(1))
+    loss = distilled_mlm_loss(logits, momentum, torch.tensor([2]), 0.4, torch.tensor(1))
     hard, soft = torch.tensor([0.0, 0.0, 1.0]), momentum[0].softmax(0)
     by_hand = -((0.6 * hard + 0.4 * soft) * logits[0].log_softmax(0)).sum()
-    torch.testing.assert_close(found, by_hand)
+    torch.testing.assert_close(loss, by_hand)
 
 
 def test_the_share_of_soft_targets_rises() -> None:

@@ -91,8 +91,8 @@ def test_whole_words_are_masked_as_a_whole(tmp_path: Path, ratio: float) -> None
             whole = [bool(chosen[row, places].all()) for _, places in words.words(text)]
             any_of = [bool(chosen[row, places].any()) for _, places in words.words(text)]
             assert whole == any_of, "a word is masked whole or not at all"
-            count, wanted = int(chosen[row].sum()), max(1, round(sum(sizes) * ratio))
-            assert wanted <= count < wanted + max(sizes), "the last word alone may exceed the share"
+            count, asked = int(chosen[row].sum()), max(1, round(sum(sizes) * ratio))
+            assert asked <= count < asked + max(sizes), "the last word alone may exceed the share"
             partly += 0 < sum(whole) < len(whole)
     assert partly > 60
     # Under the paper's own setting words do fall apart.
@@ -108,15 +108,15 @@ def test_whole_words_are_masked_as_a_whole(tmp_path: Path, ratio: float) -> None
 def test_spans_are_runs_of_whole_words_of_geometric_length(tmp_path: Path) -> None:
     words, _, _ = pieces(tmp_path)
     ids, mask = words.encode([" ".join("abcdef" * 6)] * 8, 40)
-    found = {}
+    actual = {}
     for mean in (1.0, 3.0):
         masker = TextMasker(MaskingSpec(unit="span", span_words=mean, text_ratio=0.25), words, 40)
         chosen = torch.cat([masker(ids, mask, 0, step).chosen for step in range(40)])
         assert not chosen[:, 0].any(), "[CLS] is never chosen"
-        found[mean] = float(chosen.sum() / (chosen[:, 1:] & ~chosen[:, :-1]).sum())
+        actual[mean] = float(chosen.sum() / (chosen[:, 1:] & ~chosen[:, :-1]).sum())
     # Independent words form runs of 1 / (1 - 0.25) by chance; spans are longer, up to what the text's ends cut off.
-    assert found[1.0] == pytest.approx(4 / 3, abs=0.15)
-    assert 2.2 < found[3.0] < 5.0
+    assert actual[1.0] == pytest.approx(4 / 3, abs=0.15)
+    assert 2.2 < actual[3.0] < 5.0
 
 
 @pytest.mark.parametrize("unit", ["whole_word", "span"])
@@ -144,8 +144,8 @@ def test_hard_negatives_are_never_the_pair_nor_its_image_and_stay_in_their_group
     features = torch.nn.functional.normalize(torch.randn(8, 4), dim=-1)
     for step in range(200):
         draws = uniform(0, step, "itm", 8, 2).T
-        found = hard_negatives(features, features, torch.tensor(0.05), image_ids, draws, group=4)
-        for negative in found:
+        negatives = hard_negatives(features, features, torch.tensor(0.05), image_ids, draws, group=4)
+        for negative in negatives:
             assert (image_ids[negative] != image_ids).all()
             assert (negative // 4 == torch.arange(8) // 4).all()
 

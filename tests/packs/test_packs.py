@@ -19,7 +19,7 @@ from mamo.data.store.writer import Writer
 from mamo.files.record import Outcome, Record
 from mamo.packs.archive import PackError
 from mamo.packs.forget import forget
-from mamo.packs.merge import Merged, merge, read_pack
+from mamo.packs.merge import Merged, merge_pack, read_pack
 from mamo.packs.pack import write_pack
 from mamo.packs.spread import spreads, summarise
 from mamo.reporting.collect import collect
@@ -99,7 +99,7 @@ def made(plan: Plan, tmp_path: Path) -> Path:
 
 
 def taken(out: Path, results: Path, site: str | None = None) -> Merged:
-    return merge(read_pack(out), results, site)
+    return merge_pack(read_pack(out), results, site)
 
 
 def test_every_spec_of_every_scale_resolves_to_its_digest() -> None:
@@ -113,8 +113,8 @@ def test_a_pack_shows_what_the_results_showed(plan: Plan, made: Path, tmp_path: 
     out, again, there = tmp_path / "a.tar.xz", tmp_path / "b.tar.xz", tmp_path / "there" / "smoke"
     packed = write_pack("smoke", made, out)
     assert len(packed.runs) == len(plan.runs) and not packed.left_out
-    found = taken(out, there)
-    assert len(found.shown) == len(plan.runs) and not found.refused and not found.apart
+    merged = taken(out, there)
+    assert len(merged.shown) == len(plan.runs) and not merged.refused and not merged.apart
     assert not list(there.rglob("*.safetensors")) and not list(there.rglob("images"))
     table = plan.tables["table7"]
     values = collect(plan, table, made, ABLATIONS)
@@ -142,8 +142,8 @@ def repacked(out: Path, name: str, how: Callable[[bytes], bytes]) -> None:
             stream = archive.extractfile(entry)
             assert stream is not None
             files[entry.name] = stream.read()
-    (found,) = [file for file in files if file.endswith(name)]
-    files[found] = how(files[found])
+    (member,) = [file for file in files if file.endswith(name)]
+    files[member] = how(files[member])
     written(out, [(file, content) for file, content in files.items()])
 
 
@@ -203,14 +203,14 @@ def test_a_run_that_is_not_what_it_says_is_refused_by_name(
         return json.dumps(record).encode()
 
     repacked(out, f"{key}/{file}", spoil)
-    found = taken(out, there)
-    assert why in found.refused[f"alpha/{key}"]
+    merged = taken(out, there)
+    assert why in merged.refused[f"alpha/{key}"]
     needing = {f"alpha/{name}" for name, run in plan.runs.items() if key in run.inputs.values()}
-    assert set(found.refused) == {f"alpha/{key}"} | needing
+    assert set(merged.refused) == {f"alpha/{key}"} | needing
     assert not (there / key).exists() and not any(
         (there / name.split("/", 1)[1]).exists() for name in needing
     )
-    assert len(found.shown) == len(plan.runs) - 1 - len(needing), "the others are taken in"
+    assert len(merged.shown) == len(plan.runs) - 1 - len(needing), "the others are taken in"
 
 
 CONTENTS = ("pack.json", json.dumps({"format": 1, "scale": "smoke", "runs": [], "shown": []}).encode())
@@ -276,8 +276,8 @@ def test_sites_stay_apart_and_show_their_spread(plan: Plan, made: Path, tmp_path
         finish(plan, key, other, cpu="Beta 7", vqa=43.0)
     write_pack("smoke", other, out)
     before = collect(plan, plan.tables["table7"], made, ABLATIONS)
-    found = taken(out, made)
-    assert len(found.apart) == len(plan.runs) and not found.refused and not found.shown
+    merged = taken(out, made)
+    assert len(merged.apart) == len(plan.runs) and not merged.refused and not merged.shown
     assert collect(plan, plan.tables["table7"], made, ABLATIONS) == before, (
         "pages show the runs that were there"
     )
@@ -291,8 +291,8 @@ def test_sites_stay_apart_and_show_their_spread(plan: Plan, made: Path, tmp_path
     both = tmp_path / "both.tar.xz"
     assert len(write_pack("smoke", made, both).runs) == 2 * len(plan.runs)
     again = tmp_path / "again" / "smoke"
-    found = taken(both, again)
-    assert (len(found.shown), len(found.apart)) == (len(plan.runs), len(plan.runs))
+    merged = taken(both, again)
+    assert (len(merged.shown), len(merged.apart)) == (len(plan.runs), len(plan.runs))
     assert collect(plan, plan.tables["table7"], again, ABLATIONS) == before
 
 
@@ -301,11 +301,11 @@ def test_other_numbers_of_the_same_site_need_a_name(plan: Plan, made: Path, tmp_
     for key in plan.runs:
         finish(plan, key, other, vqa=43.0)
     write_pack("smoke", other, out)
-    found = taken(out, made)
-    assert len(found.refused) == 3 and all(
-        "other numbers of the same site" in w for w in found.refused.values()
+    merged = taken(out, made)
+    assert len(merged.refused) == 3 and all(
+        "other numbers of the same site" in w for w in merged.refused.values()
     )
-    assert len(found.there) == len(plan.runs) - 3, "the same numbers twice are no conflict"
+    assert len(merged.there) == len(plan.runs) - 3, "the same numbers twice are no conflict"
     assert len(taken(out, made, "second").apart) == 3
     with pytest.raises(PackError, match="several sites"):
         write_pack("smoke", made, out)
@@ -323,8 +323,8 @@ def test_a_fine_tuning_stays_with_its_own_pretraining(plan: Plan, made: Path, tm
     for key in plan.runs:
         finish(plan, key, other, cpu="Beta")
     write_pack("smoke", other, out)
-    found = taken(out, made)
-    assert {f"beta/{key}" for key in needing} <= set(found.apart) and not found.shown
+    merged = taken(out, made)
+    assert {f"beta/{key}" for key in needing} <= set(merged.apart) and not merged.shown
     # Where the pre-training is missing too, both fill the gap.
     plan.runs[init].record(made).unlink()
     for key in (init, *needing):

@@ -44,11 +44,11 @@ def test_an_exported_model_is_the_trained_one(
     pixels = torch.stack([EvalTransform(task.spec.transform)(path.read_bytes()) for path in images])
     ids, mask = tiny.Tokenizer.load(tmp_path / "out").encode(texts, 16)
     with torch.no_grad():
-        wanted = task.network.project_image(task.network.encode_image(pixels))
-        wanted = wanted @ task.network.project_text(task.network.encode_text(ids, mask)).T
+        expected = task.network.project_image(task.network.encode_image(pixels))
+        expected = expected @ task.network.project_text(task.network.encode_text(ids, mask)).T
     for source in (tmp_path / "out", str(tmp_path / "out"), run.directory(results)):
         model = mamo.load(source)
-        torch.testing.assert_close(model.similarity(images, texts), wanted)
+        torch.testing.assert_close(model.similarity(images, texts), expected)
         assert not model.network.training and model.task is None
     matched = model.match(images, texts)
     assert matched.shape == (3,) and ((0 < matched) & (matched < 1)).all()

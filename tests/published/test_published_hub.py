@@ -47,11 +47,11 @@ def test_the_card_of_a_model_of_the_generated_world(plan: Plan, results: Path, t
     run = answering(plan, results)
     finish_inputs(plan, run, results)
     export(plan, run, results, tmp_path / "out")
-    found = metadata(tmp_path / "out")
-    assert "datasets" not in found and "base_model" not in found and "synthetic" in found["tags"]
-    assert found["pipeline_tag"] == "visual-question-answering" and found["license"] == "other"
-    assert found["license_name"] and (tmp_path / "out" / found["license_link"]).is_file()
-    (index,) = found["model-index"]
+    card = metadata(tmp_path / "out")
+    assert "datasets" not in card and "base_model" not in card and "synthetic" in card["tags"]
+    assert card["pipeline_tag"] == "visual-question-answering" and card["license"] == "other"
+    assert card["license_name"] and (tmp_path / "out" / card["license_link"]).is_file()
+    (index,) = card["model-index"]
     (result,) = index["results"]
     assert index["name"] == run.id and result["dataset"]["type"] == "synthetic"
     assert result["metrics"] == [{"type": "accuracy", "value": 41.25, "name": "accuracy"}]
@@ -85,10 +85,10 @@ def test_the_card_of_a_model_of_real_releases(tmp_path: Path) -> None:
     with pa.ipc.new_file(str(directory / "items.arrow"), table.schema) as writer:
         writer.write_table(table)
     export(plan, run, results, tmp_path / "out")
-    found = metadata(tmp_path / "out")
-    assert found["datasets"] == ["coco", "visual_genome", "sbu", "cc3m"] and "synthetic" not in found["tags"]
-    assert found["base_model"] == ["timm/vit_base_patch16_224.augreg_in1k", "google-bert/bert-base-uncased"]
-    (result,) = found["model-index"][0]["results"]
+    card = metadata(tmp_path / "out")
+    assert card["datasets"] == ["coco", "visual_genome", "sbu", "cc3m"] and "synthetic" not in card["tags"]
+    assert card["base_model"] == ["timm/vit_base_patch16_224.augreg_in1k", "google-bert/bert-base-uncased"]
+    (result,) = card["model-index"][0]["results"]
     (metric,) = result["metrics"]
     lower, upper = metric["args"]["interval_95_percent"]
     assert metric["value"] == 62.5 and 20 < lower < 62.5 < upper < 100
@@ -138,8 +138,8 @@ def test_a_model_of_the_package_is_loaded_by_its_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()  # a folder of this name without a model is none
     model = mamo.load("tiny")
-    wanted = task.network.state_dict()["vision.class_token"]
-    torch.testing.assert_close(model.network.vision.class_token.data, wanted, atol=1e-3, rtol=1e-3)
+    expected = task.network.state_dict()["vision.class_token"]
+    torch.testing.assert_close(model.network.vision.class_token.data, expected, atol=1e-3, rtol=1e-3)
     with pytest.raises(
         LoadError, match=r"'tinny' .*\(tiny\), did you mean 'tiny', and not a name on the hub"
     ):
@@ -296,18 +296,18 @@ def test_transformers_alone_gives_bitwise_the_same(plan: Plan, results: Path, tm
         env=environment, cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    found = torch.load(tmp_path / "found.pt")
+    actual = torch.load(tmp_path / "found.pt")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         own = {name: mamo.load(folder) for name, folder in folders.items()}
-        wanted = own["pretrained"].similarity(images, texts)
+        expected = own["pretrained"].similarity(images, texts)
         for name in ("similarity", "forward", "again"):
-            assert torch.equal(found[name], wanted), name
-        assert torch.equal(found["match"], own["pretrained"].match(images, texts))
-        assert torch.equal(found["half"], own["half"].similarity(images, texts))
-        assert found["answers"] == own["vqa"].answer(images, questions)
-        assert torch.equal(found["judged"], own["nlvr2"].judge(images, images[::-1], texts))
+            assert torch.equal(actual[name], expected), name
+        assert torch.equal(actual["match"], own["pretrained"].match(images, texts))
+        assert torch.equal(actual["half"], own["half"].similarity(images, texts))
+        assert actual["answers"] == own["vqa"].answer(images, questions)
+        assert torch.equal(actual["judged"], own["nlvr2"].judge(images, images[::-1], texts))
     finally:
         torch.set_num_threads(threads)
     shutil.rmtree(tmp_path / "venv")

@@ -112,48 +112,52 @@ def test_a_ranking_is_itms_order_of_itcs_shortlist(model: Pretrained, images: li
     if ask == "text":
         cosine, every = cosine.T, every.T
     for shortlist in (2, 100):
-        found = model.rank(images, texts, ask=ask, shortlist=shortlist, batch_size=3)
+        ranking = model.rank(images, texts, ask=ask, shortlist=shortlist, batch_size=3)
         kept = min(shortlist, cosine.shape[1])
-        assert found.order.shape == (len(cosine), kept)
+        assert ranking.order.shape == (len(cosine), kept)
         for query in range(len(cosine)):
             listed = cosine[query].argsort(descending=True)[:kept]
-            wanted = listed[every[query, listed].argsort(descending=True, stable=True)]
-            assert found.order[query].tolist() == wanted.tolist()
-            torch.testing.assert_close(found.scores[query], every[query, wanted], atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(found.similarity[query], cosine[query, wanted])
+            expected = listed[every[query, listed].argsort(descending=True, stable=True)]
+            assert ranking.order[query].tolist() == expected.tolist()
+            torch.testing.assert_close(ranking.scores[query], every[query, expected], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(ranking.similarity[query], cosine[query, expected])
     alone = cosine.argsort(dim=1, descending=True)
-    assert found.order.tolist() != alone.tolist(), "ITM changes ITC's order, or the test shows little"
+    assert ranking.order.tolist() != alone.tolist(), "ITM changes ITC's order, or the test shows little"
 
 
 def test_a_words_map_is_that_of_grad_cam(model: Pretrained, images: list[Path], tmp_path: Path) -> None:
     text = "a small red cat to the left of a blue bus"
-    found = model.explain(images[0], text)
-    assert found.words == text.split() and found.layer == 1
-    assert found.image.size == (56, 40) and found.maps.shape == (11, 40, 56) and found.maps.min() >= 0
+    explanation = model.explain(images[0], text)
+    assert explanation.words == text.split() and explanation.layer == 1
+    assert (
+        explanation.image.size == (56, 40)
+        and explanation.maps.shape == (11, 40, 56)
+        and explanation.maps.min() >= 0
+    )
     ids, mask = model.tokenizer.encode([text], 16)
     with torch.no_grad():
         visual = model.network.encode_image(model.transform.image(opened(images[0]))[None])
         written = model.network.encode_text(ids, mask)
     theirs = AttentionGradCam(model.network, 1)(visual, written, mask, itm_score(model.network))
-    for (_, places), mine in zip(model.tokenizer.words(text, 16), found.patches, strict=True):
-        wanted = theirs.words_on_patches[0][places].mean(0)
-        torch.testing.assert_close(torch.from_numpy(mine), wanted, atol=1e-6, rtol=1e-4)
-    assert found.patches.max() > 0
-    assert found.score == pytest.approx(float(model.match(images[0], text)[0]), abs=1e-5)
-    np.testing.assert_allclose(found["a"], found.maps[[0, 8]].mean(0))
+    for (_, places), mine in zip(model.tokenizer.words(text, 16), explanation.patches, strict=True):
+        expected = theirs.words_on_patches[0][places].mean(0)
+        torch.testing.assert_close(torch.from_numpy(mine), expected, atol=1e-6, rtol=1e-4)
+    assert explanation.patches.max() > 0
+    assert explanation.score == pytest.approx(float(model.match(images[0], text)[0]), abs=1e-5)
+    np.testing.assert_allclose(explanation["a"], explanation.maps[[0, 8]].mean(0))
     with pytest.raises(KeyError, match="'dog' is not a word of"):
-        found["dog"]
+        explanation["dog"]
     for name in ("where.png", "where.svg"):
-        found.save(tmp_path / name)
+        explanation.save(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000
-    assert found.picture().size[0] > 500
+    assert explanation.picture().size[0] > 500
     with pytest.raises(ValueError, match="must be .png, .svg or .pdf"):
-        found.save(tmp_path / "where.jpeg")
+        explanation.save(tmp_path / "where.jpeg")
 
 
 def test_a_large_photo_does_not_make_large_maps(model: Pretrained) -> None:
-    found = model.explain(Image.new("RGB", (3000, 1500), "teal"), "a dog")
-    assert found.image.size == (512, 256) and found.maps.shape == (2, 256, 512)
+    explanation = model.explain(Image.new("RGB", (3000, 1500), "teal"), "a dog")
+    assert explanation.image.size == (512, 256) and explanation.maps.shape == (2, 256, 512)
 
 
 def test_layers_without_heat_are_refused(model: Pretrained, images: list[Path]) -> None:
@@ -165,21 +169,23 @@ def test_layers_without_heat_are_refused(model: Pretrained, images: list[Path]) 
 
 def test_boxes_are_pixels(model: Pretrained, images: list[Path]) -> None:
     boxes = [[0, 0, 28, 20], [28, 0, 56, 20], [0, 20, 28, 40], [28.0, 20, 56, 40]]
-    found = model.ground(images[0], "a small red cat", boxes)
+    grounding = model.ground(images[0], "a small red cat", boxes)
     shares = torch.tensor(boxes) / torch.tensor([56.0, 40, 56, 40])
-    wanted = choose_box(
-        torch.from_numpy(found.heat)[None], shares[None], torch.ones(1, 4, dtype=torch.bool), 32, 0.5
+    expected = choose_box(
+        torch.from_numpy(grounding.heat)[None], shares[None], torch.ones(1, 4, dtype=torch.bool), 32, 0.5
     )
-    assert found.index == int(wanted[0]) >= 0 and found.box == tuple(map(float, boxes[found.index]))
+    assert grounding.index == int(expected[0]) >= 0 and grounding.box == tuple(
+        map(float, boxes[grounding.index])
+    )
     with pytest.raises(ValueError, match="box 0 has 3 numbers"):
         model.ground(images[0], "a dog", [[0, 0, 1]])
 
 
 def test_statements_are_judged(plan: Plan, results: Path, images: list[Path]) -> None:
     judge = mamo.load(judging(plan, results).directory(results))
-    found = judge.judge(images[:3], images[2:], ["two green apples", "a dog", "a lamp"], batch_size=2)
-    assert found.shape == (3,) and ((found > 0) & (found < 1)).all()
-    torch.testing.assert_close(judge.judge(images[1], images[3], "a dog"), found[1:2], atol=1e-5, rtol=1e-5)
+    actual = judge.judge(images[:3], images[2:], ["two green apples", "a dog", "a lamp"], batch_size=2)
+    assert actual.shape == (3,) and ((actual > 0) & (actual < 1)).all()
+    torch.testing.assert_close(judge.judge(images[1], images[3], "a dog"), actual[1:2], atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="3 images on the left and 2 on the right"):
         judge.judge(images[:3], images[:2], ["a", "b", "c"])
     with pytest.raises(TaskError, match="use .judge"):
@@ -190,9 +196,9 @@ def test_statements_are_judged(plan: Plan, results: Path, images: list[Path]) ->
 
 def test_an_answer_is_explained(plan: Plan, results: Path, images: list[Path]) -> None:
     model = mamo.load(answering(plan, results).directory(results))
-    found = model.explain(images[0], "what is on the grass")
-    assert found.answer == model.answer(images[0], "what is on the grass")[0]
-    assert found.layer == 2 and found.patches.max() > 0 and 0 < found.score <= 1
+    explanation = model.explain(images[0], "what is on the grass")
+    assert explanation.answer == model.answer(images[0], "what is on the grass")[0]
+    assert explanation.layer == 2 and explanation.patches.max() > 0 and 0 < explanation.score <= 1
     assert model.answer([], []) == []
     assert "fine-tuned for visual question answering" in repr(model)
     assert "accuracy 41.2" in repr(model)

@@ -14,7 +14,7 @@ from site_records import HOSTILE, write_records
 from mamo.cli.main import main
 from mamo.reporting.article.build import CONTENT, TEMPLATE, write_article
 from mamo.reporting.article.content import content
-from mamo.reporting.article.tables import WIDE, order
+from mamo.reporting.article.tables import WIDE, choose_columns
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect
 from mamo.reporting.tables import Heading, Line, Table
@@ -152,5 +152,5 @@ def test_recall_at_1_comes_first_and_alone_where_all_would_not_fit() -> None:
         line = Line("a", "A", tuple("1.0" for _ in labels))
         return Table(tuple(Heading(label, label, "") for label in labels), (line,), None, ())
 
-    assert order(table(4)) == [1, 3, 0, 2]
-    assert order(table(WIDE + 1)) == [1, WIDE]
+    assert choose_columns(table(4)) == [1, 3, 0, 2]
+    assert choose_columns(table(WIDE + 1)) == [1, WIDE]

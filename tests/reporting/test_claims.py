@@ -72,13 +72,13 @@ def fill(
     for table in plan.tables.values():
         for cell in table.cells:
             for seed, key in enumerate(cell.runs):
-                found = value(cell.row, cell.column, seed)
+                score = value(cell.row, cell.column, seed)
                 metrics.setdefault(key, {})
-                if isinstance(found, str):
-                    ended[table.pretrainings[cell.row][seed]] = found
+                if isinstance(score, str):
+                    ended[table.pretrainings[cell.row][seed]] = score
                     ended[key] = "skipped"
                 else:
-                    metrics[key] |= {cell.metric: found, f"chance/{cell.metric}": chance}
+                    metrics[key] |= {cell.metric: score, f"chance/{cell.metric}": chance}
     for table in plan.tables.values():
         for key in table.inputs:
             path = plan.runs[key].record(results)
@@ -98,8 +98,8 @@ def verdicts(
     folder = own(tmp_path, claims, tables)
     plan = make_plan(scale, folder, only=list(tables))
     fill(plan, tmp_path / "results", value, chance)
-    found: list[dict[str, Any]] = judge(plan, tmp_path / "results", folder)["claims"]
-    return found
+    actual: list[dict[str, Any]] = judge(plan, tmp_path / "results", folder)["claims"]
+    return actual
 
 
 def wobble(seed: int, size: float = 0.2) -> float:
@@ -115,7 +115,7 @@ def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
     def test(row: str, than: str) -> dict[str, Any]:
         return {"table": "table6", "contrast": {row: 1, than: -1}}
 
-    found = verdicts(
+    claims = verdicts(
         tmp_path,
         [
             test("image", "none"),
@@ -126,21 +126,21 @@ def test_a_row_lies_above_another_one(tmp_path: Path) -> None:
         {"table6": 3},
         lambda row, column, seed: level[row] + sign[row] * wobble(seed),
     )
-    assert [claim["verdict"] for claim in found] == ["supported", "refuted", "cannot tell", "supported"]
-    assert found[0]["numbers"][0]["value"] == pytest.approx(5.0) and found[0]["numbers"][0]["seeds"] == 3
+    assert [claim["verdict"] for claim in claims] == ["supported", "refuted", "cannot tell", "supported"]
+    assert claims[0]["numbers"][0]["value"] == pytest.approx(5.0) and claims[0]["numbers"][0]["seeds"] == 3
     # The paper's Table 6: (93.6 - 94.0) + (84.4 - 83.5) + (75.2 - 74.7) + (58.8 - 58.2) + (74.7 - 74.4), over five.
-    assert found[0]["numbers"][0]["paper"] == pytest.approx(0.38)
+    assert claims[0]["numbers"][0]["paper"] == pytest.approx(0.38)
     assert (
-        found[0]["numbers"][0]["text"].startswith("MRM on image patches − no MRM: +5.0 [+")
-        and "paper +0.4" in found[0]["numbers"][0]["text"]
+        claims[0]["numbers"][0]["text"].startswith("MRM on image patches − no MRM: +5.0 [+")
+        and "paper +0.4" in claims[0]["numbers"][0]["text"]
     )
-    assert len(found[3]["numbers"]) == 3
+    assert len(claims[3]["numbers"]) == 3
 
 
 def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
     """Two points above in four columns and five below in one: above in the mean, not in each."""
     test = {"table": "table7", "contrast": {"full": 1, "no_predictor": -1}}
-    found = verdicts(
+    claims = verdicts(
         tmp_path,
         [test, test | {"each": True}, test | {"columns": ["vqa"]}],
         {"table7": 3},
@@ -148,15 +148,15 @@ def test_every_column_must_agree_where_a_claim_says_so(tmp_path: Path) -> None:
             20 + (row == "full") * (2 if column != "vqa" else -5) + wobble(seed) * (row == "full")
         ),
     )
-    assert [claim["verdict"] for claim in found] == ["supported", "refuted", "refuted"]
-    assert found[0]["numbers"][0]["value"] == pytest.approx(0.6) and len(found[1]["numbers"]) == 5
-    assert "in VQA test-dev is below 0" in found[1]["why"]
+    assert [claim["verdict"] for claim in claims] == ["supported", "refuted", "refuted"]
+    assert claims[0]["numbers"][0]["value"] == pytest.approx(0.6) and len(claims[1]["numbers"]) == 5
+    assert "in VQA test-dev is below 0" in claims[1]["why"]
 
 
 def test_steps_are_compared(tmp_path: Path) -> None:
     """MRM gains 1 by itself and 3 beside the other objectives: 2 more."""
     level = {"itc_itm": 10.0, "itc_itm_mrm": 11.0, "itc_itm_mlm_mim": 12.0, "full": 15.0}
-    found = verdicts(
+    claims = verdicts(
         tmp_path,
         [
             {
@@ -167,10 +167,10 @@ def test_steps_are_compared(tmp_path: Path) -> None:
         {"table5": 3},
         lambda row, column, seed: level.get(row, 13.0) + wobble(seed) * (row == "full"),
     )
-    assert found[0]["verdict"] == "supported"
-    assert found[0]["numbers"][0]["value"] == pytest.approx(2.0)
-    assert found[0]["numbers"][0]["paper"] == pytest.approx(1.12 - 0.46)
-    label = found[0]["numbers"][0]["label"]
+    assert claims[0]["verdict"] == "supported"
+    assert claims[0]["numbers"][0]["value"] == pytest.approx(2.0)
+    assert claims[0]["numbers"][0]["paper"] == pytest.approx(1.12 - 0.46)
+    label = claims[0]["numbers"][0]["label"]
     assert label == "“ITC+ITM, MRM, MLM, MIM” − “ITC+ITM, MLM, MIM” − “ITC+ITM, MRM” + “ITC+ITM”"
 
 
@@ -181,27 +181,27 @@ def test_little_influence_must_be_shown(tmp_path: Path) -> None:
         for w in (1.0, 0.01)
     ]
     tests.append({"table": "table9", "contrast": {"depth6": 1, "depth0": -1}, "within": 1.0})
-    found = verdicts(
+    claims = verdicts(
         tmp_path,
         tests,
         {"table9": 3},
         lambda row, column, seed: 20 + 9 * (row == "depth6") + wobble(seed) * (row == "depth2"),
     )
-    assert [claim["verdict"] for claim in found] == ["supported", "cannot tell", "refuted"]
+    assert [claim["verdict"] for claim in claims] == ["supported", "cannot tell", "refuted"]
 
 
 def test_curves_rise_and_fall(tmp_path: Path) -> None:
     """Ten points per ten percent of text, by hand: 100 x."""
     rows = {"text15": 0.15, "text25": 0.25, "text50": 0.5, "text75": 0.75}
     tests = [{"table": "figure6", direction: list(rows)} for direction in ("falls", "rises")]
-    found = verdicts(
+    claims = verdicts(
         tmp_path,
         tests,
         {"figure6": 3},
         lambda row, column, seed: 90 - 100 * rows.get(row, 0.25) + wobble(seed) * (row == "text50"),
     )
-    assert [claim["verdict"] for claim in found] == ["supported", "refuted"]
-    assert found[0]["numbers"][0]["value"] == pytest.approx(10.0, abs=0.1)
+    assert [claim["verdict"] for claim in claims] == ["supported", "refuted"]
+    assert claims[0]["numbers"][0]["value"] == pytest.approx(10.0, abs=0.1)
 
 
 def test_a_divergence_is_counted(tmp_path: Path) -> None:
@@ -213,15 +213,15 @@ def test_a_divergence_is_counted(tmp_path: Path) -> None:
     def one_less(row: str, column: str, seed: int) -> float | str:
         return "diverged" if row == "no_ema" and seed < 2 else 20.0
 
-    found = verdicts(tmp_path / "a", tests, {"table7": 3}, one_less)
-    assert [(c["verdict"], c["why"]) for c in found[:2]] == [
+    claims = verdicts(tmp_path / "a", tests, {"table7": 3}, one_less)
+    assert [(c["verdict"], c["why"]) for c in claims[:2]] == [
         ("cannot tell", "2 of 3 trainings diverged"),
         ("refuted", "0 of 3 trainings diverged"),
     ]
-    found = verdicts(
+    claims = verdicts(
         tmp_path / "b", tests, {"table7": 3}, lambda row, *_: "diverged" if row == "no_ema" else 20.0
     )
-    assert [c["verdict"] for c in found] == ["supported", "refuted", "supported"]
+    assert [c["verdict"] for c in claims] == ["supported", "refuted", "supported"]
 
 
 def test_rows_that_learned_nothing_decide_nothing(tmp_path: Path) -> None:
@@ -231,11 +231,11 @@ def test_rows_that_learned_nothing_decide_nothing(tmp_path: Path) -> None:
     def values(row: str, column: str, seed: int) -> float:
         return 20 + 5 * (row == "both") + wobble(seed)
 
-    found = verdicts(tmp_path / "a", tests, {"table6": 3}, values, chance=30.0)
-    assert found[0]["verdict"] == "cannot tell" and "better than chance" in found[0]["why"]
-    assert found[1]["verdict"] == "refuted" and found[1]["numbers"][0]["value"] == pytest.approx(-5.0)
-    found = verdicts(tmp_path / "b", tests, {"table6": 3}, values, chance=22.0)
-    assert [claim["verdict"] for claim in found] == ["supported", "supported"], (
+    claims = verdicts(tmp_path / "a", tests, {"table6": 3}, values, chance=30.0)
+    assert claims[0]["verdict"] == "cannot tell" and "better than chance" in claims[0]["why"]
+    assert claims[1]["verdict"] == "refuted" and claims[1]["numbers"][0]["value"] == pytest.approx(-5.0)
+    claims = verdicts(tmp_path / "b", tests, {"table6": 3}, values, chance=22.0)
+    assert [claim["verdict"] for claim in claims] == ["supported", "supported"], (
         "one of the rows is above chance"
     )
 
@@ -290,8 +290,10 @@ def test_a_scale_that_checks_the_plumbing_gives_no_verdict(tmp_path: Path) -> No
         return 20 + 5 * (row == "both") + wobble(seed)
 
     assert [c["verdict"] for c in verdicts(tmp_path / "a", tests, {"table6": 3}, value)] == ["supported"] * 2
-    found = verdicts(tmp_path / "b", tests, {"table6": 3}, value, scale="smoke")
-    assert [(c["verdict"], c["reason"], c["numbers"]) for c in found] == [("cannot tell", "plumbing", [])] * 2
+    claims = verdicts(tmp_path / "b", tests, {"table6": 3}, value, scale="smoke")
+    assert [(c["verdict"], c["reason"], c["numbers"]) for c in claims] == [
+        ("cannot tell", "plumbing", [])
+    ] * 2
     folder = tmp_path / "b" / "ablations"
     plan = make_plan("smoke", folder, only=["table6"])
     values = judge(plan, tmp_path / "b" / "results", folder)
@@ -312,9 +314,9 @@ def test_no_key_stands_in_a_sentence(tmp_path: Path) -> None:
     claims = [claim.model_dump(mode="json") for claim in read_claims(ABLATIONS)]
     plan = make_plan("demo", ABLATIONS)
     fill(plan, tmp_path / "results", lambda row, column, seed: 20.0 + len(row + column) % 5)
-    found = judge(plan, tmp_path / "results", ABLATIONS)["claims"]
-    assert len(found) == len(claims) and any(claim["numbers"] for claim in found)
-    for claim in found:
+    actual = judge(plan, tmp_path / "results", ABLATIONS)["claims"]
+    assert len(actual) == len(claims) and any(claim["numbers"] for claim in actual)
+    for claim in actual:
         said = " ".join([claim["why"], *(number["text"] for number in claim["numbers"])])
         assert "_" not in said, said
         assert claim["shown_in"] in (

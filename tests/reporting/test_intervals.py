@@ -31,13 +31,13 @@ def test_captions_of_an_image_are_resampled_together() -> None:
         "rank": [1, 7, 1, 1, 5, 2],
     }
     images = {"test": [9, 9, 9, 4]}
-    found = contributions("retrieval", "ir_r1", items, images, {})
-    assert found is not None
+    actual = contributions("retrieval", "ir_r1", items, images, {})
+    assert actual is not None
     # Image 4: 50 + (0 - 50 * 1) * 2 / 4 = 25. Image 9: 50 + (200 - 50 * 3) * 2 / 4 = 75.
-    assert found.values.tolist() == [25.0, 75.0]
+    assert actual.values.tolist() == [25.0, 75.0]
     text = contributions("retrieval", "tr_r1", items, images, {})
     assert text is not None and text.values.tolist() == [0.0, 100.0], "image 9 asks first, and is found"
-    assert text.images == found.images
+    assert text.images == actual.images
     mean = contributions("retrieval", "mean_recall", items, images, {})
     # R@1, 5, 10: text retrieval 50, 50, 100; image retrieval 50, 100, 100.
     assert mean is not None and mean.values.mean() == pytest.approx(450 / 6)
@@ -100,9 +100,9 @@ def test_a_difference_that_every_item_shows_has_no_width() -> None:
 def test_three_seeds_without_items_give_students_interval() -> None:
     """Values 1, 2, 3: mean 2, standard error 1/sqrt(3), 4.303 of them at two degrees of freedom."""
     made = Grid(["a"], ["x"], np.array([[[1.0], [2.0], [3.0]]]), [["p", "q", "r"]])
-    found = made.estimate({"a": 1}, {"x": 1})
-    assert found is not None and found.noise == pytest.approx(1.0) and found.images == 0
-    assert (found.value, found.half) == (2.0, pytest.approx(4.303 / 3**0.5, rel=0.1))
+    actual = made.estimate({"a": 1}, {"x": 1})
+    assert actual is not None and actual.noise == pytest.approx(1.0) and actual.images == 0
+    assert (actual.value, actual.half) == (2.0, pytest.approx(4.303 / 3**0.5, rel=0.1))
 
 
 def test_a_comparison_takes_out_what_rows_share_of_a_seed() -> None:
@@ -113,8 +113,8 @@ def test_a_comparison_takes_out_what_rows_share_of_a_seed() -> None:
         np.array([[[0.0], [10.0], [20.0]], [[1.0], [11.0], [21.0]]]),
         [["p"] * 3, ["q"] * 3],
     )
-    found = made.estimate({"b": 1, "a": -1}, {"x": 1})
-    assert found is not None and found[:3] == pytest.approx((1, 1, 1))
+    actual = made.estimate({"b": 1, "a": -1}, {"x": 1})
+    assert actual is not None and actual[:3] == pytest.approx((1, 1, 1))
 
 
 def test_seeds_that_only_one_row_has_stay_out_of_a_comparison() -> None:
@@ -150,8 +150,8 @@ def test_columns_on_the_same_items_are_resampled_together() -> None:
     made = Grid(["a"], ["x", "y"], np.array([[[values.mean(), 100 - values.mean()]]]), [["p"]])
     made.resample("x", {(0, 0): Contributions(values, b"same")})
     made.resample("y", {(0, 0): Contributions(100 - values, b"same")})
-    found = made.estimate({"a": 1}, {"x": 0.5, "y": 0.5})
-    assert found is not None and found[:3] == pytest.approx((50, 50, 50))
+    actual = made.estimate({"a": 1}, {"x": 0.5, "y": 0.5})
+    assert actual is not None and actual[:3] == pytest.approx((50, 50, 50))
     with pytest.raises(ValueError, match="not tested on the same items"):
         made.resample("x", {(0, 0): Contributions(values, b"same"), (0, 1): Contributions(values, b"other")})
 
@@ -192,9 +192,9 @@ def test_intervals_cover_the_truth_as_often_as_they_say(
         )
         made = grid(values)
         for i, (weights, truth) in enumerate([({"r1": 1.0, "r0": -1.0}, 2.0), ({"r0": 1.0}, 40.0)]):
-            found = made.estimate(weights, {"x": 1.0})
-            assert found is not None
-            held[i] += found.lower <= truth <= found.upper
+            actual = made.estimate(weights, {"x": 1.0})
+            assert actual is not None
+            held[i] += actual.lower <= truth <= actual.upper
     # 250 experiments: 95 % give or take 3.6 % (2.6 standard errors).
     assert (held / experiments >= 0.914).all() and (held / experiments <= 0.995).all(), held / experiments
 

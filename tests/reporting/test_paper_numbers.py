@@ -28,15 +28,15 @@ SHAPES = {
 
 
 def table(number: int) -> PaperTable:
-    found = load_paper(f"table{number}", ABLATIONS)
-    assert found is not None
-    return found
+    actual = load_paper(f"table{number}", ABLATIONS)
+    assert actual is not None
+    return actual
 
 
 def value(number: int, row: str, column: str) -> float:
-    found = table(number).row(row).values[column]
-    assert found is not None
-    return found
+    actual = table(number).row(row).values[column]
+    assert actual is not None
+    return actual
 
 
 def gain(number: int, column: str, row: str = "mamo", over: str = "albef") -> float:

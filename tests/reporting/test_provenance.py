@@ -91,12 +91,12 @@ def test_a_run_without_record_and_an_old_record_are_shown_as_far_as_they_go(root
     )
     gone = table.cells[0].runs[0]
     plan.runs[gone].record(results).unlink()
-    found = row_provenance(plan, table, "full", results)
-    assert found.runs[pretraining].facts == {"outcome": "converged"}
-    assert found.runs[pretraining].spec == plan.runs[pretraining].spec, (
+    actual = row_provenance(plan, table, "full", results)
+    assert actual.runs[pretraining].facts == {"outcome": "converged"}
+    assert actual.runs[pretraining].spec == plan.runs[pretraining].spec, (
         "the planned spec, by the identity in the path"
     )
-    assert not found.runs[gone].done and found.numbers[0].value is None
+    assert not actual.runs[gone].done and actual.numbers[0].value is None
     said = facts(Record(outcome=Outcome("diverged", None)))
     assert said.pop("outcome") == "diverged" and all(value is None for value in said.values())
     with pytest.raises(SpecError, match="table7 has no row 'fully' .full, no_ema, no_predictor"):
@@ -213,10 +213,10 @@ NAMED = {"code": "abc123", "code_digest": "d1"}
     ],
 )
 def test_what_the_repository_can_name(
-    found: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
+    actual: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamo.reporting.provenance.commit_digest", {"HEAD": "d0", "abc123": "d1"}.get)
-    problem = unnamed_code(Record.model_validate({"outcome": {"status": "converged"}, "provenance": found}))
+    problem = unnamed_code(Record.model_validate({"outcome": {"status": "converged"}, "provenance": actual}))
     assert problem is None if says is None else says in str(problem)
 
 

@@ -80,11 +80,11 @@ def fill(plan: Plan, results: Path, value: Callable[[str, int], float | None]) -
     ended: dict[str, str] = {}
     for cell in table.cells:
         for seed, key in enumerate(cell.runs):
-            found = value(cell.row, seed)
-            if found is None:
+            score = value(cell.row, seed)
+            if score is None:
                 ended |= {key: "skipped", table.pretrainings[cell.row][seed]: "diverged"}
             else:
-                metrics.setdefault(key, {})[cell.metric] = found
+                metrics.setdefault(key, {})[cell.metric] = score
     for key in table.inputs:
         path = plan.runs[key].record(results)
         path.parent.mkdir(parents=True, exist_ok=True)

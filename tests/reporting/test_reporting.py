@@ -15,9 +15,9 @@ import pytest
 
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect, read_values, write_results, write_values
-from mamo.reporting.differences import differences, make_differences
+from mamo.reporting.differences import differences_section, make_differences
 from mamo.reporting.headline import headline, headline_table
-from mamo.reporting.latex import escape as escape_latex
+from mamo.reporting.latex import escape_latex as escape_latex
 from mamo.reporting.latex import latex_table
 from mamo.reporting.ledger import write_ledger
 from mamo.reporting.markdown import bullet, markdown_table, wrapped
@@ -25,7 +25,7 @@ from mamo.reporting.overview import write_overview
 from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, publish, reported
-from mamo.reporting.tables import Heading, Line, Table, alike_rows, chosen, make_table, primary, show
+from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, primary, select_columns, show
 from mamo.reporting.values import CellStatistics, SeedValue, TableValues
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
@@ -99,13 +99,13 @@ def test_differences_stand_beside_the_papers(plan: Plan) -> None:
     }
     assert {line.key: line.texts for line in gaps.reported} == {"no_predictor": ("−1.0",), "no_ema": ("–",)}
     assert alike_rows(values) == {"no_ema"}
-    text = " ".join(differences(ablation, values, gaps, paper).split())
+    text = " ".join(differences_section(ablation, values, gaps, paper).split())
     assert "test images and training seeds (3 per row)" in text and "on the same test images" in text
     # The paper's one difference, 1.0, is smaller than our 3.0.
     assert "1 of the paper's 1 differences here are smaller" in text and "(3.0 to 3.0 points)" in text
     alone = tuple(entry.model_copy(update={"seeds": 1}) for entry in lines)
     one = TableValues(table="table7", statistics=alone)
-    assert "**One seed:**" in " ".join(differences(ablation, one, gaps, paper).split())
+    assert "**One seed:**" in " ".join(differences_section(ablation, one, gaps, paper).split())
     assert make_differences(ablation, TableValues(table="table7"), paper) is None, (
         "values of an earlier version have no statistics"
     )
@@ -259,12 +259,12 @@ def test_a_page_keeps_ours_and_the_papers_apart(plan: Plan, results: Path, tmp_p
     with (reports / "table7.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["source"] for row in rows] == ["ours"] * 15 + ["chance"] * 3 + ["paper"] * 15
-    found = {(row["source"], row["key"], row["column"]): row for row in rows}
-    assert found["ours", "full", "coco_tr"]["value"] == "61.25", "a number, not a text with its interval"
-    assert found["ours", "full", "coco_tr"]["heading"] == "MSCOCO TR"
+    actual = {(row["source"], row["key"], row["column"]): row for row in rows}
+    assert actual["ours", "full", "coco_tr"]["value"] == "61.25", "a number, not a text with its interval"
+    assert actual["ours", "full", "coco_tr"]["heading"] == "MSCOCO TR"
     assert (
-        found["ours", "no_ema", "vqa"]["value"] == ""
-        and found["ours", "no_ema", "vqa"]["outcome"] == "skipped"
+        actual["ours", "no_ema", "vqa"]["value"] == ""
+        and actual["ours", "no_ema", "vqa"]["outcome"] == "skipped"
     )
     for row in rows:
         assert all(row[name] == "" or float(row[name]) >= 0 for name in ("value", "low", "high", "seeds"))
@@ -329,7 +329,7 @@ def test_latex_leaves_the_number_to_latex_and_prints_the_best_value_bold(tmp_pat
 def test_the_columns_that_count_come_first() -> None:
     first = primary(RETRIEVAL.headings)
     assert first == [True, False, False]
-    assert [line.texts for line in chosen(RETRIEVAL, first).ours] == [("57.8 ± 4.3",), ("9.9 ± 1.0",)]
+    assert [line.texts for line in select_columns(RETRIEVAL, first).ours] == [("57.8 ± 4.3",), ("9.9 ± 1.0",)]
     alone = (Heading("a", "R@5", ""), Heading("b", "val", "RefCOCO+"))
     assert primary(alone) == [True, True], "without an R@1, R@5 is all there is"
 
@@ -378,9 +378,9 @@ def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
             for key in c.runs:
                 path = plan.runs[key].record(tmp_path)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                found = json.loads(path.read_text())["metrics"] if path.is_file() else {}
-                found |= {c.metric: 40.0 + len(c.row), f"chance/{c.metric}": 0.5}
-                path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": found}))
+                printed = json.loads(path.read_text())["metrics"] if path.is_file() else {}
+                printed |= {c.metric: 40.0 + len(c.row), f"chance/{c.metric}": 0.5}
+                path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": printed}))
     values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
     lines = headline(plan, values, ABLATIONS)
     assert [(line.table, line.group) for line in lines] == [

@@ -144,7 +144,7 @@ def until(browser: Any, met: Callable[[Any], Any]) -> None:
 
 def hottest(browser: Any, model: int) -> tuple[int, int]:
     """Row and column (of 4 x 4) of the lightest patch of a model's canvas."""
-    found = browser.execute_script(
+    place = browser.execute_script(
         """
         const canvas = document.querySelectorAll('.views canvas')[arguments[0]], n = 4, side = canvas.width / n;
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -159,7 +159,7 @@ def hottest(browser: Any, model: int) -> tuple[int, int]:
         """,
         model,
     )  # fmt: skip
-    return divmod(int(found), 4)
+    return divmod(int(place), 4)
 
 
 def shown(browser: Any) -> str:
@@ -293,9 +293,9 @@ def test_runs_are_sorted_and_searched(page: Any) -> None:
     assert sort("Wall clock") == rising[::-1]
     everything = visible()
     page.find_element("id", "find").send_keys("w/o mask grounding")
-    found = visible()
-    assert 0 < len(found) < len(everything) and all("w/o mask" in line for line in found)
-    assert page.find_element("id", "find-count").text == f"{len(found)} of {len(everything)}"
+    actual = visible()
+    assert 0 < len(actual) < len(everything) and all("w/o mask" in line for line in actual)
+    assert page.find_element("id", "find-count").text == f"{len(actual)} of {len(everything)}"
     page.execute_script(
         "const k = document.getElementById('find-kind'); k.value = 'data'; k.dispatchEvent(new Event('change'))"
     )
@@ -334,8 +334,8 @@ def test_open_claims_are_folded_and_the_columns_that_count_come_first(page: Any)
     assert page.find_elements("css selector", ".verdict.supported") == []
 
     def heads() -> list[str]:
-        found = page.find_elements("css selector", "#table1 thead tr:last-child th")
-        return [head.text for head in found if head.is_displayed()]
+        elements = page.find_elements("css selector", "#table1 thead tr:last-child th")
+        return [head.text for head in elements if head.is_displayed()]
 
     assert heads() == ["TR R@1", "IR R@1"] * 2
     box = page.find_element("css selector", "#table1 [data-all]")
@@ -347,7 +347,7 @@ def test_open_claims_are_folded_and_the_columns_that_count_come_first(page: Any)
 def test_a_tables_headings_stay_and_a_hint_says_that_it_goes_on(page: Any) -> None:
     size(page, 390, 700, touch=True)
     wait(page, "return innerWidth === 390")
-    found = page.execute_script("""
+    actual = page.execute_script("""
         const article = document.getElementById("table1");
         article.querySelector("[data-all]").click();
         const scroll = article.querySelector(".scroll"), hint = () => scroll.parentElement.classList.contains("goes-on");
@@ -366,7 +366,7 @@ def test_a_tables_headings_stay_and_a_hint_says_that_it_goes_on(page: Any) -> No
         dispatchEvent(new Event("resize"));
         return [before, seen, stays, hint()];
     """)
-    assert found == [True, True, True, False]
+    assert actual == [True, True, True, False]
 
 
 def test_what_is_open_has_an_address(page: Any, site: Path) -> None:

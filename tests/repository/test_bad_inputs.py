@@ -44,16 +44,16 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case],
         bad_results.READERS, bad_results.Results(folder / "results", folder / "work").verdict
     )
     judges |= dict.fromkeys(bad_specs.FILES, specs.verdict)
-    found: dict[str, str] = {}
+    messages: dict[str, str] = {}
 
     def verdict(case: Case) -> str:
-        if case.id not in found:
+        if case.id not in messages:
             try:
                 with bounded_memory():
-                    found[case.id] = judges[case.reader](case)
+                    messages[case.id] = judges[case.reader](case)
             except refusals() as error:
-                found[case.id] = refusal(case, error)
-        return found[case.id]
+                messages[case.id] = refusal(case, error)
+        return messages[case.id]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)  # these data sets need not outlive a power cut

@@ -27,8 +27,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 def test_ratios_are_of_rounds_not_of_sums() -> None:
     """One slow round, which falls on both sides, moves nothing."""
     assert ratio([2.0, 2.0, 20.0, 2.0], [1.0, 1.0, 10.0, 1.0]).median == 2.0
-    found = ratio([3.0, 2.0, 4.0], [1.0, 1.0, 1.0])
-    assert (found.low, found.median, found.high) == (2.5, 3.0, 3.5)
+    ratios = ratio([3.0, 2.0, 4.0], [1.0, 1.0, 1.0])
+    assert (ratios.low, ratios.median, ratios.high) == (2.5, 3.0, 3.5)
 
 
 def test_all_ways_of_re_ranking_give_the_same_scores(words: Tokenizer) -> None:

@@ -133,15 +133,17 @@ def test_deviations_give_the_values_of_the_papers_scale() -> None:
     for text in named_settings(ROOT / "docs" / "deviations.md"):
         name, given, value = text.partition(": ")
         if given:
-            found: Any = values
+            actual: Any = values
             for part in name.split("."):
-                found = found[part] if isinstance(found, dict) else "off"  # a part of a section that is null
+                actual = (
+                    actual[part] if isinstance(actual, dict) else "off"
+                )  # a part of a section that is null
             if value == "off":
-                assert found == value, f"{name} is {found} at scale paper, and the page says it is off"
+                assert actual == value, f"{name} is {actual} at scale paper, and the page says it is off"
                 continue
             # YAML 1.1 takes 1.0e-8 for a text.
-            wanted = float(value) if re.fullmatch(r"[\d.]+e-\d+", value) else yaml.safe_load(value)
-            assert found == wanted, f"{name} is {found} at scale paper, and the page says {value}"
+            stated = float(value) if re.fullmatch(r"[\d.]+e-\d+", value) else yaml.safe_load(value)
+            assert actual == stated, f"{name} is {actual} at scale paper, and the page says {value}"
             checked += 1
     assert checked > 30
 

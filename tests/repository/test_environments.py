@@ -145,9 +145,9 @@ def docker_steps() -> list[str]:
 
 def apptainer_section(name: str) -> list[str]:
     text = (ROOT / "containers/mamo.def").read_text(encoding="utf-8")
-    found = re.search(rf"^%{name}\n((?:    .*\n|\n)*)", text, re.MULTILINE)
-    assert found, name
-    return [line.strip() for line in found[1].splitlines() if line.strip()]
+    match = re.search(rf"^%{name}\n((?:    .*\n|\n)*)", text, re.MULTILINE)
+    assert match, name
+    return [line.strip() for line in match[1].splitlines() if line.strip()]
 
 
 def test_images_are_made_by_the_makefiles_own_steps() -> None:

@@ -17,8 +17,8 @@ KNOWN = {("reports/demo/index.html", "#table8_search"), ("reports/demo/index.htm
 @pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(ROOT).as_posix() for path in PAGES])
 def test_links_lead_somewhere(page: Path) -> None:
     name = page.relative_to(ROOT).as_posix()
-    found = set(broken(page, page.read_text(encoding="utf-8")))
-    assert {target for target in found if (name, target) not in KNOWN} == set()
+    actual = set(broken(page, page.read_text(encoding="utf-8")))
+    assert {target for target in actual if (name, target) not in KNOWN} == set()
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:

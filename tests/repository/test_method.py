@@ -105,9 +105,9 @@ def assert_equal(fast: PretrainTask, words: Tokenizer) -> None:
         assert value > 0 and value == pytest.approx(expected[name].item(), rel=2e-6), name
     losses["loss"].backward()
     expected["loss"].backward()
-    found, reached = gradients(fast), gradients(plain)
-    assert found.keys() == reached.keys() and len(found) > 70
-    for name, gradient in found.items():
+    actual, reached = gradients(fast), gradients(plain)
+    assert actual.keys() == reached.keys() and len(actual) > 70
+    for name, gradient in actual.items():
         scale = gradient.abs().max().clamp(min=1e-3)
         torch.testing.assert_close(gradient / scale, reached[name] / scale, rtol=0, atol=2e-5, msg=name)
     for one in (fast, plain):

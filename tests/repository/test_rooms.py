@@ -28,11 +28,11 @@ def order() -> list[str]:
 @cache
 def modules() -> dict[str, str]:
     """Module -> source, of every file of the package."""
-    found = {}
+    sources = {}
     for path in sorted((ROOT / "mamo").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path.read_text(encoding="utf-8")
-    return found
+        sources[name.removesuffix(".__init__")] = path.read_text(encoding="utf-8")
+    return sources
 
 
 def room_of(module: str, rooms: list[str]) -> str | None:
@@ -44,16 +44,16 @@ def room_of(module: str, rooms: list[str]) -> str | None:
 @cache
 def names_in(source: str) -> tuple[str, ...]:
     """What a source imports, at its top, in functions or for type checks alone: ``module`` or ``module.name``."""
-    found = []
+    imported = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, (
                 f"'from {'.' * node.level}{node.module or ''}' hides the room that it leads to"
             )
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(found)
+            imported += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(imported)
 
 
 def imported(module: str, known: Mapping[str, str]) -> Iterator[str]:
@@ -67,7 +67,7 @@ def imported(module: str, known: Mapping[str, str]) -> Iterator[str]:
 
 def faults(known: Mapping[str, str], rooms: list[str]) -> list[str]:
     """What breaks the order: modules in no listed room, and imports of a higher room."""
-    found = [
+    problems = [
         f"{module}: is in no room" for module in known if module != DOOR and room_of(module, rooms) is None
     ]
     for module in known:
@@ -75,8 +75,8 @@ def faults(known: Mapping[str, str], rooms: list[str]) -> list[str]:
         for other in imported(module, known) if here else ():
             there = room_of(other, rooms)
             if other == DOOR or (there and rooms.index(there) > rooms.index(here)):
-                found.append(f"{module}: imports {other}, which is above it")
-    return found
+                problems.append(f"{module}: imports {other}, which is above it")
+    return problems
 
 
 def test_every_room_is_listed_once_and_imports_none_above_it() -> None:

@@ -49,12 +49,12 @@ def dangers(source: str, file: str = "x.py") -> Iterator[str]:
 
 
 def test_no_module_executes_what_it_reads() -> None:
-    found = [
+    actual = [
         danger
         for path in sorted((ROOT / "mamo").rglob("*.py"))
         for danger in dangers(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
     ]
-    assert found == []
+    assert actual == []
 
 
 @pytest.mark.parametrize(

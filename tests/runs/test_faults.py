@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from killable import Project
 
-from mamo.runs.faults import describe
+from mamo.runs.faults import describe_fault
 
 pytestmark = pytest.mark.slow
 
@@ -208,12 +208,14 @@ def test_two_processes_that_make_the_same_run(killable: Project) -> None:
 
 
 def test_what_is_not_the_machines_doing_keeps_its_traceback() -> None:
-    assert describe(ValueError("a fault of the code")) is None
-    assert describe(FileNotFoundError(2, "No such file or directory", "x")) is None
+    assert describe_fault(ValueError("a fault of the code")) is None
+    assert describe_fault(FileNotFoundError(2, "No such file or directory", "x")) is None
     full = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
-    assert "--micro-batch" in (describe(full) or "")
-    assert "memory is used up" in (describe(RuntimeError("DefaultCPUAllocator: can't allocate memory")) or "")
-    assert "(results/x)" in (describe(OSError(28, "No space left on device", "results/x")) or "")
+    assert "--micro-batch" in (describe_fault(full) or "")
+    assert "memory is used up" in (
+        describe_fault(RuntimeError("DefaultCPUAllocator: can't allocate memory")) or ""
+    )
+    assert "(results/x)" in (describe_fault(OSError(28, "No space left on device", "results/x")) or "")
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,9 +146,9 @@ def test_a_killed_report_is_old_or_new_and_never_between(killable: Project) -> N
             (reports / name).write_bytes(b"old")
         assert killable.killer.run("report", "tiny", at=at).status == -signal.SIGKILL
         tally[1] += 1
-        found = {name: (reports / name).read_bytes() for name in names}
-        assert all(found[name] in (b"old", new[name]) for name in names)
-        assert found[page] == b"old" or found == new, LOST
+        actual = {name: (reports / name).read_bytes() for name in names}
+        assert all(actual[name] in (b"old", new[name]) for name in names)
+        assert actual[page] == b"old" or actual == new, LOST
         tally[0] += 1
     assert killable.killer.run("report", "tiny").status == 0
     assert {path.name: path.read_bytes() for path in reports.iterdir()} == new, "and nothing is left beside"

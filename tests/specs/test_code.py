@@ -72,11 +72,11 @@ def test_any_file_of_the_package_counts_whatever_git_knows_of_it(checkout: Path,
     path = checkout / "mamo" / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{path.read_text() if path.exists() else ''}\nX = 1\n")
-    found = said(checkout)
-    assert found[:2] == (commit, True) and found[2] != digest
+    actual = said(checkout)
+    assert actual[:2] == (commit, True) and actual[2] != digest
     git(checkout, "add", "--force", "--all")
     git(checkout, "commit", "--quiet", "-m", "More code")
-    assert said(checkout) == (git(checkout, "rev-parse", "--short=12", "HEAD"), False, found[2])
+    assert said(checkout) == (git(checkout, "rev-parse", "--short=12", "HEAD"), False, actual[2])
 
 
 def test_a_change_that_git_was_told_to_overlook_counts(checkout: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_record_tells_of_an_edit_while_its_run_was_made(
     monkeypatch.setattr("mamo.runs.provenance.running_code", lambda: code.Code("abc", False, "1"))
     monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "1")
     assert Stopwatch(tmp_path).provenance().code == "abc"
-    watch = Stopwatch(tmp_path)
+    stopwatch = Stopwatch(tmp_path)
     monkeypatch.setattr("mamo.runs.provenance.tree_digest", lambda package: "2")
-    assert watch.provenance().code == "abc+changes"
+    assert stopwatch.provenance().code == "abc+changes"
 
 
 def test_a_run_that_goes_on_under_other_code_names_both(
@@ -134,6 +134,6 @@ def test_a_run_that_goes_on_under_other_code_names_both(
     begin("1")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-000000003-aa.pt").touch()
-    found = begin("2").provenance().as_json()
-    assert list(found["earlier_code"]) == [{"code": "abc+changes", "code_digest": "1"}]
-    assert found["code"] == "abc" and len(json.loads((tmp_path / BEGUN).read_text())) == 2
+    actual = begin("2").provenance().as_json()
+    assert list(actual["earlier_code"]) == [{"code": "abc+changes", "code_digest": "1"}]
+    assert actual["code"] == "abc" and len(json.loads((tmp_path / BEGUN).read_text())) == 2

@@ -140,11 +140,11 @@ def paper() -> Scale:
 @pytest.mark.parametrize(("said", "settings"), SAID, ids=[said[:40] for said, _ in SAID])
 def test_the_scale_is_what_the_paper_says(paper: Scale, said: str, settings: dict[str, Any]) -> None:
     values = paper.model_dump(mode="json")
-    for dotted, wanted in settings.items():
-        found: Any = values
+    for dotted, stated in settings.items():
+        actual: Any = values
         for part in dotted.split("."):
-            found = found[part]
-        assert (set(found) if isinstance(wanted, set) else found) == wanted, f'"{said}": {dotted}'
+            actual = actual[part]
+        assert (set(actual) if isinstance(stated, set) else actual) == stated, f'"{said}": {dotted}'
 
 
 def test_linear_schedules_decay_to_nothing_in_fine_tuning(paper: Scale) -> None:

@@ -65,11 +65,11 @@ def test_the_full_short_model_is_one_run_in_six_places() -> None:
 
 def test_table_5_has_the_objectives_of_the_paper() -> None:
     plan = make_plan("paper", ABLATIONS, only=["table5"])
-    found = {}
+    actual = {}
     for row, (key,) in plan.tables["table5"].pretrainings.items():
         objectives = plan.runs[key].spec["objectives"]
-        found[row] = [name for name in ("mrm", "mlm", "mim") if objectives[name]]
-    assert found == {
+        actual[row] = [name for name in ("mrm", "mlm", "mim") if objectives[name]]
+    assert actual == {
         "itc_itm": [],
         "itc_itm_mlm": ["mlm"],
         "itc_itm_mlm_mim": ["mlm", "mim"],

@@ -271,7 +271,7 @@ def snapshot(out: Path) -> dict[str, Counter[str]]:
         f"{prepared.images.key(i)} {prepared.images.size(i)} {hashlib.sha256(prepared.images.jpeg(i)).hexdigest()}"
         for i in range(len(prepared.images))
     ]
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for split in prepared.manifest["splits"]:
         records: Counter[str] = Counter()
         for record in prepared.records(split):
@@ -279,8 +279,8 @@ def snapshot(out: Path) -> dict[str, Counter[str]]:
                 if row in record:
                     record[row] = images[record[row]]
             records[json.dumps(record, sort_keys=True)] += 1
-        found[split] = records
-    return found
+        counts[split] = records
+    return counts
 
 
 def account(manifest: Mapping[str, Any]) -> Counter[str]:

@@ -64,7 +64,7 @@ def load(reader: str, root: Path) -> Any:
     """What a reader makes of the results below ``root``, as something to compare."""
     from mamo.data.releases import candidates
     from mamo.data.releases.vqa_server import read_scores
-    from mamo.data.store.parts import gather
+    from mamo.data.store.parts import join_parts
     from mamo.data.tokenizer import Tokenizer
     from mamo.files.stored import read_record_file
     from mamo.runs.save import load_network
@@ -73,7 +73,7 @@ def load(reader: str, root: Path) -> Any:
     if reader == "prepared data":
         return snapshot(root / "vqa2")
     if reader == "parts":
-        gather("coco", root, root / "coco", 2, store_size=32, missing_limit=0.0)
+        join_parts("coco", root, root / "coco", 2, store_size=32, missing_limit=0.0)
         return snapshot(root / "coco")
     if reader == "answers":
         return candidates.read(root / "vqa2", 1)
@@ -108,12 +108,12 @@ class Results:
             self._clean[case.reader] = load(case.reader, self._copy())
         root = self._copy()
         case.mutate(root)
-        found = load(case.reader, root)
-        if found == self._clean[case.reader]:
+        read = load(case.reader, root)
+        if read == self._clean[case.reader]:
             return IDENTICAL
-        if case.reader == "checkpoints" and found == {"step": 1}:
+        if case.reader == "checkpoints" and read == {"step": 1}:
             return LEFT_OUT  # the newest is damaged: a warning says so, and the one before is used
-        raise Silent(f"{case.id}: read as something else: {str(found)[:200]}")
+        raise Silent(f"{case.id}: read as something else: {str(read)[:200]}")
 
 
 def _bytes_cases(reader: str, file: str, ways: dict[str, Callable[[bytes], bytes]] = BYTES) -> Iterator[Case]:

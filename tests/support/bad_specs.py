@@ -72,7 +72,7 @@ def read(reader: str, root: Path) -> Any:
     from mamo.specs.scale import read_scale
 
     ablations = root / "ablations"
-    found: dict[str, Callable[[], Any]] = {
+    readers: dict[str, Callable[[], Any]] = {
         "scale": lambda: read_scale("demo", ablations),
         "ablation": lambda: read_ablation("table5", ablations),
         "figure": lambda: read_figure("figure1", ablations),
@@ -80,7 +80,7 @@ def read(reader: str, root: Path) -> Any:
         "claims": lambda: read_claims(ablations),
         "params": lambda: read_params(root / "params.yaml"),
     }
-    return found[reader]()
+    return readers[reader]()
 
 
 class Specs:

@@ -13,27 +13,27 @@ def make(folder: Path, *names: str) -> Path:
     """Make it, with links to the packages of this environment; returns its Python."""
     venv.create(folder, with_pip=False, symlinks=True)
     site = next((folder / "lib").glob("python*/site-packages"))
-    for found in _closure(names):
-        tops = {path.parts[0] for path in found.files or () if path.parts[0] not in ("..", "__pycache__")}
+    for package in _closure(names):
+        tops = {path.parts[0] for path in package.files or () if path.parts[0] not in ("..", "__pycache__")}
         for top in sorted(tops):
             if not (site / top).exists():
-                (site / top).symlink_to(Path(str(found.locate_file(top))))
+                (site / top).symlink_to(Path(str(package.locate_file(top))))
     return folder / "bin" / "python"
 
 
 def _closure(names: tuple[str, ...]) -> list[Distribution]:
-    pending, seen, found = list(names), set(), []
+    pending, seen, packages = list(names), set(), []
     while pending:
         name = pending.pop().lower().replace("_", "-")
         if name in seen:
             continue
         seen.add(name)
         try:
-            found.append(distribution(name))
+            packages.append(distribution(name))
         except PackageNotFoundError:  # a requirement that does not apply here
             continue
-        for text in found[-1].requires or ():
+        for text in packages[-1].requires or ():
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 pending.append(requirement.name)
-    return found
+    return packages

@@ -109,11 +109,11 @@ class ClusterProject:
 
     def run(self, table: str, row: str, kind: str = "pretrain") -> Run:
         """The pre-training or the fine-tuning of a table's row."""
-        found = self.plan.tables[table]
+        actual = self.plan.tables[table]
         if kind == "pretrain":
-            (key,) = found.pretrainings[row]
+            (key,) = actual.pretrainings[row]
         else:
-            ((key,),) = (cell.runs for cell in found.cells if cell.row == row)
+            ((key,),) = (cell.runs for cell in actual.cells if cell.row == row)
         return self.plan.runs[key]
 
     @property
@@ -196,12 +196,12 @@ class ClusterProject:
             name = f"rule_finetune-{self.plan.runs[run.inputs['init']].id}_finetune"
         else:
             name = f"rule_{run.kind}_wildcards_{run.id}"
-        found = [
+        jobs = [
             job
             for job in self.slurm.jobs()
             if job.get("Comment") == name and job["WorkDir"] == str(self.folder)
         ]
-        return sorted(found, key=lambda job: int(job["JobId"]))
+        return sorted(jobs, key=lambda job: int(job["JobId"]))
 
     def shows(self, run: Run, place: int = 0, **values: str) -> None:
         """Wait until SLURM shows these values of a run's job: of its first, or of that at another place."""

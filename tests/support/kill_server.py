@@ -254,8 +254,10 @@ def _evaluates(fewer: int = 0, **metrics: float) -> None:
     whole = RetrievalTask.test
 
     def test(self: Any, data: Any) -> Any:
-        found = whole(self, data)
-        return Evaluation(found.metrics | metrics, {name: c[fewer:] for name, c in found.items.items()})
+        evaluation = whole(self, data)
+        return Evaluation(
+            evaluation.metrics | metrics, {name: c[fewer:] for name, c in evaluation.items.items()}
+        )
 
     RetrievalTask.test = test  # type: ignore[method-assign]
 

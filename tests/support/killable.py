@@ -66,8 +66,8 @@ class Project:
 
     def find(self, kind: str, name: str) -> str:
         """The ``kind/id`` of the only made run whose identity begins with a name."""
-        (found,) = (self.results / kind).glob(f"{name}-*")
-        return f"{kind}/{found.name}"
+        (directory,) = (self.results / kind).glob(f"{name}-*")
+        return f"{kind}/{directory.name}"
 
     def record(self, key: str) -> dict[str, Any]:
         """A run's record."""
@@ -97,20 +97,20 @@ class Project:
     def bits(self, key: str, results: Path | None = None) -> dict[str, str]:
         """Everything of a finished run that must be the same however it was made: its files, and its record without time,
         machine and speed."""
-        found = {}
+        digests = {}
         directory = (results or self.results) / key
         for path in sorted(directory.rglob("*")):
             name = str(path.relative_to(directory))
             # Events carry the time, locks nothing; the record is compared below.
             if path.is_file() and not name.startswith(("tensorboard/", ".lock", ".owner")):
                 if not name.endswith("record.json"):
-                    found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         record = json.loads((directory / "record.json").read_text())
         for name in ("provenance",):
             record.pop(name)
         for name in ("training_seconds", "seconds", "pairs_per_second"):
             record["details"].pop(name, None)
-        return found | {name: json.dumps(value) for name, value in record.items()}
+        return digests | {name: json.dumps(value) for name, value in record.items()}
 
 
 def project(folder: Path) -> Iterator[Project]:

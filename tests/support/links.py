@@ -18,11 +18,11 @@ class Links(HTMLParser):
         self.names: set[str] = set()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        self.names |= {found[name] or "" for name in ("id", "name") if name in found}
+        values = dict(attributes)
+        self.names |= {values[name] or "" for name in ("id", "name") if name in values}
         for name in ("href", "src"):
-            if tag in ("a", "img", "link", "script") and found.get(name):
-                self.targets.append(str(found[name]))
+            if tag in ("a", "img", "link", "script") and values.get(name):
+                self.targets.append(str(values[name]))
 
 
 def html_links(text: str) -> Links:
@@ -47,8 +47,8 @@ def names_of(path: Path) -> set[str]:
 
 def broken(path: Path, text: str) -> Iterator[str]:
     """The relative links of a page that lead nowhere."""
-    found = html_links(text) if path.suffix == ".html" else None
-    for target in found.targets if found else markdown_links(text):
+    page = html_links(text) if path.suffix == ".html" else None
+    for target in page.targets if page else markdown_links(text):
         if re.match(r"[a-z][a-z+.-]*:", target):
             continue
         name, _, place = target.partition("#")
@@ -56,7 +56,7 @@ def broken(path: Path, text: str) -> Iterator[str]:
         if not other.exists():
             yield target
         elif place and "=" not in place and other.suffix in (".html", ".md"):
-            names = found.names if found and other == path else names_of(other)
+            names = page.names if page and other == path else names_of(other)
             # A figure is enlarged, a run opened: these places are made by the page's script.
             if unquote(place) not in names:
                 yield target

@@ -162,12 +162,12 @@ class Cluster:
 
     def jobs(self, *states: str) -> list[dict[str, str]]:
         """The jobs in the given states (none given: every job so far), each with SLURM's own names for what it tells."""
-        found = []
+        jobs = []
         for line in self.call("scontrol", "show", "job", "--oneliner").splitlines():
             job = dict(word.split("=", 1) for word in line.split() if "=" in word)
             if "JobId" in job and (not states or job["JobState"] in states):
-                found.append(job)
-        return found
+                jobs.append(job)
+        return jobs
 
     def _daemon(self, name: str, *words: str) -> None:
         done = subprocess.run(
@@ -215,12 +215,12 @@ def cluster(
 
 def belonging(configuration: str) -> list[int]:
     """The processes of a cluster: those whose environment names its slurm.conf."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if f"SLURM_CONF={configuration}".encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
+                processes.append(int(path.parent.name))
+    return processes
 
 
 def _keep_watch(configuration: str, name: str) -> None:

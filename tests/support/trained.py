@@ -96,11 +96,11 @@ def photo(folder: Path, name: str, shade: int, turned: bool = False) -> Path:
 
 def noise(folder: Path, count: int) -> list[Path]:
     """Images of 56 x 40 pixels with random fields of 8, each another."""
-    found = []
+    files = []
     for i in range(count):
         pixels = (
             np.random.default_rng(i).integers(0, 256, (5, 7, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         )
         Image.fromarray(pixels).save(folder / f"noise{i}.png")
-        found.append(folder / f"noise{i}.png")
-    return found
+        files.append(folder / f"noise{i}.png")
+    return files

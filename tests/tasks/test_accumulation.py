@@ -49,11 +49,11 @@ def assert_same(
     task: Task, batch: dict[str, Any], size: int, prepare: Callable[[], None] = lambda: None
 ) -> None:
     prepare()
-    wanted, slopes = whole(task, batch)
+    expected, slopes = whole(task, batch)
     task.zero_grad()
     prepare()
-    found = numbers(task.accumulate(batch, size, nullcontext))
-    assert found == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+    actual = numbers(task.accumulate(batch, size, nullcontext))
+    assert actual == pytest.approx(expected, rel=1e-5, abs=1e-6)
     reached = gradients(task)
     assert set(reached) == set(slopes)
     assert max(g.abs().max().item() for g in slopes.values()) > 1e-3
@@ -99,16 +99,16 @@ def test_bf16_trains_every_weight_in_micro_batches(words: Tokenizer) -> None:
     with bf16():
         loss = task(batch)["loss"]
     loss.backward()
-    wanted = gradients(task)
+    expected = gradients(task)
     task.zero_grad()
     task.accumulate(batch, 4, bf16)
-    found = gradients(task)
-    assert set(found) == set(wanted)
+    reached = gradients(task)
+    assert set(reached) == set(expected)
     for name in (
         "online.network.vision.patch_embedding.weight",
         "online.network.text.layers.0.mlp.expand.weight",
     ):
-        similar = torch.cosine_similarity(found[name].flatten(), wanted[name].flatten(), 0)
+        similar = torch.cosine_similarity(reached[name].flatten(), expected[name].flatten(), 0)
         assert similar > 0.98, (name, similar)
 
 
@@ -151,42 +151,42 @@ def test_the_loop_trains_alike_in_micro_batches(words: Tokenizer) -> None:
 
 def kept(task: Task, batch: dict[str, Any]) -> tuple[int, dict[str, torch.Tensor]]:
     """Bytes that a forward keeps for the way back, and the gradients."""
-    found: dict[int, int] = {}
+    saved: dict[int, int] = {}
     torch.manual_seed(4)
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     task.zero_grad()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = task(batch)["loss"]
     loss.backward()
-    return sum(found.values()), gradients(task)
+    return sum(saved.values()), gradients(task)
 
 
 def test_checkpointing_keeps_less_and_changes_no_gradient(words: Tokenizer) -> None:
     task, batch = pretraining(words, dropout=0.2), tiny.batch(words)
-    plain, wanted = kept(task, batch)
+    plain, expected = kept(task, batch)
     for layer in trained_layers(task):
         layer.checkpointing = True
-    less, found = kept(task, batch)
+    less, actual = kept(task, batch)
     assert less < 0.6 * plain
-    for name, slope in wanted.items():
-        assert torch.equal(found[name], slope), name
+    for name, slope in expected.items():
+        assert torch.equal(actual[name], slope), name
     assert not any(layer.checkpointing for layer in task.target.modules() if hasattr(layer, "checkpointing"))
 
 
 @pytest.mark.slow
 def test_compiled_layers_give_the_same_and_keep_their_names(words: Tokenizer) -> None:
     task, batch = pretraining(words), tiny.batch(words)
-    wanted, slopes = whole(task, batch)
+    expected, slopes = whole(task, batch)
     names = list(task.state_dict())
     for layer in trained_layers(task):
         layer.checkpointing = True
         layer.compile(backend="aot_eager")  # what inductor adds to it needs a C++ compiler
-    found, reached = whole(task, batch)
+    actual, reached = whole(task, batch)
     assert list(task.state_dict()) == names
-    assert found == pytest.approx(wanted, rel=1e-5)
+    assert actual == pytest.approx(expected, rel=1e-5)
     for name, slope in slopes.items():
         torch.testing.assert_close(reached[name], slope, rtol=1e-4, atol=1e-6)

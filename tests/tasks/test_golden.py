@@ -44,5 +44,5 @@ def test_three_steps_of_pre_training_give_the_known_losses(tmp_path: Path) -> No
     curve = train(
         task, lambda start: (tiny.batch(words, step=s) for s in range(start, 3)), config, torch.device("cpu")
     ).curve
-    found = {name: curve[-1][name] for name in GOLDEN[REVISIONS["pretrain"]]}
-    assert found == pytest.approx(GOLDEN[REVISIONS["pretrain"]], rel=2e-3, abs=1e-6)
+    actual = {name: curve[-1][name] for name in GOLDEN[REVISIONS["pretrain"]]}
+    assert actual == pytest.approx(GOLDEN[REVISIONS["pretrain"]], rel=2e-3, abs=1e-6)

@@ -183,25 +183,30 @@ def test_heat_is_the_mean_of_the_maps_of_words_or_of_all_tokens(words: Tokenizer
 
 def test_evaluation_counts_every_expression_once(words: Tokenizer, data: Prepared) -> None:
     task = make_task(words, area_exponent=1.0).train()  # so that the boxes chosen differ
-    found = task.test(data)
+    evaluation = task.test(data)
     assert task.training
-    assert found.items["split"] == ["val"] * 16 + ["testA"] * 16 + ["testB"] * 16
-    assert found.items["ref_id"] == [100 + number for number in range(16)] * 3
+    assert evaluation.items["split"] == ["val"] * 16 + ["testA"] * 16 + ["testB"] * 16
+    assert evaluation.items["ref_id"] == [100 + number for number in range(16)] * 3
     # Neither the expression without proposals nor the one without words can be right.
-    assert found.items["correct"][14:16] == [False, False] and found.items["iou"][14:16] == [0.0, 0.0]
+    assert evaluation.items["correct"][14:16] == [False, False] and evaluation.items["iou"][14:16] == [
+        0.0,
+        0.0,
+    ]
     right_box = pytest.approx(0.25 / 0.3)
-    for correct, iou in zip(found.items["correct"], found.items["iou"], strict=True):
+    for correct, iou in zip(evaluation.items["correct"], evaluation.items["iou"], strict=True):
         assert correct == (iou == right_box)
         assert iou in (0.0, 0.25, right_box)
-    assert found.metrics["val_accuracy"] == pytest.approx(100 * sum(found.items["correct"][:16]) / 16)
+    assert evaluation.metrics["val_accuracy"] == pytest.approx(
+        100 * sum(evaluation.items["correct"][:16]) / 16
+    )
     # One of four proposals is right, for fifteen expressions of sixteen.
-    assert found.metrics["chance/testA_accuracy"] == pytest.approx(100 * 15 / 16 / 4)
+    assert evaluation.metrics["chance/testA_accuracy"] == pytest.approx(100 * 15 / 16 / 4)
     other = make_task(words, area_exponent=1.0, tokens="all").test(data).metrics
-    assert found.metrics["val_accuracy_all"] == other["val_accuracy"]
-    assert found.metrics["val_accuracy"] == other["val_accuracy_words"]
+    assert evaluation.metrics["val_accuracy_all"] == other["val_accuracy"]
+    assert evaluation.metrics["val_accuracy"] == other["val_accuracy_words"]
     one_by_one = make_task(words, area_exponent=1.0, eval_batch_size=1).test(data)
-    assert one_by_one.items == found.items
-    assert {True, False} == set(found.items["correct"][:14])
+    assert one_by_one.items == evaluation.items
+    assert {True, False} == set(evaluation.items["correct"][:14])
 
 
 def test_choice_follows_the_records_not_the_groups(words: Tokenizer, data: Prepared) -> None:

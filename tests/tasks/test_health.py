@@ -14,7 +14,7 @@ import torch
 from mamo.data.tokenizer import Tokenizer
 from mamo.files.record import Check
 from mamo.objectives.masking import PatchMask
-from mamo.tasks.health import Pairs, Ratio, _add_spread, _image_side, gradient_shares, measure
+from mamo.tasks.health import Ratio, ValidationPairs, _add_spread, _image_side, gradient_shares, measure_pairs
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.findings import warned
 from mamo.training.health import Health, holds_look_alike, plateau_left
@@ -31,8 +31,8 @@ def task_of(words: Tokenizer, **objectives: Any) -> PretrainTask:
     return PretrainTask(tiny.network(words), spec, words)
 
 
-def pairs_of(words: Tokenizer) -> Pairs:
-    return Pairs(tiny.batch(words), 4)
+def pairs_of(words: Tokenizer) -> ValidationPairs:
+    return ValidationPairs(tiny.batch(words), 4)
 
 
 TARGET = torch.randn(3, 16, 8, generator=torch.Generator().manual_seed(0)) + torch.arange(3.0)[:, None, None]
@@ -100,21 +100,25 @@ def test_a_measurement_has_what_the_spec_asks_for_and_changes_nothing(words: Tok
     task, pairs = task_of(words).train(), pairs_of(words)
     before = {name: value.clone() for name, value in task.state_dict().items()}
     state = torch.get_rng_state()
-    found = measure(task, pairs) | gradient_shares(task, next(pairs.parts()))
+    measured = measure_pairs(task, pairs) | gradient_shares(task, next(pairs.parts()))
     assert torch.equal(state, torch.get_rng_state()) and task.training
     assert all(torch.equal(before[name], value) for name, value in task.state_dict().items())
     assert all(p.grad is None for p in task.parameters())
-    assert {"mim_skill", "mrm_image_r2", "mrm_text_within_r2", "mlm_partner", "teacher_tr_r1"} <= set(found)
-    assert max(value for name, value in found.items() if name.startswith("gradient_")) == 1.0
-    assert measure(task, pairs) == {name: value for name, value in found.items() if "gradient" not in name}
+    assert {"mim_skill", "mrm_image_r2", "mrm_text_within_r2", "mlm_partner", "teacher_tr_r1"} <= set(
+        measured
+    )
+    assert max(value for name, value in measured.items() if name.startswith("gradient_")) == 1.0
+    assert measure_pairs(task, pairs) == {
+        name: value for name, value in measured.items() if "gradient" not in name
+    }
     alone = task_of(words, mlm=False, mim=None, mrm=None)
-    assert set(measure(alone, pairs)) == {"itc_tr_r1", "itc_ir_r1", "itm_tr_r1", "itm_ir_r1"}
+    assert set(measure_pairs(alone, pairs)) == {"itc_tr_r1", "itc_ir_r1", "itm_tr_r1", "itm_ir_r1"}
     assert set(gradient_shares(alone, next(pairs.parts()))) == {"gradient_itm"}
 
 
 def test_the_right_partner_helps_where_the_prediction_reads_it(words: Tokenizer) -> None:
     """A head that knows the words by their image: with another image it is wrong."""
-    task, pairs = task_of(words, mim=None, mrm=None), Pairs(tiny.batch(words), 8)
+    task, pairs = task_of(words, mim=None, mrm=None), ValidationPairs(tiny.batch(words), 8)
 
     def reads(fused_KD: torch.Tensor) -> torch.Tensor:
         return (
@@ -135,8 +139,8 @@ def test_the_right_partner_helps_where_the_prediction_reads_it(words: Tokenizer)
         return fused._replace(text=torch.ones_like(fused.text) * next(calls))
 
     task.network.fuse = seen  # type: ignore[method-assign]
-    found = measure(task, pairs)
-    assert found["mlm_partner"] > 1 and found["mlm_partner_z"] > 5
+    measured = measure_pairs(task, pairs)
+    assert measured["mlm_partner"] > 1 and measured["mlm_partner_z"] > 5
 
 
 def test_look_alikes_are_images_that_differ_in_little_or_texts_that_share_their_words() -> None:
@@ -190,8 +194,8 @@ def test_each_mechanism_warns_by_its_own_name(
     health.rows = [GOOD | {"step": 0.0}, last | {"step": 50.0}, last | {"step": 100.0}]
     health.batches, health.alike = 100, 60
     curve = [{"step": float(step), "itm": 0.637 if step < 15 else 0.4} for step in range(100)]
-    found: list[Check] = health.findings(curve)
-    assert [check.name for check in warned(found)] == ([] if name is None else [name])
+    actual: list[Check] = health.findings(curve)
+    assert [check.name for check in warned(actual)] == ([] if name is None else [name])
     health.alike = 40
     assert "look-alikes" in [check.name for check in warned(health.findings(curve))]
     late = [row | {"itm": 0.637 if row["step"] < 50 else 0.4} for row in curve]

@@ -37,9 +37,9 @@ def truth(tmp_path: Path) -> SceneTruth:
 
 def test_only_what_is_beyond_doubt_names_an_object(truth: SceneTruth) -> None:
     words = "A red kitten near two dogs , a white dog and an Alarm clock".split()
-    found = {(named.words, named.what, named.box) for named in truth.named(words, "a.jpg")}
+    actual = {(named.words, named.what, named.box) for named in truth.named(words, "a.jpg")}
     # 'red' fits two objects and 'dog' two; 'dogs' is a plural; 'kitten' is another name of the cat; 'alarm clock' is one name.
-    assert found == {
+    assert actual == {
         ((2,), "object", (0.0, 0.0, 0.25, 0.5)),
         ((8,), "colour", (0.75, 0.0, 1.0, 0.5)),
         ((12, 13), "object", (0.5, 0.5, 0.6, 0.6)),
@@ -86,14 +86,14 @@ def test_words_are_found_again_among_their_sub_words(tmp_path: Path) -> None:
     text = "A purple key, under an Orange lamp"
     ids, _ = words.encode([text], 16)
     tokens = words.tokens(ids[0])
-    found = words.words(text, 16)
-    assert [word for word, _ in found][:4] == ["A", "purple", "key", ","]
-    for word, places in found[:3] + found[4:]:  # the vocabulary has no comma
+    actual = words.words(text, 16)
+    assert [word for word, _ in actual][:4] == ["A", "purple", "key", ","]
+    for word, places in actual[:3] + actual[4:]:  # the vocabulary has no comma
         assert "".join(tokens[place].removeprefix("##") for place in places) == word.lower()
-    assert [place for _, places in found for place in places] == list(
-        range(1, 1 + sum(len(p) for _, p in found))
+    assert [place for _, places in actual for place in places] == list(
+        range(1, 1 + sum(len(p) for _, p in actual))
     )
     cut = words.words(text, 5)
     assert cut == [
-        (word, [place for place in places if place < 4]) for word, places in found if places[0] < 4
+        (word, [place for place in places if place < 4]) for word, places in actual if places[0] < 4
     ]

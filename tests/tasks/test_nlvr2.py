@@ -168,7 +168,7 @@ def prepare(path: Path) -> Prepared:
 def test_evaluation_equals_judging_one_sentence_at_a_time(tmp_path: Path, tokenizer: Tokenizer) -> None:
     data = prepare(tmp_path / "nlvr2")
     task = make_task(tokenizer, seed=3).train()
-    found = task.test(data)
+    evaluation = task.test(data)
     assert task.training
     task.eval()
     expected: dict[str, list[bool]] = {"dev": [], "test": []}
@@ -184,15 +184,15 @@ def test_evaluation_equals_judging_one_sentence_at_a_time(tmp_path: Path, tokeni
                 judged = int(task.logits(visual[:1], visual[1:], ids, mask).argmax())
             correct.append(judged == record["label"])
             identifiers.append(record["identifier"])
-    assert found.items["identifier"] == identifiers
-    assert found.items["split"] == ["dev"] * 8 + ["test"] * 4
-    assert found.items["correct"] == expected["dev"] + expected["test"]
-    assert found.metrics["dev_accuracy"] == pytest.approx(100 * sum(expected["dev"]) / 8)
-    assert found.metrics["test_accuracy"] == pytest.approx(100 * sum(expected["test"]) / 4)
+    assert evaluation.items["identifier"] == identifiers
+    assert evaluation.items["split"] == ["dev"] * 8 + ["test"] * 4
+    assert evaluation.items["correct"] == expected["dev"] + expected["test"]
+    assert evaluation.metrics["dev_accuracy"] == pytest.approx(100 * sum(expected["dev"]) / 8)
+    assert evaluation.metrics["test_accuracy"] == pytest.approx(100 * sum(expected["test"]) / 4)
     # Train says "true" three times of four: right for 3 of 8 in dev, 3 of 4 in test.
-    assert found.metrics["chance/dev_accuracy"] == pytest.approx(37.5)
-    assert found.metrics["chance/test_accuracy"] == pytest.approx(75.0)
-    assert task.validate(data) == found.metrics["dev_accuracy"]
+    assert evaluation.metrics["chance/dev_accuracy"] == pytest.approx(37.5)
+    assert evaluation.metrics["chance/test_accuracy"] == pytest.approx(75.0)
+    assert task.validate(data) == evaluation.metrics["dev_accuracy"]
 
 
 def test_each_sentence_meets_its_own_photos(

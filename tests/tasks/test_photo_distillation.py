@@ -61,9 +61,9 @@ def test_map_and_pooled_features_are_timms_own(weights: Path) -> None:
     image = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
         expected = theirs.forward_head(theirs.forward_features(image), pre_logits=True)
-    found = teacher.map(image)
-    assert found.shape == (2, 9, teacher.channels)
-    torch.testing.assert_close(teacher.pooled(found), expected, rtol=1e-3, atol=1e-4)
+    features = teacher.map(image)
+    assert features.shape == (2, 9, teacher.channels)
+    torch.testing.assert_close(teacher.pooled(features), expected, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(teacher.logits(expected), theirs(image), rtol=1e-3, atol=1e-4)
     assert not [m for m in teacher.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not any(p.requires_grad for p in teacher.parameters()) and not teacher.train().training
@@ -162,15 +162,15 @@ def test_the_student_is_shown_where_the_teacher_looked(data: Prepared, tmp_path:
     spec = tiny.model_spec()
     batches = list(distillation_batches(photos, Maps(files), size, spec.patch_size, 8, 0, 8))
     mean, std = (torch.tensor(v)[:, None, None] for v in _clip())
-    seen, wanted = [], []
+    seen, targets = [], []
     for batch in batches:
         pixels = batch["image"] * std + mean
         patches = pixels.unflatten(-1, (grid, 8)).unflatten(-3, (grid, 8)).mean((3, 5))
         seen.append(patches.flatten(2).transpose(1, 2))
-        wanted.append(batch["map"])
-    both = torch.stack([torch.cat(seen).flatten(), torch.cat(wanted).flatten()])
+        targets.append(batch["map"])
+    both = torch.stack([torch.cat(seen).flatten(), torch.cat(targets).flatten()])
     assert torch.corrcoef(both)[0, 1] > 0.9
-    mirrored = torch.stack([both[0], flip_map(torch.cat(wanted)).flatten()])
+    mirrored = torch.stack([both[0], flip_map(torch.cat(targets)).flatten()])
     assert torch.corrcoef(mirrored)[0, 1] < 0.6
     kept = [batch["keep"] for batch in batches if "keep" in batch]
     assert 0 < len(kept) < 8 and all(k.shape == (8, 8) and (k.diff(dim=1) > 0).all() for k in kept)
@@ -318,8 +318,8 @@ def test_the_bound_is_high_where_features_say_what_is_in_the_photo() -> None:
         return photo_bound.Captions(list(range(count)), torch.arange(count), words), features
 
     (train, train_features), (test, test_features) = split(4000), split(100)
-    found = photo_bound.measure(train, train_features, test, test_features)
-    assert found["tr_r10"] > 80 and found["ir_r10"] > 80 and found["chance/tr_r10"] == pytest.approx(10)
+    actual = photo_bound.measure(train, train_features, test, test_features)
+    assert actual["tr_r10"] > 80 and actual["ir_r10"] > 80 and actual["chance/tr_r10"] == pytest.approx(10)
     noise = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
     lost = photo_bound.measure(train, noise, test, noise[:100])
     assert lost["tr_r10"] < 25

@@ -87,8 +87,8 @@ def test_the_target_sees_the_unmasked_pair_and_follows_by_ema(words) -> None:
 def test_each_switch(words, objectives, parts) -> None:
     task = make(words, **objectives)
     out = task(tiny.batch(words))
-    watched = {name for name in out if name.startswith(("spread_", "error_"))}
-    assert set(out) - {"loss"} - watched == parts
+    monitored = {name for name in out if name.startswith(("spread_", "error_"))}
+    assert set(out) - {"loss"} - monitored == parts
     out["loss"].backward()
     assert (task.target is None) == (not ({"mrm", "mim"} & parts))
     if objectives.get("mrm") == {"predictor": False}:

@@ -51,10 +51,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
                 for text in captions(*scene):
                     writer.add_record(split, image=rows[scene], text=text)
         writer.add_split("empty")
-    found = Prepared(path)
-    rows_in_order = list(dict.fromkeys(found.records("test").column("image").to_pylist()))
+    prepared = Prepared(path)
+    rows_in_order = list(dict.fromkeys(prepared.records("test").column("image").to_pylist()))
     assert rows_in_order != sorted(rows_in_order)
-    return found
+    return prepared
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_evaluation_equals_brute_force(data: Prepared, words: Tokenizer) -> None
     """Every pair through ``fuse`` alone, one by one, and the ranks counted from the definition."""
     task = make_task(words)
     net = task.network
-    found = task.test(data)
+    evaluation = task.test(data)
     records = list(data.records("test"))
     transform = EvalTransform(TransformSpec(size=32))
     rows = list(dict.fromkeys(record["image"] for record in records))
@@ -248,11 +248,11 @@ def test_evaluation_equals_brute_force(data: Prepared, words: Tokenizer) -> None
     expected += [
         rank(itc[:, j], itm[:, j], [i == owner[j] for i in range(len(rows))]) for j in range(len(records))
     ]
-    assert found.items["rank"] == expected
-    assert found.items["direction"] == ["tr"] * 12 + ["ir"] * 36
-    assert found.items["index"] == [*range(12), *range(36)]
-    assert found.metrics["ir_r5"] == pytest.approx(100 * sum(r <= 5 for r in expected[12:]) / 36)
-    assert found.metrics["chance/ir_r5"] == pytest.approx(100 * 5 / 12)
+    assert evaluation.items["rank"] == expected
+    assert evaluation.items["direction"] == ["tr"] * 12 + ["ir"] * 36
+    assert evaluation.items["index"] == [*range(12), *range(36)]
+    assert evaluation.metrics["ir_r5"] == pytest.approx(100 * sum(r <= 5 for r in expected[12:]) / 36)
+    assert evaluation.metrics["chance/ir_r5"] == pytest.approx(100 * 5 / 12)
     similarity_alone = [1 + int((itc[:, j] > itc[owner[j], j]).sum()) for j in range(36)]
     assert expected[12:] != similarity_alone  # or the case would not show any re-ranking
 

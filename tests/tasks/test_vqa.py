@@ -19,7 +19,7 @@ from mamo.data.batches.transforms import EvalTransform
 from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.store.writer import Writer
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
-from mamo.model.decoder import AnswerDecoder, FusedContext, pack
+from mamo.model.decoder import AnswerDecoder, FusedContext, pack_answers
 from mamo.model.mamo import Mamo
 from mamo.tasks import vqa
 from mamo.tasks.evaluating import by_image
@@ -121,7 +121,8 @@ def test_later_sub_words_and_other_answers_change_nothing(tokenizer: Tokenizer) 
     with torch.no_grad():
         context = make_context(task, ["is the car red"])
         before, after = (
-            task.decoder.states(pack(some, mask, tokenizer.cls_id), context)[0] for some in (ids, changed)
+            task.decoder.states(pack_answers(some, mask, tokenizer.cls_id), context)[0]
+            for some in (ids, changed)
         )
     same = torch.isclose(before, after, atol=1e-6).all(1).tolist()
     # [CLS], places 1-3 of answer 0, places 1-3 of answer 1: only the changed sub-word itself differs.
@@ -247,7 +248,7 @@ def prepare(path: Path, test_answers: bool) -> Prepared:
 def test_evaluation_on_public_test_answers(tmp_path: Path, tokenizer: Tokenizer) -> None:
     task = sharpen(make_task(tokenizer)).train()
     data = prepare(tmp_path / "vqa2", test_answers=True)
-    found = task.test(data)
+    evaluation = task.test(data)
     assert task.training  # the mode comes back
 
     stored = list(data.records("test"))
@@ -260,15 +261,17 @@ def test_evaluation_on_public_test_answers(tmp_path: Path, tokenizer: Tokenizer)
             visual = task.network.encode_image(transform(data.images.jpeg(record["image"]))[None])
             predictions.append(ANSWERS[task.rank(task.context(visual, ids, mask))[1].argmax()])
     scores = question_scores(predictions, stored)
-    assert found.items["question_id"] == [record["question_id"] for record in stored] == list(range(13, 19))
-    assert found.items["score"] == scores
-    assert found.items["type"] == ["is the", "what colour"] * 3
-    assert found.metrics["accuracy"] == pytest.approx(np.mean(scores))
-    assert found.metrics["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
+    assert (
+        evaluation.items["question_id"] == [record["question_id"] for record in stored] == list(range(13, 19))
+    )
+    assert evaluation.items["score"] == scores
+    assert evaluation.items["type"] == ["is the", "what colour"] * 3
+    assert evaluation.metrics["accuracy"] == pytest.approx(np.mean(scores))
+    assert evaluation.metrics["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
     # Train: "no" and "dog" have 1.6 of the shares, "yes" and "red" 0.8; right for two of three images.
-    assert found.metrics["chance/accuracy"] == pytest.approx(200 / 3)
-    assert (found.split, found.recorded["evaluated_on_val"]) == ("test", 0.0)
-    submission = json.loads(found.files["vqa_submission.json"])
+    assert evaluation.metrics["chance/accuracy"] == pytest.approx(200 / 3)
+    assert (evaluation.split, evaluation.recorded["evaluated_on_val"]) == ("test", 0.0)
+    submission = json.loads(evaluation.files["vqa_submission.json"])
     assert submission == [
         {"question_id": record["question_id"], "answer": answer}
         for record, answer in zip(stored, predictions, strict=True)
@@ -278,13 +281,13 @@ def test_evaluation_on_public_test_answers(tmp_path: Path, tokenizer: Tokenizer)
 def test_evaluation_falls_back_to_val_and_still_submits_test(tmp_path: Path, tokenizer: Tokenizer) -> None:
     task = make_task(tokenizer)
     data = prepare(tmp_path / "vqa2", test_answers=False)
-    found = task.test(data)
-    assert (found.split, found.recorded["evaluated_on_val"]) == ("val", 1.0)
-    assert found.items["question_id"] == list(range(7, 13))
-    assert [entry["question_id"] for entry in json.loads(found.files["vqa_submission.json"])] == list(
+    evaluation = task.test(data)
+    assert (evaluation.split, evaluation.recorded["evaluated_on_val"]) == ("val", 1.0)
+    assert evaluation.items["question_id"] == list(range(7, 13))
+    assert [entry["question_id"] for entry in json.loads(evaluation.files["vqa_submission.json"])] == list(
         range(13, 19)
     )
-    assert task.validate(data) == pytest.approx(found.metrics["accuracy"])
+    assert task.validate(data) == pytest.approx(evaluation.metrics["accuracy"])
 
 
 def test_each_question_meets_its_own_image(
@@ -303,9 +306,9 @@ def test_each_question_meets_its_own_image(
     monkeypatch.setattr(task.network, "encode_image", lambda image: image.mean((2, 3)))
     monkeypatch.setattr(task, "context", lambda visual, ids, mask: visual)
     monkeypatch.setattr(task, "rank", rank)
-    wanted = ["red" if set(record["answers"]) & {"yes", "red"} else "dog" for record in records]
-    assert set(wanted) == {"red", "dog"}
-    assert task.predict(data, records) == wanted
+    predicted = ["red" if set(record["answers"]) & {"yes", "red"} else "dog" for record in records]
+    assert set(predicted) == {"red", "dog"}
+    assert task.predict(data, records) == predicted
 
 
 def test_images_are_grouped_in_order_of_first_appearance() -> None:

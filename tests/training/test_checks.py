@@ -51,33 +51,33 @@ def trained(task: PretrainTask, words: Tokenizer, steps: int = STEPS, **changes:
     return train(task, batches, config, torch.device("cpu"))
 
 
-def only_warning(found: list[Check], name: str) -> Check:
+def only_warning(findings: list[Check], name: str) -> Check:
     """The one check that warns."""
-    assert [check.name for check in warned(found)] == [name]
-    return warned(found)[0]
+    assert [check.name for check in warned(findings)] == [name]
+    return warned(findings)[0]
 
 
 def test_a_sound_run_passes_all_and_the_checks_change_nothing(
     words: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched = task_of(words)
-    found = trained(watched, words)
+    checked = task_of(words)
+    findings = trained(checked, words)
     state = torch.get_rng_state()
-    assert [check.name for check in found.checks] == [
+    assert [check.name for check in findings.checks] == [
         "gradients",
         "losses",
         "clipping",
         "target",
         "features",
     ]
-    assert not warned(found.checks), found.checks
-    json.dumps([check.as_json() for check in found.checks], allow_nan=False)
+    assert not warned(findings.checks), findings.checks
+    json.dumps([check.as_json() for check in findings.checks], allow_nan=False)
     for name in ("begin", "end", "see"):
         monkeypatch.setattr(Checks, name, lambda self, *given: None)
     alone = task_of(words)
     unwatched = trained(alone, words)
-    assert unwatched.curve == found.curve and torch.equal(torch.get_rng_state(), state)
-    for (name, a), b in zip(watched.state_dict().items(), alone.state_dict().values(), strict=True):
+    assert unwatched.curve == findings.curve and torch.equal(torch.get_rng_state(), state)
+    for (name, a), b in zip(checked.state_dict().items(), alone.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
 
@@ -86,11 +86,11 @@ def test_a_dead_gradient_is_named(words: Tokenizer, capsys: pytest.CaptureFixtur
     dead = task.network.fusion.layers[0].mlp.expand
     for parameter in dead.parameters():
         parameter.register_hook(torch.zeros_like)
-    found = trained(task, words).checks
-    warning = only_warning(found, "gradients")
+    findings = trained(task, words).checks
+    warning = only_warning(findings, "gradients")
     names = [f"online.network.fusion.layers.0.mlp.expand.{part}" for part in ("weight", "bias")]
     assert warning.numbers["dead"] == names and names[0] in warning.says
-    log_warnings("pretrain/mine", found)
+    log_warnings("pretrain/mine", findings)
     assert "WARNING: pretrain/mine: gradients: 2 of " in capsys.readouterr().err
 
 
@@ -150,20 +150,20 @@ def test_a_target_that_does_not_follow(
     words: Tokenizer, monkeypatch: pytest.MonkeyPatch, update: Callable[..., None], says: str | None
 ) -> None:
     monkeypatch.setattr(momentum, "update_target", update)
-    found = trained(task_of(words), words).checks
+    findings = trained(task_of(words), words).checks
     if says is None:
-        assert not warned(found)
+        assert not warned(findings)
     else:
-        assert says in only_warning(found, "target").says
+        assert says in only_warning(findings, "target").says
 
 
 REAL = momentum.update_target
 
 
 def test_a_momentum_of_nothing_is_a_target_that_follows(words: Tokenizer) -> None:
-    found = trained(task_of(words, target={"momentum": 0.0}), words).checks
-    assert not warned(found)
-    (target,) = [check for check in found if check.name == "target"]
+    findings = trained(task_of(words, target={"momentum": 0.0}), words).checks
+    assert not warned(findings)
+    (target,) = [check for check in findings if check.name == "target"]
     assert target.numbers["gap"] == 0
 
 
@@ -252,11 +252,11 @@ def test_records_older_than_the_checks_can_be_read(tmp_path: Path) -> None:
     assert check_lines(Record(outcome=Outcome("converged"))) == [
         "checks: none recorded; the run is older than they are"
     ]
-    found = [
+    findings = [
         check("target", False, "has not moved"),
         check("losses", True, "there"),
     ]
-    assert check_lines(Record(outcome=Outcome("converged"), checks=tuple(found))) == [
+    assert check_lines(Record(outcome=Outcome("converged"), checks=tuple(findings))) == [
         "check target: WARNING: has not moved",
         "check losses: passed: there",
     ]

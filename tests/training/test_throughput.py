@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from mamo.cli.bench import lines
+from mamo.cli.bench import measurement_lines
 from mamo.cli.main import main
 from mamo.cost.flops import pretraining_pair
 from mamo.cost.hardware import peak_of
@@ -40,14 +40,14 @@ def test_nothing_is_said_of_devices_that_are_only_alike(name: str) -> None:
 def test_the_share_is_counted_operations_over_time_and_peak(tmp_path: Path) -> None:
     words = tiny.tokenizer(tmp_path)
     spec = tiny.pretrain_spec()
-    found = throughput.measure(spec, words, torch.device("cpu"), pairs=8, steps=2)
+    actual = throughput.measure_throughput(spec, words, torch.device("cpu"), pairs=8, steps=2)
     # Texts fill all 16 places: of 14 sub-words, a quarter is masked (3.5, rounded to the even 4).
     pair = pretraining_pair(spec, words.vocab_size, 16, 4, 8, 8)
-    assert found.flops == pair
-    assert found.peak is not None and found.share == pytest.approx(8 * pair / found.seconds / found.peak)
-    assert found.pairs_per_second == pytest.approx(8 / found.seconds)
-    assert sum(found.shares.values()) == pytest.approx(1)
-    assert 0 < found.shares["AdamW"] < 1 and 0 < found.shares["moving average"] < 1
+    assert actual.flops == pair
+    assert actual.peak is not None and actual.share == pytest.approx(8 * pair / actual.seconds / actual.peak)
+    assert actual.pairs_per_second == pytest.approx(8 / actual.seconds)
+    assert sum(actual.shares.values()) == pytest.approx(1)
+    assert 0 < actual.shares["AdamW"] < 1 and 0 < actual.shares["moving average"] < 1
 
 
 def test_a_gpu_without_a_known_peak_has_a_throughput_and_no_share(
@@ -57,8 +57,8 @@ def test_a_gpu_without_a_known_peak_has_a_throughput_and_no_share(
     assert peak is None and "Some Accelerator" in source and "mamo/cost/hardware.py" in source
     assert throughput.peak_for(torch.device("cuda"), "NVIDIA B200", "bf16")[0] == GPUS["b200"][0]
     assert throughput.peak_for(torch.device("cuda"), "NVIDIA B200", "fp32")[0] is None
-    found = throughput.Throughput("Some Accelerator", 8, 0.5, 1e12, peak, source, {"AdamW": 0.1}, 2**30)
-    text = "\n".join(lines(found))
+    actual = throughput.Throughput("Some Accelerator", 8, 0.5, 1e12, peak, source, {"AdamW": 0.1}, 2**30)
+    text = "\n".join(measurement_lines(actual))
     assert "pairs a second        16" in text and "unknown: no peak is known" in text and "1.0 GiB" in text
 
 

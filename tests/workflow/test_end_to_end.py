@@ -157,9 +157,9 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
     scale.write_text(yaml.safe_dump(merge(yaml.safe_load(scale.read_text()), quick)))
     plan = make_plan("flickr8k", ablations, only=["flickr8k"], seeds=1)
     fine_tuned = next(cell.runs[0] for cell in plan.tables["flickr8k"].cells if cell.row == "mamo")
-    wanted = plan.closure([fine_tuned])
+    keys = plan.closure([fine_tuned])
     for run in plan.runs.values():
-        if run.key in wanted:
+        if run.key in keys:
             record = execute(plan, run, tmp_path / "results", FLICKR8K.parent)
     manifest = json.loads(
         (plan.find("data", "flickr8k").directory(tmp_path / "results") / "manifest.json").read_text()

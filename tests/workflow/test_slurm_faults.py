@@ -143,8 +143,8 @@ def makers(project: ClusterProject, run: Run, rank: int = 0) -> list[str]:
 
 def record(project: ClusterProject, run: Run) -> dict[str, dict[str, str]]:
     """A run's record."""
-    found: dict[str, dict[str, str]] = json.loads(run.record(project.results).read_text())
-    return found
+    stored: dict[str, dict[str, str]] = json.loads(run.record(project.results).read_text())
+    return stored
 
 
 def test_a_requeued_pre_training_goes_on_at_its_step_in_the_same_job(day: Day) -> None:

@@ -195,7 +195,7 @@ def test_the_smoke_scale_plans_every_job() -> None:
 
 def test_the_papers_scale_plans_every_job() -> None:
     """On no data at all: 9 data sets of which 7 are prepared in parts, and the runs behind Tables 1-10 and Fig. 6."""
-    from mamo.data.datasets import parts_of
+    from mamo.data.datasets import part_count
     from mamo.specs.plan import make_plan
 
     bench = Bench(ROOT)
@@ -204,7 +204,7 @@ def test_the_papers_scale_plans_every_job() -> None:
     done = bench.call(*words, "--", "reproduce_all")
     assert done.returncode == 0, done.stdout
     text = " ".join((done.stdout).split())
-    cut = [parts_of(run.spec) for run in make_plan("paper").by_kind("data")]
+    cut = [part_count(run.spec) for run in make_plan("paper").by_kind("data")]
     assert len(cut) == 9 and sum(count > 1 for count in cut) == 7
     jobs = {"prepare_part": sum(count for count in cut if count > 1), "prepare": 9, "weights": 3}
     jobs |= {"pretrain": 24, "finetune": 70, "values": 12, "page": 10, "figure": 1, "ledger": 1}

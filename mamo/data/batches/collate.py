@@ -12,7 +12,7 @@ from mamo.data.batches.transforms import TrainTransform
 from mamo.data.store.concat import Item
 from mamo.data.tokenizer import MAX_LENGTH, Tokenizer
 
-Sample = tuple[Item, np.random.Generator]
+SeededItem = tuple[Item, np.random.Generator]
 Batch = dict[str, Any]
 
 
@@ -26,7 +26,7 @@ class CaptionCollate:
     def __init__(self, transform: TrainTransform, tokenizer: Tokenizer, max_words: int = MAX_LENGTH) -> None:
         self.transform, self.tokenizer, self.max_words = transform, tokenizer, max_words
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
+    def __call__(self, samples: Sequence[SeededItem]) -> Batch:
         texts = [item.record["text"] for item, _ in samples]
         images = [
             self.transform(item.jpegs[0], [text], rng)
@@ -47,7 +47,7 @@ class VqaCollate:
     def __init__(self, transform: TrainTransform, tokenizer: Tokenizer, max_words: int = MAX_LENGTH) -> None:
         self.transform, self.tokenizer, self.max_words = transform, tokenizer, max_words
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
+    def __call__(self, samples: Sequence[SeededItem]) -> Batch:
         questions = [item.record["question"] for item, _ in samples]
         images = [
             self.transform(item.jpegs[0], [item.record["question"], *item.record["answers"]], rng)
@@ -72,7 +72,7 @@ class Nlvr2Collate:
     def __init__(self, transform: TrainTransform, tokenizer: Tokenizer, max_words: int = MAX_LENGTH) -> None:
         self.transform, self.tokenizer, self.max_words = transform, tokenizer, max_words
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
+    def __call__(self, samples: Sequence[SeededItem]) -> Batch:
         texts = [item.record["text"] for item, _ in samples]
         pairs = [
             [self.transform(jpeg, [text], rng) for jpeg in item.jpegs]

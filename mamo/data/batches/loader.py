@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from mamo.data.batches.collate import Batch, Sample
+from mamo.data.batches.collate import Batch, SeededItem
 from mamo.data.batches.passing import Piped, Shared, prepare_passing
 from mamo.data.batches.sampler import batch_indices, example_generator
 from mamo.data.batches.transforms import EvalTransform
@@ -31,7 +31,7 @@ class _Samples(torch.utils.data.Dataset):
     def __init__(self, source: ConcatRecords, seed: int) -> None:
         self._source, self._seed = source, seed
 
-    def __getitem__(self, request: _Request) -> Sample:
+    def __getitem__(self, request: _Request) -> SeededItem:
         step, position, record = request
         return self._source[record], example_generator(self._seed, step, position)
 
@@ -62,7 +62,7 @@ class TrainLoader:
     def __init__(
         self,
         source: ConcatRecords,
-        collate: Callable[[Sequence[Sample]], Batch],
+        collate: Callable[[Sequence[SeededItem]], Batch],
         *,
         batch_size: int,
         seed: int,

@@ -103,10 +103,10 @@ def prepare_passing() -> bool:
         Whether there is a folder for the sockets.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:  # each tensor on its way is an open file
+    limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < limit:  # each tensor on its way is an open file
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     # Python chooses the folder once, at its first use, and worker processes inherit the choice.
     chosen: dict[str, Any] = process.current_process()._config  # type: ignore[attr-defined]
     if len(os.fsencode(chosen.get("tempdir") or "")) > _SOCKET_PATH - _SOCKET_NAME:

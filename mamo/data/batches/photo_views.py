@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mamo.data.batches.sampler import batch_indices, example_generator
-from mamo.data.batches.transforms import Box, Normalise, random_box
+from mamo.data.batches.transforms import RelativeBox, StandardiseChannels, random_box
 from mamo.data.store.records import ImageStore, Prepared
 from mamo.specs.transforms import TransformSpec
 from mamo.specs.weights import TeacherSpec
@@ -51,7 +51,7 @@ class Photos:
         with Image.open(io.BytesIO(store.jpeg(row))) as picture:
             return picture.convert("RGB")
 
-    def box(self, index: int, view: int, size: tuple[int, int]) -> Box:
+    def box(self, index: int, view: int, size: tuple[int, int]) -> RelativeBox:
         """The part of a photo that a view shows, in pixels: view 0 is the whole photo, the others are random crops."""
         if view == 0:
             return 0.0, 0.0, float(size[0]), float(size[1])
@@ -89,7 +89,7 @@ def distillation_batches(
     Yields:
         image (B, 3, S, S), map (B, N, C) and, where patches are hidden, keep (B, P), the indices of the visible ones.
     """
-    spec, normalise, grid = photos.spec, Normalise(TransformSpec(size=size)), size // patch_size
+    spec, normalise, grid = photos.spec, StandardiseChannels(TransformSpec(size=size)), size // patch_size
     for step in range(start, total):
         rng = np.random.default_rng((photos.seed, step))
         images, targets, windows = [], [], []
@@ -120,7 +120,7 @@ def distillation_batches(
         yield batch
 
 
-def _window(least: float, rng: np.random.Generator) -> Box:
+def _window(least: float, rng: np.random.Generator) -> RelativeBox:
     """A random square part of a view, as shares of its sides."""
     side = 1.0 if rng.random() < WHOLE_SHARE else float(rng.uniform(least, 1.0)) ** 0.5
     left, top = rng.uniform(0, 1 - side, 2)

@@ -29,7 +29,7 @@ def example_generator(seed: int, step: int, position: int) -> np.random.Generato
 
 
 @lru_cache(maxsize=2)
-def order(seed: int, epoch: int, n: int, block: int = 1) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, n: int, block: int = 1) -> np.ndarray:
     """An epoch's order: an exact shuffle of ``range(n)``, int64 (n,), read-only.
 
     Args:
@@ -73,7 +73,7 @@ def batch_indices(
     parts = []
     while share > 0:
         epoch, place = divmod(start, n)
-        part = order(seed, epoch, n, block)[place : place + share]
+        part = epoch_order(seed, epoch, n, block)[place : place + share]
         parts.append(part)
         start, share = start + len(part), share - len(part)
     return np.concatenate(parts)

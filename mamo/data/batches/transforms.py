@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from mamo.specs.transforms import RandAugmentSpec, TransformSpec
 
-Box = tuple[float, float, float, float]
+RelativeBox = tuple[float, float, float, float]
 
 _SIDES = re.compile(r"\b(left|right)(most|hand|ward|wards)?\b", re.IGNORECASE)
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -29,7 +29,7 @@ def names_a_side(texts: Sequence[str]) -> bool:
     return any(_SIDES.search(text) for text in texts)
 
 
-class Normalise:
+class StandardiseChannels:
     """RGB image to float32 (3, S, S), standardised by channel."""
 
     def __init__(self, spec: TransformSpec) -> None:
@@ -50,11 +50,11 @@ def _open(jpeg: bytes) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _resize(image: Image.Image, box: Box, size: int, resampling: Image.Resampling) -> Image.Image:
+def _resize(image: Image.Image, box: RelativeBox, size: int, resampling: Image.Resampling) -> Image.Image:
     """The box of the image at size x size; the JPEG is decoded at 1/2, 1/4 or 1/8 where that suffices."""
     width, height = image.size
-    wanted = math.ceil(width * size / (box[2] - box[0])), math.ceil(height * size / (box[3] - box[1]))
-    image.draft("RGB", (min(wanted[0], width), min(wanted[1], height)))
+    full_size = math.ceil(width * size / (box[2] - box[0])), math.ceil(height * size / (box[3] - box[1]))
+    image.draft("RGB", (min(full_size[0], width), min(full_size[1], height)))
     if image.size != (width, height):
         across, down = image.size[0] / width, image.size[1] / height
         box = box[0] * across, box[1] * down, box[2] * across, box[3] * down
@@ -66,7 +66,7 @@ class EvalTransform:
 
     def __init__(self, spec: TransformSpec) -> None:
         self.spec = spec
-        self._normalise = Normalise(spec)
+        self._normalise = StandardiseChannels(spec)
 
     def __call__(self, jpeg: bytes) -> torch.Tensor:
         """A stored JPEG to float32 (3, S, S)."""
@@ -83,7 +83,7 @@ class TrainTransform:
 
     def __init__(self, spec: TransformSpec) -> None:
         self.spec = spec
-        self._normalise = Normalise(spec)
+        self._normalise = StandardiseChannels(spec)
 
     def __call__(self, jpeg: bytes, texts: Sequence[str], generator: np.random.Generator) -> torch.Tensor:
         """A stored JPEG to float32 (3, S, S).
@@ -114,7 +114,7 @@ def random_box(
     scale: tuple[float, float],
     ratio: tuple[float, float],
     generator: np.random.Generator,
-) -> Box:
+) -> RelativeBox:
     """A box with a random share of the area and a random aspect, as in torchvision's RandomResizedCrop.
 
     Ten attempts; then the largest central box whose aspect is within ``ratio``.

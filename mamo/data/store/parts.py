@@ -117,7 +117,7 @@ def write_part(
     return made
 
 
-def gather(
+def join_parts(
     dataset: str,
     root: Path,
     out: Path,

@@ -36,16 +36,16 @@ class _ArrowRows:
 
     @cached_property
     def batches(self) -> list[pa.RecordBatch]:
-        found = []
+        batches = []
         for path in self.paths:
             try:
                 reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-                found += [reader.get_batch(i) for i in range(reader.num_record_batches)]
+                batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
             except (OSError, pa.ArrowInvalid) as error:
                 raise PreparedError(
                     f"{path}: cannot be read ({error}); remove its data set and prepare it again"
                 ) from error
-        return found
+        return batches
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -189,12 +189,12 @@ class Prepared:
             file = self.path / entry["file"]
             size = file.stat().st_size if file.is_file() else None
             if size != entry["bytes"]:
-                found = (
+                problem = (
                     "is missing"
                     if size is None
                     else f"has {size} bytes, and {MANIFEST} says {entry['bytes']}"
                 )
-                raise PreparedError(f"{file} {found}; remove {self.path} and prepare it again")
+                raise PreparedError(f"{file} {problem}; remove {self.path} and prepare it again")
         if sum(entry["bytes"] for entry in self.manifest["files"]) <= VERIFIED:
             self.verify()
         names = [entry["file"] for entry in self.manifest["files"]]
@@ -233,8 +233,8 @@ class Prepared:
         """
         for entry in self.manifest["files"]:
             with (self.path / entry["file"]).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != entry["sha256"]:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != entry["sha256"]:
                 raise PreparedError(
                     f"{self.path / entry['file']} is damaged; remove {self.path} and prepare it again"
                 )

@@ -7,7 +7,7 @@ from typing import Any
 from mamo.data.store.manifest import Manifest
 
 
-def statistics(manifest: Manifest, split: str | None = "train") -> dict[str, Any]:
+def dataset_statistics(manifest: Manifest, split: str | None = "train") -> dict[str, Any]:
     """One data set's row: ``{dataset, images, texts}``.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from mamo.data.world.grammar import Voice, sentence
-from mamo.data.world.oracle import Description, Gallery, Mention, Statement, clear_relations, true_of
+from mamo.data.world.oracle import Description, Mention, SceneIndex, Statement, clear_relations, true_of
 from mamo.data.world.scene import Scene, Thing, changed
 
 Caption = tuple[str, Statement]
@@ -28,14 +28,14 @@ def compose(rng: Random, scene: Scene, detail: float, focus: Sequence[int] = ())
     order = [i for i in rng.sample(range(len(scene.things)), len(scene.things)) if i not in focus]
     order = [*rng.sample(list(focus), len(focus)), *order]
     most = min(3, len(order))
-    wanted = max(
+    target = max(
         len(focus[:2]), 1 + (rng.random() < 0.55 + 0.4 * detail) + (rng.random() < 0.15 + 0.45 * detail)
     )
     mentions: list[Mention] = []
     members: list[list[Thing]] = []
     spoken: set[int] = set()
     for i in order:
-        if len(mentions) >= min(wanted, most):
+        if len(mentions) >= min(target, most):
             break
         if i in spoken:
             continue
@@ -100,16 +100,16 @@ def _repetitive(statement: Statement) -> bool:
 
 def training_captions(rng: Random, scene: Scene, voice: Voice, twin: Scene | None = None) -> list[Caption]:
     """Five different captions; most of a twin's are false of the other twin."""
-    found: dict[str, Statement] = {}
+    statements: dict[str, Statement] = {}
     focus = changed(scene, twin) if twin is not None else ()
-    while len(found) < CAPTIONS:
+    while len(statements) < CAPTIONS:
         made = None
         if twin is not None and rng.random() < TELLING:
             made = caption(rng, scene, voice, lambda statement: not true_of(statement, twin), focus)
         made = made or caption(rng, scene, voice)
         if made is not None:
-            found.setdefault(*made)
-    return list(found.items())
+            statements.setdefault(*made)
+    return list(statements.items())
 
 
 def gallery_captions(
@@ -123,20 +123,20 @@ def gallery_captions(
         voice: how the captions speak.
         redraw: another scene for a place, given its position.
     """
-    gallery = Gallery(scenes)
-    found: list[list[Caption]] = []
+    gallery = SceneIndex(scenes)
+    accepted: list[list[Caption]] = []
     for place in range(len(gallery.scenes)):
         while (captions := _unique_captions(rng, gallery, place, voice)) is None:
             scene = redraw(rng, place)
             # What was said of other scenes must stay true of them alone.
-            while any(true_of(statement, scene) for others in found for _, statement in others):
+            while any(true_of(statement, scene) for others in accepted for _, statement in others):
                 scene = redraw(rng, place)
             gallery.replace(place, scene)
-        found.append(captions)
-    return gallery.scenes, found
+        accepted.append(captions)
+    return gallery.scenes, accepted
 
 
-def _unique_captions(rng: Random, gallery: Gallery, place: int, voice: Voice) -> list[Caption] | None:
+def _unique_captions(rng: Random, gallery: SceneIndex, place: int, voice: Voice) -> list[Caption] | None:
     captions: dict[str, Statement] = {}
     for _ in range(3 * CAPTIONS):
         made = caption(

@@ -7,7 +7,7 @@ from pathlib import Path
 from mamo.data.world.releases.img2dataset import write_shards
 from mamo.data.world.releases.karpathy import write_coco, write_flickr30k
 from mamo.data.world.releases.nlvr2 import write_nlvr2
-from mamo.data.world.releases.publisher import Progress, Publisher
+from mamo.data.world.releases.publisher import Publisher, ReportProgress
 from mamo.data.world.releases.refcoco import write_refcoco_plus
 from mamo.data.world.releases.visual_genome import write_visual_genome
 from mamo.data.world.releases.vqa2 import write_vqa2
@@ -15,7 +15,7 @@ from mamo.data.world.web import CC3M, SBU
 from mamo.specs.world import WorldSpec
 
 
-def write_world(spec: WorldSpec, root: Path, progress: Progress | None = None) -> None:
+def write_world(spec: WorldSpec, root: Path, progress: ReportProgress | None = None) -> None:
     """Write all releases below ``root``, byte for byte the same for the same spec.
 
     Args:

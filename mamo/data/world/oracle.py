@@ -74,14 +74,14 @@ def related(a: Thing, relation: str, b: Thing) -> bool:
 def clear_relations(a: Thing, b: Thing) -> list[str]:
     """The relations of ``a`` to ``b`` that anyone would agree to: one direction dominates; neighbours share a side."""
     across, down = b.column - a.column, b.row - a.row
-    found = []
+    relations = []
     if abs(across) > abs(down):
-        found.append("left of" if across > 0 else "right of")
+        relations.append("left of" if across > 0 else "right of")
     if abs(down) > abs(across):
-        found.append("above" if down > 0 else "below")
+        relations.append("above" if down > 0 else "below")
     if abs(across) + abs(down) == 1:
-        found.append("next to")
-    return found
+        relations.append("next to")
+    return relations
 
 
 def fitting(what: Description, scene: Scene) -> list[Thing]:
@@ -128,15 +128,15 @@ def _assign(
 def referents(statement: Statement, scene: Scene) -> list[Thing]:
     """The objects that the first mention can stand for, the others standing for any: one if an expression is unambiguous."""
     first, *others = statement.mentions
-    found = []
+    things = []
     for thing in fitting(first.what, scene):
         options = [[(thing,)], *([(other,) for other in fitting(mention.what, scene)] for mention in others)]
         if _assign(options, [], statement.relations):
-            found.append(thing)
-    return found
+            things.append(thing)
+    return things
 
 
-class Gallery:
+class SceneIndex:
     """Scenes with an index by single attributes, to find quickly all those of which a statement is true."""
 
     def __init__(self, scenes: Iterable[Scene]) -> None:

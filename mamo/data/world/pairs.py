@@ -65,10 +65,10 @@ def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[Stateme
     Raises:
         ValueError: the pool is too small to find true and false pairs.
     """
-    found: list[StatementGroup] = []
+    drawn: list[StatementGroup] = []
     sides: dict[tuple[Description, str | None], tuple[list[int], list[int]]] = {}
     failures = 0
-    while len(found) < groups:
+    while len(drawn) < groups:
         statement = draw_statement(rng, rng.choice(rng.choice(pool).things), rng.choice(pool).background)
         key = statement.what, statement.background
         if key not in sides:
@@ -81,8 +81,8 @@ def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[Stateme
                     f"no true and false pairs among {len(pool)} scenes; raise the number of NLVR2 statements"
                 )
             continue
-        found.append((statement, pairs))
-    return found
+        drawn.append((statement, pairs))
+    return drawn
 
 
 def draw_statement(rng: Random, thing: Thing, background: str) -> PairStatement:
@@ -153,18 +153,18 @@ def _pairs(
 ) -> list[tuple[int, int, bool]] | None:
     """Two true and two false pairs in random order; sides are drawn from scenes that have, nearly have, or lack it."""
     lists = [side for side in (having, near, range(len(pool))) if side]
-    found: dict[bool, list[tuple[int, int, bool]]] = {True: [], False: []}
+    by_truth: dict[bool, list[tuple[int, int, bool]]] = {True: [], False: []}
     seen: set[tuple[int, int]] = set()
     for _ in range(_ATTEMPTS):
         left, right = rng.choice(rng.choice(lists)), rng.choice(rng.choice(lists))
         if left == right or (left, right) in seen or not statement.fair(pool[left], pool[right]):
             continue
         truth = statement.true_of(pool[left], pool[right])
-        if len(found[truth]) < PAIRS // 2:
+        if len(by_truth[truth]) < PAIRS // 2:
             seen.add((left, right))
-            found[truth].append((left, right, truth))
-            if len(found[True]) == len(found[False]) == PAIRS // 2:
-                return rng.sample(found[True] + found[False], PAIRS)
+            by_truth[truth].append((left, right, truth))
+            if len(by_truth[True]) == len(by_truth[False]) == PAIRS // 2:
+                return rng.sample(by_truth[True] + by_truth[False], PAIRS)
     return None
 
 

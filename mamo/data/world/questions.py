@@ -47,14 +47,14 @@ def ask(rng: Random, scene: Scene, kinds: int, number: int) -> list[Question]:
         kinds: how many of ``KINDS`` the world has.
         number: how many to ask; scenes of one object may offer fewer.
     """
-    found: dict[str, Question] = {}
+    questions: dict[str, Question] = {}
     for _ in range(_ATTEMPTS * number):
         question = _FAMILIES[pick(rng, FAMILIES)](rng, scene, kinds)
         if question is not None:
-            found.setdefault(question.text, question)
-        if len(found) == number:
+            questions.setdefault(question.text, question)
+        if len(questions) == number:
             break
-    return list(found.values())
+    return list(questions.values())
 
 
 def ten_answers(rng: Random, question: Question) -> list[str]:
@@ -89,19 +89,19 @@ def _yes_no(text: str, answer: bool, opening: str) -> Question:
 
 
 def _color(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    found = _unique(rng, scene, without="tint")
-    if found is None:
+    described = _unique(rng, scene, without="tint")
+    if described is None:
         return None
-    thing, what = found
+    thing, what = described
     text = f"what color is the {_say(what, rng)}?"
     return Question(text, thing.tint, "what color is the", _others(list(TINTS), thing.tint))
 
 
 def _size(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    found = _unique(rng, scene, without="size")
-    if found is None:
+    described = _unique(rng, scene, without="size")
+    if described is None:
         return None
-    thing, what = found
+    thing, what = described
     return Question(
         f"what size is the {_say(what, rng)}?",
         thing.size,
@@ -133,10 +133,10 @@ def _exists(rng: Random, scene: Scene, kinds: int) -> Question:
 
 def _attribute(rng: Random, scene: Scene, kinds: int) -> Question | None:
     """'is the cat red?'; half of the wrong tints are those of other objects."""
-    found = _unique(rng, scene, without="tint")
-    if found is None:
+    described = _unique(rng, scene, without="tint")
+    if described is None:
         return None
-    thing, what = found
+    thing, what = described
     answer = rng.random() < 0.5
     if answer:
         tint = thing.tint
@@ -194,13 +194,15 @@ def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
         text = f"{opening} in the picture?"
         options = fitting(Description(category=thing.category), scene)
     else:
-        found = _unique(rng, scene)
-        if found is None or found[0] is thing or not (clear := clear_relations(thing, found[0])):
+        described = _unique(rng, scene)
+        if described is None or described[0] is thing or not (clear := clear_relations(thing, described[0])):
             return None
         relation = rng.choice(clear)
-        opening, text = "what is", f"what is {RELATIONS[relation][0]} the {_say(found[1], rng)}?"
+        opening, text = "what is", f"what is {RELATIONS[relation][0]} the {_say(described[1], rng)}?"
         options = [
-            other for other in scene.things if other is not found[0] and related(other, relation, found[0])
+            other
+            for other in scene.things
+            if other is not described[0] and related(other, relation, described[0])
         ]
     if len(options) != 1:
         return None
@@ -212,10 +214,10 @@ def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
 
 def _ground(rng: Random, scene: Scene, kinds: int) -> Question:
     slips = _others(BACKGROUNDS, scene.background)
-    found = _unique(rng, scene)
-    if found is None or rng.random() < 0.4:
+    described = _unique(rng, scene)
+    if described is None or rng.random() < 0.4:
         return Question("what is in the background?", scene.background, "what is in the", slips)
-    return Question(f"where is the {_say(found[1], rng)}?", scene.background, "where is the", slips)
+    return Question(f"where is the {_say(described[1], rng)}?", scene.background, "where is the", slips)
 
 
 _FAMILIES = {

@@ -8,7 +8,7 @@ from random import Random
 
 from mamo.data.world.grammar import GENOME, RELATIONS, Voice, choose, nominal
 from mamo.data.world.oracle import Description, Mention, Statement, clear_relations, fitting, referents
-from mamo.data.world.render import Box
+from mamo.data.world.render import PixelBox
 from mamo.data.world.scene import Scene, Thing
 
 SENTENCES = 3  # expressions of each object, as in RefCOCO+
@@ -23,14 +23,14 @@ def expressions(rng: Random, scene: Scene, thing: Thing) -> list[tuple[str, Stat
 
     RefCOCO+ forbids absolute places, so the only relation is "next to".
     """
-    found: dict[str, Statement] = {}
+    statements: dict[str, Statement] = {}
     for _ in range(_ATTEMPTS):
         statement = _statement(rng, scene, thing)
         if statement is not None and referents(statement, scene) == [thing]:
-            found.setdefault(_words(rng, statement), statement)
-            if len(found) == SENTENCES:
+            statements.setdefault(_words(rng, statement), statement)
+            if len(statements) == SENTENCES:
                 break
-    return list(found.items())
+    return list(statements.items())
 
 
 def _statement(rng: Random, scene: Scene, thing: Thing) -> Statement | None:
@@ -64,7 +64,7 @@ def _words(rng: Random, statement: Statement) -> str:
     return text
 
 
-def overlap(a: Box, b: Box) -> float:
+def intersection_over_union(a: PixelBox, b: PixelBox) -> float:
     """Intersection over union of two boxes (x, y, width, height)."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
@@ -72,7 +72,9 @@ def overlap(a: Box, b: Box) -> float:
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-def detections(rng: Random, boxes: list[Box], canvas: int) -> Iterator[tuple[int | None, Box, float]]:
+def detections(
+    rng: Random, boxes: list[PixelBox], canvas: int
+) -> Iterator[tuple[int | None, PixelBox, float]]:
     """Simulate a detector: (position of the object or ``None`` for a false alarm, box, score).
 
     Objects are found with an overlap of 0.6 to 0.97, except for the few missed; one to three false alarms are on the
@@ -91,7 +93,7 @@ def detections(rng: Random, boxes: list[Box], canvas: int) -> Iterator[tuple[int
         yield None, wrong, round(rng.uniform(0.3, 0.8), 4)
 
 
-def _shifted(rng: Random, true: Box, low: float, high: float, canvas: int) -> Box:
+def _shifted(rng: Random, true: PixelBox, low: float, high: float, canvas: int) -> PixelBox:
     """Draw a box inside the image whose overlap with the true one is between two bounds."""
     x, y, width, height = true
     reach = 1.0 - low
@@ -102,15 +104,15 @@ def _shifted(rng: Random, true: Box, low: float, high: float, canvas: int) -> Bo
             round(y + height * reach * rng.uniform(-0.6, 0.6)),
         )
         left, top = max(left, 0), max(top, 0)
-        found = left, top, min(w, canvas - left), min(h, canvas - top)
-        if found[2] > 0 and found[3] > 0 and low <= overlap(found, true) <= high:
-            return found
+        box = left, top, min(w, canvas - left), min(h, canvas - top)
+        if box[2] > 0 and box[3] > 0 and low <= intersection_over_union(box, true) <= high:
+            return box
 
 
-def _elsewhere(rng: Random, boxes: list[Box], canvas: int) -> Box:
+def _elsewhere(rng: Random, boxes: list[PixelBox], canvas: int) -> PixelBox:
     """Draw a box of an object's size that overlaps objects little."""
     while True:
         w, h = (round(canvas * rng.uniform(0.1, 0.25)) for _ in range(2))
-        found = rng.randint(0, canvas - w), rng.randint(0, canvas - h), w, h
-        if all(overlap(found, box) < 0.3 for box in boxes):
-            return found
+        candidate = rng.randint(0, canvas - w), rng.randint(0, canvas - h), w, h
+        if all(intersection_over_union(candidate, box) < 0.3 for box in boxes):
+            return candidate

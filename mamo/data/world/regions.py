@@ -6,16 +6,18 @@ from random import Random
 
 from mamo.data.world.grammar import GENOME, GROUNDS, NUMBERS, RELATIONS, choose, nominal, with_article
 from mamo.data.world.oracle import Description, Mention, Statement, clear_relations
-from mamo.data.world.render import Box
+from mamo.data.world.render import PixelBox
 from mamo.data.world.scene import Scene, Thing, pick
 
 _FORMS = {"thing": 0.5, "relation": 0.3, "group": 0.1, "ground": 0.1}
 _ATTEMPTS = 20
 
-Region = tuple[str, Statement, Box]
+Region = tuple[str, Statement, PixelBox]
 
 
-def describe_regions(rng: Random, scene: Scene, boxes: list[Box], canvas: int, number: int) -> list[Region]:
+def describe_regions(
+    rng: Random, scene: Scene, boxes: list[PixelBox], canvas: int, number: int
+) -> list[Region]:
     """Different phrases about parts of a scene: 'red cat', 'cat left of the bus', 'two green apples', 'sand'.
 
     Args:
@@ -25,17 +27,17 @@ def describe_regions(rng: Random, scene: Scene, boxes: list[Box], canvas: int, n
         canvas: side of the image; the background's region is all of it.
         number: how many phrases; poor scenes offer fewer.
     """
-    found: dict[str, Region] = {}
+    regions: dict[str, Region] = {}
     for _ in range(_ATTEMPTS * number):
         region = _region(rng, scene, boxes, canvas)
         if region is not None:
-            found.setdefault(region[0], region)
-        if len(found) == number:
+            regions.setdefault(region[0], region)
+        if len(regions) == number:
             break
-    return list(found.values())
+    return list(regions.values())
 
 
-def _region(rng: Random, scene: Scene, boxes: list[Box], canvas: int) -> Region | None:
+def _region(rng: Random, scene: Scene, boxes: list[PixelBox], canvas: int) -> Region | None:
     form = pick(rng, _FORMS)
     if form == "ground":
         words = choose(rng, (scene.background, f"{scene.background} in the background"), (0.5, 0.5))
@@ -80,7 +82,7 @@ def _description(rng: Random, thing: Thing) -> Description:
     )
 
 
-def _union(boxes: list[Box]) -> Box:
+def _union(boxes: list[PixelBox]) -> PixelBox:
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
     return left, top, right - left, bottom - top

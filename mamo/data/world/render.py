@@ -10,11 +10,11 @@ from mamo.data.world.backgrounds import paint
 from mamo.data.world.glyphs import tinted
 from mamo.data.world.scene import Scene, Thing
 
-Box = tuple[int, int, int, int]  # x, y, width, height in pixels, as in COCO
+PixelBox = tuple[int, int, int, int]  # x, y, width, height in pixels, as in COCO
 _QUALITY = 92  # of JPEG
 
 
-def box(thing: Thing, canvas: int, grid: int) -> Box:
+def box(thing: Thing, canvas: int, grid: int) -> PixelBox:
     """Tight box around the ink of a thing as it is drawn."""
     cell = canvas // grid
     width, height = tinted(thing.kind, thing.tint, thing.size, cell).size

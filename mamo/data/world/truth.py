@@ -70,7 +70,7 @@ class SceneTruth:
         """
         objects = self.objects(key)
         lower = [word.lower() for word in words]
-        found: list[Named] = []
+        named: list[Named] = []
         start = 0
         while start < len(lower):
             length, what, fitting = 1, "object", list[Mapping[str, Any]]()
@@ -84,9 +84,9 @@ class SceneTruth:
                     what, fitting = "colour", [t for t in objects if t["tint"] == lower[start]]
             if len(fitting) == 1:
                 places = tuple(range(start, start + length))
-                found.append(Named(places, "colour" if what == "colour" else "object", fitting[0]["box"]))
+                named.append(Named(places, "colour" if what == "colour" else "object", fitting[0]["box"]))
             start += length
-        return found
+        return named
 
 
 def _corners(box: Sequence[float], scene: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -13,7 +13,7 @@ from mamo.data.world.scene import Scene
 
 
 @dataclass(frozen=True)
-class Source:
+class WebNoise:
     """How a web data set goes astray: shares of captions; ``noise`` multiplies the world's web noise."""
 
     noise: float
@@ -22,17 +22,19 @@ class Source:
     frames: tuple[str, ...]
 
 
-SBU = Source(
+SBU = WebNoise(
     noise=1.0, hypernyms=0.05, clutter=0.4,
     frames=("my photo of {}", "saw {} today", "{} by my house", "{} #{tag}", "{} 2009", "look, {}", "img {number} {}"),
 )  # fmt: skip
-CC3M = Source(
+CC3M = WebNoise(
     noise=0.5, hypernyms=0.25, clutter=0.25,
     frames=("stock image of {}", "photo of {}", "illustration of {}", "{} - vector", "{} isolated"),
 )  # fmt: skip
 
 
-def web_caption(rng: Random, scene: Scene, source: Source, noise: float, kinds: int) -> tuple[str, Statement]:
+def web_caption(
+    rng: Random, scene: Scene, source: WebNoise, noise: float, kinds: int
+) -> tuple[str, Statement]:
     """A caption and what it says, which is false of the scene for a share ``source.noise * noise`` of captions.
 
     Args:

@@ -31,13 +31,13 @@ class MamoProcessor(ProcessorMixin):
 
     def __call__(self, images: Pictures | None = None, text: Texts | None = None, **_: Any) -> BatchFeature:
         """Images -> ``pixel_values`` (N, 3, S, S); texts -> ``input_ids`` and ``attention_mask`` (M, L)."""
-        found: dict[str, Any] = {}
+        features: dict[str, Any] = {}
         if images is not None:
-            found |= self.image_processor(images)
+            features |= self.image_processor(images)
         if text is not None:
             ids, mask = self._encode(texts_of(text))
-            found |= {"input_ids": ids, "attention_mask": mask}
-        return BatchFeature(found)
+            features |= {"input_ids": ids, "attention_mask": mask}
+        return BatchFeature(features)
 
     def candidates(self) -> dict[str, Tensor]:
         """``candidate_ids`` and ``candidate_mask`` for ``model.answer``.
@@ -51,7 +51,7 @@ class MamoProcessor(ProcessorMixin):
         return {"candidate_ids": ids[:, 1:], "candidate_mask": mask[:, 1:]}
 
     def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        found = self.tokenizer(
+        encoded = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_words, return_tensors="pt"
         )
-        return found["input_ids"], found["attention_mask"]
+        return encoded["input_ids"], encoded["attention_mask"]

@@ -91,24 +91,24 @@ def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str,
     A drawing is ``{file, heading, caption, stale}``, stale where it was drawn from other runs or settings than the planned.
     """
     pages = pages_of(plan, ablations)
-    wanted = {
+    titles = {
         name: (heading(table.ablation), table.ablation.question)
         for name, table in plan.tables.items()
         if any(file.endswith(".png") for file in pages[name].files)
     }
-    wanted |= {
+    titles |= {
         name: (figure_heading(bound.figure), bound.figure.caption)
         for name, bound in plan.figures.items()
         if bound.figure.drawn
     }
-    found, undrawn = [], []
-    for name, (title, caption) in wanted.items():
+    drawn, undrawn = [], []
+    for name, (title, caption) in titles.items():
         if (reports / f"{name}.png").is_file():
             stale = pages[name].stale(reports)
-            found.append({"file": f"{name}.png", "heading": title, "caption": caption, "stale": stale})
+            drawn.append({"file": f"{name}.png", "heading": title, "caption": caption, "stale": stale})
         else:
             undrawn.append(title)
-    return found, undrawn
+    return drawn, undrawn
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

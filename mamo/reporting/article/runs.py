@@ -73,22 +73,22 @@ class Runs:
         lines = []
         for name, kinds in [*((name, (kind,)) for kind, name in KINDS.items()), ("all", tuple(KINDS))]:
             those = [self.records[key] for key in self.numbers if self.plan.runs[key].kind in kinds]
-            found = [facts(record) for record in those if record is not None]
+            finished = [facts(record) for record in those if record is not None]
             if those:
                 lines.append(
-                    {"kind": name, "planned": len(those), "done": len(found)}
-                    | {word: _total(found, word) for word in ("wall-clock", "processor time")}
+                    {"kind": name, "planned": len(those), "done": len(finished)}
+                    | {word: _total(finished, word) for word in ("wall-clock", "processor time")}
                 )
         return lines
 
     def circumstances(self) -> dict[str, list[list[Any]]]:
         """Commits, digests of the code, machines and packages that made the runs, each with the number of runs."""
-        found = [record.provenance for record in self.records.values() if record is not None]
+        provenances = [record.provenance for record in self.records.values() if record is not None]
         counted = {
-            "code": Counter(str(of.code or "not recorded") for of in found),
-            "code digest": Counter(str(of.code_digest or "not recorded") for of in found),
-            "machine": Counter(_words(of.machine or None) for of in found),
-            "packages": Counter(_words(of.versions or None) for of in found),
+            "code": Counter(str(of.code or "not recorded") for of in provenances),
+            "code digest": Counter(str(of.code_digest or "not recorded") for of in provenances),
+            "machine": Counter(_words(of.machine or None) for of in provenances),
+            "packages": Counter(_words(of.versions or None) for of in provenances),
         }
         return {
             name: [[value, count] for value, count in of.most_common()] for name, of in counted.items() if of
@@ -131,8 +131,8 @@ class Runs:
         }
 
 
-def _total(found: Iterable[Mapping[str, Any]], name: str) -> float | None:
-    seconds = [float(str(of[name]).split()[0]) for of in found if of.get(name) is not None]
+def _total(rows: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    seconds = [float(str(of[name]).split()[0]) for of in rows if of.get(name) is not None]
     return sum(seconds) if seconds else None
 
 

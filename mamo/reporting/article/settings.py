@@ -79,10 +79,10 @@ def deviations(ablations: Path, page: Path = PAGE) -> list[dict[str, Any]]:
 
 
 def _part(values: Mapping[str, Any], place: str) -> Any:
-    found: Any = values
+    value: Any = values
     for name in place.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _rows(here: Any, there: Any) -> list[list[str]]:

@@ -30,7 +30,7 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
     ablation = table.ablation
     paper = reported(ablation, ablations)
     shown = make_table(ablation, values, paper)
-    columns = order(shown)
+    columns = choose_columns(shown)
     gaps = make_differences(ablation, values, paper)
     notes = [*ablation.notes, *dict.fromkeys(column.note for column in ablation.columns if column.note)]
     return {
@@ -47,7 +47,7 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
     }
 
 
-def order(table: Table) -> list[int]:
+def choose_columns(table: Table) -> list[int]:
     """Choose the columns to show: recall at 1 first, and only it if not all fit; never empty columns."""
     lines = [*table.ours, *table.reported, *([table.chance] if table.chance else [])]
     filled = [i for i, _ in enumerate(table.headings) if any(line.texts[i] != NONE for line in lines)]
@@ -107,7 +107,7 @@ def _best(values: TableValues) -> dict[str, set[str]]:
 
 
 def _gaps(gaps: Table, base: str) -> dict[str, Any]:
-    columns = order(gaps)
+    columns = choose_columns(gaps)
     # An interval takes as much space as three numbers.
     columns = columns[: WIDE // 2]
     left_out = [h.text for i, h in enumerate(gaps.headings) if i not in columns]

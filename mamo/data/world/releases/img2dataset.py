@@ -9,12 +9,12 @@ from typing import Any
 
 from mamo.data.world.releases.publisher import Publisher, compact
 from mamo.data.world.scene import stream
-from mamo.data.world.web import Source, web_caption
+from mamo.data.world.web import WebNoise, web_caption
 
 _SHARD = 1000  # images of a tar
 
 
-def write_shards(publisher: Publisher, dataset: str, number: int, source: Source) -> None:
+def write_shards(publisher: Publisher, dataset: str, number: int, source: WebNoise) -> None:
     """Write ``DATASET/00000.tar``, ``00000_stats.json``, ``00000.parquet`` and so on."""
     scenes = publisher.scenes(dataset, number)
     spec = publisher.spec

@@ -14,7 +14,7 @@ from mamo.data.world.render import box, jpeg, render
 from mamo.data.world.scene import Scene, draw_scene, draw_twin, stream
 from mamo.specs.world import WorldSpec
 
-Progress = Callable[[str, int], None]  # name of the data set, images written so far in all
+ReportProgress = Callable[[str, int], None]  # name of the data set, images written so far in all
 
 
 class Publisher:
@@ -24,7 +24,7 @@ class Publisher:
     width, height, background, and the objects with kind, tint, size, row, column and box (x, y, width, height in pixels).
     """
 
-    def __init__(self, spec: WorldSpec, root: Path, progress: Progress | None = None) -> None:
+    def __init__(self, spec: WorldSpec, root: Path, progress: ReportProgress | None = None) -> None:
         """Raises: FileExistsError: the root folder is not empty."""
         if root.exists() and any(root.iterdir()):
             raise FileExistsError(

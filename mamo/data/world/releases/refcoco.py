@@ -29,7 +29,7 @@ def write_refcoco_plus(publisher: Publisher, coco_train: list[Scene]) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     refs: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
+    detected: list[dict[str, Any]] = []
     for split, image_id, scene in _images(publisher, coco_train):
         rng = stream(spec.seed, "refcoco_plus", image_id)
         name = coco_name("train2014", image_id)
@@ -56,9 +56,9 @@ def write_refcoco_plus(publisher: Publisher, coco_train: list[Scene]) -> None:
                 named += 1
         for position, box, score in detections(rng, boxes, spec.canvas):
             category = rng.randint(1, spec.kinds) if position is None else categories[position]
-            number = len(found)
+            number = len(detected)
             identity = {"det_id": number, "h5_id": number, "image_id": image_id, "category_id": category}
-            found.append(
+            detected.append(
                 identity | {"category_name": KINDS[category - 1].name, "box": list(box), "score": score}
             )
     kinds = [
@@ -71,7 +71,7 @@ def write_refcoco_plus(publisher: Publisher, coco_train: list[Scene]) -> None:
         "annotations": annotations,
     }
     publisher.write_json("refcoco+/instances.json", content | {"categories": kinds})
-    publisher.write_json("refcoco+/dets.json", found)
+    publisher.write_json("refcoco+/dets.json", detected)
     # Through JSON, since a pickle's bytes depend on which equal strings are one object.
     publisher.path("refcoco+/refs(unc).p").write_bytes(
         pickle.dumps(json.loads(json.dumps(_numbered(refs))), protocol=2)

@@ -15,7 +15,7 @@ from mamo.specs.identity import Run
 from mamo.specs.plan import Plan
 
 
-class Lacking(NamedTuple):
+class Missing(NamedTuple):
     """The parts of a request that are not made yet."""
 
     runs: list[Run]
@@ -38,7 +38,7 @@ class Lacking(NamedTuple):
         ]
 
 
-class Wanted:
+class Request:
     """A request: pages, and all runs behind them.
 
     Attributes:
@@ -51,29 +51,29 @@ class Wanted:
         listed = [page for page in pages.values() if page.listed]
         self.pages = [pages[name] for name in args.tables] or listed
         everything = self.whole or bool({OVERVIEW, INDEX} & set(args.tables))
-        read = [key for page in ([*listed, *self.pages] if everything else self.pages) for key in page.inputs]
+        keys = [key for page in ([*listed, *self.pages] if everything else self.pages) for key in page.inputs]
         if everything:
-            read += [key for figure in plan.figures.values() for key in figure.inputs]
-        needed = plan.closure(read)
+            keys += [key for figure in plan.figures.values() for key in figure.inputs]
+        needed = plan.closure(keys)
         self.runs = [run for key, run in plan.runs.items() if key in needed]
 
-    def lacking(self) -> Lacking:
+    def missing(self) -> Missing:
         """Return what is missing now."""
-        return Lacking(
+        return Missing(
             [run for run in self.runs if not run.record(self.results).is_file()],
             [page.name for page in self.pages if not published(page, self.results, self.reports)],
             unexecuted(self.plan, self.reports) if self.whole else [],
         )
 
-    def unpublished(self, lacking: Lacking) -> dict[str, Callable[[], bool]]:
+    def unpublished(self, missing: Missing) -> dict[str, Callable[[], bool]]:
         """Map each missing page or notebook -> whether it has been made by now."""
         pages = {page.name: page for page in self.pages}
 
         def made(page: Page) -> Callable[[], bool]:
             return lambda: published(page, self.results, self.reports)
 
-        found = {name: made(pages[name]) for name in lacking.pages}
-        return found | {f"notebook {name}": self._executed(name) for name in lacking.notebooks}
+        checks = {name: made(pages[name]) for name in missing.pages}
+        return checks | {f"notebook {name}": self._executed(name) for name in missing.notebooks}
 
     def _executed(self, name: str) -> Callable[[], bool]:
         shown = self.reports / "notebooks" / f"{name}.html"

@@ -14,20 +14,20 @@ from mamo.cli.status import Step, last_step
 from mamo.cost.work import Part
 from mamo.specs.optimisation import OptimiserSpec
 from mamo.tasks.pretrain import PretrainTask
-from mamo.training import watching
+from mamo.training import progress_log
 from mamo.training.loop import LoopConfig, train
-from mamo.training.watching import ProgressLog, duration
+from mamo.training.progress_log import ProgressLog, duration
 
 
 def test_a_line_says_how_far_how_long_and_the_loss_parts_and_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([100.0, 105.0, 140.0, 145.0])
-    monkeypatch.setattr(watching.time, "monotonic", lambda: next(clock))
-    with ProgressLog(total=50, start=10, events=None, leader=True) as watch:
-        watch.step(11, {"loss": 9.0})
-        watch.step(20, {"loss": 8.25, "itc": 1.0})
-        watch.step(21, {"loss": 8.0})
+    monkeypatch.setattr(progress_log.time, "monotonic", lambda: next(clock))
+    with ProgressLog(total=50, start=10, events=None, leader=True) as reporter:
+        reporter.step(11, {"loss": 9.0})
+        reporter.step(20, {"loss": 8.25, "itc": 1.0})
+        reporter.step(21, {"loss": 8.0})
     text = capsys.readouterr().err
     # One step took 5 seconds and 39 are left; ten took 40 seconds and 30 are left; the third call is not due.
     first, second = (
@@ -44,9 +44,9 @@ def test_a_line_says_how_far_how_long_and_the_loss_parts_and_is_read_again(
 
 
 def test_other_ranks_say_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressLog(total=5, start=0, events=tmp_path / "events", leader=False) as watch:
-        watch.step(1, {"loss": 1.0})
-        watch.log(0, {"loss": 1.0})
+    with ProgressLog(total=5, start=0, events=tmp_path / "events", leader=False) as reporter:
+        reporter.step(1, {"loss": 1.0})
+        reporter.log(0, {"loss": 1.0})
     assert capsys.readouterr().err == "" and not (tmp_path / "events").exists()
 
 
@@ -55,15 +55,15 @@ def test_tensorboard_reads_the_curve_of_a_run(tmp_path: Path) -> None:
 
     words = tiny.tokenizer(tmp_path)
     task = PretrainTask(tiny.network(words), tiny.pretrain_spec(), words)
-    events = tmp_path / watching.EVENTS
+    events = tmp_path / progress_log.EVENTS
     config = LoopConfig(total=3, warmup=1, optimiser=OptimiserSpec(lr=1e-3), precision="fp32", events=events)
     curve = train(
         task, lambda start: (tiny.batch(words, step=s) for s in range(start, 3)), config, torch.device("cpu")
     ).curve
-    found = EventAccumulator(str(events))
-    found.Reload()
+    actual = EventAccumulator(str(events))
+    actual.Reload()
     for name in ("loss", "itc", "mrm"):
-        scalars = [(event.step, event.value) for event in found.Scalars(f"train/{name}")]
+        scalars = [(event.step, event.value) for event in actual.Scalars(f"train/{name}")]
         assert scalars == [(row["step"], pytest.approx(row[name])) for row in curve]
 
 
