@@ -43,7 +43,7 @@ class AlbefStep(PlainStep):
         return (to_texts + self.contrast(text_BE, momentum.text, images_CE, views)) / 2
 
     def contrast(self, online_BE: Tensor, momentum_BE: Tensor, candidates_CE: Tensor, views: Views) -> Tensor:
-        """InfoNCE in one direction, blended with the target network's own similarities."""
+        """Compute InfoNCE in one direction, blended with the target network's own similarities."""
         scores = online_BE @ candidates_CE.T / self.f.temperature
         soft = (momentum_BE @ candidates_CE.T / self.f.temperature).softmax(1).detach()
         own = torch.arange(len(scores), device=scores.device)

@@ -110,7 +110,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def commands_page() -> str:
-    """The Markdown page."""
+    """Write the Markdown page."""
     from mamo.cli.main import parser
 
     keys = ["| command | keys | meaning |", "|---|---|---|"]
@@ -122,7 +122,7 @@ def commands_page() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser, name: str, level: int) -> Iterator[str]:
-    """A section for each command that a help lists."""
+    """Yield a section for each command that a help lists."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
@@ -149,7 +149,7 @@ def _is_left_out(action: argparse.Action) -> bool:
 
 
 def _row(action: argparse.Action) -> str:
-    """One argument."""
+    """Return the table row of one argument."""
     value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
     value = value if isinstance(value, str) else " ".join(value)
     repeated = f"{value} ..." if action.nargs in ("*", "+") else value

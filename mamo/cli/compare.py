@@ -65,7 +65,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _differences(values: TableValues) -> dict[str, Any]:
-    """Each row's differences from the base row as plain values."""
+    """Return each row's differences from the base row as plain values."""
     return {"differences": [line.as_json() for line in values.compared]}
 
 

@@ -18,7 +18,7 @@ ENOUGH_FILES = 1024
 
 
 def passing(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """The findings on shared memory, the folder of temporary files and the limit of open files."""
+    """Check shared memory, the folder of temporary files and the limit of open files."""
     yield _shared_memory()
     yield _temporary_files()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

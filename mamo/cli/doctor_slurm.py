@@ -23,7 +23,7 @@ SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WH
 
 
 def cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
-    """The findings on the cluster."""
+    """Check the cluster."""
     if shutil.which("sbatch") is None:
         yield Diagnosis("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
         return
@@ -85,7 +85,7 @@ def _configuration() -> Iterator[Diagnosis]:
 
 
 def _profile(name: str) -> dict[str, Resource] | None:
-    """A Snakemake profile, as Snakemake reads it."""
+    """Read a Snakemake profile as Snakemake does."""
     import yte
 
     places = [Path(name), Path.home() / ".config/snakemake" / name, Path("/etc/xdg/snakemake") / name]
@@ -98,7 +98,8 @@ def _profile(name: str) -> dict[str, Resource] | None:
 
 
 def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Resource]:
-    """Resources of a kind of job: profile defaults, then the scale's or site's sizes, then the profile's ``set-resources``."""
+    """Return the resources of a kind of job: profile defaults, then the scale's or site's sizes, then the profile's
+    ``set-resources``."""
     set_for_it = profile.get("set-resources", {}).get(kind, {})
     return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
 

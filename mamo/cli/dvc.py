@@ -95,7 +95,7 @@ def _stages(plan: Plan) -> list[str]:
 
 
 def _collected(plan: Plan) -> list[Page]:
-    """The pages that show runs: tables, figures and the claims."""
+    """Return the pages that show runs: tables, figures and the claims."""
     return [page for page in pages_of(plan, options.ABLATIONS).values() if page.inputs]
 
 
@@ -105,14 +105,14 @@ def _pages(plan: Plan, stage: str) -> list[Page]:
 
 
 def _runs(plan: Plan, stage: str) -> set[str]:
-    """The runs behind a stage."""
+    """Return the runs behind a stage."""
     if stage.startswith(DATA):
         return plan.closure([datasets_of(plan)[stage.removeprefix(DATA)]])
     return plan.closure(key for page in _pages(plan, stage) for key in page.inputs)
 
 
 def _values(plan: Plan, page: Page, results: Path) -> Path:
-    """Path of the values that a page is drawn from, as the workflow keeps them."""
+    """Return the path of the values that a page is drawn from, as the workflow keeps them."""
     if page.name in plan.figures:
         return maps_path(plan, page.name, results)
     return results / "tables" / f"{page.id}.json"
@@ -172,7 +172,7 @@ def _check_unchanged(plan: Plan, stage: str, args: argparse.Namespace) -> None:
 
 
 def _lacking(plan: Plan, page: Page, results: Path) -> list[str]:
-    """The runs that a page reads and that have no record."""
+    """Return the runs that a page reads and that have no record."""
     return [key for key in page.inputs if not plan.runs[key].record(results).is_file()]
 
 

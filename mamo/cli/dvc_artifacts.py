@@ -82,7 +82,7 @@ def _inside(results: Path) -> None:
 
 @contextmanager
 def _no_gitignore_behind(results: Path) -> Iterator[dict[str, str]]:
-    """Variables under which DVC records runs in results that a symlink keeps on another disk; none where they lie here.
+    """Yield variables under which DVC records runs in results that a symlink keeps on another disk; none where they lie here.
 
     DVC would list a run in the ``.gitignore`` beside it, and refuses where that is outside of the repository. Told to do
     without git, it does not; git itself does not look behind a symlink. Pushing and checking out need no such thing.
@@ -103,7 +103,7 @@ def _no_gitignore_behind(results: Path) -> Iterator[dict[str, str]]:
 
 
 def artifact(run: Run, scale: str) -> Path:
-    """The artifact of a run."""
+    """Return the artifact of a run."""
     return FOLDER / scale / run.kind / f"{run.id}.dvc"
 
 
@@ -141,7 +141,7 @@ def _unchanged(artifacts: list[Path]) -> None:
 
 
 def dvc(*words: str, variables: Mapping[str, str] | None = None) -> str:
-    """The output of a DVC command.
+    """Run a DVC command and return its output.
 
     Args:
         variables: of the environment, beside this process's own.

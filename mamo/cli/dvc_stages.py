@@ -20,22 +20,22 @@ HEADER = """\
 
 
 def metrics_file(table: str) -> str:
-    """A table's values for ``dvc metrics``, below ``reports/<scale>``."""
+    """Return a table's values for ``dvc metrics``, below ``reports/<scale>``."""
     return f"metrics/{table}.json"
 
 
 def data_file(dataset: str) -> str:
-    """A prepared data set's identity and manifest, below ``reports/<scale>``."""
+    """Return a prepared data set's identity and manifest, below ``reports/<scale>``."""
     return f"data/{dataset}.json"
 
 
 def datasets_of(plan: Plan) -> dict[str, str]:
-    """The planned data sets: name -> the key of the run that prepares it."""
+    """Return the planned data sets: name -> the key of the run that prepares it."""
     return {run.name: run.key for run in plan.by_kind("data") if run.name != WORLD}
 
 
 def dvc_yaml(plan: Plan, ablations: Path) -> str:
-    """The text of dvc.yaml for a plan, with the ablations that the scale makes when they are named."""
+    """Write dvc.yaml for a plan, with the ablations that the scale makes when they are named."""
     pages = pages_of(plan, ablations)
     scales = f"{ablations}/scales"
     stages: dict[str, Any] = {}
@@ -76,5 +76,5 @@ def _stage(name: str, dependencies: list[str], files: list[str] | tuple[str, ...
 
 
 def _small(file: str) -> dict[str, Any]:
-    """A file that belongs to git; DVC does not remove it before the stage."""
+    """Return the entry of a file that belongs to git; DVC does not remove it before the stage."""
     return {f"${{reports}}/${{scale}}/{file}": {"cache": False, "persist": True}}

@@ -130,7 +130,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
 
 
 def _part(text: str) -> tuple[int, int]:
-    """``3/16`` -> (2, 16): people count from 1."""
+    """Parse ``3/16`` -> (2, 16): people count from 1."""
     part, slash, parts = text.partition("/")
     if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise SpecError(f"--part {text}: give K/N with K from 1 to N, e.g. 3/16")

@@ -248,7 +248,7 @@ def _digest(key: str | None) -> str | None:
 
 
 def section(values: Any, dotted: str) -> Any:
-    """The value at a dotted key, a section included; None where there is none."""
+    """Return the value at a dotted key, a section included; None where there is none."""
     for part in dotted.split("."):
         if not isinstance(values, dict) or part not in values:
             return None

@@ -83,7 +83,7 @@ def locked(lock: str) -> dict[str, str]:
 
 
 def licences_page(lock: str, before: str = "") -> str:
-    """The page for a lock.
+    """Write the page for a lock.
 
     Args:
         before: the current page; its entry for a package that is not installed here is kept if the version is the same.

@@ -40,7 +40,7 @@ COMMANDS = (
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     top = Parser(
         prog="mamo",
         description="Reproduce the MAMO paper's tables and figures, and ablate the method, at a scale of your choice.",

@@ -171,7 +171,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def execution_of(args: argparse.Namespace) -> dict[str, Any]:
-    """How a training run is executed, as keywords of ``mamo.runs.run.Options``."""
+    """Return how a training run is executed, as keywords of ``mamo.runs.run.Options``."""
     names = ("micro_batch", "compile", "activation_checkpointing")
     settings = {name: setting(args, name) for name in names}
     if settings["micro_batch"] is not None and settings["micro_batch"] < 1:
@@ -188,7 +188,7 @@ def profile_of(args: argparse.Namespace | None) -> str | None:
 
 
 def setting(args: argparse.Namespace, name: str) -> Any:
-    """An option's value: from the command line, else ``params.yaml``, else the built-in default."""
+    """Return an option's value: from the command line, else ``params.yaml``, else the built-in default."""
     given = getattr(args, name, None)
     if given is not None and name in FOLDERS:
         try:
@@ -215,17 +215,17 @@ def seeds_of(args: argparse.Namespace) -> Seeds:
 
 
 def results_of(args: argparse.Namespace) -> Path:
-    """The chosen scale's results."""
+    """Return the chosen scale's results."""
     return Path(setting(args, "results")) / setting(args, "scale")
 
 
 def reports_of(args: argparse.Namespace) -> Path:
-    """The chosen scale's reports."""
+    """Return the chosen scale's reports."""
     return Path(setting(args, "reports")) / setting(args, "scale")
 
 
 def logs_of(args: argparse.Namespace) -> Path:
-    """The chosen scale's logs, as the workflow writes them."""
+    """Return the chosen scale's logs, as the workflow writes them."""
     return Path("logs") / setting(args, "scale")
 
 

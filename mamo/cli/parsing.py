@@ -87,7 +87,7 @@ class Version(argparse.Action):
 
 
 def version() -> str:
-    """One line: the package's version and commit, PyTorch's version and Python's. Imports nothing heavy."""
+    """Return one line: the package's version and commit, PyTorch's version and Python's. Imports nothing heavy."""
     from mamo.specs.code import PACKAGE, git_environment
 
     package = Path(PACKAGE).parent

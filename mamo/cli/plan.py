@@ -74,7 +74,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _values(plan: Plan, readers: dict[str, list[str]], args: argparse.Namespace) -> dict[str, Any]:
-    """The plan as plain values."""
+    """Return the plan as plain values."""
     from mamo.cost.runs import Costs
 
     results = options.results_of(args)
@@ -152,7 +152,7 @@ def readers_of(plan: Plan) -> dict[str, list[str]]:
 
 
 def sharing(plan: Plan) -> str:
-    """One sentence on the distinct runs and on what sharing saves."""
+    """Return one sentence on the distinct runs and on what sharing saves."""
     count = Counter(run.kind for run in plan.runs.values())
     parts = [f"{count[kind]} {words}" for kind, words in _WORDS.items() if count[kind]]
     saved = plan.requested - len(plan.runs)

@@ -52,7 +52,7 @@ def working(folder: Path, scale: str | None = None, usual: str | None = None) ->
 
 
 def _scale(words: list[str], usual: str | None) -> str | None:
-    """The scale that a Snakemake's command line names (see :func:`config_word`)."""
+    """Return the scale that a Snakemake's command line names (see :func:`config_word`)."""
     named = [word.removeprefix("scale=") for word in words if word.startswith("scale=")]
     return named[-1].removeprefix("!!str ").strip(" \"'") if named else usual
 
@@ -66,7 +66,7 @@ def config_word(name: str, value: str) -> str:
 
 
 def _is_snakemake(words: list[str]) -> bool:
-    """``snakemake ...``, ``python .../snakemake ...`` or ``python -m snakemake ...``."""
+    """Recognise ``snakemake ...``, ``python .../snakemake ...`` and ``python -m snakemake ...``."""
     if "snakemake" in [Path(word).name for word in words[:2]]:
         return True
     return words[1:3] == ["-m", "snakemake"]

@@ -117,7 +117,7 @@ def last_step(log: Path) -> Step | None:
 
 
 def log_of(run: Run, logs: Path) -> Path:
-    """Path of a run's log, below one scale's logs."""
+    """Return the path of a run's log, below one scale's logs."""
     return logs / run.kind / f"{run.id}.log"
 
 

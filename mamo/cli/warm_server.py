@@ -90,7 +90,7 @@ def _handle(connection: socket.socket) -> int:
 
 
 def _job(request: dict[str, Any], files: list[int]) -> int:
-    """The command itself, with the client's files, environment and folder."""
+    """Run the command itself, with the client's files, environment and folder."""
     for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)

@@ -18,12 +18,12 @@ from mamo.specs.pretrain import PretrainSpec
 
 
 def linear_flops(rows: float, inputs: float, outputs: float) -> float:
-    """A linear map of ``rows`` vectors."""
+    """Count the operations of a linear map of ``rows`` vectors."""
     return 2 * rows * inputs * outputs
 
 
 def mlp_flops(rows: float, widths: Sequence[int]) -> float:
-    """An MLP on ``rows`` vectors; ``widths`` from input to output."""
+    """Count the operations of an MLP on ``rows`` vectors; ``widths`` from input to output."""
     return sum(linear_flops(rows, inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
@@ -40,75 +40,76 @@ class Network:
         return (self.spec.image_size // self.spec.patch_size) ** 2
 
     def attention(self, queries: float, read: float | None = None) -> float:
-        """Multi-head attention with its projections; self-attention unless ``read`` tokens are given."""
+        """Count the operations of multi-head attention with its projections; self-attention unless ``read`` is given."""
         width = self.spec.width
         source = queries if read is None else read
         projections = 2 * linear_flops(queries, width, width) + 2 * linear_flops(source, width, width)
         return projections + 4 * queries * source * width
 
     def layer(self, tokens: float, read: float | None = None) -> float:
-        """A transformer layer of ``tokens`` tokens, which may be only some of the ``read`` ones."""
+        """Count the operations of a transformer layer of ``tokens`` tokens, which may be only some of the ``read`` ones."""
         hidden = int(self.spec.width * self.spec.mlp_ratio)
         return self.attention(tokens, read) + 2 * linear_flops(tokens, self.spec.width, hidden)
 
     def patch_embedding(self, visible: float | None = None) -> float:
-        """The embedding of all patches or of the visible ones."""
+        """Count the operations of the embedding of all patches or of the visible ones."""
         patches = self.patches if visible is None else visible
         return linear_flops(patches, 3 * self.spec.patch_size**2, self.spec.width)
 
     def vision(self, visible: float | None = None) -> float:
-        """The image encoder."""
+        """Count the operations of the image encoder."""
         tokens = 1 + (self.patches if visible is None else visible)
         return self.patch_embedding(visible) + self.spec.vision_layers * self.layer(tokens)
 
     def text(self, words: float) -> float:
-        """The text encoder."""
+        """Count the operations of the text encoder."""
         return self.spec.text_layers * self.layer(words)
 
     def fusion(self, words: float, outputs: float | None = None) -> float:
-        """The fusion encoder; its last layer computes only the tokens that are read (``outputs``)."""
+        """Count the operations of the fusion encoder; its last layer computes only the tokens that are read (``outputs``)."""
         tokens = 1 + self.patches + words
         last = self.layer(tokens if outputs is None else outputs, tokens)
         return (self.spec.fusion_layers - 1) * self.layer(tokens) + last
 
     def projections(self) -> float:
-        """Both ITC projections."""
+        """Count the operations of both ITC projections."""
         return 2 * linear_flops(1, self.spec.width, self.spec.projection_width)
 
     def contrast(self, batch: float) -> float:
-        """A pair's similarities with all others, in both directions."""
+        """Count the operations of a pair's similarities with all others, in both directions."""
         return 2 * linear_flops(1, self.spec.projection_width, batch)
 
     def matching(self, words: float) -> float:
-        """ITM's score of one pair of encoded image and text: the fused [CLS] and its classifier."""
+        """Count the operations of ITM's score of one pair of encoded image and text: the fused [CLS] and its classifier."""
         return self.fusion(words, 1) + linear_flops(1, self.spec.width, 2)
 
     def alignment(self, words: float, batch: float) -> float:
-        """One pair's ITC + ITM in a batch: ITM scores the pair itself, and it with a wrong image and a wrong text."""
+        """Count the operations of one pair's ITC + ITM in a batch: ITM scores the pair itself, and it with a wrong image and a
+        wrong text."""
         encoded = self.vision() + self.text(words)
         return encoded + self.projections() + self.contrast(batch) + 3 * self.matching(words)
 
     def decoder(self, tokens: float, layers: int, words: float) -> float:
-        """VQA's answer decoder on packed sub-words, reading the fused sequence."""
+        """Count the operations of VQA's answer decoder on packed sub-words, reading the fused sequence."""
         read = 1 + self.patches + words
         return layers * (self.layer(tokens) + self.attention(tokens, read))
 
     def vocabulary(self, rows: float) -> float:
-        """Logits over the vocabulary."""
+        """Count the operations of logits over the vocabulary."""
         return linear_flops(rows, self.spec.width, self.vocab_size)
 
     def paired_attention(self, words: float) -> float:
-        """NLVR2's two attentions, the joining layer and the pooling of both sides."""
+        """Count the operations of NLVR2's two attentions, the joining layer and the pooling of both sides."""
         tokens, width = 1 + self.patches + words, self.spec.width
         pooled = linear_flops(tokens, width, 1) + 2 * tokens * width
         return 2 * (self.attention(tokens, tokens) + linear_flops(tokens, 2 * width, width) + pooled)
 
     def decoder_parameters(self, layers: int) -> int:
-        """Parameters of VQA's answer decoder."""
+        """Count the parameters of VQA's answer decoder."""
         return parameters.answer_decoder(self.spec, layers, self.vocab_size)
 
     def paired_attention_parameters(self) -> int:
-        """Parameters of NLVR2's module."""
+        """Count the parameters of NLVR2's module."""
         return parameters.paired_attention(self.spec.width)
 
 
@@ -121,7 +122,7 @@ def pretraining_pair(
     group: float,
     most: float | None = None,
 ) -> float:
-    """One pair's share of a pre-training step: forward, backward (twice the forward) and the target network's forward.
+    """Count one pair's share of a pre-training step: forward, backward (twice the forward) and the target network's forward.
 
     Args:
         words: L, tokens of a text as padded.

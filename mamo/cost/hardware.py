@@ -22,7 +22,7 @@ _PEAKS = {
 
 
 def peak_of(device: str) -> float | None:
-    """Operations per second of a device by its own name (``torch.cuda.get_device_name``); None if it is not in the table."""
+    """Look up a device's operations per second by its name (``torch.cuda.get_device_name``); None if it is not in the table."""
     for pattern, peak in _PEAKS.items():
         if re.fullmatch(pattern, device.strip()):
             return peak

@@ -19,12 +19,12 @@ def linear_parameters(inputs: int, outputs: int) -> int:
 
 
 def mlp_parameters(widths: Sequence[int]) -> int:
-    """All layers of an MLP; ``widths`` from input to output."""
+    """Count the parameters of all layers of an MLP; ``widths`` from input to output."""
     return sum(linear_parameters(inputs, outputs) for inputs, outputs in pairwise(widths))
 
 
 def layer(spec: ModelSpec, cross: bool = False) -> int:
-    """A transformer layer; with cross-attention, another attention and norm."""
+    """Count the parameters of a transformer layer; with cross-attention, another attention and norm."""
     width, hidden = spec.width, int(spec.width * spec.mlp_ratio)
     attention, norm = 4 * linear_parameters(width, width), 2 * width
     mlp = linear_parameters(width, hidden) + linear_parameters(hidden, width)
@@ -32,12 +32,12 @@ def layer(spec: ModelSpec, cross: bool = False) -> int:
 
 
 def embedding(spec: ModelSpec, vocab_size: int) -> int:
-    """Words, positions, segments and their norm."""
+    """Count the parameters of words, positions, segments and their norm."""
     return (vocab_size + BERT_POSITIONS + 2) * spec.width + 2 * spec.width
 
 
 def network(spec: ModelSpec, vocab_size: int) -> int:
-    """The network f with the heads of ITC and ITM."""
+    """Count the parameters of the network f with the heads of ITC and ITM."""
     width, tokens = spec.width, 1 + (spec.image_size // spec.patch_size) ** 2
     vision = linear_parameters(3 * spec.patch_size**2, width) + width + tokens * width + 2 * width
     fusion = width + tokens * width
@@ -65,12 +65,12 @@ def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
 
 
 def answer_decoder(spec: ModelSpec, layers: int, vocab_size: int) -> int:
-    """VQA's decoder: its own embeddings, the output's bias, and layers with cross-attention."""
+    """Count the parameters of VQA's decoder: its own embeddings, the output's bias, and layers with cross-attention."""
     return embedding(spec, vocab_size) + vocab_size + layers * layer(spec, cross=True)
 
 
 def paired_attention(width: int) -> int:
-    """NLVR2's module."""
+    """Count the parameters of NLVR2's module."""
     return (
         2 * 4 * linear_parameters(width, width)
         + linear_parameters(2 * width, width)

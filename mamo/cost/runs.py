@@ -89,13 +89,13 @@ class Hardware:
         return GPUS[self.gpu][0] * self.mfu
 
     def hours(self, cost: Cost) -> float:
-        """Wall-clock hours of the run."""
+        """Return the wall-clock hours of the run."""
         seconds = cost.training / (self.rate * self.gpus)
         seconds += cost.evaluation / (self.rate * (self.gpus if cost.shared else 1))
         return seconds / 3600 + cost.cores / self.cores
 
     def gpu_hours(self, cost: Cost) -> float:
-        """GPUs times the hours in which they compute."""
+        """Return the GPU-hours: GPUs times the hours in which they compute."""
         return cost.flops / self.rate / 3600
 
 
@@ -119,7 +119,7 @@ class Costs:
         return {key: makers[run.kind](run) for key, run in self._plan.runs.items()}
 
     def sizes(self, run: Run) -> list[Sizes]:
-        """Sizes of a run's data sets, in the order of its spec."""
+        """Return the sizes of a run's data sets, in the order of its spec."""
         return [sizes_of(self._plan.runs[run.inputs[f"data:{n}"]], self._results) for n in run.spec["data"]]
 
     @property
@@ -209,5 +209,5 @@ class Costs:
 
 
 def _checkpoints(trained: int, target: int) -> float:
-    """Bytes of two complete states: weights, both moments of AdamW, and the target network."""
+    """Return the bytes of two complete states: weights, both moments of AdamW, and the target network."""
     return 2.0 * FLOAT * (3 * trained + target)

@@ -77,7 +77,7 @@ def is_prepared(run: Run, results: Path) -> bool:
 
 
 def sizes_of(run: Run, results: Path) -> Sizes:
-    """A data run's sizes.
+    """Return a data run's sizes.
 
     Args:
         results: the scale's results, in which the run may be prepared already.

@@ -91,15 +91,15 @@ class _Counted(Costs):
     """The costs of runs, with estimated sizes for data that are not prepared yet."""
 
     def sizes(self, run: Run) -> list[Sizes]:
-        """Sizes of a run's data sets, in the order of its spec."""
+        """Return the sizes of a run's data sets, in the order of its spec."""
         return [self._sizes(self._plan.runs[run.inputs[f"data:{name}"]]) for name in run.spec["data"]]
 
     def operations(self, run: Run) -> float:
-        """Operations of a run, those of starting weights that are trained here included."""
+        """Return the operations of a run, those of starting weights that are trained here included."""
         return self._trained_weights(run) if run.kind == "weights" else self.runs[run.key].flops
 
     def seconds(self, run: Run, rate: float) -> float:
-        """A run's work."""
+        """Return a run's work."""
         if run.kind == "data":
             images = self._sizes(run).images if "dataset" in run.spec else 0
             world = self._plan.scale.data.world

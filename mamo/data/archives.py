@@ -32,7 +32,7 @@ class ZipMember(NamedTuple):
     name: str
 
     def read_bytes(self, limit: int = MAX_FILE) -> bytes:
-        """The file's content.
+        """Read the file's content.
 
         Args:
             limit: the most bytes that it may have.

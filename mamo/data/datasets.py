@@ -48,13 +48,13 @@ class Dataset:
         return RELEASES[self.name].splits
 
     def read(self, root: Path, findings: Findings) -> Iterator[Example]:
-        """The release's examples."""
+        """Read the release's examples."""
         return self._reader(root, findings)
 
     def read_tars(
         self, root: Path, findings: Findings, part: int, parts: int
     ) -> Iterator[tuple[int, Example]]:
-        """The examples of one part's tars with their places; all parts' in the order of their places are the release's.
+        """Read the examples of one part's tars with their places; all parts' in the order of their places are the release's.
 
         Args:
             findings: takes up what this part leaves out.

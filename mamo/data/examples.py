@@ -87,7 +87,7 @@ class Findings:
                 names.append(what)
 
     def as_dict(self) -> dict[str, Any]:
-        """``{reason: {count, named}}`` for the manifest."""
+        """Return ``{reason: {count, named}}`` for the manifest."""
         return {
             reason: {"count": n, "named": self.named.get(reason, [])} for reason, n in self.counts.items()
         }
@@ -160,7 +160,7 @@ def read_json(path: Path, fix: str) -> Any:
 
 
 def read_text(path: Path, fix: str) -> str:
-    """A text file in UTF-8, with or without a byte-order mark; may still be in its owner's zip archive.
+    """Read a text file in UTF-8, with or without a byte-order mark; may still be in its owner's zip archive.
 
     Raises:
         FormatError: the file is missing, or is not UTF-8 text.

@@ -164,7 +164,7 @@ class Tokenizer:
     def encode(
         self, texts: Sequence[str], max_length: int = MAX_LENGTH, multiple: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Texts to ids, padded to the longest.
+        """Turn texts into ids, padded to the longest.
 
         Args:
             texts: B texts.
@@ -186,7 +186,7 @@ class Tokenizer:
         return ids.reshape(len(rows), length), mask
 
     def words(self, text: str, max_length: int = MAX_LENGTH) -> list[tuple[str, list[int]]]:
-        """The words of a text, and where their sub-words stand in what ``encode`` gives for it.
+        """Split a text into words, each with the places of its sub-words in what ``encode`` gives for it.
 
         Punctuation marks are words of their own; what ``encode`` cuts off is left out.
 
@@ -207,11 +207,11 @@ class Tokenizer:
         return [(text[a:b], places) for (a, b), places in zip(spans, places_of.values(), strict=True)]
 
     def decode(self, ids: Sequence[int] | torch.Tensor) -> str:
-        """Ids (L,) to a text, without special tokens."""
+        """Turn ids (L,) into a text, without special tokens."""
         return self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
 
     def tokens(self, ids: Sequence[int] | torch.Tensor) -> list[str]:
-        """Ids (L,) to sub-words, special tokens included."""
+        """Turn ids (L,) into sub-words, special tokens included."""
         return [self._backend.id_to_token(int(i)) or SPECIAL[1] for i in ids]
 
     def special_mask(self, ids: torch.Tensor) -> torch.Tensor:

@@ -71,7 +71,7 @@ def _is_word(word: str) -> bool:
 
 
 def _words(values: Values, style: Style) -> Sheet:
-    """Per example its image, and beside it for each line of words one row of maps per model."""
+    """Lay out for each example its image, and beside it for each line of words one row of maps per model."""
     models, examples = values["models"], values["examples"]
     shown = [
         example.get("shown") or [i for i, word in enumerate(example["words"]) if _is_word(word)]
@@ -152,7 +152,7 @@ def _word_row(
 
 
 def _masked_words(values: Values, style: Style) -> Sheet:
-    """Per example the image, and its map beside it; the masked word is in brackets."""
+    """Lay out for each example the image, and its map beside it; the masked word is in brackets."""
     (model,) = values["models"]
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
@@ -169,7 +169,7 @@ def _masked_words(values: Values, style: Style) -> Sheet:
 
 
 def _grounding(values: Values, style: Style) -> Sheet:
-    """Per example the image with the true box, and one map per model with the box that it chooses."""
+    """Lay out for each example the image with the true box, and one map per model with the box that it chooses."""
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
         truths = [(example["box"], TRUE_BOX, "-")] if example["box"] else []  # a user's photo has none
@@ -187,7 +187,7 @@ def _grounding(values: Values, style: Style) -> Sheet:
 
 
 def _answers(values: Values, style: Style) -> Sheet:
-    """Per example the image, and the map of the model's answer."""
+    """Lay out for each example the image, and the map of the model's answer."""
     (model, *_) = values["models"]
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
@@ -207,7 +207,7 @@ def _strips(
     heading: Callable[[Values], str],
     style: Style,
 ) -> Sheet:
-    """Examples side by side, each a heading right above its row of panels, with their labels under them."""
+    """Lay out examples side by side, each a heading right above its row of panels, with their labels under them."""
     examples = values["examples"]
     images = [picture(example, _MANY) for example in examples]
     shown = [panels(*triple) for triple in zip(examples, images, tops(values), strict=True)]
@@ -244,7 +244,7 @@ def _strips(
 
 
 def _masked_patches(values: Values, style: Style) -> Sheet:
-    """Per example the image with its masked patches and what they hide, and the words' values as bars."""
+    """Lay out for each example the image with its masked patches and what they hide, and the words' values as bars."""
     (model,) = values["models"]
     examples = values["examples"]
     size, words, bars, apart = style.panel + 0.55, 0.95, 2.1, 0.3
@@ -277,7 +277,7 @@ def _masked_patches(values: Values, style: Style) -> Sheet:
 
 
 def _shaded_bars(words: Sequence[str], values: Sequence[float], style: Style) -> Callable[[Any], None]:
-    """One bar per word, whose label is shaded as deep as its bar is long."""
+    """Draw one bar per word, whose label is shaded as deep as its bar is long."""
     from matplotlib import colormaps
 
     top = max(values, default=0.0)
@@ -303,7 +303,7 @@ def _shaded_bars(words: Sequence[str], values: Sequence[float], style: Style) ->
 
 
 def _hatched(image: np.ndarray, patches: Sequence[int], grid: int) -> Callable[[Any], None]:
-    """A picture with its masked patches hatched."""
+    """Draw a picture with its masked patches hatched."""
 
     def draw(axes: Any) -> None:
         from matplotlib.patches import Rectangle

@@ -19,7 +19,7 @@ _IMAGE_SHARE = 0.45
 
 
 def picture(example: Mapping[str, Any], side: int) -> np.ndarray:
-    """An example's image as float32 (H, W, 3) in [0, 1], its shorter side resized to ``side`` pixels."""
+    """Return an example's image as float32 (H, W, 3) in [0, 1], its shorter side resized to ``side`` pixels."""
     data = base64.b64decode(str(example["picture"]).partition(",")[2])
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
@@ -31,7 +31,7 @@ def picture(example: Mapping[str, Any], side: int) -> np.ndarray:
 
 
 def tops(values: Mapping[str, Any]) -> list[float]:
-    """For each example of a figure the value that is shown hottest: of its own maps where it has several, else of all."""
+    """Find for each example of a figure the value that is shown hottest: of its own maps where it has several, else of all."""
     own = [
         max((max(heat, default=0.0) for heat in maps), default=0.0) for maps in map(_maps, values["examples"])
     ]
@@ -41,7 +41,7 @@ def tops(values: Mapping[str, Any]) -> list[float]:
 
 
 def _maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
-    """The maps of an example that are shown; those of punctuation are not."""
+    """Return the maps of an example that are shown; those of punctuation are not."""
     maps: list[Sequence[float]] = []
     for own in example["models"].values():
         maps += [own["map"]] if "map" in own else []
@@ -54,7 +54,7 @@ def _maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
 
 
 def scaled(heat: Sequence[float], grid: int, width: int, height: int, top: float | None = None) -> np.ndarray:
-    """A map of ``grid`` x ``grid`` patches as (H, W) in [0, 1]: bicubic, 0 stays 0, ``top`` is 1, by square root between.
+    """Scale a map of ``grid`` x ``grid`` patches to (H, W) in [0, 1]: bicubic, 0 stays 0, ``top`` is 1, by square root between.
 
     The library's own scaling subtracts the smallest value, which would make an even map look uneven.
 

@@ -68,7 +68,7 @@ class Sheet:
         self.text(self.width / 2, 0.06, title, size, ha="center")
 
     def figure(self) -> Any:
-        """The sheet as a matplotlib figure."""
+        """Draw the sheet as a matplotlib figure."""
         from matplotlib.figure import Figure
 
         height = self.bottom + 0.08

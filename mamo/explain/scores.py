@@ -20,14 +20,14 @@ ScoreFunction = Callable[[Fused], Tensor]
 
 
 def itm_score(network: Mamo) -> ScoreFunction:
-    """The "matched" logit of ITM: what grounding and the per-word figures differentiate (appendix A)."""
+    """Return the "matched" logit of ITM: what grounding and the per-word figures differentiate (appendix A)."""
     return lambda fused: network.itm_logits(fused)[:, 1]
 
 
 def mrm_score(
     task: PretrainTask, target: Fused, words_BL: Tensor | None = None, patches_BN: Tensor | None = None
 ) -> ScoreFunction:
-    """The negative MRM loss of each sample at its masked positions: "minimising the MRM loss" (section 4.6).
+    """Return the negative MRM loss of each sample at its masked positions: "minimising the MRM loss" (section 4.6).
 
     Args:
         target: the target network's representations of the unmasked pair.
@@ -66,7 +66,7 @@ def mrm_score(
 def answer_score(
     decoder: AnswerDecoder, ids_BT: Tensor, answer_mask_BT: Tensor, mask_BL: Tensor
 ) -> ScoreFunction:
-    """The log-probability of one answer to each question (Fig. 8).
+    """Return the log-probability of one answer to each question (Fig. 8).
 
     Args:
         ids_BT: sub-words of the answers, closed by [SEP], without [CLS].

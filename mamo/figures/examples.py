@@ -73,7 +73,7 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
 def choose_examples(
     data: Prepared, split: str, number: int, seed: int, images: Sequence[str] = (), texts: Sequence[str] = ()
 ) -> list[FigureExample]:
-    """Examples of a split.
+    """Return examples of a split.
 
     Args:
         number: how many different images are drawn.
@@ -118,7 +118,7 @@ def _distinct(
 
 
 def jpeg_of(data: Prepared | None, example: FigureExample) -> bytes:
-    """An example's stored image."""
+    """Return an example's stored image."""
     if example.jpeg is not None:
         return example.jpeg
     assert data is not None, "an example of a data set comes with its data set"

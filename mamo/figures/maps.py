@@ -54,7 +54,7 @@ class Model:
 
     @classmethod
     def of_run(cls, context: Context) -> Model:
-        """The model of a finished run."""
+        """Return the model of a finished run."""
         if context.run.kind == "pretrain":
             pretraining, tokenizer = load_pretrained(context)
             transform = EvalTransform(pretraining.spec.transform)
@@ -63,11 +63,11 @@ class Model:
         return cls(task.network, task, task.spec, task.tokenizer, task.transform_eval)
 
     def words(self, text: str) -> list[tuple[str, list[int]]]:
-        """The words of a text with the places of their sub-words."""
+        """Return the words of a text with the places of their sub-words."""
         return self.tokenizer.words(text, self.network.spec.max_words)
 
     def encode(self, data: Prepared | None, example: FigureExample) -> tuple[Tensor, Tensor, Tensor]:
-        """The example's image (1, 3, S, S), ids and mask (1, L) on the network's device."""
+        """Return the example's image (1, 3, S, S), ids and mask (1, L) on the network's device."""
         device = self.network.temperature.device
         image = self.transform(jpeg_of(data, example))[None]
         ids, mask = self.tokenizer.encode([example.text], self.network.spec.max_words)
@@ -326,7 +326,7 @@ def _mean_over_words(
     cam: AttentionGradCam,
     score: Callable[[Tensor], Any],
 ) -> Tensor:
-    """The mean map of a text's sub-words, special tokens left out: (g, g)."""
+    """Return the mean map of a text's sub-words, special tokens left out: (g, g)."""
     image, ids, mask = model.encode(data, example)
     with torch.no_grad():
         visual, written = model.network.encode_image(image), model.network.encode_text(ids, mask)
@@ -335,7 +335,7 @@ def _mean_over_words(
 
 
 def _with_mrm(model: Model) -> tuple[PretrainTask, ProjectedNetwork]:
-    """The task and its target network."""
+    """Return the task and its target network."""
     assert isinstance(model.task, PretrainTask), "FigureSpec refuses a job where the MRM loss is explained"
     assert model.task.target is not None, "a task with an MRM loss has a target"
     return model.task, model.task.target

@@ -29,7 +29,8 @@ def choose_examples_and_scenes(
     images: Sequence[str | Path],
     texts: Sequence[str] | str | None,
 ) -> tuple[Prepared | None, SceneTruth | None, list[FigureExample]]:
-    """The figure's examples, with the data set that they come from and what is known of its scenes; None for the user's photos.
+    """Return the figure's examples, with the data set that they come from and what is known of its scenes; None for the user's
+    photos.
 
     Raises:
         PreparedError: the data set is needed, and is not prepared.
@@ -79,7 +80,7 @@ def choose_examples_and_scenes(
 def without_a_project(
     name: str, images: Sequence[str], texts: Sequence[str], weights: str | None
 ) -> dict[str, Any]:
-    """A map for each word of own photos where no figure's file is at hand: in the form of ``compute_figure``'s values.
+    """Return a map for each word of own photos where no figure's file is at hand: in the form of ``compute_figure``'s values.
 
     Raises:
         SpecError: a file cannot be read, nothing is said of it, or the model explains no words.
@@ -113,16 +114,9 @@ def without_a_project(
 def figure_models(
     plan: Plan, bound: FigurePlan, results: Path, weights: str | None, own: bool
 ) -> Iterator[Chosen]:
-    """The models of a figure: those of its file, or one of one's own choice. For own photos, the model that ships with the
-    package stands in where the scale's are not made yet.
+    """Yield the models of a figure: those of its file, or one of the user's choice.
 
-    Args:
-        own: whether the user's own photos are shown.
-
-    Raises:
-        RunError: a model's run is not done.
-        SpecError: the model cannot show what the figure explains.
-        LoadError: there are no such weights.
+    For own photos, the package's model stands in where the scale's are not made yet.
     """
     if weights is not None:
         yield _chosen(plan, bound, results, weights)
@@ -152,7 +146,7 @@ def figure_models(
 
 
 def _chosen(plan: Plan, bound: FigurePlan, results: Path, weights: str) -> Chosen:
-    """A model by name: a finished run of the scale, else whatever ``mamo.load`` finds."""
+    """Return a model by name: a finished run of the scale, else whatever ``mamo.load`` finds."""
     from mamo.published.find import find_trained
 
     # The run's own folder holds more than an exported one: the target network, which MRM's figures read.

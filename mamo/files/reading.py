@@ -42,7 +42,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
-    """The content of a regular file.
+    """Read the content of a regular file.
 
     Args:
         limit: the most bytes that it may have.

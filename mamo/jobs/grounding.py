@@ -18,7 +18,7 @@ class GroundingJob(Job[GroundingSpec]):
     settings = ("layer", "area_exponent", "iou")
 
     def cost(self, spec: GroundingSpec, network: Operations, data: SplitSizes) -> JobCost:
-        """Weights are chosen by ITC alone; Grad-CAM goes forwards, and back to the layer that is read."""
+        """Count validation by ITC alone, which chooses weights, and Grad-CAM forwards and back to the layer that is read."""
         words = network.spec.max_words
 
         def gallery(split: str) -> float:

@@ -26,37 +26,37 @@ class Operations(Protocol):
         """The network's shape."""
 
     def vision(self) -> float:
-        """The image encoder."""
+        """Return the image encoder."""
 
     def text(self, words: float) -> float:
-        """The text encoder."""
+        """Return the text encoder."""
 
     def fusion(self, words: float) -> float:
-        """The fusion encoder, all of its tokens."""
+        """Return the fusion encoder, all of its tokens."""
 
     def matching(self, words: float) -> float:
-        """ITM's score of one pair of encoded image and text."""
+        """Return ITM's score of one pair of encoded image and text."""
 
     def alignment(self, words: float, batch: float) -> float:
-        """One pair's ITC + ITM in a batch."""
+        """Return one pair's ITC + ITM in a batch."""
 
     def decoder(self, tokens: float, layers: int, words: float) -> float:
-        """VQA's answer decoder."""
+        """Return VQA's answer decoder."""
 
     def vocabulary(self, rows: float) -> float:
-        """Logits over the vocabulary."""
+        """Return logits over the vocabulary."""
 
     def paired_attention(self, words: float) -> float:
-        """NLVR2's module over two fused pairs."""
+        """Return NLVR2's module over two fused pairs."""
 
     def patch_embedding(self) -> float:
-        """The embedding of all patches, which needs no gradient back to the pixels."""
+        """Return the embedding of all patches, which needs no gradient back to the pixels."""
 
     def decoder_parameters(self, layers: int) -> int:
-        """Parameters of VQA's answer decoder."""
+        """Return the parameters of VQA's answer decoder."""
 
     def paired_attention_parameters(self) -> int:
-        """Parameters of NLVR2's module."""
+        """Return the parameters of NLVR2's module."""
 
 
 class SplitSizes(Protocol):

@@ -17,7 +17,7 @@ class LocalisationJob(Job[LocalisationSpec]):
     settings = ("layer",)
 
     def cost(self, spec: LocalisationSpec, network: Operations, data: SplitSizes) -> JobCost:
-        """No validation: such a job trains nothing."""
+        """Return nothing for validation: such a job trains nothing."""
         words = network.spec.max_words
         gallery = data.shown["test"] * network.vision() + data.records["test"] * network.text(words)
         heat = gallery + 2 * data.records["test"] * network.matching(words)
@@ -27,7 +27,7 @@ class LocalisationJob(Job[LocalisationSpec]):
     def strata(
         self, metric: str, items: Items, images_of: Mapping[str, Sequence[int]], metrics: Mapping[str, float]
     ) -> list[Stratum] | None:
-        """The share of heat inside the box, or the pointing game's hits, over words of one sort."""
+        """Return the share of heat inside the box, or the pointing game's hits, over words of one sort."""
         import numpy as np
 
         match = re.fullmatch(r"(object|colour)_(share|pointing)", metric)
@@ -40,5 +40,5 @@ class LocalisationJob(Job[LocalisationSpec]):
         return [Stratum(scores, counted, images)]
 
     def is_score(self, metric: str) -> bool:
-        """How many words were measured is no score."""
+        """Tell scores from counts: the number of measured words is no score."""
         return not metric.endswith("_words") and super().is_score(metric)

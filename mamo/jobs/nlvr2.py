@@ -15,7 +15,7 @@ class Nlvr2Job(Job[Nlvr2Spec]):
     title = "fine-tuned for statements on two images (NLVR2)"
 
     def cost(self, spec: Nlvr2Spec, network: Operations, data: SplitSizes) -> JobCost:
-        """Two images to a statement in training; in evaluation each image is encoded once."""
+        """Count two images for each statement in training; in evaluation each image is encoded once."""
         words = network.spec.max_words
         judged = network.text(words) + 2 * network.fusion(words) + network.paired_attention(words)
 

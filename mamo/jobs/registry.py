@@ -17,7 +17,7 @@ JOBS: dict[str, Job[Any]] = {
 
 
 def job_of(task: str) -> Job[Any]:
-    """The job of a task's name.
+    """Return the job of a task's name.
 
     Raises:
         KeyError: nothing is known of such a task; it must not pass for one that costs nothing.

@@ -19,7 +19,7 @@ class RetrievalJob(Job[RetrievalSpec]):
     settings = ("shortlist",)
 
     def cost(self, spec: RetrievalSpec, network: Operations, data: SplitSizes) -> JobCost:
-        """Every image and text is encoded once, and ITM scores the shortlists."""
+        """Count one encoding of every image and text, and ITM on the shortlists."""
         words = network.spec.max_words
 
         def recall(split: str) -> float:

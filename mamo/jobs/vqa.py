@@ -44,7 +44,7 @@ class VqaJob(Job[VqaSpec]):
     def strata(
         self, metric: str, items: Items, images_of: Mapping[str, Sequence[int]], metrics: Mapping[str, float]
     ) -> list[Stratum] | None:
-        """``accuracy`` is over all questions, ``accuracy/TYPE`` over those of one type."""
+        """Average ``accuracy`` over all questions, ``accuracy/TYPE`` over those of one type."""
         import numpy as np
 
         counted = np.ones(len(items["score"]), dtype=bool)
@@ -57,5 +57,5 @@ class VqaJob(Job[VqaSpec]):
         return [Stratum(scores, counted, images_or_items(images_of, split, len(scores)))]
 
     def is_score(self, metric: str) -> bool:
-        """The flag is no score."""
+        """Tell scores from the flag ``evaluated_on_val``."""
         return metric != EVALUATED_ON_VAL and super().is_score(metric)

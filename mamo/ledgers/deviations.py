@@ -43,7 +43,7 @@ class Setting:
 
 
 def settings_of(scale: Scale) -> list[Setting]:
-    """Every setting of pre-training, starting weights, data and jobs, with its value at a scale.
+    """Return every setting of pre-training, starting weights, data and jobs, with its value at a scale.
 
     Raises:
         TypeError: a field has no source; no page could say where it comes from.
@@ -71,7 +71,7 @@ def settings_of(scale: Scale) -> list[Setting]:
 
 
 def fixed_choices(page: Path = PAGE) -> list[list[str]]:
-    """The rows of the page's hand-written table: open point, what is done here, where, and whose choice it is."""
+    """Return the rows of the page's hand-written table: open point, what is done here, where, and whose choice it is."""
     if not page.is_file():
         return []
     table = page.read_text(encoding="utf-8").partition(BY_HAND)[2].partition("\n## ")[0]
@@ -80,7 +80,7 @@ def fixed_choices(page: Path = PAGE) -> list[list[str]]:
 
 
 def settings_tables(scale: Scale) -> str:
-    """The generated part of the page: settings by where they come from, as Markdown."""
+    """Return the generated part of the page: settings by where they come from, as Markdown."""
     by_kind: dict[str, list[Setting]] = {"chosen": [], "given": [], "own": []}
     for setting in settings_of(scale):
         by_kind[setting.source.kind].append(setting)
@@ -102,7 +102,7 @@ def settings_tables(scale: Scale) -> str:
 def _leaves(
     model: type[BaseModel], value: Any, dotted: str
 ) -> Iterator[tuple[type[BaseModel], str, str, Any]]:
-    """(defining spec, field, dotted setting, value) below a section; a field with a source is not entered."""
+    """Yield (defining spec, field, dotted setting, value) below a section; a field with a source is not entered."""
     if isinstance(value, dict):  # jobs and data sets, by name
         for name, entry in value.items():
             yield from _leaves(type(entry), entry, f"{dotted}.{name}")
@@ -129,7 +129,7 @@ def _source(info: Any) -> Source | None:
 
 
 def _text(value: Any) -> str:
-    """A value as YAML writes it on one line."""
+    """Return a value as YAML writes it on one line."""
     if isinstance(value, float) and 0 < abs(value) < 1e-3:
         digits, exponent = f"{value:e}".split("e")
         return f"{float(digits)}e-{abs(int(exponent))}"

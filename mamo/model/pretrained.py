@@ -55,7 +55,7 @@ _BERT_HEADS = re.compile(r"(pooler|cls|classifier|qa_outputs)\.|embeddings\.posi
 def _rename(
     state: Mapping[str, Tensor], pairs: Iterable[tuple[str, str]], left_out: re.Pattern[str], what: str
 ) -> dict[str, Tensor]:
-    """The tensors whose names begin like the first of a pair, under the second.
+    """Return the tensors whose names begin like the first of a pair, under the second.
 
     Args:
         left_out: names of tensors that nothing here needs.
@@ -91,7 +91,7 @@ def _unplaced(names: Sequence[str], what: str) -> str:
 
 
 def vit_state(timm_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """timm's ViT weights under :class:`VisionEncoder`'s names.
+    """Return timm's ViT weights under :class:`VisionEncoder`'s names.
 
     The fused qkv is cut in three. LayerScale is folded into the projection that it scales: gamma * (W x + b) is
     (gamma W) x + gamma b. Where the class token has no position (DeiT III), it gets one of zeros.
@@ -129,7 +129,7 @@ def _square(number: int) -> bool:
 
 
 def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ..., whichever head it was saved with.
+    """Return BERT's weights with flat names, ``embedding.*`` and ``layers.0`` ..., whichever head it was saved with.
 
     Raises:
         StoredError: a tensor that neither the encoders nor a head of BERT's have a place for.
@@ -141,7 +141,7 @@ def bert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_bert(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of :func:`bert_state`: names that transformers' ``BertModel`` reads."""
+    """Return the inverse of :func:`bert_state`: names that transformers' ``BertModel`` reads."""
     return _rename(flat, [(ours, theirs) for theirs, ours in _BERT], re.compile("$^"), "BERT")
 
 

@@ -59,19 +59,19 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def map(self, image_B3SS: Tensor) -> Tensor:
-        """The map before the head: (B, 3, S, S) pixels, standardised by ``mean`` and ``std`` -> (B, N, C)."""
+        """Compute the map before the head: (B, 3, S, S) pixels, standardised by ``mean`` and ``std`` -> (B, N, C)."""
         model = self.model
         x = model.blocks(model.bn1(model.conv_stem(image_B3SS.contiguous(memory_format=torch.channels_last))))
         return x.flatten(2).transpose(1, 2)
 
     @torch.no_grad()
     def pooled(self, map_BNC: Tensor) -> Tensor:
-        """The mean over all places of what the head makes of each: (B, N, C) -> (B, F)."""
+        """Apply the head to every place of the map, and average: (B, N, C) -> (B, F)."""
         head = self.model.conv_head
         return self.model.bn2(F.linear(map_BNC, head.weight.flatten(1), head.bias)).mean(1)
 
     def logits(self, pooled_BF: Tensor) -> Tensor:
-        """Scores of the classes that the teacher was trained to tell: (B, F) -> (B, classes)."""
+        """Score the classes that the teacher was trained on: (B, F) -> (B, classes)."""
         return self.model.classifier(pooled_BF)
 
 
@@ -90,7 +90,7 @@ def fold_batch_norms(model: nn.Module) -> None:
 
 
 def load_teacher(architecture: str, name: str | None) -> Teacher:
-    """The teacher with weights from a file or folder; None: from the package that ships them.
+    """Load the teacher with weights from a file or folder; None: from the package that ships them.
 
     Raises:
         StoredError: they cannot be had, or are not of this architecture; the message says what to do.
@@ -111,7 +111,7 @@ def load_teacher(architecture: str, name: str | None) -> Teacher:
 
 
 def packaged_weights(architecture: str) -> Path:
-    """The file of weights in the package that ships them.
+    """Find the file of weights in the package that ships them.
 
     Raises:
         StoredError: no package is known or installed.
@@ -135,7 +135,7 @@ def packaged_weights(architecture: str) -> Path:
 def in_order(
     state: dict[str, Tensor], expected: dict[str, Tensor], path: Path, architecture: str
 ) -> dict[str, Tensor]:
-    """Tensors under timm's names: by name where the file has these, else one to one in the file's order.
+    """Put tensors under timm's names: by name where the file has these, else one to one in the file's order.
 
     Raises:
         StoredError: another number of tensors, or one of another shape.

@@ -71,7 +71,7 @@ def _items(content: bytes) -> Items:
 
 
 def _check_items(items: Items, record: Record) -> None:
-    """Results per item must give the recorded metrics."""
+    """Check that results per item give the recorded metrics."""
     for metric, value in record.metrics.items():
         contributed = contributions(record.spec["task"], metric, items, {}, record.metrics)
         if contributed is None or not math.isfinite(value):
@@ -82,7 +82,7 @@ def _check_items(items: Items, record: Record) -> None:
 
 
 def _check_numbers(text: str) -> None:
-    """A table of numbers under a line of names; a cell may be empty."""
+    """Check a table of numbers under a line of names; a cell may be empty."""
     rows = csv.reader(io.StringIO(text))
     names = next(rows, [])
     if len(names) > _COLUMNS:

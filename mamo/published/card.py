@@ -45,7 +45,7 @@ model.similarity(**processor(images=["photo.jpg"], text=["a dog on the grass"]))
 
 
 def card(plan: Plan, record: Record, config: Mapping[str, Any], load: str = "path/of/this/folder") -> str:
-    """The text of README.md.
+    """Write README.md.
 
     Args:
         load: argument of ``mamo.load`` in the example: a folder, or the name of a model that ships with the package.
@@ -113,7 +113,7 @@ def _about(config: Mapping[str, Any]) -> About:
 
 
 def licence(config: Mapping[str, Any]) -> str:
-    """The text of LICENSE.md, to which the card's metadata refer."""
+    """Write LICENSE.md, to which the card's metadata refer."""
     about = _about(config)
     lines = ["# Terms", "", "- The code files (`*.py`) are licensed under the Apache License 2.0."]
     if about.generated:

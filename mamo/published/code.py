@@ -72,7 +72,7 @@ def _source(module: str) -> Path:
 
 
 def _stem(module: str) -> str:
-    """``mamo.model.vision`` -> ``mamo_model_vision``; what transformers is told to load keeps its short name."""
+    """Shorten ``mamo.model.vision`` -> ``mamo_model_vision``; what transformers is told to load keeps its short name."""
     return module.removeprefix(f"{HUB_CODE}.").replace(".", "_")
 
 

@@ -55,7 +55,7 @@ class Explanation:
         return fine[:, 0].clamp(min=0).numpy()
 
     def __getitem__(self, word: str) -> np.ndarray:
-        """The map of a word, (H, W): the mean if the word occurs more than once.
+        """Return the map of a word, (H, W): the mean if the word occurs more than once.
 
         Raises:
             KeyError: the text has no such word.
@@ -66,7 +66,7 @@ class Explanation:
         return self.maps[places].mean(0)
 
     def picture(self) -> Image.Image:
-        """The maps over the image, word by word, as ``mamo figure`` draws them."""
+        """Draw the maps over the image, word by word, as ``mamo figure`` does."""
         from mamo.drawing.draw import lay_out_drawing
 
         buffer = io.BytesIO()
@@ -153,7 +153,7 @@ def explain_pair(model: Pretrained, image: Image.Image, text: str, layer: int | 
 
 
 def heat_of(model: Pretrained, image: Image.Image, text: str, layer: int | None) -> Tensor:
-    """The mean map of a text's sub-words by ITM's score, [CLS] and [SEP] left out: (g, g), on the CPU."""
+    """Average the maps of a text's sub-words by ITM's score, [CLS] and [SEP] left out: (g, g), on the CPU."""
     maps, _ = _of_match(model, image, text, layer or model.layer)
     ids, _ = model.tokenizer.encode([text], model.network.spec.max_words)
     named = maps[~model.tokenizer.special_mask(ids)[0]]
@@ -161,7 +161,7 @@ def heat_of(model: Pretrained, image: Image.Image, text: str, layer: int | None)
 
 
 def _of_match(model: Pretrained, image: Image.Image, text: str, layer: int) -> tuple[Tensor, float]:
-    """The map of each sub-word by ITM's score, (L, g, g), and ITM's probability."""
+    """Compute the map of each sub-word by ITM's score, (L, g, g), and ITM's probability."""
     model._require_alignment()
     network, count = model.network, len(model.network.fusion.layers)
     attention = fusion_attention(network, layer)
@@ -184,7 +184,7 @@ def _of_match(model: Pretrained, image: Image.Image, text: str, layer: int) -> t
 
 
 def _of_answer(model: Pretrained, image: Image.Image, text: str, layer: int) -> tuple[Tensor, float, str]:
-    """The map of each sub-word of a question by the log-probability of the best answer, its probability, and the answer."""
+    """Compute the best answer to a question, its probability, and the map of each sub-word by its log-probability."""
     from mamo.explain.scores import answer_score
     from mamo.tasks.vqa import VqaTask
 

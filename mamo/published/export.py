@@ -127,7 +127,7 @@ def save_weights(directory: Path, out: Path, half: bool = False) -> None:
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, Any]:
-    """A run's weights under the names of an exported model."""
+    """Return a run's weights under the names of an exported model."""
     if any(name.startswith("online.network.") for name in state):
         online = {name.removeprefix("online."): tensor for name, tensor in state.items()}
         return {name: tensor for name, tensor in online.items() if name.startswith("network.")}

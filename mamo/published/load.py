@@ -83,12 +83,12 @@ def load(
 
 
 def bundled() -> list[str]:
-    """Names of the models that ship with the package."""
+    """Return the names of the models that ship with the package."""
     return sorted(path.parent.name for path in _models().glob(f"[!.]*/{CONFIG}"))
 
 
 def bundle_folder(name: str) -> Path:
-    """Path of a model of the package, whether or not it exists.
+    """Return the path of a model of the package, whether or not it exists.
 
     Raises:
         LoadError: the name is more than letters, digits, ``_`` and ``-``.

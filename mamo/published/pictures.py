@@ -45,7 +45,7 @@ def pictures(given: Pictures) -> Iterator[Picture]:
 
 
 def texts_of(given: Texts) -> list[str]:
-    """One text or many as a list.
+    """Return one text or many as a list.
 
     Raises:
         ValueError: one of them is not a text; the message says which.
@@ -62,7 +62,7 @@ def texts_of(given: Texts) -> list[str]:
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Items in lists of ``size``, the last one shorter.
+    """Yield items in lists of ``size``, the last one shorter.
 
     Raises:
         ValueError: the size is not positive.

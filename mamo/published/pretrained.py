@@ -101,7 +101,7 @@ class Pretrained:
 
     @torch.no_grad()
     def encode_images(self, images: Pictures, *, batch_size: int = BATCH) -> Tensor:
-        """Images -> features of all patches, the class token first: (N, 1 + P, D).
+        """Encode images: features of all patches, the class token first, (N, 1 + P, D).
 
         Raises:
             mamo.data.store.images.ImageError: one cannot be read; the message names the file and the reason.
@@ -112,7 +112,7 @@ class Pretrained:
 
     @torch.no_grad()
     def encode_texts(self, texts: Texts) -> tuple[Tensor, Tensor]:
-        """Texts -> features of all sub-words (M, L, D), [CLS] first, and their mask (M, L)."""
+        """Encode texts: features of all sub-words (M, L, D), [CLS] first, and their mask (M, L)."""
         ids, mask = self._tokens(texts_of(texts))
         if not len(ids):
             return torch.zeros(0, 0, self.network.spec.width), mask.cpu()
@@ -130,7 +130,7 @@ class Pretrained:
     def embed_images(
         self, images: Pictures, *, batch_size: int = BATCH, numpy: bool = False
     ) -> Tensor | np.ndarray:
-        """Images -> vectors of unit length in the space of ITC, one for each: (N, E); (0, E) of none.
+        """Embed images as vectors of unit length in the space of ITC, one for each: (N, E); (0, E) of none.
 
         Args:
             images: one or many; a generator is read batch by batch.
@@ -155,7 +155,7 @@ class Pretrained:
     def embed_texts(
         self, texts: Texts, *, batch_size: int = BATCH, numpy: bool = False
     ) -> Tensor | np.ndarray:
-        """Texts -> vectors of unit length in the space of ITC, one for each: (M, E); as :meth:`embed_images`."""
+        """Embed texts as vectors of unit length in the space of ITC, one for each: (M, E); as :meth:`embed_images`."""
         self._require_alignment()
         parts = []
         for part in batched(texts_of(texts), batch_size):
@@ -172,7 +172,7 @@ class Pretrained:
 
     @torch.no_grad()
     def match(self, images: Pictures, texts: Texts, *, batch_size: int = BATCH) -> Tensor:
-        """ITM's probability that each image and its text, at the same place, belong together: (B,).
+        """Compute ITM's probability that each image and its text, at the same place, belong together: (B,).
 
         Raises:
             ValueError: there are not as many texts as images.
@@ -271,7 +271,7 @@ class Pretrained:
 
     @torch.no_grad()
     def answer(self, images: Pictures, questions: Texts, *, batch_size: int = BATCH) -> list[str]:
-        """The likeliest candidate answer to each question about its image.
+        """Choose the likeliest candidate answer to each question about its image.
 
         Raises:
             ValueError: there are not as many questions as images.
@@ -294,7 +294,7 @@ class Pretrained:
 
     @torch.no_grad()
     def judge(self, left: Pictures, right: Pictures, statements: Texts, *, batch_size: int = BATCH) -> Tensor:
-        """The probability that each statement is true of its two images: (B,).
+        """Compute the probability that each statement is true of its two images: (B,).
 
         Raises:
             ValueError: there are not as many statements as images on either side.
@@ -354,7 +354,8 @@ class Pretrained:
     def _matching(
         self, shown: list[Picture], said: list[str], image_P: Tensor, text_P: Tensor, batch_size: int
     ) -> Tensor:
-        """ITM's logits of P pairs of places: (P, 2). Images are encoded in batches, each once; no more features are kept."""
+        """Compute ITM's logits of P pairs of places: (P, 2). Images are encoded in batches, each once; no more features are
+        kept."""
         logits = torch.zeros(len(image_P), 2)
         for batch in batched(image_P.unique().tolist(), batch_size):
             visual = self._features([shown[place] for place in batch])

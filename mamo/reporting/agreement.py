@@ -65,7 +65,7 @@ def agreement_text(lines: Sequence[Agreement], names: Mapping[str, str]) -> str:
 
 
 def tau_b(ours_BR: np.ndarray, theirs_R: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b of each line with ``theirs``: (B,); NaN if all values of one side are equal."""
+    """Compute Kendall's tau-b of each line with ``theirs``: (B,); NaN if all values of one side are equal."""
     i, j = np.triu_indices(len(theirs_R), 1)
     a = np.sign(ours_BR[:, i] - ours_BR[:, j])
     b = np.sign(theirs_R[i] - theirs_R[j])

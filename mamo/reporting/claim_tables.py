@@ -30,7 +30,7 @@ class TableResults:
         return load_paper(paper, self.ablations) if paper else None
 
     def columns(self, test: ClaimTest) -> list[str]:
-        """The columns of a test: those that all its rows show."""
+        """Return the columns of a test: those that all its rows show."""
         shown = {(cell.row, cell.column) for cell in self.table.cells}
         return [
             column.key
@@ -40,7 +40,7 @@ class TableResults:
         ]
 
     def outcomes(self, row: str) -> list[str]:
-        """Outcomes of a row's pre-trainings."""
+        """Return the outcomes of a row's pre-trainings."""
         records = [self.records[key] for key in self.table.pretrainings[row]]
         return ["missing" if record is None else record.outcome.status for record in records]
 
@@ -62,7 +62,7 @@ class TableResults:
         return sum(levels) / len(levels) if levels else None
 
     def constant(self, contrast: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
-        """What the terms of a contrast that are no rows of ours come to; None where one is not known."""
+        """Add up the terms of a contrast that are no rows of ours; None where one is not known."""
         total = 0.0
         for term, weight in contrast.items():
             if is_row(term):
@@ -74,7 +74,7 @@ class TableResults:
         return total
 
     def reported(self, contrast: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
-        """A contrast of the paper's numbers, in a weighted mean of columns; None where it gives not all of them."""
+        """Compute a contrast of the paper's numbers, in a weighted mean of columns; None where it gives not all of them."""
         of = {line.key: line.values for line in self.paper.rows} if self.paper else {}
         total = 0.0
         for term, u in contrast.items():
@@ -86,7 +86,7 @@ class TableResults:
         return total
 
     def label(self, contrast: Mapping[str, float]) -> str:
-        """A contrast in words, for example ``MAMO − CLIP as reported``."""
+        """Put a contrast in words, for example ``MAMO − CLIP as reported``."""
         names = row_names(self.ablation) | {CHANCE: CHANCE}
         names |= {
             f"{REPORTED}{row.key}": f"{row.label} as reported"

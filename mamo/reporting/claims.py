@@ -71,7 +71,7 @@ class Judge:
         self.plumbing = plumbing_only(plan)
 
     def finding(self, claim: ClaimSpec) -> Finding:
-        """A claim's verdict."""
+        """Judge a claim."""
         test = claim.test
         if self.plumbing:
             why = f"pre-trainings of fewer than {PLUMBING_STEPS} steps show that every job runs, and nothing else"
@@ -145,7 +145,7 @@ class Judge:
         return max(lenders, key=lambda noise: noise.freedom, default=None)
 
     def _numbers(self, test: ClaimTest, table: TableResults) -> list[ContrastEstimate]:
-        """The estimates of a test's contrasts; those that lack results are left out."""
+        """Estimate a test's contrasts; those that lack results are left out."""
         columns, headings = table.columns(test), column_names(table.ablation)
         places = [(f" in {headings[c]}", {c: 1.0}) for c in columns] if test.each else [("", _mean(columns))]
         pairs = [(contrast, place) for contrast in _contrasts(test, table) for place in places]
@@ -155,7 +155,7 @@ class Judge:
     def _number(
         self, label: str, table: TableResults, contrast: Contrast, columns: Contrast
     ) -> ContrastEstimate | None:
-        """The estimate of a contrast in a weighted mean of columns; None where one of its terms is not known."""
+        """Estimate a contrast in a weighted mean of columns; None where one of its terms is not known."""
         rows = {term: weight for term, weight in contrast.items() if is_row(term)}
         lent = self._lent(table, columns, len(rows) > 1)
         estimate, constant = table.grid.estimate(rows, columns, lent), table.constant(contrast, columns)
@@ -184,7 +184,7 @@ class Judge:
 
 
 def _contrasts(test: ClaimTest, table: TableResults) -> list[tuple[str, Contrast]]:
-    """The contrasts of a test, each with a label such as ``full − itc_itm``."""
+    """Return the contrasts of a test, each with a label such as ``full − itc_itm``."""
     rows = test.rises or test.falls
     if not rows:
         return [(table.label(contrast), contrast) for contrast in test.contrast]
@@ -200,7 +200,7 @@ def _mean(columns: Sequence[str]) -> dict[str, float]:
 
 
 def _decide(test: ClaimTest, numbers: Sequence[ContrastEstimate]) -> tuple[Verdict, str]:
-    """The verdict of intervals: all of them must agree to support, one that clearly contradicts refutes."""
+    """Decide by intervals: all of them must agree to support, one that clearly contradicts refutes."""
     one, bound = len(numbers) == 1, test.above
     said = f"{bound:g}".replace("-", "−")
     if (near := test.within) is not None:
@@ -224,7 +224,7 @@ def _decide(test: ClaimTest, numbers: Sequence[ContrastEstimate]) -> tuple[Verdi
 
 
 def _far_below(number: ContrastEstimate, bound: float, count: int) -> bool:
-    """Whether an interval widened for ``count`` comparisons (as a normal distribution's would be) still is below a bound."""
+    """Check that an interval widened for ``count`` comparisons (as a normal distribution's would be) still is below a bound."""
     from statistics import NormalDist
 
     normal = NormalDist()

@@ -37,7 +37,7 @@ STATISTICS = (
 
 
 def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")) -> TableValues:
-    """The values of a table from the records that exist.
+    """Collect the values of a table from the records that exist.
 
     Args:
         results: the scale's results.
@@ -197,7 +197,7 @@ def _seeds(
 
 
 def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[SeedValue]:
-    """Images and texts of one prepared data set (Table 10), from its manifest."""
+    """Count images and texts of one prepared data set (Table 10), from its manifest."""
     from mamo.data.store.manifest import Manifest
     from mamo.data.store.statistics import dataset_statistics
 

@@ -54,14 +54,14 @@ def paper_difference(paper: PaperTable | None, row: str, base: str, column: str)
 
 
 def base_label(ablation: AblationSpec) -> str:
-    """The label of the row that the others are compared to."""
+    """Return the label of the row that the others are compared to."""
     return next((row.label for row in ablation.rows if row.key == ablation.base_row), "")
 
 
 def differences_section(
     ablation: AblationSpec, values: TableValues, gaps: Table, paper: PaperTable | None
 ) -> str:
-    """The section on the differences from the base row: ours with intervals, the paper's, and what the two say together."""
+    """Write the section on differences from the base row: ours with intervals, the paper's, and what the two say together."""
     parts = [
         wrapped(
             f"Paired with {base_label(ablation)} on the same test images"

@@ -27,25 +27,26 @@ FOLDER = "figures"  # folder of maps, below a scale's results
 
 
 def figure_digest(plan: Plan, name: str) -> str:
-    """Digest of everything the figure depends on: its file, its runs, the scale's words, the code that computes and draws."""
+    """Compute the digest of everything the figure depends on: its file, its runs, the scale's words, the code that computes and
+    draws."""
     scale = plan.scale
     words = [scale.name, scale.title, scale.caveat]
     return digest({"figure": plan.figures[name].digest, "scale": words, "code": _code_digest()})
 
 
 def maps_path(plan: Plan, name: str, results: Path) -> Path:
-    """Path of a figure's maps below one scale's results."""
+    """Return the path of a figure's maps below one scale's results."""
     return results / FOLDER / f"{name}-{figure_digest(plan, name)}.json"
 
 
 def figure_heading(figure: FigureSpec) -> str:
-    """For example ``Figure 4: Grad-CAM of MRM on masked words``; without a counterpart in the paper, the title alone."""
+    """Write a heading, ``Figure 4: Grad-CAM of MRM on masked words``; without a counterpart in the paper, the title alone."""
     number = figure.name.removeprefix("figure")
     return f"Figure {number}: {figure.title}" if number.isdigit() else figure.title
 
 
 def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, caveat: str) -> str:
-    """The Markdown page: the drawing, what it shows, which runs drew it, and how the examples were chosen.
+    """Write the Markdown page: the drawing, what it shows, which runs drew it, and how the examples were chosen.
 
     Args:
         values: from ``compute_figure``.
@@ -94,7 +95,7 @@ def _legend(values: Mapping[str, Any]) -> list[str]:
 
 @cache
 def _code_digest() -> str:
-    """Digest of the modules that compute and draw: figures are made again when these change."""
+    """Compute the digest of the modules that compute and draw: figures are made again when these change."""
     rooms = Path(__file__).parents[1]
     files = [path for room in ("drawing", "explain", "figures") for path in (rooms / room).glob("*.py")]
     files += [rooms / "tasks" / "relevance.py", Path(__file__)]

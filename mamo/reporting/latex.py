@@ -15,7 +15,7 @@ _COLUMN = 62  # characters of a slightly reduced table that fit into a column of
 
 
 def latex_table(table: Table, caption: str, label: str, bold: bool = False) -> str:
-    """A ``table`` environment: our rows and chance, then the paper's, under headings that span their groups.
+    """Write a ``table`` environment: our rows and chance, then the paper's, under headings that span their groups.
 
     A table wider than a column becomes a ``table*``; one that is still too wide is scaled down.
 

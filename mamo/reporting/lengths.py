@@ -11,7 +11,7 @@ from mamo.specs.plan import Plan, Run, TablePlan
 
 
 def training_lengths(plan: Plan, table: TablePlan, results: Path) -> list[str]:
-    """Sentences for a table's notes, one for each length: steps, pairs of a step, and passes over the pairs.
+    """Write sentences for a table's notes, one for each length: steps, pairs of a step, and passes over the pairs.
 
     Rows are named where they differ. Passes are left out while the data are not prepared.
     """

@@ -16,7 +16,7 @@ _MARKUP = re.compile(r"(?:[-+*]|\d+[.)]|#+|>|\||=+|-+|~~~|```)(?:\s|$)")
 def markdown_table(
     headings: Sequence[Heading], lines: Sequence[Line], corner: str = "", align: str = "right"
 ) -> str:
-    """Lines under headings as a pipe table.
+    """Write lines under headings as a pipe table.
 
     Args:
         corner: heading of the labels in the first column.
@@ -69,7 +69,7 @@ def bullet(text: str, depth: int = 0) -> str:
 
 
 def folded(summary: str, body: str) -> str:
-    """A section that opens when its summary is clicked."""
+    """Fold a section: it opens when its summary is clicked."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 

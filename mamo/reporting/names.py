@@ -18,7 +18,7 @@ _PROPER |= {"flickr30k": "Flickr30K", "flickr8k": "Flickr8k", "qa": "QA", "cc3m"
 
 
 def table_name(name: str) -> str:
-    """An ablation's name as people write it: ``table5`` -> ``Table 5``, ``table8_search`` -> ``Table 8 search``."""
+    """Write an ablation's name as people do: ``table5`` -> ``Table 5``, ``table8_search`` -> ``Table 8 search``."""
     return re.sub(r"(?<=[a-z])(?=\d)", " ", name.replace("_", " ")).capitalize()
 
 
@@ -43,6 +43,6 @@ def column_names(ablation: AblationSpec) -> dict[str, str]:
 
 
 def job_name(name: str) -> str:
-    """A job's or a data set's name as people write it: ``zero_shot_flickr30k`` -> ``Zero-shot Flickr30K``."""
+    """Write a job's or a data set's name as people do: ``zero_shot_flickr30k`` -> ``Zero-shot Flickr30K``."""
     words = [_PROPER.get(word, word) for word in name.replace("zero_shot", "zero-shot").split("_")]
     return f"{words[0][:1].upper()}{words[0][1:]}{' ' if words[1:] else ''}{' '.join(words[1:])}"

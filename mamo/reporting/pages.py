@@ -162,12 +162,12 @@ def _file_digest(path: Path) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Digest of the modules beside this one: pages are rendered again when the rendering changes."""
+    """Compute the digest of the modules beside this one: pages are rendered again when the rendering changes."""
     return digest({path.name: _file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))})
 
 
 @cache
 def _site_digest() -> str:
-    """Digest of the files that make ``index.html``."""
+    """Compute the digest of the files that make ``index.html``."""
     site = Path(__file__).parent / "site"
     return digest({path.name: _file_digest(path) for path in sorted(site.glob("*.*"))})

@@ -83,7 +83,7 @@ class PaperTable(Spec):
         return isinstance(value, float) and 0 < value <= 100
 
     def row(self, key: str) -> PaperRow:
-        """The row of a key.
+        """Return the row of a key.
 
         Raises:
             KeyError: the table has no such row; the message names those it has.
@@ -95,13 +95,13 @@ class PaperTable(Spec):
 
 
 def find_paper(name: str | None, ablations: Path) -> PaperTable | None:
-    """The reported numbers of an ablation's counterpart; None if it has none, or no edition is there."""
+    """Find the reported numbers of an ablation's counterpart; None if it has none, or no edition is there."""
     known = name is not None and (ablations / "paper" / "arxiv").is_dir()
     return load_paper(name, ablations) if name is not None and known else None
 
 
 def load_paper(name: str, ablations: Path = Path("ablations"), edition: str = "arxiv") -> PaperTable | None:
-    """The reported numbers of one table.
+    """Load the reported numbers of one table.
 
     Args:
         name: for example ``table5``.

@@ -147,7 +147,7 @@ def row_provenance(plan: Plan, table: TablePlan, row: str, results: Path) -> Row
 
 
 def row_lines(facts: RowFacts) -> Iterator[str]:
-    """``row_provenance`` as text."""
+    """Yield ``row_provenance`` as text."""
     yield f"{facts.table}, row {facts.row}: {facts.label}"
     for number in facts.numbers:
         value = "no value" if number.value is None else f"{number.value:.4g}"
@@ -159,7 +159,7 @@ def row_lines(facts: RowFacts) -> Iterator[str]:
 
 
 def provenance_lines(run: RunFacts) -> Iterator[str]:
-    """``provenance`` as text."""
+    """Yield ``provenance`` as text."""
     yield run.run + ("" if run.done else ": no record yet")
     for name, value in run.facts.items():
         yield f"  {name}: {_words(value)}"

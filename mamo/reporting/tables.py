@@ -162,24 +162,24 @@ def sensible(value: float) -> float:
 
 
 def signed(value: float, decimals: int) -> str:
-    """A difference with its sign, ``+1.2`` or ``−0.4``; 0 has none. Whole numbers are counts, and have no decimals."""
+    """Write a difference with its sign, ``+1.2`` or ``−0.4``; 0 has none. Whole numbers are counts, and have no decimals."""
     text = f"{value:+,}" if isinstance(value, int) else f"{value:+,.{decimals}f}"
     return text.replace("-", "−") if float(text.replace(",", "")) else text[1:]
 
 
 def bracketed(lower: float, upper: float, decimals: int) -> str:
-    """An interval of a difference, ``[−0.4, +2.8]``."""
+    """Write an interval of a difference, ``[−0.4, +2.8]``."""
     return f"[{signed(lower, decimals)}, {signed(upper, decimals)}]"
 
 
 def chance_text(values: TableValues, rows: Iterable[str], column: str, decimals: int) -> str:
-    """The mean chance level of some rows in a column."""
+    """Return the mean chance level of some rows in a column."""
     chance = chance_of([cell for row in rows for cell in values.at(row, column)])
     return NONE if chance is None else number(chance, decimals)
 
 
 def headings_of(ablation: AblationSpec, paper: PaperTable | None) -> tuple[Heading, ...]:
-    """The paper's columns in its order, then those that only we have; labels are ours where both have the column."""
+    """Return the paper's columns in its order, then those that only we have; labels are ours where both have the column."""
     own = {column.key: Heading(column.key, column.label, column.group) for column in ablation.columns}
     if ablation.kind == "statistics":
         labels = {column.key: column.label for column in paper.columns} if paper else {}

@@ -61,7 +61,7 @@ def run_lock(directory: Path, wait: bool = False) -> Iterator[None]:
 
 
 def owner(directory: Path) -> str:
-    """Who holds, or last held, a run's lock, e.g. `` (job 12 on node3, process 4711, since 10:15)``; '' if unknown."""
+    """Say who holds, or last held, a run's lock, e.g. `` (job 12 on node3, process 4711, since 10:15)``; '' if unknown."""
     with suppress(OSError, ValueError, KeyError):
         who = json.loads((directory / ".owner.json").read_text(encoding="utf-8"))
         job = f"job {who['job']} on " if who["job"] else ""

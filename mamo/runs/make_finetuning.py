@@ -192,11 +192,11 @@ class _Best:
             self.task.load_state_dict(self.weights)
 
     def state(self) -> State:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"score": self.score, "weights": self.weights}
 
     def load(self, state: State) -> None:
-        """From a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.score, self.weights = state["score"], state["weights"]
 
 

@@ -159,7 +159,7 @@ def _vision_naming(context: Context) -> Result:
 
 
 def _vision_distilled(context: Context) -> Result:
-    """A ViT that has learned from a convolutional teacher what the photos of the train splits show."""
+    """Train a ViT by a convolutional teacher on the photos of the train splits."""
     from mamo.data.batches.photo_views import Photos, distillation_batches
     from mamo.model.teacher import load_teacher
     from mamo.runs.teacher_maps import teacher_maps

@@ -37,7 +37,7 @@ class Stopwatch:
         self.earlier = _earlier_code(directory, self.code)
 
     def provenance(self) -> Provenance:
-        """Seconds, memory, machine, versions and code.
+        """Return the seconds, memory, machine, versions and code.
 
         The commit has ``+changes`` where the package differs from it (by tracked files or by others) or was edited while the
         run was made. The digest is of all files of the package as they were when the run started.
@@ -80,7 +80,7 @@ def _earlier_code(directory: Path, code: Code) -> list[CodeVersion]:
 
 
 def machine() -> dict[str, str | int | None]:
-    """Processor, cores and GPU (if torch is loaded and sees one)."""
+    """Return the processor, cores and GPU (if torch is loaded and sees one)."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -100,7 +100,7 @@ def machine() -> dict[str, str | int | None]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that affect numbers."""
+    """Return versions of Python and of the packages that affect numbers."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -74,7 +74,7 @@ class Context:
         return self.directory / CHECKPOINTS
 
     def input(self, role: str) -> Path:
-        """The directory of the input run of a role.
+        """Return the directory of the input run of a role.
 
         Raises:
             RunError: it was taken from a pack, without its files.
@@ -84,7 +84,7 @@ class Context:
         return run.directory(self.results)
 
     def world(self, key: str) -> Path | None:
-        """The ``release`` folder of the world that a data run was prepared from; None for official releases."""
+        """Return the ``release`` folder of the world that a data run was prepared from; None for official releases."""
         world = self.plan.runs[key].inputs.get(WORLD)
         if world is None:
             return None
@@ -92,7 +92,7 @@ class Context:
         return self.plan.runs[world].directory(self.results) / "release"
 
     def record(self, role: str) -> Record:
-        """The record of the input run of a role."""
+        """Return the record of the input run of a role."""
         return read_record(self.plan.runs[self.run.inputs[role]], self.results)
 
 

@@ -21,7 +21,7 @@ AT_ONCE = 16  # photos in the teacher: more do not fit a processor's cache, and 
 
 
 def teacher_maps(teacher: Teacher, photos: Photos, folder: Path) -> Maps:
-    """The teacher's map of every view, from ``folder`` where an earlier call has left them there.
+    """Compute the teacher's map of every view, or read it from ``folder`` where an earlier call has left it.
 
     A view of 6,000 photos takes 190 MB (7 x 7 places of 320 channels in half precision).
     """

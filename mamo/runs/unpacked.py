@@ -31,7 +31,7 @@ def unmark(directory: Path) -> None:
 
 
 def marked_site(directory: Path) -> str | None:
-    """The site of a run that was taken from a pack; None for one that was made here, and where the note is damaged."""
+    """Return the site of a run that was taken from a pack; None for one that was made here, and where the note is damaged."""
     try:
         site = read_object(directory / MARK).get("site")
     except (FileNotFoundError, StoredError):

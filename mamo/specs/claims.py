@@ -73,7 +73,7 @@ class ClaimTest(Spec):
 
 
 def is_row(term: str) -> bool:
-    """Whether a term of a contrast is a row of our table."""
+    """Check that a term of a contrast is a row of our table."""
     return term != CHANCE and not term.startswith(REPORTED)
 
 
@@ -102,7 +102,7 @@ class Claims(Spec):
 
 
 def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
-    """The claims of ``ablations/paper/arxiv/claims.yaml``; none if there is no such file.
+    """Read the claims of ``ablations/paper/arxiv/claims.yaml``; none if there is no such file.
 
     Raises:
         SpecError: a wrong entry, with file, key and nearest valid name.

@@ -155,7 +155,7 @@ def _whole(site: Mapping[str, str], kind: JobKind, what: str, default: int) -> i
 
 
 def _gpus(value: str, kind: JobKind) -> tuple[str | None, int]:
-    """``4`` -> (None, 4), ``a100:2`` -> ("a100", 2), ``a100`` -> ("a100", 1)."""
+    """Parse ``4`` -> (None, 4), ``a100:2`` -> ("a100", 2), ``a100`` -> ("a100", 1)."""
     model, _, count = value.rpartition(":")
     if not count.isdecimal():
         model, count = value, "1"

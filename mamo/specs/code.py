@@ -43,7 +43,7 @@ class Code:
 
 
 def git_environment() -> dict[str, str]:
-    """The environment without the variables that would point git at another repository than its working folder's."""
+    """Return the environment without the variables that would point git at another repository than its working folder's."""
     return {name: value for name, value in os.environ.items() if name not in _LOCAL}
 
 

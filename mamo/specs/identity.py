@@ -31,7 +31,7 @@ DIGEST_LENGTH = 10
 
 
 def digest(value: Any) -> str:
-    """A short hexadecimal digest of any JSON value, independent of the order of keys."""
+    """Compute a short hexadecimal digest of any JSON value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
@@ -70,11 +70,11 @@ class Run:
         return f"{self.kind}/{self.id}"
 
     def directory(self, results: Path) -> Path:
-        """Path of the run below ``results`` (one scale's results)."""
+        """Return the path of the run below ``results`` (one scale's results)."""
         return results / self.kind / self.id
 
     def record(self, results: Path) -> Path:
-        """Path of the run's record, which is written last: if it exists, the run is done."""
+        """Return the path of the run's record, which is written last: if it exists, the run is done."""
         return self.directory(results) / "record.json"
 
 
@@ -90,7 +90,7 @@ def _without(spec: SpecValues, neutral: SpecValues, prefix: str = "") -> dict[st
 
 
 def difference_name(stem: str, changes: SpecValues) -> str:
-    """``stem`` followed by the leaves of dotted ``changes``, e.g. ``mamo-epochs_10-no_mrm``, as a file name."""
+    """Return ``stem`` followed by the leaves of dotted ``changes``, e.g. ``mamo-epochs_10-no_mrm``, as a file name."""
     words = [stem]
     for dotted, value in sorted(changes.items()):
         leaf = dotted.rsplit(".", 1)[-1]

@@ -15,7 +15,7 @@ from mamo.specs.plan import Plan, TablePlan
 
 
 def row_changes(plan: Plan, table: TablePlan) -> dict[str, list[str]]:
-    """The changes of each row against the base row: row -> lines such as ``objectives.mrm.predictor: true → false``."""
+    """Return the changes of each row against the base row: row -> lines such as ``objectives.mrm.predictor: true → false``."""
     ablation = table.ablation
     if not ablation.rows:
         return {}
@@ -28,7 +28,7 @@ def row_changes(plan: Plan, table: TablePlan) -> dict[str, list[str]]:
 
 
 def twins(table: TablePlan) -> list[tuple[str, str]]:
-    """Rows of one series that are the same run as an earlier one: (row, the earlier one)."""
+    """Return rows of one series that are the same run as an earlier one: (row, the earlier one)."""
     seen: dict[tuple[str, str | None], str] = {}
     rows = table.ablation.rows if table.ablation.kind != "readings" else ()  # readings may come to the same
     first = [

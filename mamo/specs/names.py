@@ -16,7 +16,7 @@ def few(names: Iterable[str], separator: str = ", ") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """', did you mean ...?' for the closest of the known names, or the first of them."""
+    """Suggest the closest of the known names, or list the first of them: ', did you mean ...?'."""
     every = sorted(known)
     close = difflib.get_close_matches(name, every, n=1, cutoff=0.5)
     return f": did you mean '{close[0]}'?" if close else f": known here are {few(every)}"

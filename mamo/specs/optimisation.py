@@ -71,7 +71,7 @@ class ScheduleSpec(Spec):
         return self.epochs * per_epoch
 
     def warmup(self, total: int) -> int:
-        """Warm-up steps, never more than the schedule has."""
+        """Return warm-up steps, never more than the schedule has."""
         steps = (
             self.warmup_steps if self.warmup_steps is not None else round((self.warmup_share or 0.0) * total)
         )

@@ -86,7 +86,7 @@ def _size(value: Any, known: dict[int, int | None]) -> int:
 
 
 def merge(base: SpecValues, changes: SpecValues) -> dict[str, Any]:
-    """``base`` with ``changes`` laid over it, mappings merged key by key."""
+    """Lay ``changes`` over ``base``, merging mappings key by key."""
     merged = copy.deepcopy(dict(base))
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
@@ -97,7 +97,7 @@ def merge(base: SpecValues, changes: SpecValues) -> dict[str, Any]:
 
 
 def apply(base: SpecValues, overrides: SpecValues, where: str) -> dict[str, Any]:
-    """``base`` with dotted ``overrides``, e.g. ``{"objectives.mrm": None, "masking.image_ratio": 0.5}``.
+    """Apply dotted ``overrides`` to ``base``, e.g. ``{"objectives.mrm": None, "masking.image_ratio": 0.5}``.
 
     Raises:
         SpecError: a dotted path passes through something that is not a section.
@@ -126,7 +126,7 @@ def apply(base: SpecValues, overrides: SpecValues, where: str) -> dict[str, Any]
 
 
 def build(schema: Any, values: SpecValues, where: str) -> Any:
-    """``values`` as a ``schema`` object (a pydantic model or annotated union).
+    """Build a ``schema`` object (a pydantic model or annotated union) from ``values``.
 
     Raises:
         SpecError: naming the place ``where``, each wrong key, and the nearest valid name of an unknown one.
@@ -146,7 +146,7 @@ def build(schema: Any, values: SpecValues, where: str) -> Any:
 
 
 def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
-    """The known field names of the nested model that ``location`` leads to (all nested ones if unclear)."""
+    """Return the known field names of the nested model that ``location`` leads to (all nested ones if unclear)."""
     models: list[type[BaseModel]] = models_of(schema)
     for part in location:
         fields = [model.model_fields[str(part)] for model in models if str(part) in model.model_fields]
@@ -156,7 +156,7 @@ def _fields_at(schema: Any, location: tuple[int | str, ...]) -> dict[str, Any]:
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
-    """Every pydantic model named in an annotation such as ``MimSpec | None`` or ``dict[str, JobSpec]``."""
+    """Return every pydantic model named in an annotation such as ``MimSpec | None`` or ``dict[str, JobSpec]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in getattr(annotation, "__args__", ()) for model in models_of(argument)]

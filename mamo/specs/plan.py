@@ -166,7 +166,7 @@ class Planner:
         return known
 
     def dataset(self, name: str) -> str:
-        """The run that prepares a data set."""
+        """Return the run that prepares a data set."""
         data = self.scale.data
         if name not in data.datasets:
             raise SpecError(
@@ -179,7 +179,7 @@ class Planner:
         return self._add(Run("data", name, spec, inputs))
 
     def weights(self, role: str) -> str:
-        """The run that makes the starting weights of a role: vision, text or visual_tokens."""
+        """Return the run that makes the starting weights of a role: vision, text or visual_tokens."""
         part = getattr(self.scale.weights, role)
         spec = {"role": role} | part.model_dump(mode="json")
         inputs: dict[str, str] = {}
@@ -199,7 +199,7 @@ class Planner:
         return self._add(Run("weights", role, spec, inputs))
 
     def pretraining(self, overrides: SpecValues, where: str, seed: int = 0) -> str:
-        """The pre-training run of the scale's spec with ``overrides`` and its seed raised by ``seed``."""
+        """Return the pre-training run of the scale's spec with ``overrides`` and its seed raised by ``seed``."""
         base = self.scale.pretrain.model_dump(mode="json")
         spec = build(PretrainSpec, apply(base, overrides, where), where)
         spec = spec.model_copy(update={"seed": spec.seed + seed})
@@ -212,7 +212,7 @@ class Planner:
         return self._add(Run("pretrain", difference_name("mamo", changes(base, values)), values, inputs))
 
     def finetuning(self, job: str, pretraining: str, where: str, seed: int = 0) -> str:
-        """The downstream run of a job from a pre-training."""
+        """Return the downstream run of a job from a pre-training."""
         if job not in self.scale.jobs:
             raise SpecError(
                 f"{where}: scale '{self.scale.name}' has no job '{job}'{nearest(job, self.scale.jobs)}"

@@ -56,7 +56,7 @@ class ContrastSpec(Spec):
         return self.minus if self.minus is not None else self.ends[:1] if self.ends is not None else ()
 
     def test(self, table: str, reading: str) -> ClaimTest:
-        """The question under one reading, as a test of claims."""
+        """Return the question under one reading as a test of claims."""
         rows = [row_of(model, reading) for model in self.models]
         if self.ends is not None:
             return ClaimTest(table=table, ends=(rows[0], self.ends[1]))

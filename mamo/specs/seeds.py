@@ -12,7 +12,7 @@ Seeds = int | Mapping[str, int] | None
 
 
 def read_seeds(value: Any) -> Seeds:
-    """Runs per row from ``params.yaml`` or a command line: ``3``, ``{table5: 3}`` or ``table5=3,table6=3``.
+    """Read runs per row from ``params.yaml`` or a command line: ``3``, ``{table5: 3}`` or ``table5=3,table6=3``.
 
     Raises:
         SpecError: it is none of these, or a number is below 1.

@@ -31,15 +31,15 @@ class Source:
 
 
 def given(place: str, acts_in: str = "") -> Source:
-    """The paper gives it."""
+    """Mark a setting that the paper gives."""
     return Source("given", place, acts_in)
 
 
 def chosen(source: str, acts_in: str = "") -> Source:
-    """The paper leaves it open."""
+    """Mark a setting that the paper leaves open."""
     return Source("chosen", source, acts_in)
 
 
 def own(why: str, acts_in: str = "") -> Source:
-    """The paper has no counterpart of it."""
+    """Mark a setting without a counterpart in the paper."""
     return Source("own", why, acts_in)

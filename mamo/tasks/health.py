@@ -243,7 +243,7 @@ def _error(predicted: Tensor, target: Tensor, power: int) -> Tensor:
 
 
 def _less_means(values_MD: Tensor, items_M: Tensor) -> Tensor:
-    """Each vector less the mean of its item's."""
+    """Subtract from each vector the mean of its item's."""
     count = int(items_M.max()) + 1 if len(items_M) else 0
     sums = values_MD.new_zeros(count, values_MD.shape[1]).index_add_(0, items_M, values_MD)
     return values_MD - (sums / items_M.bincount(minlength=count)[:, None].clamp(min=1))[items_M]

@@ -51,7 +51,8 @@ class PhotoDistillationTask(Task):
         """Nothing follows a step."""
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """A batch of image (B, 3, S, S), the teacher's map (B, N, C) and perhaps keep (B, P), the visible patches.
+        """Compute the losses of a batch of image (B, 3, S, S), the teacher's map (B, N, C) and perhaps keep (B, P), the visible
+        patches.
 
         Returns:
             ``loss``, and the mean squared errors ``map`` and ``pooled`` of standardised targets: 1 is what the mean over all

@@ -68,7 +68,7 @@ class VqaTask(DownstreamTask):
     def build(
         cls, network: Mamo, spec: JobSpec, tokenizer: Tokenizer, data: Prepared, world: Path | None
     ) -> VqaTask:
-        """The task with the candidate answers of its first data set."""
+        """Build the task with the candidate answers of its first data set."""
         assert isinstance(spec, VqaSpec)
         answers = candidates.read(data.path, spec.min_answer_count)
         return cls(network, spec, tokenizer, EvalTransform(spec.transform), answers)

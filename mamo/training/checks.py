@@ -148,7 +148,7 @@ class Checks:
             self._spread["low_steps"] += spread < self.least
 
     def state(self) -> State:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "silent": self._silent,
             "looks": self._looks,
@@ -236,6 +236,6 @@ class Checks:
 
 
 def _sample(module: nn.Module) -> Tensor:
-    """A few values of every tensor, at fixed places: (K,)."""
+    """Take a few values of every tensor, at fixed places: (K,)."""
     flat = [p.detach().flatten() for p in module.parameters()]
     return torch.cat([x[:: max(1, len(x) // SAMPLE)][:SAMPLE] for x in flat]).clone()

@@ -81,11 +81,11 @@ class Health:
         self.alike += holds_look_alike(batch["image"], batch["ids"], batch["image_id"])
 
     def state(self) -> State:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"rows": self.rows, "batches": self.batches, "alike": self.alike}
 
     def load(self, state: State) -> None:
-        """From a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.rows = list(state.get("rows", self.rows))
         self.batches, self.alike = state.get("batches", 0), state.get("alike", 0)
 
@@ -119,7 +119,7 @@ def validation_pairs(
     size: int,
     device: torch.device,
 ) -> ValidationPairs:
-    """The first images of the validation split, each with its first text; of the training split if there is no other."""
+    """Take the first images of the validation split, each with its first text; of the training split if there is no other."""
     splits = data.manifest["splits"]
     split = "val" if "val" in splits and splits["val"]["records"] else "train"
     records = data.records(split)
@@ -174,7 +174,7 @@ def _skills(rows: list[dict[str, float]]) -> list[Check]:
 
 
 def _half_way(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The look nearest to half of the steps."""
+    """Return the measurement nearest to half of the steps."""
     return min(rows, key=lambda row: abs(row["step"] - rows[-1]["step"] / 2))
 
 
@@ -272,6 +272,6 @@ def _mean_recall(row: Mapping[str, float], name: str) -> float:
 
 
 def _sample(module: torch.nn.Module) -> Tensor:
-    """A few values of every tensor, at fixed places: (K,)."""
+    """Take a few values of every tensor, at fixed places: (K,)."""
     flat = [p.detach().flatten() for p in module.parameters()]
     return torch.cat([x[:: max(1, len(x) // SAMPLE)][:SAMPLE] for x in flat]).cpu().clone()

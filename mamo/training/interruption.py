@@ -25,7 +25,7 @@ class Interrupted(SystemExit):
 
 
 def heeded() -> list[signal.Signals]:
-    """The signals that ask this process to stop: all of ``SIGNALS`` but those that its caller ignores (``nohup``, ``&``)."""
+    """Return the signals that stop this process: all of ``SIGNALS`` but those that its caller ignores (``nohup``, ``&``)."""
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 

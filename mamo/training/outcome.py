@@ -84,7 +84,7 @@ class DivergenceMonitor:
         return None
 
     def state(self) -> State:
-        """For a checkpoint, which holds plain values alone."""
+        """Return the state for a checkpoint, which holds plain values alone."""
         state = {name: value for name, value in vars(self).items() if name not in ("spec", "total")}
         return state | {"noticed": astuple(self.noticed) if self.noticed else None}
 

@@ -212,7 +212,7 @@ def peak_for(device: torch.device, name: str, precision: str) -> tuple[float | N
 
 
 def gemm_rate(rows: int, inner: int, columns: int, dtype: torch.dtype) -> float:
-    """Operations per second of a product of (rows, inner) and (inner, columns) on the CPU: the best of a second's."""
+    """Measure operations per second of a product of (rows, inner) and (inner, columns) on the CPU: the best of a second's."""
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
     best, spent = float("inf"), 0.0
     while spent < GEMM_SECONDS:

@@ -124,7 +124,7 @@ class TrainLoader:
 
     @staticmethod
     def _next(batches: Iterator[Any]) -> Any:
-        """The next batch; None at the end."""
+        """Take the next batch; None at the end."""
         for turn in range(1, TURNS + 1):
             try:
                 return next(batches, None)
@@ -150,7 +150,7 @@ class _Steps(torch.utils.data.Sampler[list[_Request]]):
 def image_batches(
     images: ImageStore, rows: Sequence[int], transform: EvalTransform, batch_size: int, threads: int = 1
 ) -> Iterator[torch.Tensor]:
-    """Images for evaluation, in the order of ``rows``: float32 (B, 3, S, S), the last batch may be smaller.
+    """Yield images for evaluation, in the order of ``rows``: float32 (B, 3, S, S), the last batch may be smaller.
 
     Args:
         images: of a prepared data set.

@@ -72,7 +72,7 @@ class Piped:
         }
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; called by PyTorch."""
+        """Move the batch into page-locked memory; called by PyTorch."""
         return {
             name: value.pin_memory() if name in self._tensors else value
             for name, value in self.batch().items()

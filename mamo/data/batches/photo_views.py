@@ -46,13 +46,13 @@ class Photos:
         return len(self._places)
 
     def open(self, index: int) -> Image.Image:
-        """A photo in RGB."""
+        """Open a photo in RGB."""
         store, row = self._places[index]
         with Image.open(io.BytesIO(store.jpeg(row))) as picture:
             return picture.convert("RGB")
 
     def box(self, index: int, view: int, size: tuple[int, int]) -> RelativeBox:
-        """The part of a photo that a view shows, in pixels: view 0 is the whole photo, the others are random crops."""
+        """Choose the part of a photo that a view shows, in pixels: view 0 is the whole photo, the others are random crops."""
         if view == 0:
             return 0.0, 0.0, float(size[0]), float(size[1])
         return random_box(size, self.spec.crop_scale, RATIO, example_generator(self.seed, view, index))
@@ -66,11 +66,11 @@ class Maps(NamedTuple):
 
     @staticmethod
     def path(folder: Path, view: int) -> Path:
-        """Where the maps of a view are kept."""
+        """Return the file of a view's maps."""
         return folder / f"teacher-{view}.npy"
 
     def sample(self, most: int = 2000) -> Tensor:
-        """Maps of whole photos, evenly over all, (at most ``most``, N, C)."""
+        """Read maps of whole photos, spread evenly over all: (at most ``most``, N, C)."""
         whole = self.files[0]
         return torch.from_numpy(whole[:: -(-len(whole) // most)].astype(np.float32))
 
@@ -84,7 +84,7 @@ def distillation_batches(
     start: int,
     total: int,
 ) -> Iterator[dict[str, Any]]:
-    """Batches for the steps from ``start``: windows of views, flipped half of the time, with the teacher's map of each.
+    """Yield batches for the steps from ``start``: windows of views, flipped half of the time, with the teacher's map of each.
 
     Yields:
         image (B, 3, S, S), map (B, N, C) and, where patches are hidden, keep (B, P), the indices of the visible ones.
@@ -121,14 +121,14 @@ def distillation_batches(
 
 
 def _window(least: float, rng: np.random.Generator) -> RelativeBox:
-    """A random square part of a view, as shares of its sides."""
+    """Draw a random square part of a view, as shares of its sides."""
     side = 1.0 if rng.random() < WHOLE_SHARE else float(rng.uniform(least, 1.0)) ** 0.5
     left, top = rng.uniform(0, 1 - side, 2)
     return float(left), float(top), float(left + side), float(top + side)
 
 
 def look_through(map_BNC: Tensor, window_B4: Tensor, grid: int) -> Tensor:
-    """The map as it lies in windows of the image, resampled to the same number of places: (B, N, C) -> (B, grid ** 2, C).
+    """Resample the map to what lies in windows of the image, with the same number of places: (B, N, C) -> (B, grid ** 2, C).
 
     Args:
         window_B4: left, top, right, bottom as shares of the image's sides.
@@ -145,6 +145,6 @@ def look_through(map_BNC: Tensor, window_B4: Tensor, grid: int) -> Tensor:
 
 
 def flip_map(map_BNC: Tensor) -> Tensor:
-    """A map mirrored left to right."""
+    """Mirror a map left to right."""
     side = round(map_BNC.shape[1] ** 0.5)
     return map_BNC.unflatten(1, (side, side)).flip(2).flatten(1, 2)

@@ -14,7 +14,7 @@ _ORDER, _EXAMPLE = 1, 2
 
 
 def _stream(purpose: int, seed: int, number: int, position: int = 0) -> np.random.Generator:
-    """A counter-based generator: the key holds purpose, seed and number, the counter the position."""
+    """Make a counter-based generator: the key holds purpose, seed and number, the counter the position."""
     if not 0 <= seed < 2**48:
         raise ValueError(f"seed {seed}: must be in [0, 2**48)")
     key = np.array([purpose << 48 | seed, number], dtype=np.uint64)
@@ -30,7 +30,7 @@ def example_generator(seed: int, step: int, position: int) -> np.random.Generato
 
 @lru_cache(maxsize=2)
 def epoch_order(seed: int, epoch: int, n: int, block: int = 1) -> np.ndarray:
-    """An epoch's order: an exact shuffle of ``range(n)``, int64 (n,), read-only.
+    """Draw an epoch's order: an exact shuffle of ``range(n)``, int64 (n,), read-only.
 
     Args:
         seed: of the run.

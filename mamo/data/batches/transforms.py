@@ -51,7 +51,7 @@ def _open(jpeg: bytes) -> Image.Image:
 
 
 def _resize(image: Image.Image, box: RelativeBox, size: int, resampling: Image.Resampling) -> Image.Image:
-    """The box of the image at size x size; the JPEG is decoded at 1/2, 1/4 or 1/8 where that suffices."""
+    """Resize the box of the image to size x size; the JPEG is decoded at 1/2, 1/4 or 1/8 where that suffices."""
     width, height = image.size
     full_size = math.ceil(width * size / (box[2] - box[0])), math.ceil(height * size / (box[3] - box[1]))
     image.draft("RGB", (min(full_size[0], width), min(full_size[1], height)))
@@ -69,11 +69,11 @@ class EvalTransform:
         self._normalise = StandardiseChannels(spec)
 
     def __call__(self, jpeg: bytes) -> torch.Tensor:
-        """A stored JPEG to float32 (3, S, S)."""
+        """Turn a stored JPEG into float32 (3, S, S)."""
         return self.image(_open(jpeg))
 
     def image(self, image: Image.Image) -> torch.Tensor:
-        """An RGB image to float32 (3, S, S)."""
+        """Turn an RGB image into float32 (3, S, S)."""
         box = (0.0, 0.0, float(image.size[0]), float(image.size[1]))
         return self._normalise(_resize(image, box, self.spec.size, _RESAMPLING[self.spec.interpolation]))
 
@@ -86,7 +86,7 @@ class TrainTransform:
         self._normalise = StandardiseChannels(spec)
 
     def __call__(self, jpeg: bytes, texts: Sequence[str], generator: np.random.Generator) -> torch.Tensor:
-        """A stored JPEG to float32 (3, S, S).
+        """Turn a stored JPEG into float32 (3, S, S).
 
         Args:
             jpeg: the stored image.
@@ -96,7 +96,7 @@ class TrainTransform:
         return self._normalise(self.augment(jpeg, texts, generator))
 
     def augment(self, jpeg: bytes, texts: Sequence[str], generator: np.random.Generator) -> Image.Image:
-        """The augmented RGB image, before normalisation."""
+        """Augment the RGB image, before normalisation."""
         spec = self.spec
         image = _open(jpeg)
         box = (0.0, 0.0, float(image.size[0]), float(image.size[1]))
@@ -115,7 +115,7 @@ def random_box(
     ratio: tuple[float, float],
     generator: np.random.Generator,
 ) -> RelativeBox:
-    """A box with a random share of the area and a random aspect, as in torchvision's RandomResizedCrop.
+    """Draw a box with a random share of the area and a random aspect, as in torchvision's RandomResizedCrop.
 
     Ten attempts; then the largest central box whose aspect is within ``ratio``.
     """
@@ -176,7 +176,7 @@ _NAMES = tuple(OPERATIONS)
 
 
 def randaugment(image: Image.Image, spec: RandAugmentSpec, generator: np.random.Generator) -> Image.Image:
-    """RandAugment: ``n`` operations drawn with replacement, each applied with the spec's probability."""
+    """Apply RandAugment: ``n`` operations drawn with replacement, each applied with the spec's probability."""
     drawn = generator.integers(len(_NAMES), size=spec.n)
     applied = generator.random(spec.n) < spec.probability
     signs = np.where(generator.random(spec.n) < 0.5, -1.0, 1.0)

@@ -83,7 +83,7 @@ class ConcatRecords:
         return number, int(index - (self._ends[number - 1] if number else 0))
 
     def record(self, index: int) -> Row:
-        """The columns of a record, without its images."""
+        """Return the columns of a record, without its images."""
         number, place = self.locate(index)
         return self._records[number][place]
 

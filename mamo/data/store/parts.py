@@ -49,7 +49,7 @@ _ROWS = 100
 
 
 def part_name(part: int, parts: int) -> str:
-    """The stem of a part's files, parts counted from 0: ``00003-of-00016``."""
+    """Return the stem of a part's files, parts counted from 0: ``00003-of-00016``."""
     return f"{part:05d}-of-{parts:05d}"
 
 
@@ -229,7 +229,7 @@ def _unpacked(row: PartRow) -> tuple[Example, list[ImageResult]]:
 
 
 def _read(path: Path) -> Iterator[PartRow]:
-    """A part's rows, one at a time from the memory-mapped file."""
+    """Yield a part's rows, one at a time from the memory-mapped file."""
     reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
     for number in range(reader.num_record_batches):
         batch = reader.get_batch(number)

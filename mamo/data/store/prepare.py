@@ -192,7 +192,7 @@ def _limited(examples: Iterator[Example], info: Dataset, limits: Mapping[str, in
 def _load(
     examples: Iterable[Example], load: Callable[[ImageSource], ImageResult], workers: int
 ) -> Iterator[tuple[Example, list[ImageResult]]]:
-    """Examples with their images, in order; threads decode ahead (Pillow frees the interpreter lock)."""
+    """Yield examples with their images, in order; threads decode ahead (Pillow frees the interpreter lock)."""
     if workers <= 1:
         for example in examples:
             yield example, [load(image) for image in example.images]
@@ -270,7 +270,7 @@ class _Intake:
         self._group = []
 
     def lost(self) -> dict[str, int]:
-        """Splits that have examples in the release but none stored, with the number of examples."""
+        """List splits that have examples in the release but none stored, with the number of examples."""
         return {split: count for split, count in self._given.items() if split not in self._kept}
 
     def finish(self) -> None:

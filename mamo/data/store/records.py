@@ -55,7 +55,7 @@ class _ArrowRows:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def find(self, index: int) -> tuple[pa.RecordBatch, int]:
-        """The batch that holds a row, and the row's place in it."""
+        """Find the batch that holds a row, and the row's place in it."""
         size = len(self)
         if not 0 <= index < size:
             raise IndexError(f"row {index} of {size} in {self.paths[0] if self.paths else 'no file'}")
@@ -73,17 +73,17 @@ class ImageStore:
         return len(self._rows)
 
     def jpeg(self, index: int) -> bytes:
-        """The stored JPEG of a row."""
+        """Return the stored JPEG of a row."""
         batch, row = self._rows.find(index)
         return batch.column(1)[row].as_py()
 
     def key(self, index: int) -> str:
-        """The image's key in its release."""
+        """Return the image's key in its release."""
         batch, row = self._rows.find(index)
         return batch.column(0)[row].as_py()
 
     def size(self, index: int) -> tuple[int, int]:
-        """Width and height of the *original* image in pixels."""
+        """Return the width and height of the *original* image in pixels."""
         batch, row = self._rows.find(index)
         return batch.column(2)[row].as_py(), batch.column(3)[row].as_py()
 
@@ -106,12 +106,12 @@ class Records:
             yield from batch.to_pylist()
 
     def value(self, index: int, name: str) -> Any:
-        """One field of one record, without touching the others."""
+        """Read one field of one record, without touching the others."""
         batch, row = self._rows.find(index)
         return batch.column(name)[row].as_py()
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """A whole column, still memory-mapped."""
+        """Return a whole column, still memory-mapped."""
         return pa.chunked_array(
             [batch.column(name) for batch in self._rows.batches], type=self.schema.field(name).type
         )
@@ -124,7 +124,7 @@ class Records:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a prepared data set.
+    """Read the manifest of a prepared data set.
 
     Args:
         path: the data set's directory.
@@ -212,7 +212,7 @@ class Prepared:
         return self.manifest["kind"]
 
     def records(self, split: str) -> Records:
-        """The records of a split.
+        """Return the records of a split.
 
         Raises:
             PreparedError: no such split.

@@ -29,7 +29,7 @@ FOLDER = "shared"
 def read_share(
     dataset: str, info: Dataset, root: Path, folder: Path, part: int, parts: int, findings: Findings
 ) -> Iterator[tuple[int, Example]]:
-    """One part's examples with their places; all parts' examples in the order of their places are the release's.
+    """Yield one part's examples with their places; all parts' examples in the order of their places are the release's.
 
     Args:
         folder: folder of the parts; shares are in its folder ``shared``.

@@ -8,7 +8,7 @@ from mamo.data.store.manifest import Manifest
 
 
 def dataset_statistics(manifest: Manifest, split: str | None = "train") -> dict[str, Any]:
-    """One data set's row: ``{dataset, images, texts}``.
+    """Return one data set's row: ``{dataset, images, texts}``.
 
     Args:
         manifest: of a prepared data set.

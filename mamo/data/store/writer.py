@@ -92,20 +92,20 @@ class ArrowFile:
     closed = False
 
     def write(self, data: Any) -> int:
-        """Called by Arrow with the next bytes of the file."""
+        """Write the next bytes of the file; called by Arrow."""
         self._digest.update(data)
         return self._file.write(data)
 
     def flush(self) -> None:
-        """Called by Arrow."""
+        """Flush the file; called by Arrow."""
         self._file.flush()
 
     def tell(self) -> int:
-        """Called by Arrow."""
+        """Return the position; called by Arrow."""
         return self._file.tell()
 
     def close(self) -> None:
-        """Called by Arrow; the file is closed by ``finish``."""
+        """Leave the file open for ``finish``, which closes it; called by Arrow."""
 
     def add(self, row: Mapping[str, Any], size: int = 0) -> None:
         """Add a row; ``size`` is about what it holds in memory, in bytes."""

@@ -21,7 +21,7 @@ _VARIANTS = 6  # textures of each kind; place, mirroring and hue vary from image
 
 @lru_cache(maxsize=128)
 def _texture(kind: str, variant: int, canvas: int) -> np.ndarray:
-    """A texture of one and a half canvases, (H, W, 3) float32 in [0, 255]."""
+    """Draw a texture of one and a half canvases, (H, W, 3) float32 in [0, 255]."""
     rng = np.random.default_rng([sorted(_COLOURS).index(kind), variant])
     side = canvas * 3 // 2
     unit = canvas / 192  # strokes and stars keep their share of the image
@@ -64,7 +64,7 @@ def _streaks(rng: np.random.Generator, side: int, length: int) -> np.ndarray:
 
 
 def paint(scene: Scene, canvas: int) -> np.ndarray:
-    """The background of a scene: (canvas, canvas, 3) uint8."""
+    """Paint the background of a scene: (canvas, canvas, 3) uint8."""
     rng = np.random.default_rng(scene.texture)
     top, left, variant, mirror = rng.integers(0, [canvas // 2, canvas // 2, _VARIANTS, 2])
     part = _texture(scene.background, int(variant), canvas)[top : top + canvas, left : left + canvas]

@@ -17,7 +17,7 @@ _ATTEMPTS = 40  # to find a caption of each kind before a scene is given up
 
 
 def compose(rng: Random, scene: Scene, detail: float, focus: Sequence[int] = ()) -> Statement:
-    """A true statement about some objects of a scene.
+    """Compose a true statement about some objects of a scene.
 
     Args:
         rng: where the draws come from.
@@ -71,7 +71,7 @@ def caption(
     focus: Sequence[int] = (),
     detail: float | None = None,
 ) -> Caption | None:
-    """A true caption of 6 to 14 words whose statement is accepted, growing more detailed; ``None`` if there is none."""
+    """Draw a true caption of 6 to 14 words whose statement is accepted, growing more detailed; ``None`` if there is none."""
     start = rng.uniform(0.1, 0.9) if detail is None else detail
     for attempt in range(_ATTEMPTS):
         grown = min(1.0, start + (1 - start) * attempt / (_ATTEMPTS / 2))

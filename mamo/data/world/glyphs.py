@@ -29,7 +29,7 @@ def _font() -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=64)
 def _original(kind: str) -> Image.Image:
-    """The glyph in its own colours, cut to its ink."""
+    """Return the glyph in its own colours, cut to its ink."""
     image = Image.new("RGBA", (2 * _DRAWN, 2 * _DRAWN))
     glyph = BY_NAME[kind].glyph
     ImageDraw.Draw(image).text((_DRAWN // 2, _DRAWN // 2), glyph, font=_font(), embedded_color=True)
@@ -43,7 +43,7 @@ def _original(kind: str) -> Image.Image:
 
 @lru_cache(maxsize=1024)
 def tinted(kind: str, tint: str, size: str, cell: int) -> Image.Image:
-    """An RGBA bitmap whose longer side is the size's share of a cell of ``cell`` pixels, cut to its ink."""
+    """Draw an RGBA bitmap whose longer side is the size's share of a cell of ``cell`` pixels, cut to its ink."""
     original = _original(kind)
     scale = SIZES[size] * cell / max(original.size)
     shape = max(1, round(original.width * scale)), max(1, round(original.height * scale))

@@ -72,17 +72,17 @@ WEB = Voice(
 
 
 def choose(rng: Random, words: Sequence[str], weights: Sequence[float]) -> str:
-    """One of the words; weights beyond the words are ignored."""
+    """Choose one of the words; weights beyond the words are ignored."""
     return rng.choices(words, weights[: len(words)])[0]
 
 
 def with_article(phrase: str) -> str:
-    """'an apple', 'a red apple'."""
+    """Write 'an apple', 'a red apple'."""
     return f"{'an' if phrase[0] in 'aeiou' and not phrase.startswith('one') else 'a'} {phrase}"
 
 
 def noun(what: Description, voice: Voice, rng: Random, plural: bool = False) -> str:
-    """The head: a name of the kind, a hypernym, or 'thing'."""
+    """Write the head: a name of the kind, a hypernym, or 'thing'."""
     if what.kind is not None:
         names = BY_NAME[what.kind].names
         name = names[rng.choices(range(len(names)), voice.kinds[: len(names)])[0]]
@@ -93,7 +93,7 @@ def noun(what: Description, voice: Voice, rng: Random, plural: bool = False) -> 
 
 
 def nominal(what: Description, voice: Voice, rng: Random, plural: bool = False) -> str:
-    """Attributes and noun without an article: 'small red cat', 'cats that are red'."""
+    """Write attributes and noun without an article: 'small red cat', 'cats that are red'."""
     head = noun(what, voice, rng, plural)
     adjectives = [choose(rng, SIZE_WORDS[what.size], voice.sizes)] if what.size else []
     adjectives += [what.tint] if what.tint else []
@@ -103,19 +103,19 @@ def nominal(what: Description, voice: Voice, rng: Random, plural: bool = False) 
 
 
 def phrase(mention: Mention, voice: Voice, rng: Random) -> str:
-    """'a small red cat', 'two red cats'."""
+    """Write 'a small red cat', 'two red cats'."""
     if mention.count > 1:
         return f"{NUMBERS[mention.count]} {nominal(mention.what, voice, rng, plural=True)}"
     return with_article(nominal(mention.what, voice, rng))
 
 
 def enumeration(phrases: Sequence[str]) -> str:
-    """'A', 'A and B', 'A, B and C'."""
+    """Write 'A', 'A and B', 'A, B and C'."""
     return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
 
 
 def sentence(statement: Statement, voice: Voice, rng: Random) -> str:
-    """A caption that says what the statement says, lower case and without a full stop.
+    """Write a caption that says what the statement says, lower case and without a full stop.
 
     At most one relation, between the first two mentions, is put into words.
     """

@@ -72,7 +72,7 @@ def related(a: Thing, relation: str, b: Thing) -> bool:
 
 
 def clear_relations(a: Thing, b: Thing) -> list[str]:
-    """The relations of ``a`` to ``b`` that anyone would agree to: one direction dominates; neighbours share a side."""
+    """Return the relations of ``a`` to ``b`` that anyone would agree to: one direction dominates; neighbours share a side."""
     across, down = b.column - a.column, b.row - a.row
     relations = []
     if abs(across) > abs(down):
@@ -85,7 +85,7 @@ def clear_relations(a: Thing, b: Thing) -> list[str]:
 
 
 def fitting(what: Description, scene: Scene) -> list[Thing]:
-    """The objects of a scene that a description fits."""
+    """Return the objects of a scene that a description fits."""
     return [thing for thing in scene.things if what.fits(thing)]
 
 
@@ -126,7 +126,7 @@ def _assign(
 
 
 def referents(statement: Statement, scene: Scene) -> list[Thing]:
-    """The objects that the first mention can stand for, the others standing for any: one if an expression is unambiguous."""
+    """Find the objects that the first mention can stand for, the others standing for any: one if a phrase is unambiguous."""
     first, *others = statement.mentions
     things = []
     for thing in fitting(first.what, scene):
@@ -154,7 +154,7 @@ class SceneIndex:
         self._enter(place)
 
     def true_places(self, statement: Statement) -> list[int]:
-        """The places of all scenes of which the statement is true, ascending."""
+        """Return the places of all scenes of which the statement is true, ascending."""
         candidates: set[int] | None = None
         for key in _keys(statement):
             members = self._index.get(key, set())
@@ -172,7 +172,7 @@ class SceneIndex:
 
 
 def _keys(statement: Statement) -> list[tuple[str, str]]:
-    """Attributes that a scene must have for the statement to be true, the rarest kind of attribute first."""
+    """Return the attributes that a scene must have for the statement to be true, the rarest kind of attribute first."""
     keys = []
     for what in (mention.what for mention in statement.mentions):
         if what.kind and what.tint:

@@ -50,7 +50,7 @@ class PairStatement:
         return not (self.form == "shows" and a == b == self.number)
 
     def count(self, scene: Scene) -> int:
-        """How many objects of one image are counted (0 or 1 where the background is meant)."""
+        """Count the objects of one image that the statement counts (0 or 1 where the background is meant)."""
         if self.background is not None:
             return int(scene.background == self.background)
         return len(fitting(self.what, scene))
@@ -60,7 +60,7 @@ StatementGroup = tuple[PairStatement, list[tuple[int, int, bool]]]
 
 
 def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[StatementGroup]:
-    """Statements, each with four pairs (left, right, whether it is true) of positions in the pool, two of them true.
+    """Draw statements, each with four pairs (left, right, whether it is true) of positions in the pool, two of them true.
 
     Raises:
         ValueError: the pool is too small to find true and false pairs.
@@ -86,7 +86,7 @@ def draw_groups(rng: Random, pool: Sequence[Scene], groups: int) -> list[Stateme
 
 
 def draw_statement(rng: Random, thing: Thing, background: str) -> PairStatement:
-    """A statement about things like this one, or about a background."""
+    """Draw a statement about things like this one, or about a background."""
     form = pick(rng, FORMS)
     number, ground = 0, None
     style = rng.random()
@@ -140,7 +140,7 @@ def _say(what: Description, rng: Random, plural: bool = False) -> str:
 
 
 def _sides(statement: PairStatement, pool: Sequence[Scene]) -> tuple[list[int], list[int]]:
-    """Positions of the scenes which have what is spoken of, and of those which nearly have it."""
+    """Return the positions of the scenes which have what is spoken of, and of those which nearly have it."""
     having = [i for i, scene in enumerate(pool) if statement.count(scene)]
     near = [
         i for i, scene in enumerate(pool) if not statement.count(scene) and _nearly(statement.what, scene)
@@ -151,7 +151,7 @@ def _sides(statement: PairStatement, pool: Sequence[Scene]) -> tuple[list[int], 
 def _pairs(
     rng: Random, statement: PairStatement, pool: Sequence[Scene], having: list[int], near: list[int]
 ) -> list[tuple[int, int, bool]] | None:
-    """Two true and two false pairs in random order; sides are drawn from scenes that have, nearly have, or lack it."""
+    """Draw two true and two false pairs in random order; sides are drawn from scenes that have, nearly have, or lack it."""
     lists = [side for side in (having, near, range(len(pool))) if side]
     by_truth: dict[bool, list[tuple[int, int, bool]]] = {True: [], False: []}
     seen: set[tuple[int, int]] = set()

@@ -66,7 +66,7 @@ def ten_answers(rng: Random, question: Question) -> list[str]:
 
 
 def _unique(rng: Random, scene: Scene, without: str | None = None) -> tuple[Thing, Description] | None:
-    """An object and the shortest description that fits it alone and does not say the attribute ``without``."""
+    """Draw an object and the shortest description that fits it alone and does not say the attribute ``without``."""
     thing = rng.choice(scene.things)
     for attributes in ((), ("tint",), ("size",), ("size", "tint")):
         if without not in attributes:
@@ -111,7 +111,7 @@ def _size(rng: Random, scene: Scene, kinds: int) -> Question | None:
 
 
 def _exists(rng: Random, scene: Scene, kinds: int) -> Question:
-    """'is there a red cat?'; half of the attributes of what is absent are present on other objects."""
+    """Ask 'is there a red cat?'; half of the attributes of what is absent are present on other objects."""
     answer = rng.random() < 0.5
     with_tint = rng.random() < 0.6
     while True:
@@ -132,7 +132,7 @@ def _exists(rng: Random, scene: Scene, kinds: int) -> Question:
 
 
 def _attribute(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    """'is the cat red?'; half of the wrong tints are those of other objects."""
+    """Ask 'is the cat red?'; half of the wrong tints are those of other objects."""
     described = _unique(rng, scene, without="tint")
     if described is None:
         return None
@@ -147,7 +147,7 @@ def _attribute(rng: Random, scene: Scene, kinds: int) -> Question | None:
 
 
 def _relation(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    """'is the cat to the left of the bus?'; the wrong ones say the opposite of what clearly holds."""
+    """Ask 'is the cat to the left of the bus?'; the wrong ones say the opposite of what clearly holds."""
     first, second = _unique(rng, scene), _unique(rng, scene)
     if first is None or second is None or first[0] is second[0]:
         return None
@@ -161,7 +161,7 @@ def _relation(rng: Random, scene: Scene, kinds: int) -> Question | None:
 
 
 def _count(rng: Random, scene: Scene, kinds: int) -> Question:
-    """'how many dogs are there?': kinds, hypernyms, tints, with and without any in the scene."""
+    """Ask 'how many dogs are there?': kinds, hypernyms, tints, with and without any in the scene."""
     options = [Description(kind) for kind in sorted({thing.kind for thing in scene.things})]
     options += [Description(rng.choice(KINDS[:kinds]).name)]
     options += [Description(category=category) for category in CATEGORIES]
@@ -180,7 +180,7 @@ def _count(rng: Random, scene: Scene, kinds: int) -> Question:
 
 
 def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    """'what is to the left of the bus?', 'what is the red thing?', 'what animal is in the picture?'"""
+    """Ask 'what is to the left of the bus?', 'what is the red thing?', 'what animal is in the picture?'"""
     thing = rng.choice(scene.things)
     form = rng.choice(("place", "tint", "category"))
     if form == "tint":

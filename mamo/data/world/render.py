@@ -43,14 +43,14 @@ def render(scene: Scene, canvas: int, grid: int) -> Image.Image:
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """The image as JPEG."""
+    """Return the image as JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
 
 
 def png(image: Image.Image) -> bytes:
-    """The image as PNG, compressed quickly rather than well."""
+    """Return the image as PNG, compressed quickly rather than well."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

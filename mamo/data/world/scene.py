@@ -42,12 +42,12 @@ class Scene:
 
 
 def stream(seed: int, *names: object) -> Random:
-    """A random stream of its own for every seed and name, the same on every machine."""
+    """Make a random stream of its own for every seed and name, the same on every machine."""
     return Random("/".join(map(str, (seed, *names))))
 
 
 def pick(rng: Random, weights: dict[str, float]) -> str:
-    """A key drawn in proportion to its weight."""
+    """Draw a key in proportion to its weight."""
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
@@ -83,7 +83,7 @@ def draw_scene(
 
 
 def draw_twin(rng: Random, scene: Scene, kinds: int) -> Scene:
-    """The same scene with one attribute of one object changed, or tints or places of two objects swapped."""
+    """Copy a scene with one attribute of one object changed, or tints or places of two objects swapped."""
     things = list(scene.things)
     change = pick(rng, TWIN_CHANGES)
     if change.startswith("swap"):
@@ -122,5 +122,5 @@ def _altered(rng: Random, thing: Thing, attribute: str, kinds: int) -> Thing:
 
 
 def changed(scene: Scene, twin: Scene) -> tuple[int, ...]:
-    """Positions (in ``things``) of the objects in which two twins differ."""
+    """Return the positions (in ``things``) of the objects in which two twins differ."""
     return tuple(i for i, (a, b) in enumerate(zip(scene.things, twin.things, strict=True)) if a != b)

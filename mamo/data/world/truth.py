@@ -53,12 +53,12 @@ class SceneTruth:
         return key in self._scenes
 
     def file(self, key: str) -> Path | None:
-        """The image as it was rendered; None if it is in a tar file."""
+        """Return the image as it was rendered; None if it is in a tar file."""
         path = self.release / str(self._scenes[key]["file"])
         return path if path.suffix == ".jpg" and path.is_file() else None
 
     def objects(self, key: str) -> list[dict[str, Any]]:
-        """Kind, tint, size and ``box`` (corners, as shares) of every object of an image."""
+        """Return the kind, tint, size and ``box`` (corners, as shares) of every object of an image."""
         scene = self._scenes[key]
         return [thing | {"box": _corners(thing["box"], scene)} for thing in scene["objects"]]
 

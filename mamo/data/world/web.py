@@ -35,7 +35,7 @@ CC3M = WebNoise(
 def web_caption(
     rng: Random, scene: Scene, source: WebNoise, noise: float, kinds: int
 ) -> tuple[str, Statement]:
-    """A caption and what it says, which is false of the scene for a share ``source.noise * noise`` of captions.
+    """Draw a caption and what it says, which is false of the scene for a share ``source.noise * noise`` of captions.
 
     Args:
         rng: where the draws come from.
@@ -61,7 +61,7 @@ def web_caption(
 
 
 def _more_general(rng: Random, statement: Statement, scene: Scene) -> Statement:
-    """A kind by its hypernym ('a red vehicle'), where that stays true."""
+    """Name a kind by its hypernym ('a red vehicle'), where that stays true."""
     place = rng.randrange(len(statement.mentions))
     what = statement.mentions[place].what
     if what.kind is None:
@@ -72,7 +72,7 @@ def _more_general(rng: Random, statement: Statement, scene: Scene) -> Statement:
 
 
 def _wrong(rng: Random, statement: Statement, scene: Scene, kinds: int) -> Statement:
-    """One attribute, kind or count that is not so, or an object that is not there."""
+    """Change one attribute, kind or count, or add an object that is not there, so that the statement is false."""
     while True:
         place = rng.randrange(len(statement.mentions))
         mention = statement.mentions[place]

@@ -36,7 +36,7 @@ class MamoImageProcessor(ImageProcessingMixin):
         self.image_mean, self.image_std = list(image_mean), list(image_std)
 
     def __call__(self, images: Pictures, **_: Any) -> BatchFeature:
-        """Paths, opened images or arrays, one or several -> ``pixel_values`` (N, 3, S, S)."""
+        """Turn paths, opened images or arrays, one or several, into ``pixel_values`` (N, 3, S, S)."""
         values: dict[str, Any] = {
             "size": self.size,
             "interpolation": self.interpolation,

@@ -48,20 +48,20 @@ class MamoModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: Any) -> None:
-        """The network initialises itself."""
+        """Do nothing: the network initialises itself."""
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """Images (N, 3, S, S) -> (N, E), of unit length."""
+        """Embed images (N, 3, S, S) -> (N, E), of unit length."""
         return self.network.project_image(self.network.encode_image(pixel_values))
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
-        """Texts (M, L) and their mask -> (M, E), of unit length."""
+        """Embed texts (M, L) with their mask -> (M, E), of unit length."""
         return self.network.project_text(self.network.encode_text(input_ids, attention_mask))
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, **_: Any
     ) -> MamoOutput:
-        """Every image with every text: see :class:`MamoOutput`."""
+        """Compare every image with every text: see :class:`MamoOutput`."""
         images, texts = (
             self.get_image_features(pixel_values),
             self.get_text_features(input_ids, attention_mask),
@@ -75,7 +75,7 @@ class MamoModel(PreTrainedModel):
 
     @torch.no_grad()
     def match(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
-        """ITM's probability that each image and the text at the same place belong together: (B,)."""
+        """Compute ITM's probability that each image and the text at the same place belong together: (B,)."""
         text = self.network.encode_text(input_ids, attention_mask)
         visual = self.network.encode_image(pixel_values)
         return self.network.matching_logits(visual, text, attention_mask).softmax(-1)[:, 1]
@@ -90,7 +90,7 @@ class MamoModel(PreTrainedModel):
         candidate_mask: Tensor,
         **_: Any,
     ) -> tuple[Tensor, Tensor]:
-        """The likeliest candidate answer to each question.
+        """Choose the likeliest candidate answer to each question.
 
         Args:
             candidate_ids, candidate_mask: from ``processor.candidates()``.
@@ -116,7 +116,7 @@ class MamoModel(PreTrainedModel):
     def judge(
         self, left_pixel_values: Tensor, right_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor
     ) -> Tensor:
-        """The probability that each statement is true of its two images: (B,).
+        """Compute the probability that each statement is true of its two images: (B,).
 
         Raises:
             ValueError: the model was not fine-tuned for NLVR2.

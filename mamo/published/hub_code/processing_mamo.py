@@ -30,7 +30,7 @@ class MamoProcessor(ProcessorMixin):
         super().__init__(image_processor, tokenizer, **kwargs)
 
     def __call__(self, images: Pictures | None = None, text: Texts | None = None, **_: Any) -> BatchFeature:
-        """Images -> ``pixel_values`` (N, 3, S, S); texts -> ``input_ids`` and ``attention_mask`` (M, L)."""
+        """Prepare images as ``pixel_values`` (N, 3, S, S), texts as ``input_ids`` and ``attention_mask`` (M, L)."""
         features: dict[str, Any] = {}
         if images is not None:
             features |= self.image_processor(images)
@@ -40,7 +40,7 @@ class MamoProcessor(ProcessorMixin):
         return BatchFeature(features)
 
     def candidates(self) -> dict[str, Tensor]:
-        """``candidate_ids`` and ``candidate_mask`` for ``model.answer``.
+        """Return ``candidate_ids`` and ``candidate_mask`` for ``model.answer``.
 
         Raises:
             ValueError: the model was not fine-tuned for VQA.

@@ -112,7 +112,8 @@ def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str,
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Claims by verdict: ``{verdict, entries}``; an entry has the claim, its place, the reason and numbers with intervals."""
+    """Return the claims by verdict: ``{verdict, entries}``; an entry has the claim, its place, the reason and numbers with
+    intervals."""
     sections = []
     for verdict in VERDICTS:
         entries = [

@@ -53,7 +53,7 @@ class Runs:
     def entries(
         self, shown: Mapping[str, Iterable[str]], seeds: Iterable[tuple[str, ...]]
     ) -> list[dict[str, Any]]:
-        """One entry for every run.
+        """Return one entry for every run.
 
         Args:
             shown: run key -> tables and figures that show its numbers.
@@ -82,7 +82,7 @@ class Runs:
         return lines
 
     def circumstances(self) -> dict[str, list[list[Any]]]:
-        """Commits, digests of the code, machines and packages that made the runs, each with the number of runs."""
+        """Return the commits, digests of the code, machines and packages that made the runs, each with the number of runs."""
         provenances = [record.provenance for record in self.records.values() if record is not None]
         counted = {
             "code": Counter(str(of.code or "not recorded") for of in provenances),

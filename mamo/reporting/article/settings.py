@@ -31,7 +31,7 @@ SECTIONS = {
 
 
 def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
-    """The scale's settings beside those of scale ``paper``.
+    """Return the scale's settings beside those of scale ``paper``.
 
     Returns:
         sections ``{title, main, rows}`` (main: shown in the text, not in the appendix); a row is ``[setting, here, at scale
@@ -60,7 +60,7 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
 
 
 def deviations(ablations: Path, page: Path = PAGE) -> list[dict[str, Any]]:
-    """What the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no page.
+    """List what the paper leaves open and what is done here, by section: ``{title, entries}``; none where there is no page.
 
     Args:
         page: whose hand-written table lists what is no setting.

@@ -18,7 +18,7 @@ FIRST = "R@1"
 
 
 def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dict[str, Any]:
-    """One table of the article as plain JSON values.
+    """Return one table of the article as plain JSON values.
 
     Args:
         values: from ``collect``.
@@ -68,7 +68,7 @@ def _rows(
     best: Mapping[str, set[str]],
     reported_heading: str = "",
 ) -> list[dict[str, Any]]:
-    """``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it if it is ours."""
+    """Return ``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it if it is ours."""
 
     def row(whose: str, line: Line) -> dict[str, Any]:
         cells = []

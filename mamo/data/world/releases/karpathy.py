@@ -20,7 +20,7 @@ _FLICKR_IDS = {"train": 1_000_000_000, "val": 2_000_000_000, "test": 3_000_000_0
 
 
 def coco_name(folder: str, image_id: int) -> str:
-    """The file name of an image in ``coco/FOLDER``."""
+    """Return the file name of an image in ``coco/FOLDER``."""
     return f"COCO_{folder}_{image_id:012d}.jpg"
 
 
@@ -65,7 +65,7 @@ def write_flickr30k(publisher: Publisher) -> None:
 def _captioned(
     publisher: Publisher, dataset: str, split: str, number: int, voice: Voice
 ) -> tuple[list[Scene], list[list[Caption]]]:
-    """Scenes of a split and their captions; val and test are galleries whose captions are true of one image only."""
+    """Draw scenes of a split and their captions; val and test are galleries whose captions are true of one image only."""
     spec, name = publisher.spec, f"{dataset}/{split}"
     if split in ("val", "test"):
         scenes = publisher.scenes(name, number, spec.gallery_twins if spec.twins else 0.0)
@@ -90,7 +90,7 @@ def _entries(
     locate: Callable[[str, int], dict[str, Any]],
     stop: str,
 ) -> list[dict[str, Any]]:
-    """Karpathy's ``images``, numbered through all splits."""
+    """Return Karpathy's ``images``, numbered through all splits."""
     entries: list[dict[str, Any]] = []
     sentid = 0
     for split in scenes:
@@ -107,7 +107,7 @@ def _entries(
 
 
 def _write_captions(publisher: Publisher, folder: str, entries: list[dict[str, Any]]) -> None:
-    """COCO's own caption file of a folder."""
+    """Write COCO's own caption file of a folder."""
     canvas = publisher.spec.canvas
     images = [
         {"id": e["cocoid"], "file_name": e["filename"], "width": canvas, "height": canvas} for e in entries

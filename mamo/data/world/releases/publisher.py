@@ -48,7 +48,7 @@ class Publisher:
     def scenes(
         self, name: str, number: int, twins: float = 0.0, echo: float = 0.4, least: int = 1
     ) -> list[Scene]:
-        """Scenes of a set; each pair (2i, 2i + 1) has its own stream, so that a larger set begins like a smaller one.
+        """Draw the scenes of a set; each pair (2i, 2i + 1) has its own stream, so that a larger set begins like a smaller one.
 
         Args:
             name: of the set.
@@ -70,15 +70,15 @@ class Publisher:
         return scenes[:number]
 
     def boxes(self, scene: Scene) -> list[tuple[int, int, int, int]]:
-        """The objects' boxes (x, y, width, height) in pixels."""
+        """Return the objects' boxes (x, y, width, height) in pixels."""
         return [box(thing, self.spec.canvas, self.spec.grid) for thing in scene.things]
 
     def draw(self, scene: Scene) -> Image.Image:
-        """The scene's image."""
+        """Return the scene's image."""
         return render(scene, self.spec.canvas, self.spec.grid)
 
     def encode(self, scene: Scene) -> bytes:
-        """The scene's image as JPEG."""
+        """Return the scene's image as JPEG."""
         return jpeg(self.draw(scene))
 
     def photograph(self, scene: Scene, file: str, dataset: str, split: str) -> None:
@@ -108,7 +108,7 @@ class Publisher:
             self._progress(dataset, self._written)
 
     def path(self, file: str) -> Path:
-        """A file below the root, whose folder exists."""
+        """Return a file below the root, whose folder exists."""
         path = self.root / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -119,5 +119,5 @@ class Publisher:
 
 
 def compact(content: Any) -> str:
-    """JSON without spaces and with sorted keys: the same bytes for the same content."""
+    """Write JSON without spaces and with sorted keys: the same bytes for the same content."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

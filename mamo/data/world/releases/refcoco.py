@@ -79,7 +79,7 @@ def write_refcoco_plus(publisher: Publisher, coco_train: list[Scene]) -> None:
 
 
 def _images(publisher: Publisher, coco_train: list[Scene]) -> Iterator[tuple[str, int, Scene]]:
-    """Split, COCO id and scene of every image with at least one object that can be named."""
+    """Yield split, COCO id and scene of every image with at least one object that can be named."""
     sizes = publisher.spec.refcoco_plus
     shared = [
         (image_id, scene)
@@ -99,7 +99,7 @@ def _images(publisher: Publisher, coco_train: list[Scene]) -> Iterator[tuple[str
 
 
 def _eligible(split: str, scene: Scene, place: int) -> bool:
-    """testA names animals (in the real set: people), testB other things, the rest anything."""
+    """Choose what a split names: testA animals (in the real set: people), testB other things, the rest anything."""
     animal = BY_NAME[scene.things[place].kind].category == "animal"
     return {"testA": animal, "testB": not animal}.get(split, True)
 
