@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from mamo.training.interruption import end_with
+from mamo.training.interruption import end_with_parent
 
 # What ends a command. A scheduler's SIGUSR1 is for runs.
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-class Asked:
+class StopRequest:
     """Record that a command was asked to stop, and pass the signal on to its child.
 
     Args:
@@ -51,7 +51,7 @@ class Asked:
 
 
 @contextmanager
-def passing_on(asked: Asked) -> Iterator[None]:
+def forward_signals(asked: StopRequest) -> Iterator[None]:
     """Pass a signal that would end this command on to its child, once; the block continues and can wait for the child.
 
     Signals that the caller ignores (``nohup``, ``&`` in a script) stay ignored.
@@ -87,7 +87,7 @@ def start(
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        end_with(me, signal.SIGINT)
+        end_with_parent(me, signal.SIGINT)
 
     return subprocess.Popen(
         words, stdout=output, stderr=errors, env=environment, process_group=0, preexec_fn=prepare
@@ -96,8 +96,8 @@ def start(
 
 def call(words: Sequence[str], output: int | None = None) -> int:
     """Run a program to its end. Returns its exit status, or 128 plus the signal's number if this command was asked to stop."""
-    asked = Asked()
-    with passing_on(asked):
+    asked = StopRequest()
+    with forward_signals(asked):
         child = start(words, output=output)
         asked.passes_to(child)
         status = child.wait()

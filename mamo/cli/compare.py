@@ -40,7 +40,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.collect import collect
     from mamo.reporting.reported import CELL, cell_lines, reported_cells
 
-    plan, results = options.planned(args, args.tables), options.results_of(args)
+    plan, results = options.read_plan(args, args.tables), options.results_of(args)
     every, compared = [], []
     for table in plan.tables.values():
         values = collect(plan, table, results)

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.provenance import run_differences
 
-    plan, results = options.planned(args, others=True), options.results_of(args)
+    plan, results = options.read_plan(args, others=True), options.results_of(args)
     names = {f"{path.parts[-3]}/{path.parts[-2]}": _name(path) for path in results.glob("*/*/record.json")}
     keys = []
     for name in (args.one, args.other):

@@ -44,16 +44,16 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.cli.doctor_passing import passing
+    from mamo.cli.doctor_passing import check_batch_passing
 
     checks: list[Callable[[argparse.Namespace], Iterator[Diagnosis]]] = [_packages, _folders, _locks, _gpus]
-    checks.append(passing)
+    checks.append(check_batch_passing)
     if not args.node:
         checks += [_plan, _versions_of_data, _dvc]
     if args.slurm:
-        from mamo.cli.doctor_slurm import cluster
+        from mamo.cli.doctor_slurm import check_cluster
 
-        checks.append(cluster)
+        checks.append(check_cluster)
     wrong, findings = 0, []
     for check in checks:
         for finding in check(args):
@@ -122,7 +122,7 @@ def _locks(args: argparse.Namespace) -> Iterator[Diagnosis]:
     code = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(timeout=0)"
     try:
         with FileLock(path):
-            seen = _told(sys.executable, "-c", code, str(path))
+            seen = _output_of(sys.executable, "-c", code, str(path))
     except subprocess.TimeoutExpired:
         yield Diagnosis(
             "wrong", f"a lock in {folder} is not granted within {PATIENCE} s", "put `results:` elsewhere"
@@ -154,7 +154,7 @@ def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that torch sees the GPUs of this machine."""
     program = shutil.which("nvidia-smi")
     try:
-        listed = _told(program, "-L").stdout.splitlines() if program else []
+        listed = _output_of(program, "-L").stdout.splitlines() if program else []
     except subprocess.TimeoutExpired:
         fix = "its driver hangs: restart the machine, or use another"
         yield Diagnosis("wrong", f"{program} does not answer within {PATIENCE} s", fix)
@@ -170,7 +170,7 @@ def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("ok", line.split(" (UUID")[0] + allotted)
     code = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
     try:
-        done = _told(sys.executable, "-c", code)
+        done = _output_of(sys.executable, "-c", code)
     except subprocess.TimeoutExpired:
         yield Diagnosis("wrong", f"torch does not find the GPUs within {PATIENCE} s", "restart the machine")
         return
@@ -182,7 +182,7 @@ def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
         )
 
 
-def _told(*words: str) -> subprocess.CompletedProcess[str]:
+def _output_of(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command with a timeout and return its output."""
     return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
 
@@ -190,7 +190,7 @@ def _told(*words: str) -> subprocess.CompletedProcess[str]:
 def _plan(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check the scale's files and count how many of its runs are done."""
     try:
-        plan = options.planned(args)
+        plan = options.read_plan(args)
     except SpecError as error:
         yield Diagnosis("wrong", str(error), "fix the file that is named")
         return
@@ -221,7 +221,7 @@ def _precision(plan: Plan) -> Iterator[Diagnosis]:
 def _versions_of_data(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that the releases and published weights that the scale still has to read are there."""
     try:
-        plan = options.planned(args)
+        plan = options.read_plan(args)
     except SpecError:
         return
     yield from _releases(plan, args)

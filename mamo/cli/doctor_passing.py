@@ -17,7 +17,7 @@ ENOUGH_SHARED = 1 << 30
 ENOUGH_FILES = 1024
 
 
-def passing(args: argparse.Namespace) -> Iterator[Diagnosis]:
+def check_batch_passing(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check shared memory, the folder of temporary files and the limit of open files."""
     yield _shared_memory()
     yield _temporary_files()

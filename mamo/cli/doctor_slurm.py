@@ -13,7 +13,7 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.cli.doctor_finding import Diagnosis
-from mamo.specs.cluster import DIVIDED, LARGE, JobKind, Resource, Resources, asks, cannot_run
+from mamo.specs.cluster import DIVIDED, LARGE, JobKind, Resource, Resources, resources_of, why_not_runnable
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
@@ -22,7 +22,7 @@ LONGEST_INTERVAL = 180
 SITE = "MAMO_GPU_PARTITION, MAMO_CPU_PARTITION, MAMO_ACCOUNT and MAMO_<KIND>_<WHAT> set it: docs/cluster.md"
 
 
-def cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
+def check_cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check the cluster."""
     if shutil.which("sbatch") is None:
         yield Diagnosis("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
@@ -51,8 +51,8 @@ def cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
         )
         return
     try:
-        plan = options.planned(args, others=True)
-        resources = {kind: asked_for(plan, kind, profile) for kind in LARGE}
+        plan = options.read_plan(args, others=True)
+        resources = {kind: requested_resources(plan, kind, profile) for kind in LARGE}
     except SpecError as error:
         yield Diagnosis("wrong", str(error), SITE)
         return
@@ -97,17 +97,17 @@ def _profile(name: str) -> dict[str, Resource] | None:
     return None
 
 
-def asked_for(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Resource]:
+def requested_resources(plan: Plan, kind: JobKind, profile: Mapping[str, Any]) -> dict[str, Resource]:
     """Return the resources of a kind of job: profile defaults, then the scale's or site's sizes, then the profile's
     ``set-resources``."""
     set_for_it = profile.get("set-resources", {}).get(kind, {})
-    return {**profile.get("default-resources", {}), **asks(plan, kind), **set_for_it}
+    return {**profile.get("default-resources", {}), **resources_of(plan, kind), **set_for_it}
 
 
 def _divisions(plan: Plan, resources: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
     """Check that the processes of each training can share its batch evenly."""
     for kind in DIVIDED:
-        problems = list(cannot_run(plan, kind, resources[kind]))
+        problems = list(why_not_runnable(plan, kind, resources[kind]))
         if problems:
             more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
             fix = f"MAMO_{kind.upper()}_GPUS and MAMO_{kind.upper()}_NODES say how many processes there are: docs/cluster.md"

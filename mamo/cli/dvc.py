@@ -60,7 +60,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args, others=True)
+    plan = options.read_plan(args, others=True)
     if args.action in ("write", "check"):
         return _write(plan, check=args.action == "check")
     stages = _stages(plan)
@@ -164,7 +164,7 @@ def _check_unchanged(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     Raises:
         DvcError: they were edited meanwhile.
     """
-    after = options.planned(args, others=True)
+    after = options.read_plan(args, others=True)
     if _identity(after, stage) != _identity(plan, stage):
         raise DvcError(
             f"the files of {options.ABLATIONS} changed while {stage} was made: call the same command again"

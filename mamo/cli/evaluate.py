@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args, others=True)
+    plan = options.read_plan(args, others=True)
     run = plan.find("finetune", args.run)
     if options.not_made(plan, run, options.results_of(args)):
         return 1

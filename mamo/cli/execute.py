@@ -10,7 +10,7 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.files.record import Record
-from mamo.specs.cluster import undivided
+from mamo.specs.cluster import why_indivisible
 from mamo.specs.identity import Kind, Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
@@ -82,7 +82,7 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
 
 def _command(kind: Kind, args: argparse.Namespace) -> int:
     names = args.run if isinstance(args.run, list) else [args.run] if args.run is not None else []
-    plan = options.planned(args, others=bool(names))
+    plan = options.read_plan(args, others=bool(names))
     if not names:
         _list(plan, kind, args)
         return 0
@@ -115,7 +115,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
             from mamo.runs.launch import launch
 
             if not run.record(results).is_file():
-                problem = undivided(run, args.processes * args.nodes)
+                problem = why_indivisible(run, args.processes * args.nodes)
                 if problem:  # every rank would refuse once it has started
                     raise SpecError(problem)
                 complete_inputs(plan, run, results, releases, how)

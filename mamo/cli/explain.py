@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args, others=True)
+    plan = options.read_plan(args, others=True)
     tables = plan.tables | plan.others
     if args.row is not None:
         options.check_name(args.what, tables, f"scale '{plan.scale.name}' has no table")
@@ -150,14 +150,14 @@ class Explainer:
         before = flatten(record.spec)
         for dotted, value in spec.items():
             place = origin(self.plan, run, dotted, self.ablations)
-            old = before.get(dotted, section(record.spec, dotted))
+            old = before.get(dotted, value_at(record.spec, dotted))
             yield f"    {dotted}: {_show(old)} -> {_show(value)} ({place})"
         if _revision(record, run) != REVISIONS[run.kind]:
             yield (
                 f"    revision of {run.kind}: {record.revision} -> {REVISIONS[run.kind]} "
                 f"({REVISIONS_FILE}: code that changes numbers)"
             )
-        for role, old, new in inputs_apart(record, run):
+        for role, old, new in differing_inputs(record, run):
             yield f"    input {role}: {old} -> {new}"
             if new in self.plan.runs and new != old:
                 other = self.plan.runs[new]
@@ -171,7 +171,7 @@ class Explainer:
             return
         before = flatten(record.spec)
         for dotted, value in changes(record.spec, new.spec).items():
-            old_value = before.get(dotted, section(record.spec, dotted))
+            old_value = before.get(dotted, value_at(record.spec, dotted))
             yield f"    {dotted}: {_show(old_value)} -> {_show(value)} ({origin(self.plan, new, dotted, self.ablations)})"
 
     def nearest(self, run: Run) -> tuple[str, Record, dict[str, Any]] | None:
@@ -182,7 +182,7 @@ class Explainer:
             if record is None or not record.spec or not _comparable(record, run):
                 continue
             spec = changes(record.spec, run.spec)
-            distance = len(spec) + len(inputs_apart(record, run)) + (record.name != run.name)
+            distance = len(spec) + len(differing_inputs(record, run)) + (record.name != run.name)
             key = f"{run.kind}/{path.parent.name}"
             rank = (distance, key in self.plan.runs, -path.stat().st_mtime)
             if best is None or rank < best[0]:
@@ -222,7 +222,7 @@ class Explainer:
         now = page_inputs(self.plan, (self.plan.tables | self.plan.others)[page.name], self.ablations)
         was = flatten(before)
         return lines + [
-            f"  {key}: {_show(was.get(key, section(before, key)))} -> {_show(value)}"
+            f"  {key}: {_show(was.get(key, value_at(before, key)))} -> {_show(value)}"
             for key, value in changes(before, now).items()
         ]
 
@@ -233,7 +233,7 @@ def _comparable(record: Record, run: Run) -> bool:
     return all(record.spec.get(key) == run.spec.get(key) for key in keys)
 
 
-def inputs_apart(record: Record, run: Run) -> list[tuple[str, str | None, str | None]]:
+def differing_inputs(record: Record, run: Run) -> list[tuple[str, str | None, str | None]]:
     """List the inputs whose digests differ: role, digest then, digest now."""
     then = record.inputs
     return [
@@ -247,7 +247,7 @@ def _digest(key: str | None) -> str | None:
     return key.rsplit("-", 1)[1] if key else None
 
 
-def section(values: Any, dotted: str) -> Any:
+def value_at(values: Any, dotted: str) -> Any:
     """Return the value at a dotted key, a section included; None where there is none."""
     for part in dotted.split("."):
         if not isinstance(values, dict) or part not in values:

@@ -63,7 +63,7 @@ def _run(explainer: Explainer, run: Run) -> dict[str, Any]:
 def _nearest(
     explainer: Explainer, run: Run, key: str, record: Record, spec: dict[str, Any]
 ) -> dict[str, Any]:
-    from mamo.cli.explain import inputs_apart, section
+    from mamo.cli.explain import differing_inputs, value_at
 
     before = flatten(record.spec)
     now = REVISIONS[run.kind]
@@ -73,12 +73,14 @@ def _nearest(
         "settings": [
             {
                 "key": dotted,
-                "before": before.get(dotted, section(record.spec, dotted)),
+                "before": before.get(dotted, value_at(record.spec, dotted)),
                 "now": value,
                 "from": origin(explainer.plan, run, dotted, explainer.ablations),
             }
             for dotted, value in spec.items()
         ],
         "revision": {"before": then, "now": now} if then != now else None,
-        "inputs": [{"role": role, "before": old, "now": new} for role, old, new in inputs_apart(record, run)],
+        "inputs": [
+            {"role": role, "before": old, "now": new} for role, old, new in differing_inputs(record, run)
+        ],
     }

@@ -41,7 +41,7 @@ def _command(args: argparse.Namespace) -> int:
 
     if args.bundle and args.push:
         raise SpecError("--bundle writes into the package, --push uploads a folder: choose one of them")
-    plan = options.planned(args, others=True)
+    plan = options.read_plan(args, others=True)
     run = find_trained(plan, args.run)
     if options.not_made(plan, run, options.results_of(args)):
         return 1

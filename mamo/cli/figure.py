@@ -62,7 +62,7 @@ def _command(args: argparse.Namespace) -> int:
 
     if args.image and args.out and not options.ABLATIONS.is_dir():
         return _without_a_project(args)
-    plan = options.planned(args)
+    plan = options.read_plan(args)
     options.check_name(args.name, plan.figures, f"scale '{plan.scale.name}' has no figure")
     if (args.image or args.text or args.weights) and not (args.out or args.collect):
         raise SpecError(
@@ -113,11 +113,11 @@ def _command(args: argparse.Namespace) -> int:
 def _without_a_project(args: argparse.Namespace) -> int:
     """Draw maps over the user's photos with a model of the package, outside of a project folder."""
     from mamo.drawing.draw import draw_figure
-    from mamo.figures.own import without_a_project
+    from mamo.figures.own import maps_without_project
     from mamo.published.load import LoadError
 
     try:
-        values = without_a_project(args.name, args.image, args.text, args.weights)
+        values = maps_without_project(args.name, args.image, args.text, args.weights)
     except LoadError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1

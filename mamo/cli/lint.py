@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.specs.lint import row_changes, twins
 
-    plan, alike = options.planned(args, args.tables), False
+    plan, alike = options.read_plan(args, args.tables), False
     for name, table in plan.tables.items():
         labels, same = {row.key: row.label for row in table.ablation.rows}, dict(twins(table))
         for row, lines in row_changes(plan, table).items():

@@ -68,7 +68,7 @@ def not_made(plan: Plan, run: Run, results: Path) -> bool:
     """Check whether a run has no record yet; if so, print the command that makes it and its cost."""
     if run.record(results).is_file():
         return False
-    from mamo.cost.work import told
+    from mamo.cost.work import describe_work
 
     closure = plan.closure([run.key])
     lacking = [other for key, other in plan.runs.items() if key in closure]
@@ -76,7 +76,7 @@ def not_made(plan: Plan, run: Run, results: Path) -> bool:
     command = "prepare" if run.kind == "data" else run.kind
     print(
         f"mamo: {run.key} is not made yet: first run `mamo {command} --scale {plan.scale.name} --needs {run.id}`\n"
-        f"  it makes {told(plan, lacking, results)}",
+        f"  it makes {describe_work(plan, lacking, results)}",
         file=sys.stderr,
     )
     return True
@@ -201,7 +201,7 @@ def setting(args: argparse.Namespace, name: str) -> Any:
     return _DEFAULTS[name] if value is None else value
 
 
-def planned(args: argparse.Namespace, only: list[str] | None = None, others: bool = False) -> Plan:
+def read_plan(args: argparse.Namespace, only: list[str] | None = None, others: bool = False) -> Plan:
     """Plan the chosen scale or some of its ablations; with ``others``, also those that it does not make by default."""
     check_project()
     return make_plan(

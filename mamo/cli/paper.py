@@ -38,7 +38,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.provenance import check_code
     from mamo.specs.overrides import SpecError
 
-    plan = options.planned(args)
+    plan = options.read_plan(args)
     results, reports = options.results_of(args), options.reports_of(args)
     out = args.out or reports / NAME
     if out.suffix.lower() != ".pdf":

@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args, args.tables)
+    plan = options.read_plan(args, args.tables)
     results = options.results_of(args)
     readers = readers_of(plan)
     if args.json:
@@ -67,7 +67,7 @@ def _command(args: argparse.Namespace) -> int:
     print()
     for name, table in plan.tables.items():
         print(f"{name}: {' '.join(table.ablation.cost.split())}")
-    print(f"\n{sharing(plan)}")
+    print(f"\n{sharing_sentence(plan)}")
     if args.gpu or plan.scale.data.source == "release":
         _cost(plan, args)
     return 0
@@ -151,7 +151,7 @@ def readers_of(plan: Plan) -> dict[str, list[str]]:
     return readers
 
 
-def sharing(plan: Plan) -> str:
+def sharing_sentence(plan: Plan) -> str:
     """Return one sentence on the distinct runs and on what sharing saves."""
     count = Counter(run.kind for run in plan.runs.values())
     parts = [f"{count[kind]} {words}" for kind, words in _WORDS.items() if count[kind]]

@@ -50,7 +50,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.provenance import check_code
     from mamo.reporting.publish import publish
 
-    plan = options.planned(args, others=True)
+    plan = options.read_plan(args, others=True)
     tables = plan.tables | plan.others
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mamo.cli import options, warm
-from mamo.cli.children import Asked, passing_on, start
+from mamo.cli.children import StopRequest, forward_signals, start
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress
 from mamo.cli.request import Missing, Request
-from mamo.cli.snakemakes import config_word, working
-from mamo.cli.status import fresh, last_step, log_of, state_of
+from mamo.cli.snakemakes import config_word, running_snakemakes
+from mamo.cli.status import last_step, log_of, state_of, written_since
 from mamo.cost.work import CPU_RATE, GPU_RATE, work_of, work_of_pages
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.provenance import read_run
@@ -69,7 +69,7 @@ def _command(args: argparse.Namespace) -> int:
         raise SpecError(
             f"{Path.cwd()} is not a project folder: it has no Snakefile. Call mamo reproduce in the project's root folder"
         )
-    plan = options.planned(args, others=True)
+    plan = options.read_plan(args, others=True)
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
         options.check_name(name, pages, f"scale '{plan.scale.name}' has no table or page")
@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace, plan: Plan, request: Request, missing: Missin
             )
             return 1
         usual = options.setting(argparse.Namespace(), "scale")
-        if others := working(Path.cwd(), plan.scale.name, usual):
+        if others := running_snakemakes(Path.cwd(), plan.scale.name, usual):
             print(
                 f"mamo: another Snakemake works in this folder at scale {plan.scale.name} (process "
                 f"{', '.join(map(str, others))}; called by itself or by `dvc repro`, or left by a killed `mamo reproduce` and "
@@ -133,13 +133,13 @@ def _run(args: argparse.Namespace, plan: Plan, request: Request, missing: Missin
 
 def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
     """Call Snakemake until everything is made: after another Snakemake was killed, it may exit with 0 and leave files out."""
-    logs, began, first, asked = options.logs_of(args), time.time(), missing, Asked(signal.SIGINT)
+    logs, began, first, asked = options.logs_of(args), time.time(), missing, StopRequest(signal.SIGINT)
     log, command = logs / "snakemake.log", _snakemake(args)
     print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
     with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0
-    with passing_on(asked), _warm(args) as warmed, _progress(args, request, first) as progress:
+    with forward_signals(asked), _warm(args) as warmed, _progress(args, request, first) as progress:
         while not asked.by:
             before = missing
             with log.open("ab") as file:
@@ -196,7 +196,7 @@ def _follow(
             progress.published(name)
         if ended:
             return
-        steps = {run.key: last_step(log_of(run, logs)) for run in waiting if fresh(run, logs, began)}
+        steps = {run.key: last_step(log_of(run, logs)) for run in waiting if written_since(run, logs, began)}
         progress.running({key: step for key, step in steps.items() if step is not None})
         time.sleep(POLL_SECONDS)
 
@@ -252,7 +252,7 @@ def _failed(
     print(f"\nFailed after {took}. Not made: {missing}.", file=sys.stderr)
     text = log.read_text(encoding="utf-8", errors="replace")
     refused = "LockException" in text
-    begun = [] if refused else [run for run in missing.runs if fresh(run, logs, began)]
+    begun = [] if refused else [run for run in missing.runs if written_since(run, logs, began)]
     # A run that failed before writing anything has no folder (Snakemake removes the empty one), but a log of this call.
     states = {run.key: state_of(run, request.results, logs) for run in begun}
     states = {key: "failed" if state == "to do" else state for key, state in states.items()}
@@ -273,7 +273,7 @@ def _failed(
 
 def _locked() -> str:
     """Advise what to do about a lock that a killed Snakemake left behind."""
-    if others := working(Path.cwd()):
+    if others := running_snakemakes(Path.cwd()):
         return f"Another Snakemake works in this folder (process {', '.join(map(str, others))}): wait until it ends."
     return (
         "A Snakemake that was killed has left its lock. If none works in this folder on another machine: "

@@ -69,7 +69,7 @@ def _pack(args: argparse.Namespace) -> int:
     from mamo.packs.pack import write_pack
     from mamo.packs.sites import check_site
 
-    plan, results = options.planned(args, others=True), options.results_of(args)
+    plan, results = options.read_plan(args, others=True), options.results_of(args)
     world = plan.scale.data.source == "world"
     figures = _maps(plan, results) if (world if args.figures is None else args.figures) else {}
     out = args.out or Path(FOLDER) / f"{plan.scale.name}.tar.xz"
@@ -136,7 +136,7 @@ def _sites(args: argparse.Namespace) -> int:
 def _forget(args: argparse.Namespace) -> int:
     from mamo.packs.forget import forget
 
-    plan, results = options.planned(args, others=True), options.results_of(args)
+    plan, results = options.read_plan(args, others=True), options.results_of(args)
     for path in forget(plan.find(KINDS, args.run), results):
         print(path)
     return 0

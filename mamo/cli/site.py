@@ -38,7 +38,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.provenance import check_code
     from mamo.reporting.site.build import write_site
 
-    plan = options.planned(args)
+    plan = options.read_plan(args)
     pages = pages_of(plan, options.ABLATIONS)
     results, reports = options.results_of(args), options.reports_of(args)
     check_code(plan, plan.whole, results, options.setting(args, "any_code"))

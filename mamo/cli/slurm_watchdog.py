@@ -15,7 +15,7 @@ from typing import Any
 POLL_SECONDS = 10.0
 
 
-def guard(executor: type[Any], answers: Callable[[], bool] | None = None) -> None:
+def keep_every_job(executor: type[Any], answers: Callable[[], bool] | None = None) -> None:
     """Patch an executor's class so that every job handed to a status check comes out of it, as active or as ended.
 
     Args:

@@ -29,7 +29,7 @@ _HARMLESS = {
 _WORDS = {"true", "false", "null", "nan", "inf", "infinity"}
 
 
-def working(folder: Path, scale: str | None = None, usual: str | None = None) -> list[int]:
+def running_snakemakes(folder: Path, scale: str | None = None, usual: str | None = None) -> list[int]:
     """List the process ids of this machine's Snakemakes that work in a folder.
 
     Snakemakes of other machines or hidden by their owner are not found.
@@ -90,7 +90,7 @@ def clear_stale_markers(markers: Path = MARKERS) -> list[str]:
     return cleared
 
 
-def left_out(files: Iterable[Path]) -> str | None:
+def missing_outputs(files: Iterable[Path]) -> str | None:
     """Report files that a Snakemake left out although it exited with 0; None if all are there."""
     lacking = sorted({str(path) for path in files if not path.exists()})
     if not lacking:

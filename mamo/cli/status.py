@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    plan = options.planned(args, args.tables)
+    plan = options.read_plan(args, args.tables)
     results, logs = options.results_of(args), options.logs_of(args)
     states = {key: state_of(run, results, logs) for key, run in plan.runs.items()}
     if args.json:
@@ -121,7 +121,7 @@ def log_of(run: Run, logs: Path) -> Path:
     return logs / run.kind / f"{run.id}.log"
 
 
-def fresh(run: Run, logs: Path, since: float) -> bool:
+def written_since(run: Run, logs: Path, since: float) -> bool:
     """Check whether a run's log was written to after a moment (seconds since the epoch)."""
     log = log_of(run, logs)
     return log.is_file() and log.stat().st_mtime >= since

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mamo.training.interruption import heeded
+from mamo.training.interruption import handled_signals
 
 VARIABLE = "MAMO_WARM"
 COMMANDS = ("prepare", "weights", "pretrain", "finetune", "figure")
@@ -58,7 +58,7 @@ def hand_over(argv: Sequence[str]) -> int | None:
             with suppress(OSError):  # it has ended meanwhile
                 connection.shutdown(socket.SHUT_WR)
 
-        for number in heeded():
+        for number in handled_signals():
             signal.signal(number, ask)
         answer = connection.recv(16)
     return int(answer) if answer else 1

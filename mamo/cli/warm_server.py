@@ -14,7 +14,7 @@ from typing import Any
 
 from mamo.cli.main import main
 from mamo.cli.warm import LIMIT, VARIABLE
-from mamo.training.interruption import end_with
+from mamo.training.interruption import end_with_parent
 
 
 def serve(address: str) -> None:
@@ -68,7 +68,7 @@ def _handle(connection: socket.socket) -> int:
     me = os.getpid()
     job = os.fork()
     if job == 0:
-        end_with(me)
+        end_with_parent(me)
         os._exit(_job(request, files))
     for file in files:
         os.close(file)

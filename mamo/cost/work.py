@@ -64,7 +64,7 @@ def work_of_pages(plan: Plan, pages: Iterable[str], notebooks: Iterable[str]) ->
     return parts | {f"notebook {name}": Part("notebook", NOTEBOOK) for name in notebooks}
 
 
-def told(plan: Plan, runs: Iterable[Run], results: Path) -> str:
+def describe_work(plan: Plan, runs: Iterable[Run], results: Path) -> str:
     """Describe the cost of some runs: how many of each kind, counted operations, and time on an ordinary machine."""
     runs = list(runs)
     costs = _Counted(plan, results)

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from mamo.drawing.layouts import FULL, SMALL, Style, excerpt, lay_out
-from mamo.files.writing import beside, write_text
+from mamo.files.writing import atomic_write, write_text
 
 Values = Mapping[str, Any]
 _DPI = 200
@@ -47,7 +47,7 @@ def _save(values: Values, figure: Any, files: Sequence[Path]) -> None:
                 _save_svg(figure, file)
             else:
                 metadata = {"metadata": {"Software": None}} if file.suffix == ".png" else {}
-                with beside(file) as part:
+                with atomic_write(file) as part:
                     figure.savefig(part, format=file.suffix[1:], dpi=_DPI, **metadata)
 
 

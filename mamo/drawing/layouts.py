@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mamo.drawing.overlay import overlay, picture, tops
-from mamo.drawing.sheet import CHOSEN_BOX, RIM, TRUE_BOX, Sheet, broken
+from mamo.drawing.overlay import hottest_values, overlay, picture
+from mamo.drawing.sheet import CHOSEN_BOX, RIM, TRUE_BOX, Sheet, wrap_text
 
 Values = Mapping[str, Any]
 # A panel: its picture (None where the model diverged), its label, and boxes with colour and style.
@@ -51,7 +51,7 @@ def lay_out(values: Values, title: str, style: Style = FULL) -> Any:
     """
     sheet = _LAYOUTS[values["method"]](values, style)
     if title:
-        sheet.entitle(broken(title, sheet.width - 0.2, style.font + 1), style.font + 1)
+        sheet.add_title(wrap_text(title, sheet.width - 0.2, style.font + 1), style.font + 1)
     return sheet.figure()
 
 
@@ -83,8 +83,8 @@ def _words(values: Values, style: Style) -> Sheet:
     left = _MARGIN + 1.35 * size + 0.12 + label
     sheet = Sheet(left + columns * step - _BETWEEN + _MARGIN)
     y = _MARGIN
-    for example, places, top in zip(examples, shown, tops(values), strict=True):
-        caption = broken(f"“{example['text']}”", sheet.width - 2 * _MARGIN, style.font)
+    for example, places, top in zip(examples, shown, hottest_values(values), strict=True):
+        caption = wrap_text(f"“{example['text']}”", sheet.width - 2 * _MARGIN, style.font)
         y += sheet.text(_MARGIN, y, caption, style.font) + 0.08
         image = picture(example, _FEW)
         boxes = [(named["box"], TRUE_BOX, "-") for named in example["named"]]
@@ -99,7 +99,7 @@ def _words(values: Values, style: Style) -> Sheet:
             y += header
             for model in models:
                 depth = _word_row(sheet, left, y, example, model, line, image, values["grid"], top, style)
-                name = broken(model["label"].partition(" (")[0], size, style.small)
+                name = wrap_text(model["label"].partition(" (")[0], size, style.small)
                 sheet.text(
                     left - 0.06, y + size * image.shape[0] / image.shape[1] / 2, name, style.small,
                     rotation=90, va="center", ha="right",
@@ -210,7 +210,7 @@ def _strips(
     """Lay out examples side by side, each a heading right above its row of panels, with their labels under them."""
     examples = values["examples"]
     images = [picture(example, _MANY) for example in examples]
-    shown = [panels(*triple) for triple in zip(examples, images, tops(values), strict=True)]
+    shown = [panels(*triple) for triple in zip(examples, images, hottest_values(values), strict=True)]
     width, size = max(map(len, shown)), style.panel + 0.4
     abreast = 2 if style.abreast and len(examples) > 1 and width < 4 else 1
     strip = width * size + (width - 1) * _BETWEEN
@@ -219,7 +219,7 @@ def _strips(
     y = _MARGIN
     for start in range(0, len(examples), abreast):
         row = range(start, min(start + abreast, len(examples)))
-        titles = [broken(heading(examples[i]), strip, style.font) for i in row]
+        titles = [wrap_text(heading(examples[i]), strip, style.font) for i in row]
         deep = max(title.count("\n") + 1 for title in titles) * 1.25 * style.font / 72 + 0.05
         high = max(size * images[i].shape[0] / images[i].shape[1] for i in row)
         below = y
@@ -232,7 +232,7 @@ def _strips(
                     sheet.text(x + size / 2, y + deep + high / 2, "diverged", style.font, ha="center")
                 else:
                     own = sheet.image(x, y + deep, size, image, *boxes)
-                    text = broken(label, size, style.small)
+                    text = wrap_text(label, size, style.small)
                     below = max(
                         below,
                         y + deep + own + 0.03
@@ -262,7 +262,7 @@ def _masked_patches(values: Values, style: Style) -> Sheet:
             sheet.panel(x, y, size, own_high, _hatched(image, example["patches"], values["grid"]))
             hidden = ", ".join(example.get("hidden", ()))
             if hidden:
-                text = broken(f"hidden: {hidden}", size, style.small)
+                text = wrap_text(f"hidden: {hidden}", size, style.small)
                 sheet.text(x + size / 2, y + own_high + 0.04, text, style.small, ha="center")
             own = example["models"].get(model["key"])
             if own is None:

@@ -30,7 +30,7 @@ def picture(example: Mapping[str, Any], side: int) -> np.ndarray:
     return np.asarray(image, dtype=np.float32) / 255
 
 
-def tops(values: Mapping[str, Any]) -> list[float]:
+def hottest_values(values: Mapping[str, Any]) -> list[float]:
     """Find for each example of a figure the value that is shown hottest: of its own maps where it has several, else of all."""
     own = [
         max((max(heat, default=0.0) for heat in maps), default=0.0) for maps in map(_maps, values["examples"])

@@ -59,7 +59,7 @@ class Sheet:
         """Reserve the sheet down to ``y`` for labels that panels draw around themselves."""
         self.bottom = max(self.bottom, y)
 
-    def entitle(self, title: str, size: float) -> None:
+    def add_title(self, title: str, size: float) -> None:
         """Put a title above everything."""
         down = 0.06 + (title.count("\n") + 1) * size * _LINE + 0.08
         self._texts = [(x, y + down, text, options) for x, y, text, options in self._texts]
@@ -80,7 +80,7 @@ class Sheet:
         return figure
 
 
-def broken(text: str, inches: float, size: float) -> str:
+def wrap_text(text: str, inches: float, size: float) -> str:
     """Break a text into lines no wider than ``inches``, in a font of ``size`` points."""
     width = max(8, int(inches * 72 / (0.56 * size)))
     return "\n".join("\n".join(textwrap.wrap(line, width)) for line in text.splitlines())

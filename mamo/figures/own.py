@@ -77,7 +77,7 @@ def choose_examples_and_scenes(
     return data, truth, examples
 
 
-def without_a_project(
+def maps_without_project(
     name: str, images: Sequence[str], texts: Sequence[str], weights: str | None
 ) -> dict[str, Any]:
     """Return a map for each word of own photos where no figure's file is at hand: in the form of ``compute_figure``'s values.

@@ -14,7 +14,7 @@ from typing import Any
 
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: it is either complete or absent."""
-    with beside(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -24,7 +24,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; on success fsync it and rename it into place.
 
     After an error the file is as it was before. Leftovers of killed processes of this machine are removed. The file gets the

@@ -313,7 +313,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def fill(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Load tensors into a module that has exactly these.
 
     Raises:

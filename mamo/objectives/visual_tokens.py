@@ -124,7 +124,7 @@ def load_visual_tokenizer(
         StoredError: its configuration is incomplete, or its weights do not fit.
     """
     from mamo.files.stored import StoredError, read_object
-    from mamo.model.pretrained import fill, read_state
+    from mamo.model.pretrained import load_exactly, read_state
 
     config = read_object(directory / "config.json")
     if not {"source", "codes"} <= set(config) or not isinstance(config["codes"], int):
@@ -136,5 +136,5 @@ def load_visual_tokenizer(
         return VisualTokenizer(dalle, config["codes"], mean, std)
     vae = DiscreteVae(config["codes"])
     path = directory / "model.safetensors"
-    fill(vae, read_state(path), path)
+    load_exactly(vae, read_state(path), path)
     return VisualTokenizer(vae, config["codes"], mean, std)

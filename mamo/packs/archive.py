@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mamo.files.stored import StoredError
-from mamo.files.writing import beside
+from mamo.files.writing import atomic_write
 
 CONTENTS: Final = "pack.json"
 LARGEST = 256 << 20  # bytes of one file
@@ -45,7 +45,7 @@ def write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": _DICTIONARY}]
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        beside(path) as part,
+        atomic_write(path) as part,
         lzma.open(part, "wb", format=lzma.FORMAT_XZ, check=lzma.CHECK_SHA256, filters=filters) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):

@@ -18,7 +18,7 @@ from typing import Any
 
 from mamo.files.record import Record
 from mamo.files.stored import StoredError, parse_record, read_record_file
-from mamo.files.writing import beside, write_text
+from mamo.files.writing import atomic_write, write_text
 from mamo.packs.archive import CONTENTS, MEMBER, PackError, read_archive
 from mamo.packs.content import ContentError, check_file
 from mamo.packs.pack import FORMAT, RECORD
@@ -294,7 +294,7 @@ def _write(pack: Pack, places: dict[str, Path], site: str | None, merged: Merged
         for member, content in read_archive(pack.path):
             name, _, file = member.rpartition("/")
             if name in places and file != RECORD:
-                with beside(places[name] / file) as part:
+                with atomic_write(places[name] / file) as part:
                     part.write_bytes(content)
         for name, directory in places.items():
             mark(directory, site or pack.runs[name].site)
@@ -313,6 +313,6 @@ def _write_maps(pack: Pack, results: Path, maps: Mapping[str, str], merged: Merg
         path = results / "figures" / file
         if folder == "figures" and file in members and not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with beside(path) as part:
+            with atomic_write(path) as part:
                 part.write_bytes(content)
             merged.figures.append(file)

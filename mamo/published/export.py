@@ -11,7 +11,7 @@ from typing import Any
 
 from mamo.files.record import Record
 from mamo.files.stored import read_object
-from mamo.files.writing import beside
+from mamo.files.writing import atomic_write
 from mamo.jobs.registry import job_of
 from mamo.published.about import about_of
 from mamo.published.code import AUTO_CONFIG, AUTO_IMAGE_PROCESSOR, AUTO_PROCESSOR, write_code
@@ -120,7 +120,7 @@ def save_weights(directory: Path, out: Path, half: bool = False) -> None:
     state = weights_of(read_state(directory / WEIGHTS))
     if half:
         state = {name: t.to(torch.float16) if t.is_floating_point() else t for name, t in state.items()}
-    with beside(
+    with atomic_write(
         out / WEIGHTS
     ) as part:  # this gives the file the umask's mode; the library's save_file does not
         part.write_bytes(save(state, metadata={"format": "pt"}))

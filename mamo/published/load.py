@@ -17,7 +17,7 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.files.record import Record
 from mamo.files.stored import read_object, read_record_file
 from mamo.model.mamo import Mamo
-from mamo.model.pretrained import fill, read_state
+from mamo.model.pretrained import load_exactly, read_state
 from mamo.published.about import about_of
 from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, config_of, weights_of
 from mamo.published.find import find_trained
@@ -142,9 +142,11 @@ def _build(
     except ValidationError as error:
         raise LoadError(f"{path}: describes no task or no transform: {error}") from error
     if task is None:
-        fill(network, {name.removeprefix("network."): t for name, t in state.items()}, folder / WEIGHTS)
+        load_exactly(
+            network, {name.removeprefix("network."): t for name, t in state.items()}, folder / WEIGHTS
+        )
     else:
-        fill(task, state, folder / WEIGHTS)
+        load_exactly(task, state, folder / WEIGHTS)
         task.eval()
     return Pretrained(network, words, config, task, spec)
 

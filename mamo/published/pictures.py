@@ -147,6 +147,6 @@ def _from_array(array: np.ndarray | Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def stacked(tensors: list[Tensor], size: int) -> Tensor:
+def stack_images(tensors: list[Tensor], size: int) -> Tensor:
     """Stack images (3, S, S) into a batch; (0, 3, S, S) if there are none."""
     return torch.stack(tensors) if tensors else torch.zeros(0, 3, size, size)

@@ -15,7 +15,16 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.published.about import describe
 from mamo.published.explanation import Explanation, explain_pair, heat_of
-from mamo.published.pictures import Picture, Pictures, Texts, batched, opened, pictures, stacked, texts_of
+from mamo.published.pictures import (
+    Picture,
+    Pictures,
+    Texts,
+    batched,
+    opened,
+    pictures,
+    stack_images,
+    texts_of,
+)
 from mamo.specs.finetune import GroundingSpec, JobSpec
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.boxes import choose_box
@@ -339,7 +348,7 @@ class Pretrained:
 
     def _features(self, part: list[Picture]) -> Tensor:
         pixels = [self.transform.image(opened(picture)) for picture in part]
-        return self.network.encode_image(stacked(pixels, self.network.spec.image_size).to(self.device))
+        return self.network.encode_image(stack_images(pixels, self.network.spec.image_size).to(self.device))
 
     def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         ids, mask = self.tokenizer.encode(texts, self.network.spec.max_words)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mamo.data.releases.vqa_server import METRICS, read_scores
 from mamo.files.record import Record
 from mamo.files.stored import StoredError, read_object, read_record_file
-from mamo.files.writing import beside, write_text
+from mamo.files.writing import atomic_write, write_text
 from mamo.reporting.pages import CLAIMS
 from mamo.reporting.tables import sensible
 from mamo.reporting.values import (
@@ -69,9 +69,9 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         lines = [line for line in lines if (line.row, line.column) not in scored]
     more: dict[str, tuple[CurveQuestion, ...]] = {}
     if table.ablation.kind == "readings":
-        from mamo.reporting.specification_curve import curve
+        from mamo.reporting.specification_curve import answer_questions
 
-        more["curve"] = tuple(curve(plan, table, results, ablations))
+        more["curve"] = tuple(answer_questions(plan, table, results, ablations))
     return TableValues(
         table=name,
         scale=plan.scale.name,
@@ -138,7 +138,7 @@ def _write_csv(lines: Iterable[Mapping[str, Any]], columns: Sequence[str], path:
         for line in lines
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(path) as part:
+    with atomic_write(path) as part:
         pd.DataFrame(rows, columns=list(columns)).to_csv(part, index=False)
 
 

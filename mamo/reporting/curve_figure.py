@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mamo.files.writing import beside
-from mamo.reporting.specification_curve import ordered
+from mamo.files.writing import atomic_write
+from mamo.reporting.specification_curve import sort_readings
 from mamo.reporting.values import CurveQuestion
 from mamo.specs.readings import ReadingSpec
 
@@ -50,7 +50,7 @@ def draw_curve(
     for column, contrast in enumerate(shown):
         effects, grid = axes[0, column], axes[1, column]
         effects.axhline(0, color="0.6", linewidth=0.8)
-        for place, entry in enumerate(ordered(contrast)):
+        for place, entry in enumerate(sort_readings(contrast)):
             colour = palette[COLOURS[entry.answer]]
             if entry.value is None or entry.lower is None or entry.upper is None:
                 effects.plot(
@@ -88,7 +88,7 @@ def draw_curve(
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-        with beside(file) as part:
+        with atomic_write(file) as part:
             figure.savefig(part, format=file.suffix[1:], dpi=160, metadata=metadata)
     plt.close(figure)
 

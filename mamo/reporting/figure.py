@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mamo.files.writing import beside
+from mamo.files.writing import atomic_write
 from mamo.reporting.values import TableValues, mean_of
 from mamo.specs.ablation import AblationSpec
 
@@ -72,6 +72,6 @@ def draw(ablation: AblationSpec, values: TableValues, title: str, files: list[Pa
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-        with beside(file) as part:
+        with atomic_write(file) as part:
             figure.savefig(part, format=file.suffix[1:], dpi=200, metadata=metadata)
     plt.close(figure)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mamo.files.writing import beside, write_text
+from mamo.files.writing import atomic_write, write_text
 from mamo.reporting.findings import APART, REASONS, VERDICTS
 from mamo.reporting.markdown import bullet, folded, wrapped
 from mamo.reporting.pages import Page
@@ -46,7 +46,7 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
         ]
         for claim in claims
     ]
-    with beside(reports / page.files[1]) as part:
+    with atomic_write(reports / page.files[1]) as part:
         pd.DataFrame(rows, columns=list(CSV)).to_csv(part, index=False)
     parts = [
         page.mark,

@@ -22,7 +22,7 @@ from mamo.specs.readings import ContrastSpec, ReadingSpec, row_of
 ANSWERS = {"supported": "supported", "refuted": "refuted", "cannot tell": "undecided"}  # verdict -> word
 
 
-def curve(
+def answer_questions(
     plan: Plan, table: TablePlan, results: Path, ablations: Path = Path("ablations")
 ) -> list[CurveQuestion]:
     """Answer an ablation's questions under each reading.
@@ -96,11 +96,11 @@ def curve_section(questions: Sequence[CurveQuestion]) -> str:
         markdown_table(headings, lines, "question"),
     ]
     for question in questions:
-        parts += [f"### {question.label}", "\n".join(_reading(answer) for answer in ordered(question))]
+        parts += [f"### {question.label}", "\n".join(_reading(answer) for answer in sort_readings(question))]
     return "\n\n".join(parts)
 
 
-def ordered(question: CurveQuestion) -> list[ReadingAnswer]:
+def sort_readings(question: CurveQuestion) -> list[ReadingAnswer]:
     """Sort the readings of a question by their effect; those without a number last."""
     return sorted(
         question.readings, key=lambda answer: float("inf") if answer.value is None else answer.value

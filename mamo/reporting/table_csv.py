@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mamo.files.writing import beside
+from mamo.files.writing import atomic_write
 from mamo.reporting.differences import paper_difference
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.tables import headings_of, sensible
@@ -28,7 +28,7 @@ def write_csv(ablation: AblationSpec, values: TableValues, paper: PaperTable | N
     rows = [line | {"heading": headings.get(line["column"], "")} for line in _lines(ablation, values, paper)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame[["seeds", "images"]] = frame[["seeds", "images"]].astype("Int64")
-    with beside(path) as part:
+    with atomic_write(path) as part:
         frame.to_csv(part, index=False)
 
 

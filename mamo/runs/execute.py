@@ -20,7 +20,7 @@ from mamo.runs.run import CHECKPOINTS, Context, Options, Result, RunError, read_
 from mamo.runs.unpacked import unmark, unpacked
 from mamo.specs.identity import REVISIONS, Run
 from mamo.specs.plan import WORLD, Plan
-from mamo.training.interruption import leaving_at_once
+from mamo.training.interruption import exit_on_signal
 
 # A copy of the record that no workflow knows about.
 KEPT = ".record.json"
@@ -45,7 +45,7 @@ def execute(
     Raises:
         RunError: an input is missing, or (without ``wait``) another process is making the same run.
     """
-    with _naming(run):
+    with _errors_name_run(run):
         return _execute(plan, run, results, releases, options or Options(), wait)
 
 
@@ -110,7 +110,7 @@ def _execute(
             )
         from mamo.training.findings import log_warnings
 
-        with leaving_at_once():
+        with exit_on_signal():
             result = _executor(run)(Context(plan, run, results, releases, options))
         if leader:
             as_new(directory)
@@ -184,7 +184,7 @@ def execute_part(
 
     for key in run.inputs.values():
         read_record(plan.runs[key], results)
-    with leaving_at_once(), _naming(run):
+    with exit_on_signal(), _errors_name_run(run):
         return make_part(Context(plan, run, results, releases, options or Options()), part, parts, wait)
 
 
@@ -200,12 +200,12 @@ def evaluate(plan: Plan, run: Run, results: Path) -> dict[str, float]:
     require_files(run, results)
     from mamo.runs.make_finetuning import evaluate_weights
 
-    with _naming(run):
+    with _errors_name_run(run):
         return evaluate_weights(Context(plan, run, results, None))
 
 
 @contextmanager
-def _naming(run: Run) -> Iterator[None]:
+def _errors_name_run(run: Run) -> Iterator[None]:
     """Turn errors of the data or the machine into a RunError that names the run."""
     from mamo.data.examples import FormatError
     from mamo.data.store.prepare import MissingImages

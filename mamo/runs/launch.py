@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.runs.lock import HELD, run_lock
-from mamo.training.interruption import REQUEUE, end_with, heeded
+from mamo.training.interruption import REQUEUE, end_with_parent, handled_signals
 
 
 def launch(
@@ -45,7 +45,7 @@ def launch(
             words,
             env=os.environ | {HELD: str(directory.resolve())},
             process_group=0,
-            preexec_fn=lambda: end_with(me, stop),
+            preexec_fn=lambda: end_with_parent(me, stop),
         )
 
         def pass_on(number: int, frame: Any) -> None:
@@ -53,7 +53,7 @@ def launch(
                 ranks.send_signal(stop)
             asked.append(number)
 
-        before = {number: signal.signal(number, pass_on) for number in heeded()}
+        before = {number: signal.signal(number, pass_on) for number in handled_signals()}
         try:
             status = ranks.wait()
         finally:
@@ -67,7 +67,7 @@ def torchrun(processes: int, nodes: int, cpus: int | None) -> list[str]:
     run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     # torchrun would react to a signal that the caller ignores.
     handled = [
-        *heeded(),
+        *handled_signals(),
         *([signal.SIGQUIT] if signal.getsignal(signal.SIGQUIT) is not signal.SIG_IGN else []),
     ]
     run += [f"--signals-to-handle={','.join(number.name for number in handled)}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
-from mamo.model.pretrained import fill, read_state
+from mamo.model.pretrained import load_exactly, read_state
 from mamo.runs.make_finetuning import load_task
 from mamo.runs.run import Context, RunError, require_files
 from mamo.runs.save import WEIGHTS, load_network
@@ -36,7 +36,7 @@ def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
         for name, tensor in read_state(path).items()
         if name.split(".")[0] in dict(task.named_children())
     }
-    fill(task, state, path)
+    load_exactly(task, state, path)
     return task.to(pick_device()).eval(), tokenizer
 
 
@@ -50,5 +50,5 @@ def load_finetuned(context: Context) -> tuple[DownstreamTask, Prepared]:
     task, _, data = load_task(context)
     path = context.directory / WEIGHTS
     if path.is_file():
-        fill(task, read_state(path), path)
+        load_exactly(task, read_state(path), path)
     return task.eval(), data[0]

@@ -55,12 +55,12 @@ def load_task(context: Context) -> tuple[DownstreamTask, JobSpec, list[Prepared]
 
 def evaluate_weights(context: Context) -> dict[str, float]:
     """Measure the metrics of the run's stored weights (of its pre-training's, if it trained none)."""
-    from mamo.model.pretrained import fill, read_state
+    from mamo.model.pretrained import load_exactly, read_state
 
     task, _, data = load_task(context)
     path = context.directory / WEIGHTS
     if path.is_file():
-        fill(task, read_state(path), path)
+        load_exactly(task, read_state(path), path)
     evaluation = task.eval().test(data[0])
     check_evaluation(task, data[0], evaluation, context)
     return evaluation.recorded

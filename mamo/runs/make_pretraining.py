@@ -54,7 +54,7 @@ def _pretrain(context: Context) -> Result:
         collapse=spec.collapse,
         checkpoints=Checkpoints(context.checkpoints),
         events=context.directory / EVENTS,
-        validate=health.look,
+        validate=health.measure,
         validate_at=health.steps,
         extra_state=health.state,
         load_extra_state=health.load,
@@ -65,7 +65,7 @@ def _pretrain(context: Context) -> Result:
         for batch in training_batches(
             source, collate, spec.batch_size, spec.seed, spec.shuffle_block, start, total
         ):
-            health.see(batch)
+            health.observe(batch)
             yield batch
 
     torch.manual_seed(spec.seed)

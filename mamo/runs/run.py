@@ -156,10 +156,10 @@ def require(plan: Plan, keys: Iterable[str], results: Path, name: str) -> None:
     lacking = [plan.runs[key] for key in plan.runs if key in plan.closure(keys)]
     lacking = [run for run in lacking if not run.record(results).is_file()]
     if lacking:
-        from mamo.cost.work import told
+        from mamo.cost.work import describe_work
 
         raise RunError(
             f"{name} is not made yet at scale '{plan.scale.name}': runs that it needs have no record in {results}, "
             f"the last of them {lacking[-1].key}. `mamo reproduce {name} --scale {plan.scale.name}` "
-            f"makes them: {told(plan, lacking, results)}"
+            f"makes them: {describe_work(plan, lacking, results)}"
         )

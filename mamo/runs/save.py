@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.files.stored import StoredError, read_object
-from mamo.files.writing import beside, write_text
+from mamo.files.writing import atomic_write, write_text
 from mamo.model.mamo import Mamo
 from mamo.specs.model import ModelSpec
 
@@ -27,7 +27,7 @@ def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors to a safetensors file, atomically."""
     # Copies: safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
-    with beside(path) as part:
+    with atomic_write(path) as part:
         save_file(copies, part)
 
 
@@ -44,12 +44,12 @@ def load_network(directory: Path) -> Mamo:
         FileNotFoundError: the directory holds no weights.
         StoredError: a file of it is damaged.
     """
-    from mamo.model.pretrained import fill, read_state
+    from mamo.model.pretrained import load_exactly, read_state
 
     network = build_network(read_object(directory / CONFIG), directory / CONFIG)
     path = directory / WEIGHTS
     state = read_state(path)
-    fill(network, {n.removeprefix(ONLINE): t for n, t in state.items() if n.startswith(ONLINE)}, path)
+    load_exactly(network, {n.removeprefix(ONLINE): t for n, t in state.items() if n.startswith(ONLINE)}, path)
     return network
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mamo.data.batches.photo_views import Maps, Photos
+from mamo.data.batches.photo_views import Photos, TeacherMaps
 from mamo.data.batches.transforms import StandardiseChannels
-from mamo.files.writing import beside
+from mamo.files.writing import atomic_write
 from mamo.model.teacher import Teacher
 from mamo.specs.transforms import TransformSpec
 from mamo.training.loop import pick_device
@@ -20,7 +20,7 @@ from mamo.training.loop import pick_device
 AT_ONCE = 16  # photos in the teacher: more do not fit a processor's cache, and fewer leave it idle
 
 
-def teacher_maps(teacher: Teacher, photos: Photos, folder: Path) -> Maps:
+def teacher_maps(teacher: Teacher, photos: Photos, folder: Path) -> TeacherMaps:
     """Compute the teacher's map of every view, or read it from ``folder`` where an earlier call has left it.
 
     A view of 6,000 photos takes 190 MB (7 x 7 places of 320 channels in half precision).
@@ -28,11 +28,11 @@ def teacher_maps(teacher: Teacher, photos: Photos, folder: Path) -> Maps:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for view in range(photos.views):
-        path = Maps.path(folder, view)
+        path = TeacherMaps.path(folder, view)
         if not path.is_file():
             began = time.monotonic()
-            with beside(path) as part:
-                _see(teacher, photos, view, part)
+            with atomic_write(path) as part:
+                _write_maps(teacher, photos, view, part)
             seconds = time.monotonic() - began
             print(
                 f"teacher: view {view + 1} of {photos.views} of {len(photos)} photos in {seconds:.0f} s",
@@ -40,10 +40,10 @@ def teacher_maps(teacher: Teacher, photos: Photos, folder: Path) -> Maps:
                 flush=True,
             )
         files.append(np.load(path, mmap_mode="r"))
-    return Maps(files)
+    return TeacherMaps(files)
 
 
-def _see(teacher: Teacher, photos: Photos, view: int, path: Path) -> None:
+def _write_maps(teacher: Teacher, photos: Photos, view: int, path: Path) -> None:
     """Write the maps of one view."""
     size = photos.spec.image_size
     normalise = StandardiseChannels(TransformSpec(size=size, mean=teacher.mean, std=teacher.std))

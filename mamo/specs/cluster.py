@@ -55,7 +55,9 @@ def is_large(plan: Plan) -> bool:
     return plan.scale.pretrain.model.width >= 512
 
 
-def asks(plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ) -> dict[str, Resource]:
+def resources_of(
+    plan: Plan, kind: JobKind, environment: Mapping[str, str] = os.environ
+) -> dict[str, Resource]:
     """Return a kind of job's resources for Snakemake's SLURM executor; memory is per node, time in minutes.
 
     Raises:
@@ -107,7 +109,7 @@ def gres_gpus(gres: str) -> int:
     return count
 
 
-def undivided(run: Run, ranks: int) -> str | None:
+def why_indivisible(run: Run, ranks: int) -> str | None:
     """Explain why ``ranks`` processes cannot share a run; None if they can."""
     batch, objectives = run.spec["batch_size"], run.spec.get("objectives", {})
     if batch % ranks:
@@ -118,17 +120,17 @@ def undivided(run: Run, ranks: int) -> str | None:
     return None
 
 
-def cannot_run(plan: Plan, kind: Divided, resources: Resources) -> Iterator[str]:
+def why_not_runnable(plan: Plan, kind: Divided, resources: Resources) -> Iterator[str]:
     """Explain why runs of a kind cannot be made with the GPUs that their jobs request."""
     each, nodes = processes(resources)
-    yield from filter(None, (undivided(run, each * nodes) for run in plan.by_kind(kind)))
+    yield from filter(None, (why_indivisible(run, each * nodes) for run in plan.by_kind(kind)))
 
 
 def _fitting(plan: Plan, kind: JobKind, most: int, nodes: int) -> int:
     """Return the most GPUs of a node, up to ``most``, that all runs of a kind can share."""
     runs = plan.by_kind(kind) if kind == "pretrain" else []
     counts = range(most, 0, -1)
-    return next((each for each in counts if not any(undivided(run, each * nodes) for run in runs)), 1)
+    return next((each for each in counts if not any(why_indivisible(run, each * nodes) for run in runs)), 1)
 
 
 def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:

@@ -129,7 +129,7 @@ class Checks:
         counts["online_moved"] |= not torch.equal(online.cpu(), self._start["online"])
         counts["gap"] = float((target - online).abs().mean() / online.abs().mean().clamp(min=1e-12))
 
-    def see(self, step: int, values: Mapping[str, float]) -> None:
+    def observe(self, step: int, values: Mapping[str, float]) -> None:
         """Record the values of any step."""
         self._steps += 1
         for name, zeros in self._zeros.items():

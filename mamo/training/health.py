@@ -57,7 +57,7 @@ class Health:
         self._start = _sample(task.online)
         self._measure(0)
 
-    def look(self, step: int) -> None:
+    def measure(self, step: int) -> None:
         """Measure after ``step`` steps."""
         self._measure(step)
 
@@ -75,7 +75,7 @@ class Health:
             )
         self.rows.append(row)
 
-    def see(self, batch: Batch) -> None:
+    def observe(self, batch: Batch) -> None:
         """Count a training batch, and whether it contains look-alikes."""
         self.batches += 1
         self.alike += holds_look_alike(batch["image"], batch["ids"], batch["image_id"])

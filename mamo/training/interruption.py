@@ -24,13 +24,13 @@ class Interrupted(SystemExit):
         super().__init__(REQUEUE)
 
 
-def heeded() -> list[signal.Signals]:
+def handled_signals() -> list[signal.Signals]:
     """Return the signals that stop this process: all of ``SIGNALS`` but those that its caller ignores (``nohup``, ``&``)."""
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """Outside of the training loop, let a signal end the run at once: finished parts are on disk, the rest is made again."""
     asked = False
 
@@ -42,7 +42,7 @@ def leaving_at_once() -> Iterator[None]:
 
     before: dict[int, Any] = {}
     try:
-        for number in heeded():
+        for number in handled_signals():
             before[number] = signal.signal(number, leave)
     except ValueError:  # not in the main thread: leave the signals to their owner
         pass
@@ -65,7 +65,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         try:
-            for number in heeded():
+            for number in handled_signals():
                 self._before[number] = signal.signal(number, self._ask)
         except ValueError:  # not in the main thread
             self._before.clear()
@@ -76,7 +76,7 @@ class StopSignals:
             signal.signal(number, handler)
 
 
-def end_with(parent: int, number: int = signal.SIGTERM) -> None:
+def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
     """Have the system send this process a signal when its parent dies, for whatever reason (Linux only; elsewhere nothing).
 
     Args:
@@ -94,4 +94,4 @@ def end_with_the_workflow() -> None:
     """Make a run stop when the workflow that started it is killed; a run started by a person continues."""
     parent = os.environ.get(PARENT)
     if parent and parent == str(os.getppid()):
-        end_with(int(parent))
+        end_with_parent(int(parent))

@@ -140,8 +140,8 @@ class Trainer:
                 finished = step + 1
                 due = time.monotonic() - saved > config.checkpoint_seconds
                 values, asked, due = _agreed(parts, stop.asked, due)
-                self.checks.see(step, values)
-                ended = self.monitor.see(step, values)
+                self.checks.observe(step, values)
+                ended = self.monitor.observe(step, values)
                 if ended or step % max(1, config.total // 200) == 0 or finished == config.total:
                     self.curve.append({"step": step, **values})
                     log.log(step, values)

@@ -31,7 +31,7 @@ class DivergenceMonitor:
         self._seen = 0
         self.noticed: Outcome | None = None  # the first divergence, if training continues after it
 
-    def see(self, step: int, values: dict[str, float]) -> Outcome | None:
+    def observe(self, step: int, values: dict[str, float]) -> Outcome | None:
         """Return the outcome that ends the run, or None to continue."""
         if not math.isfinite(values["loss"]):
             parts = ", ".join(

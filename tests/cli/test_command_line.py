@@ -15,7 +15,7 @@ from mamo.cli.examples import EXAMPLES
 from mamo.cli.main import main, parser
 from mamo.cli.remaining import Remaining
 from mamo.cost.sizes import PUBLISHED
-from mamo.cost.work import Part, told, work_of
+from mamo.cost.work import Part, describe_work, work_of
 from mamo.specs.names import find_key, nearest
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
@@ -219,7 +219,7 @@ def test_doctor_prints_its_findings_as_json(
     for name in ("_packages", "_locks", "_gpus"):
         monkeypatch.setattr(doctor, name, lambda args: iter(()))
     monkeypatch.setattr(doctor, "_folders", lambda args: iter(findings))
-    monkeypatch.setattr("mamo.cli.doctor_passing.passing", lambda args: iter(()))
+    monkeypatch.setattr("mamo.cli.doctor_passing.check_batch_passing", lambda args: iter(()))
     assert main(["doctor", "--node", "--json", "--results", str(tmp_path)]) == 1
     assert json.loads(capsys.readouterr().out) == {
         "wrong": 1,
@@ -285,7 +285,7 @@ def test_a_pre_training_counts_for_more_than_a_data_set(plan: Plan, tmp_path: Pa
     work = work_of(demo, demo.runs.values(), tmp_path)
     longest = max(part.seconds for part in work.values() if part.kind == "data")
     assert min(part.seconds for part in work.values() if part.kind == "pretrain") > longest
-    assert "operations" in told(demo, demo.runs.values(), tmp_path)
+    assert "operations" in describe_work(demo, demo.runs.values(), tmp_path)
     coco = next(run for run in plan.by_kind("data") if run.name == "coco")
     from mamo.cost.work import _Counted
 

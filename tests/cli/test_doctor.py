@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mamo.cli.doctor_passing import passing
+from mamo.cli.doctor_passing import check_batch_passing
 from mamo.cli.doctor_slurm import request
 from mamo.cli.main import main
 
@@ -70,7 +70,10 @@ def test_a_package_of_another_version_is_found(
 
 def test_what_passes_batches_on_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def told() -> list[tuple[str, str]]:
-        return [(finding.state, finding.what + finding.fix) for finding in passing(argparse.Namespace())]
+        return [
+            (finding.state, finding.what + finding.fix)
+            for finding in check_batch_passing(argparse.Namespace())
+        ]
 
     small = type("Usage", (), {"free": 60_000_000, "total": 64_000_000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: small())

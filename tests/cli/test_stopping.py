@@ -16,8 +16,8 @@ import psutil
 import pytest
 from workflow_bench import ROOT, Bench
 
-from mamo.cli.slurm_watchdog import guard
-from mamo.training.interruption import heeded, leaving_at_once
+from mamo.cli.slurm_watchdog import keep_every_job
+from mamo.training.interruption import exit_on_signal, handled_signals
 
 CHILD = """
 import signal, time
@@ -86,8 +86,8 @@ def test_a_child_hears_of_the_end_of_a_killed_parent(tmp_path: Path) -> None:
 def test_a_run_heeds_no_signal_that_its_caller_ignores() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert signal.SIGINT not in heeded() and signal.SIGTERM in heeded()
-        with leaving_at_once():
+        assert signal.SIGINT not in handled_signals() and signal.SIGTERM in handled_signals()
+        with exit_on_signal():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -152,8 +152,8 @@ def test_a_job_of_which_nothing_is_known_stays_known(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mamo.cli.slurm_watchdog.POLL_SECONDS", 0.01)
     answers = iter([False, False, True])
     kind = type("Guarded", (Executor,), {})
-    guard(kind, lambda: next(answers))
-    guard(kind, lambda: pytest.fail("guarded twice"))
+    keep_every_job(kind, lambda: next(answers))
+    keep_every_job(kind, lambda: pytest.fail("guarded twice"))
     active, ended, lost = (SimpleNamespace(name=name) for name in ("active", "ended", "lost"))
 
     async def check(executor: Any) -> list[Any]:

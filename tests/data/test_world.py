@@ -34,7 +34,7 @@ from mamo.data.world.oracle import (
 from mamo.data.world.referring import intersection_over_union
 from mamo.data.world.regions import describe_regions
 from mamo.data.world.render import box, render
-from mamo.data.world.scene import Scene, Thing, changed, draw_scene, draw_twin, stream
+from mamo.data.world.scene import Scene, Thing, changed_positions, draw_scene, draw_twin, stream
 from mamo.data.world.web import CC3M, SBU, web_caption
 from mamo.specs.world import WorldSpec
 
@@ -143,7 +143,7 @@ def test_no_generated_caption_is_false() -> None:
         rng = stream(5, "captions", number)
         scene = draw_scene(rng, 24, 4, COUNTS)
         twin = draw_twin(rng, scene, 24)
-        assert 1 <= len(changed(scene, twin)) <= 2
+        assert 1 <= len(changed_positions(scene, twin)) <= 2
         for voice in (COCO, FLICKR):
             for text, statement in training_captions(rng, scene, voice, twin):
                 assert true_of(statement, scene)
@@ -177,7 +177,7 @@ def test_training_images_come_as_twins(world: Path) -> None:
     for first, second in zip(names[::2], names[1::2], strict=True):
         a, b = scene_of(lines["coco", first]), scene_of(lines["coco", second])
         assert a.background == b.background and a != b
-        assert 1 <= len(changed(a, b)) <= 2
+        assert 1 <= len(changed_positions(a, b)) <= 2
 
 
 def test_the_oracle_decides_hand_made_cases() -> None:

@@ -18,7 +18,7 @@ from mamo.data.store.records import Prepared
 from mamo.data.store.writer import Writer
 from mamo.drawing.draw import draw_figure, draw_small, lay_out_drawing
 from mamo.drawing.layouts import _columns, excerpt
-from mamo.drawing.overlay import overlay, scaled, tops
+from mamo.drawing.overlay import hottest_values, overlay, scaled
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
 from mamo.figures.maps import hidden_things
 from mamo.figures.store import read_maps, write_maps
@@ -120,9 +120,11 @@ def test_maps_that_are_compared_have_one_scale() -> None:
 
     first = {"a": {"maps": [[0.1], [0.4], [9.0]]}, "b": {"maps": [[0.2], [0.1], [0.0]]}}
     second = {"a": {"maps": [[0.01], [0.02], [0.0]]}, "b": {"maps": [[0.03], [0.0], [0.0]]}}
-    assert tops(shown("words", first, second, {})) == [0.4, 0.03, 0.0]
+    assert hottest_values(shown("words", first, second, {})) == [0.4, 0.03, 0.0]
     alone = [{"a": {"map": [0.1, 0.5]}}, {"a": {"map": [0.0, 0.05]}}]
-    assert tops(shown("masked_words", *alone)) == [0.5, 0.5], "one map per image: the images are compared"
+    assert hottest_values(shown("masked_words", *alone)) == [0.5, 0.5], (
+        "one map per image: the images are compared"
+    )
     picture = np.full((40, 40, 3), 0.5, dtype=np.float32)
     light = [int(overlay(picture, [value], 1, 0.4).max()) for value in (0.0, 0.02, 0.1, 0.4)]
     assert light == sorted(light) and len(set(light)) == 4

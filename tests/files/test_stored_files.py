@@ -13,7 +13,7 @@ import torch
 from killable import Project
 
 from mamo.files.stored import StoredError, checksums, verify
-from mamo.files.writing import as_new, beside
+from mamo.files.writing import as_new, atomic_write
 from mamo.model.pretrained import read_state
 from mamo.runs.save import load_network, save_network_config, save_tensors
 
@@ -50,7 +50,7 @@ def test_a_library_that_writes_for_its_own_user_alone_does_not_decide_a_runs_mod
 
 def test_a_file_that_could_not_be_written_is_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("before")
-    with pytest.raises(RuntimeError), beside(tmp_path / "x") as part:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "x") as part:
         part.write_text("after")
         raise RuntimeError
     assert (tmp_path / "x").read_text() == "before" and list(tmp_path.iterdir()) == [tmp_path / "x"]

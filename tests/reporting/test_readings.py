@@ -16,7 +16,7 @@ from mamo.reporting.collect import collect
 from mamo.reporting.curve_figure import grid_lines
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import publish
-from mamo.reporting.specification_curve import ordered
+from mamo.reporting.specification_curve import sort_readings
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.lint import row_changes
 from mamo.specs.overrides import SpecError
@@ -158,7 +158,7 @@ def test_a_claim_is_supported_in_a_share_of_the_distinct_readings(tmp_path: Path
     values = collect(plan, table, tmp_path / "results", folder)
     mrm, ema = values.curve
     assert mrm.counts == {"supported": 1, "refuted": 1, "undecided": 0}
-    low, high = ordered(mrm)
+    low, high = sort_readings(mrm)
     assert (low.keys, high.keys) == (("normed",), ("plain", "slow"))
     assert low.value == pytest.approx(-4.9) and high.value == pytest.approx(5.1) and high.seeds == 3
     assert low.lower < low.value < low.upper < 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mamo.specs.cluster import asks, cannot_run, gres_gpus, processes, undivided
+from mamo.specs.cluster import gres_gpus, processes, resources_of, why_indivisible, why_not_runnable
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import make_plan
 
@@ -39,28 +39,28 @@ def test_gpu_counts_those_of_all_nodes() -> None:
 
 def test_the_papers_models_get_eight_gpus_and_the_default_scale_one() -> None:
     paper, smoke = make_plan("paper"), make_plan("smoke")
-    asked = asks(paper, "pretrain", {})
+    asked = resources_of(paper, "pretrain", {})
     assert (asked["gpu"], asked["cpus_per_task"], asked["mem_mb"], asked["nodes"]) == (8, 64, 500_000, 1)
-    asked = asks(smoke, "pretrain", {})
+    asked = resources_of(smoke, "pretrain", {})
     assert (asked["gpu"], asked["cpus_per_task"], asked["mem_mb"]) == (1, 4, 16_000)
     for plan in (paper, smoke):
         for kind in ("pretrain", "finetune"):
-            assert not list(cannot_run(plan, kind, asks(plan, kind, {}))), (
+            assert not list(why_not_runnable(plan, kind, resources_of(plan, kind, {}))), (
                 "what is asked for by itself can run"
             )
 
 
 def test_a_site_names_types_and_nodes() -> None:
     plan = make_plan("paper")
-    asked = asks(plan, "pretrain", {"MAMO_PRETRAIN_GPUS": "a100:2", "MAMO_GPU_PARTITION": "big"})
+    asked = resources_of(plan, "pretrain", {"MAMO_PRETRAIN_GPUS": "a100:2", "MAMO_GPU_PARTITION": "big"})
     assert (asked["gpu_model"], asked["gpu"], asked["slurm_partition"]) == ("a100", 2, "big")
-    asked = asks(plan, "pretrain", {"MAMO_PRETRAIN_GPUS": "3g.20gb:2", "MAMO_PRETRAIN_NODES": "2"})
+    asked = resources_of(plan, "pretrain", {"MAMO_PRETRAIN_GPUS": "3g.20gb:2", "MAMO_PRETRAIN_NODES": "2"})
     assert asked["gres"] == "gpu:3g.20gb:2" and asked["tasks"] == 2 and "gpu" not in asked
-    assert asks(plan, "finetune", {"MAMO_FINETUNE_GPUS": "2080ti"})["gpu"] == 1
-    assert asks(plan, "prepare", {"MAMO_PREPARE_PART_CPUS": "3"})["cpus_per_task"] == 16, (
+    assert resources_of(plan, "finetune", {"MAMO_FINETUNE_GPUS": "2080ti"})["gpu"] == 1
+    assert resources_of(plan, "prepare", {"MAMO_PREPARE_PART_CPUS": "3"})["cpus_per_task"] == 16, (
         "that is of its parts"
     )
-    assert asks(plan, "prepare_part", {"MAMO_PREPARE_PART_CPUS": "3"})["cpus_per_task"] == 3
+    assert resources_of(plan, "prepare_part", {"MAMO_PREPARE_PART_CPUS": "3"})["cpus_per_task"] == 3
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_a_site_names_types_and_nodes() -> None:
 )
 def test_a_variable_that_says_nothing_is_named(name: str, value: str, message: str) -> None:
     with pytest.raises(SpecError) as raised:
-        asks(make_plan("smoke"), "pretrain", {name: value})
+        resources_of(make_plan("smoke"), "pretrain", {name: value})
     assert message in str(raised.value)
 
 
 def test_what_processes_cannot_share_is_named() -> None:
     objectives: dict[str, Any] = {"itc": {"weight": 1}, "itm": {"weight": 1}, "itm_group": 8}
     run: Any = SimpleNamespace(key="pretrain/x", spec={"batch_size": 8, "objectives": objectives})
-    assert undivided(run, 1) is None
-    assert undivided(run, 3) == "pretrain/x: batch_size 8 is not a multiple of 3 processes"
-    assert "each of 8 processes has 1 pairs" in str(undivided(run, 8))
+    assert why_indivisible(run, 1) is None
+    assert why_indivisible(run, 3) == "pretrain/x: batch_size 8 is not a multiple of 3 processes"
+    assert "each of 8 processes has 1 pairs" in str(why_indivisible(run, 8))

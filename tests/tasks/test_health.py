@@ -214,15 +214,15 @@ def test_half_way_is_half_of_the_steps(words: Tokenizer) -> None:
 def test_looks_and_counts_go_on_after_a_resume(words: Tokenizer, tmp_path: Path) -> None:
     task, pairs = task_of(words), pairs_of(words)
     health = Health(task, pairs, 100)
-    health.see(tiny.batch(words))
+    health.observe(tiny.batch(words))
     with torch.no_grad():
         for parameter in task.online.parameters():
             parameter.add_(0.01)
     task.after_step()
-    health.look(6)
+    health.measure(6)
     resumed = Health(task_of(words), pairs, 100)
     resumed.load(health.state())
-    resumed.look(100)
+    resumed.measure(100)
     assert [row["step"] for row in resumed.rows] == [0.0, 6.0, 100.0]
     assert resumed.batches == 1
     assert 0 < health.rows[1]["teacher_way"] < 0.1  # momentum 0.995: hardly anywhere

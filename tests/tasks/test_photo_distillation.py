@@ -16,7 +16,13 @@ import torch
 from PIL import Image
 
 from benchmarks import photo_bound
-from mamo.data.batches.photo_views import Maps, Photos, distillation_batches, flip_map, look_through
+from mamo.data.batches.photo_views import (
+    Photos,
+    TeacherMaps,
+    distillation_batches,
+    flip_map,
+    resample_to_windows,
+)
 from mamo.data.store.prepare import prepare
 from mamo.data.store.records import Prepared
 from mamo.files.stored import StoredError
@@ -112,9 +118,9 @@ def test_a_package_names_a_folder_of_weights() -> None:
 def test_a_window_of_a_map_is_what_lies_there() -> None:
     rows = torch.arange(4.0)
     plane = torch.stack([rows.repeat(4), rows.repeat_interleave(4)], 1)[None]  # channels: column, row
-    whole = look_through(plane, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), 4)
+    whole = resample_to_windows(plane, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), 4)
     torch.testing.assert_close(whole, plane)
-    corner = look_through(plane, torch.tensor([[0.5, 0.0, 1.0, 0.5]]), 2)
+    corner = resample_to_windows(plane, torch.tensor([[0.5, 0.0, 1.0, 0.5]]), 2)
     torch.testing.assert_close(corner[0], torch.tensor([[2.0, 0.0], [3.0, 0.0], [2.0, 1.0], [3.0, 1.0]]))
     assert (flip_map(plane)[0, :, 0] == 3 - plane[0, :, 0]).all()
     assert (flip_map(plane)[0, :, 1] == plane[0, :, 1]).all()
@@ -160,7 +166,7 @@ def test_the_student_is_shown_where_the_teacher_looked(data: Prepared, tmp_path:
             maps[index] = small.reshape(grid, 64, grid, 64, 3).mean((1, 3)).reshape(-1, 3) / 255
         files.append(maps)
     spec = tiny.model_spec()
-    batches = list(distillation_batches(photos, Maps(files), size, spec.patch_size, 8, 0, 8))
+    batches = list(distillation_batches(photos, TeacherMaps(files), size, spec.patch_size, 8, 0, 8))
     mean, std = (torch.tensor(v)[:, None, None] for v in _clip())
     seen, targets = [], []
     for batch in batches:
@@ -174,7 +180,9 @@ def test_the_student_is_shown_where_the_teacher_looked(data: Prepared, tmp_path:
     assert torch.corrcoef(mirrored)[0, 1] < 0.6
     kept = [batch["keep"] for batch in batches if "keep" in batch]
     assert 0 < len(kept) < 8 and all(k.shape == (8, 8) and (k.diff(dim=1) > 0).all() for k in kept)
-    resumed = next(islice(distillation_batches(photos, Maps(files), size, spec.patch_size, 8, 5, 8), 1))
+    resumed = next(
+        islice(distillation_batches(photos, TeacherMaps(files), size, spec.patch_size, 8, 5, 8), 1)
+    )
     assert (resumed["image"] == batches[5]["image"]).all() and (resumed["map"] == batches[5]["map"]).all()
 
 

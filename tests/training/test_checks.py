@@ -127,7 +127,7 @@ def test_a_loss_that_is_missing_or_stuck_at_zero(
 def test_one_step_without_a_masked_word_is_no_fault() -> None:
     checks = Checks(torch.nn.Linear(1, 1), tiny_expectations(), 30, None)
     for step in range(30):
-        checks.see(step, {"loss": 1.0, "mlm": 0.0 if step % 3 else 1.0})
+        checks.observe(step, {"loss": 1.0, "mlm": 0.0 if step % 3 else 1.0})
     assert not [check for check in warned(checks.findings()) if check.name == "losses"]
 
 

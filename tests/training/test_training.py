@@ -20,7 +20,7 @@ from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.pretrain import CollapseSpec
 from mamo.tasks.pretrain import PretrainTask
 from mamo.training.checkpoints import Checkpoints
-from mamo.training.interruption import leaving_at_once
+from mamo.training.interruption import exit_on_signal
 from mamo.training.loop import LoopConfig, train
 from mamo.training.optimiser import learning_rate, make_optimiser
 from mamo.training.outcome import DivergenceMonitor
@@ -143,7 +143,7 @@ def test_a_signal_saves_and_leaves_with_the_requeue_code(tmp_path: Path, asked_b
 
 
 def test_a_signal_outside_of_training_leaves_with_the_requeue_code(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as left, leaving_at_once():
+    with pytest.raises(SystemExit) as left, exit_on_signal():
         os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(5)
     assert left.value.code == 75
@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> N
 def test_a_collapsed_representation_ends_the_run_as_diverged() -> None:
     monitor = DivergenceMonitor(CollapseSpec(min_spread=0.1, patience=3), 100)
     values = [{"loss": 1.0, "spread_image": s, "spread_text": 0.5} for s in (0.05, 0.2, 0.05, 0.05, 0.05)]
-    seen = [monitor.see(step, row) for step, row in enumerate(values)]
+    seen = [monitor.observe(step, row) for step, row in enumerate(values)]
     assert seen[:4] == [None] * 4 and seen[4] is not None and seen[4].status == "diverged"
     assert "within each image" in seen[4].reason
 
@@ -221,30 +221,30 @@ def _rising(least: float, most: float) -> list[dict[str, float]]:
 
 def test_a_loss_that_rises_above_its_own_minimum_and_stays_there_is_a_divergence() -> None:
     monitor = DivergenceMonitor(CollapseSpec(rise=2.0, rise_patience=0.1), 100)
-    ended = [monitor.see(step, values) for step, values in enumerate(_rising(0.3, 1.0))]
+    ended = [monitor.observe(step, values) for step, values in enumerate(_rising(0.3, 1.0))]
     outcome = next(outcome for outcome in ended if outcome is not None)
     assert outcome.status == "diverged" and "the loss mrm has risen" in outcome.reason
     # Once up and down again is no divergence, and neither is a rise of less than the factor.
     monitor = DivergenceMonitor(CollapseSpec(rise=2.0, rise_patience=0.1), 100)
-    assert not any(monitor.see(step, values) for step, values in enumerate(_rising(0.3, 0.5)))
+    assert not any(monitor.observe(step, values) for step, values in enumerate(_rising(0.3, 0.5)))
 
 
 def test_a_run_of_a_few_steps_does_not_diverge_by_a_rise() -> None:
     monitor = DivergenceMonitor(CollapseSpec(), 4)
-    assert not any(monitor.see(step, {"loss": 1.0, "error_mrm": 10.0**step}) for step in range(4))
+    assert not any(monitor.observe(step, {"loss": 1.0, "error_mrm": 10.0**step}) for step in range(4))
 
 
 def test_a_diverged_run_may_train_on_and_its_monitor_goes_on_after_a_resume(tmp_path: Path) -> None:
     spec = CollapseSpec(rise=2.0, rise_patience=0.1, stop=False)
     monitor, rows = DivergenceMonitor(spec, 100), _rising(0.3, 1.0)
     for step, values in enumerate(rows[:60]):
-        assert monitor.see(step, values) is None
+        assert monitor.observe(step, values) is None
     resumed = DivergenceMonitor(spec, 100)
     resumed.load(monitor.state())
     late = DivergenceMonitor(spec, 100)  # resumed once it has noticed
     for one in (monitor, resumed):
         for step, values in enumerate(rows[60:], 60):
-            assert one.see(step, values) is None
+            assert one.observe(step, values) is None
         assert one.noticed is not None and one.noticed.status == "diverged"
     assert monitor.noticed == resumed.noticed
     checkpoints = Checkpoints(tmp_path)

@@ -8,11 +8,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
 
-from mamo.cli.slurm_watchdog import guard
+from mamo.cli.slurm_watchdog import keep_every_job
 from mamo.cli.snakemakes import clear_stale_markers
 from mamo.cli.warm import MALLOC
 from mamo.cli.workflow_signals import Signals, environment
-from mamo.specs.cluster import DIVIDED, asks, is_large, processes, undivided
+from mamo.specs.cluster import DIVIDED, is_large, processes, resources_of, why_indivisible
 from mamo.specs.seeds import write_seeds
 
 
@@ -166,7 +166,7 @@ CLUSTER = "slurm_partition" in (workflow.resource_settings.default_resources or 
 
 
 if CLUSTER and workflow.is_main_process and find_spec("snakemake_executor_plugin_slurm"):
-    guard(import_module("snakemake_executor_plugin_slurm").Executor)
+    keep_every_job(import_module("snakemake_executor_plugin_slurm").Executor)
 
 
 def sized(kind, **here):
@@ -174,7 +174,7 @@ def sized(kind, **here):
     if not CLUSTER:
         return here
     try:
-        return asks(PLAN, kind)
+        return resources_of(PLAN, kind)
     except SpecError as error:
         raise WorkflowError(str(error)) from None
 
@@ -183,7 +183,7 @@ def check_division(run):
     """Fail now if a job's processes could not share the batch of its run, instead of in the job, again and again."""
     given = {name: getattr(value, "raw", value) for name, value in SET.get(run.kind, {}).items()}
     each, nodes = processes(sized(run.kind) | given)
-    problem = undivided(run, each * nodes)
+    problem = why_indivisible(run, each * nodes)
     if problem and CLUSTER and workflow.is_main_process and not is_made(run.key):
         raise WorkflowError(
             f"{problem}: set MAMO_{run.kind.upper()}_GPUS and MAMO_{run.kind.upper()}_NODES, or the profile's resources, so that it is"

@@ -1,13 +1,13 @@
 # The embedded world, and every data set in the form that training reads. A large release is prepared in parts by parallel jobs;
 # the job that puts the parts together removes them, so nothing asks for them once the record exists.
 
-from mamo.data.datasets import parts_of
+from mamo.data.datasets import part_count
 
 
 def parts(wildcards):
     """The accounts of all parts of a data run that is still to be put together; none where it is made in one piece."""
     run = PLAN.runs[f"data/{wildcards.run}"]
-    count = parts_of(run.spec) if "dataset" in run.spec else 1
+    count = part_count(run.spec) if "dataset" in run.spec else 1
     if count == 1 or run.record(RESULTS).is_file():
         return []
     folder = run.directory(RESULTS) / "parts"

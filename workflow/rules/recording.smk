@@ -1,7 +1,7 @@
 # Recording for DVC (docs/dvc.md): its stages call this workflow, and results made without them are recorded at the end.
 
 from mamo.cli.dvc_artifacts import FOLDER
-from mamo.cli.snakemakes import left_out
+from mamo.cli.snakemakes import missing_outputs
 from mamo.specs.overrides import load_yaml
 from mamo.specs.params import read_config
 
@@ -10,7 +10,7 @@ def check_all_is_made():
     """Fail if Snakemake exits with 0 but has left out files that it should have made."""
     # Parts of a data set are removed once they are put together.
     jobs = [job for job in workflow.dag.jobs if job.rule.name != "prepare_part"]
-    if problem := left_out(Path(str(file)) for job in jobs for file in job.output):
+    if problem := missing_outputs(Path(str(file)) for job in jobs for file in job.output):
         raise WorkflowError(problem)
 
 

@@ -58,7 +58,7 @@ class Photos:
         return random_box(size, self.spec.crop_scale, RATIO, example_generator(self.seed, view, index))
 
 
-class Maps(NamedTuple):
+class TeacherMaps(NamedTuple):
     """What the teacher saw: a map of each view of each photo."""
 
     files: list[np.ndarray]
@@ -77,7 +77,7 @@ class Maps(NamedTuple):
 
 def distillation_batches(
     photos: Photos,
-    maps: Maps,
+    maps: TeacherMaps,
     size: int,
     patch_size: int,
     batch_size: int,
@@ -108,7 +108,7 @@ def distillation_batches(
             targets.append(np.asarray(maps.files[view][index], dtype=np.float32))
             windows.append(window)
         image = torch.stack(images)
-        target = look_through(torch.from_numpy(np.stack(targets)), torch.tensor(windows), grid)
+        target = resample_to_windows(torch.from_numpy(np.stack(targets)), torch.tensor(windows), grid)
         flipped = torch.from_numpy(rng.random(batch_size) < FLIP_SHARE)
         image = torch.where(flipped[:, None, None, None], image.flip(-1), image)
         target = torch.where(flipped[:, None, None], flip_map(target), target)
@@ -127,7 +127,7 @@ def _window(least: float, rng: np.random.Generator) -> RelativeBox:
     return float(left), float(top), float(left + side), float(top + side)
 
 
-def look_through(map_BNC: Tensor, window_B4: Tensor, grid: int) -> Tensor:
+def resample_to_windows(map_BNC: Tensor, window_B4: Tensor, grid: int) -> Tensor:
     """Resample the map to what lies in windows of the image, with the same number of places: (B, N, C) -> (B, grid ** 2, C).
 
     Args:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from mamo.data.examples import LISTED, Example, Findings, ImageSource
 from mamo.data.store.images import ImageError, StoredImage
 from mamo.data.store.manifest import Manifest, PartAccount, PartImage, PartRow
-from mamo.data.store.prepare import ImageResult, assemble, known, load_images
+from mamo.data.store.prepare import ImageResult, assemble, dataset_named, load_images
 from mamo.data.store.shares import read_share
 from mamo.data.store.writer import ArrowFile, PreparedError
 from mamo.files.stored import StoredError, read_object
@@ -70,7 +70,7 @@ def write_part(
         ValueError: no such part, or no such data set.
         FormatError: the release is not in its official layout.
     """
-    info = known(dataset)
+    info = dataset_named(dataset)
     if not 0 <= part < parts:
         raise ValueError(f"{dataset}: part {part + 1} of {parts} does not exist")
     folder = out / FOLDER

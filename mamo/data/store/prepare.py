@@ -65,7 +65,7 @@ def prepare(
             ``out``.
         PreparedError: ``out`` already holds a prepared data set.
     """
-    info, findings = known(dataset), Findings()
+    info, findings = dataset_named(dataset), Findings()
     unknown = set(limits or ()) - set(info.splits)
     if unknown:
         raise ValueError(
@@ -86,7 +86,7 @@ def prepare(
     )
 
 
-def known(dataset: str) -> Dataset:
+def dataset_named(dataset: str) -> Dataset:
     """Look a data set up by its name.
 
     Raises:
@@ -115,7 +115,7 @@ def assemble(
     Args:
         findings: what the reader left out, complete when ``loaded`` is exhausted.
     """
-    info = known(dataset)
+    info = dataset_named(dataset)
     if interleave > 1 and info.kind != "captions":
         raise ValueError(f"{dataset}: interleave is for captions, not for {info.kind}")
     with Writer(out, dataset=dataset, kind=info.kind, store_size=store_size) as writer:

@@ -7,7 +7,7 @@ from random import Random
 
 from mamo.data.world.grammar import Voice, sentence
 from mamo.data.world.oracle import Description, Mention, SceneIndex, Statement, clear_relations, true_of
-from mamo.data.world.scene import Scene, Thing, changed
+from mamo.data.world.scene import Scene, Thing, changed_positions
 
 Caption = tuple[str, Statement]
 CAPTIONS = 5  # of each image in COCO and Flickr30K
@@ -101,7 +101,7 @@ def _repetitive(statement: Statement) -> bool:
 def training_captions(rng: Random, scene: Scene, voice: Voice, twin: Scene | None = None) -> list[Caption]:
     """Five different captions; most of a twin's are false of the other twin."""
     statements: dict[str, Statement] = {}
-    focus = changed(scene, twin) if twin is not None else ()
+    focus = changed_positions(scene, twin) if twin is not None else ()
     while len(statements) < CAPTIONS:
         made = None
         if twin is not None and rng.random() < TELLING:

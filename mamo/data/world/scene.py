@@ -121,6 +121,6 @@ def _altered(rng: Random, thing: Thing, attribute: str, kinds: int) -> Thing:
     return replace(thing, kind=rng.choice([kind.name for kind in KINDS[:kinds] if kind.name != thing.kind]))
 
 
-def changed(scene: Scene, twin: Scene) -> tuple[int, ...]:
+def changed_positions(scene: Scene, twin: Scene) -> tuple[int, ...]:
     """Return the positions (in ``things``) of the objects in which two twins differ."""
     return tuple(i for i, (a, b) in enumerate(zip(scene.things, twin.things, strict=True)) if a != b)

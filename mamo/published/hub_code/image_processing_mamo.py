@@ -8,7 +8,7 @@ from typing import Any
 from transformers.image_processing_utils import BatchFeature, ImageProcessingMixin
 
 from mamo.data.batches.transforms import EvalTransform
-from mamo.published.pictures import Pictures, opened, pictures, stacked
+from mamo.published.pictures import Pictures, opened, pictures, stack_images
 from mamo.specs.transforms import TransformSpec
 
 
@@ -45,4 +45,4 @@ class MamoImageProcessor(ImageProcessingMixin):
         }
         transform = EvalTransform(TransformSpec(**values))
         pixels = [transform.image(opened(picture)) for picture in pictures(images)]
-        return BatchFeature({"pixel_values": stacked(pixels, self.size)})
+        return BatchFeature({"pixel_values": stack_images(pixels, self.size)})

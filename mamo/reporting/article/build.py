@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mamo.files.writing import beside
+from mamo.files.writing import atomic_write
 
 TEMPLATE = Path(__file__).with_name("article.typ")
 CONTENT = "article.json"  # the template reads it from its own folder
@@ -48,7 +48,7 @@ def write_article(content: Mapping[str, Any], reports: Path, out: Path) -> None:
             made = compiler.compile(format="pdf", timestamp=_date(content["started"]))
         except typst.TypstError as error:
             raise ArticleError(f"{TEMPLATE}: {error.message}\n{error.diagnostic}") from error
-    with beside(out) as part:
+    with atomic_write(out) as part:
         assert isinstance(made, bytes)  # of a PDF: one file
         part.write_bytes(made)
 
