@@ -1,1 +1,1 @@
-"""What the workbench costs, side by side with the plain way. `make bench`, or `python -m benchmarks NAME`."""
+"""Measure what the workbench costs, side by side with the plain way. `make bench`, or `python -m benchmarks NAME`."""

@@ -1,4 +1,4 @@
-"""What reading pairs costs one core (JPEG, crop, RandAugment, words), against what a training step takes in.
+"""Measure what reading pairs costs one core (JPEG, crop, RandAugment, words), against what a training step takes in.
 
 python -m benchmarks data
 """

@@ -1,4 +1,4 @@
-"""What a query costs: re-ranking by ITM and ranking answers, the product's way and plain ways.
+"""Measure what a query costs: re-ranking by ITM and ranking answers, the product's way and plain ways.
 
 python -m benchmarks evaluation
 """

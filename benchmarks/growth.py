@@ -1,4 +1,4 @@
-"""How cost grows: CPU seconds of a pair against the batch, the image, the depth of fusion; of the data's order against pairs.
+"""Measure how cost grows: CPU seconds of a pair by batch, image and depth of fusion, and of the data's order by pairs.
 
 python -m benchmarks growth
 """
@@ -90,7 +90,7 @@ def _pairs(result: Result) -> None:
 
 
 def _workers(result: Result) -> None:
-    """By the clock, since workers are processes of their own: a busy machine shows here."""
+    """Measure wall-clock time, since workers are processes of their own: a busy machine shows here."""
     import tempfile
 
     from benchmarks.data import prepare

@@ -44,7 +44,7 @@ def operations(step: Callable[[], Any]) -> int:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as much one side costs as the other: the median of the rounds' ratios, and the middle half of them."""
+    """The cost of one side over that of the other: the median of the rounds' ratios, and the middle half of them."""
 
     median: float
     low: float
@@ -99,7 +99,7 @@ def shown(value: Any) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, and how busy it was."""
+    """Describe the machine that measured the numbers, and how busy it was."""
     model = platform.processor() or platform.machine()
     features: set[str] = set()
     try:

@@ -1,4 +1,4 @@
-"""How far retrieval on Flickr8k gets without fusion: fixed image features, a linear map, and a small GRU over words.
+"""Measure how far retrieval on Flickr8k gets without fusion: fixed image features, a linear map, and a small GRU over words.
 
 With the teacher's pooled features this bounds what an encoder distilled from it may hope for; with a distilled encoder's, it
 says how much of them came over.

@@ -1,4 +1,4 @@
-"""What the workflow costs beside its jobs: start-ups and idle cores of a run that was made, runs that sharing saves, the graph.
+"""Measure what the workflow costs beside its jobs: start-ups and idle cores of a past run, runs saved by sharing, the graph.
 
 python -m benchmarks pipeline
 python -m benchmarks.pipeline LOG [LOG ...]    of these runs of Snakemake; their records are looked for beside .snakemake
@@ -42,7 +42,7 @@ class Job:
 
 @dataclass
 class Made:
-    """What a run of Snakemake did."""
+    """The jobs of one run of Snakemake."""
 
     seconds: float
     cores: int

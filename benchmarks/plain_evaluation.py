@@ -46,7 +46,7 @@ def rerank_anew(
 def rerank_cached(
     network: Mamo, image: Tensor, ids: Tensor, mask: Tensor, texts_NK: Tensor, images_MK: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`rerank_anew`, with images and texts encoded once: what released code of the kind does."""
+    """Re-rank like :func:`rerank_anew`, with images and texts encoded once, as released code of the kind does."""
     visual, text = network.encode_image(image), network.encode_text(ids, mask)
     of_images = [
         score(network, visual[query].expand(len(candidates), -1, -1), text[candidates], mask[candidates])

@@ -1,4 +1,4 @@
-"""What a training step of the paper's size asks of a GPU: kernels, operations, bytes, and from them the share of the peak.
+"""Count what a training step of the paper's size asks of a GPU: kernels, operations, bytes; derive the share of the peak.
 
 Two small steps run here at full size, in bf16 and with fused attention as on a GPU, and every operation that touches memory is
 counted on its way: its multiplications, and the bytes that it reads and writes. Both steps have the same operations in the
@@ -93,7 +93,7 @@ def attention_flops(args: Any, backward: bool) -> float:
 
 
 def operations(pairs: int) -> list[Operation]:
-    """Those of one whole step of scale paper."""
+    """Count the operations of one whole step of scale paper."""
     spec = read_scale("paper", ABLATIONS).pretrain
     objectives = spec.objectives.model_copy(update={"itm_group": pairs})
     spec = spec.model_copy(update={"objectives": objectives, "batch_size": pairs})

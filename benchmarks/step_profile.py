@@ -1,4 +1,4 @@
-"""Where the time of the product's training step goes, and how near its matrix products let it come to their own speed.
+"""Measure where the time of a training step goes, and how near it comes to the speed of its own matrix products.
 
 python -m benchmarks step_profile
 """

@@ -106,7 +106,7 @@ def _announce(plan: Plan, request: Request, missing: Missing) -> None:
 
 
 def _run(args: argparse.Namespace, plan: Plan, request: Request, missing: Missing) -> int:
-    """Hold the scale's lock while working: a second call would overwrite the first one's log and wait for its jobs in vain."""
+    """Hold the scale's lock while working: a second call would overwrite the first one's log and wait for nothing."""
     logs = options.logs_of(args)
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

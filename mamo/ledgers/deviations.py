@@ -1,4 +1,4 @@
-"""Where every setting comes from, by a walk through the specs; what is no setting, the page itself lists by hand."""
+"""List where every setting comes from, by a walk through the specs. The page lists by hand what is not a setting."""
 
 from __future__ import annotations
 

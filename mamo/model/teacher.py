@@ -1,6 +1,6 @@
 """A convolutional teacher for the image encoder: an EfficientNet of timm's with weights from a file.
 
-Shape suffixes: B photos, S side in pixels, N = (S / 32) ** 2 places of the last map, C channels of the map before the
+Shapes: B photos, S side in pixels, N = (S / 32) ** 2 places of the last map, C channels of the map before the
 network's head, F pooled features.
 """
 
@@ -48,6 +48,7 @@ class Teacher(nn.Module):
         self.mean, self.std = tuple(cfg["mean"]), tuple(cfg["std"])
         self.interpolation = str(cfg["interpolation"])
         self.channels, self.features = model.conv_head.in_channels, model.conv_head.out_channels
+        # Folding is exact in evaluation mode alone, where a batch norm is a fixed affine map.
         model.eval()
         fold_batch_norms(model)
         # Depthwise convolutions of a CPU take half the time where a pixel's channels lie side by side.
@@ -82,6 +83,7 @@ def fold_batch_norms(model: nn.Module) -> None:
         convolution, norm = model._modules[first], model._modules[second]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             folded = fuse_conv_bn_eval(convolution, norm)
+            # timm's subclasses pad by themselves; fusing gives a plain Conv2d with the same attributes.
             folded.__class__ = type(convolution)
             model._modules[first] = folded
             model._modules[second] = getattr(norm, "act", nn.Identity())
@@ -93,7 +95,7 @@ def load_teacher(architecture: str, name: str | None) -> Teacher:
     """Load the teacher with weights from a file or folder; None: from the package that ships them.
 
     Raises:
-        StoredError: they cannot be had, or are not of this architecture; the message says what to do.
+        StoredError: they are not available, or not of this architecture; the message says what to do.
     """
     import timm
 

@@ -1,4 +1,4 @@
-"""How the loss of some of a batch's pairs adds up to the loss of the whole batch.
+"""Weigh the losses of parts of a batch so that they add up to the loss of the whole batch.
 
 A step runs over a whole batch at once or over its micro-batches one by one. Every objective returns a micro-batch's share of
 the whole batch's loss, so that shares add up by plain sums. Which share that is, the objective knows:

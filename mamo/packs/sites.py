@@ -1,4 +1,4 @@
-"""Who made a run: a site, named after its GPU or processor unless a name was given.
+"""Sites, which made the runs: named after their GPU or processor unless a name was given.
 
 A scale's results hold one result of each run, which the pages show. Other sites' results for the same spec are below
 ``sites/<site>/``, laid out as a scale's results are, so that every command can read it like them.

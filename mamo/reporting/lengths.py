@@ -1,4 +1,4 @@
-"""How long a table's models were pre-trained, in passes over their pairs: a scale's epochs may be short ones."""
+"""Say how long a table's models were pre-trained, in passes over their pairs: a scale's epochs may be short ones."""
 
 from __future__ import annotations
 

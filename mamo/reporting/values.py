@@ -146,7 +146,7 @@ class CurveQuestion(Stored):
 
 
 class Ending(Stored):
-    """How a row's pre-training ended."""
+    """The end of a row's pre-training."""
 
     run: str
     outcome: Ended

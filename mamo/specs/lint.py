@@ -1,4 +1,4 @@
-"""What the rows of an ablation change, from the specs that they resolve to.
+"""List what the rows of an ablation change, from the specs that they resolve to.
 
 A table that names one change and makes two shows nothing. So its page and ``mamo dev lint`` print, row by row, each setting in
 which the row's pre-training differs from the base row's.

@@ -8,7 +8,7 @@ RecordKind = Literal["captions", "vqa", "nlvr2", "refs"]
 
 
 class Release(NamedTuple):
-    """What planning and preparation both know of a data set."""
+    """Facts of a data set that planning and preparation share."""
 
     kind: RecordKind
     splits: tuple[str, ...]

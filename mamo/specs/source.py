@@ -1,4 +1,4 @@
-"""Where a setting comes from: metadata of the specs' fields, which the page on what the paper leaves open is made from."""
+"""Sources of settings: metadata of the specs' fields, from which the page on what the paper leaves open is made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Source:
-    """Where a setting comes from, and where it acts.
+    """The source of a setting, and the module where it acts.
 
     Attributes:
         kind: ``given`` by the paper; ``chosen``, since the paper leaves it open; ``own``: the paper has no counterpart.

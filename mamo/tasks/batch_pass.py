@@ -1,7 +1,7 @@
-"""How a batch goes through the network: as a whole, or in micro-batches where it does not fit into memory at once.
+"""Pass a batch through the network: as a whole, or in micro-batches where it does not fit into memory at once.
 
-A task writes its losses down once, for either (see :meth:`mamo.tasks.pretrain.PretrainTask.forward`): first what contrasts all
-pairs with each other, from ``visual`` and ``text``; then what reads single pairs, for each of the ``parts``:
+A task states its losses once, for either (see :meth:`mamo.tasks.pretrain.PretrainTask.forward`): first the loss that contrasts
+all pairs, from ``visual`` and ``text``; then the losses of single pairs, for each of the ``parts``:
 
     with through.computing():
         through.add(itc=...)

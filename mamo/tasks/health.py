@@ -81,7 +81,7 @@ class Ratio:
 
     @property
     def partner(self) -> float:
-        """By how much a wrong partner raises the error, as a share of it."""
+        """The rise of the error with a wrong partner, as a share of the error."""
         return (self.wrong - self.error) / max(self.error, 1e-12)
 
     @property
@@ -101,7 +101,7 @@ def measure_pairs(task: PretrainTask, pairs: ValidationPairs, draw: int = 0) -> 
         ``mim_skill``, ``mrm_image_r2``, ``mrm_text_r2``: 1 - error / error of the item's own median or mean, where masked;
         ``mrm_*_within_r2``: the same of deviations from the item's mean over its masked positions, of predictions and targets;
         ``*_target_spread``: deviation within an item over the root mean square, of what is to be predicted;
-        ``*_partner`` and ``*_partner_z``: how much more error a wrong partner brings, as a share, and in standard errors;
+        ``*_partner`` and ``*_partner_z``: the rise of the error with a wrong partner, as its share, and in standard errors;
         ``itc_*``, ``teacher_*``, ``itm_*``: R@1 among the pairs by similarity, by the teacher's, and re-ranked by ITM.
     """
     with evaluation_mode(task), torch.no_grad():
@@ -270,6 +270,7 @@ def _recall(task: PretrainTask, pairs: ValidationPairs) -> dict[str, float]:
         return recalls
     networks = {"itc": task.network} | ({"teacher": task.target.network} if task.target is not None else {})
     for name, network in networks.items():
+        # In micro-batches, since neither network need fit all pairs at once.
         encoded = [_encode(network, batch) for batch in pairs.parts()]
         similarity = torch.cat([e[2] for e in encoded]) @ torch.cat([e[3] for e in encoded]).T
         recalls |= {f"{name}_{k}": v for k, v in _at_1(similarity, None).items()}
@@ -332,6 +333,7 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
                 continue
             gradients = torch.autograd.grad(values[name], parameters, retain_graph=True, allow_unused=True)
             squares = [g.float().square().sum() for g in gradients if g is not None]
+            # Weighted as in Eq. 6's sum: a share says how much of the update a loss has.
             weight = getattr(asked.weights, name)
             norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     largest = max(norms.values(), default=0.0)

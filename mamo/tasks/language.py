@@ -1,4 +1,4 @@
-"""A small BERT trained by masked language modelling: the stand-in for published BERT where none can be had.
+"""A small BERT trained by masked language modelling: the stand-in for published BERT where none is available.
 
 Shapes: B texts, L sub-words.
 """

@@ -1,4 +1,4 @@
-"""How well a model's words find what they name: per-word Grad-CAM (Figs. 1 and 11-13) against the world's true boxes.
+"""Measure how well words find what they name: per-word Grad-CAM (Figs. 1 and 11-13) against the world's true boxes.
 
 The paper shows such maps for chosen examples. In the embedded world, where every object's box is known, they are measured
 over a whole test set: the share of a word's heat that lies inside the box, and the pointing game (Zhang et al., 2018), a hit

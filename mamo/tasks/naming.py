@@ -1,4 +1,4 @@
-"""A small ViT trained to name the world's objects: the stand-in for ImageNet training where no weights can be had.
+"""A small ViT trained to name the world's objects: the stand-in for ImageNet training where no weights are available.
 
 Every patch names the kind and tint of the object that covers most of it, and the class token which kinds the image shows. That
 is stronger supervision than ImageNet's labels, as every page of the embedded world says.
@@ -176,6 +176,7 @@ def _window(
         area = (height.clip(min=0)[:, None] * width.clip(min=0)).ravel()
         most = area > covered  # than by any object before
         kind_labels[most], tint_labels[most], covered[most] = kind, tint, area[most]
+    # Entry 0 stands for the ground, which nearly every window shows.
     present = torch.zeros(kinds + 1)
     present[torch.from_numpy(kind_labels)] = 1.0
     return image, torch.from_numpy(kind_labels), torch.from_numpy(tint_labels), present

@@ -1,8 +1,11 @@
-"""A small ViT that learns from a convolutional network what photographs show: the stand-in for ImageNet training.
+"""Train a small ViT to see what a convolutional network sees in photographs: the stand-in for ImageNet training.
 
 Patch by patch, the encoder predicts the teacher's last map at the same place, and its class token the teacher's pooled features
 (knowledge distillation from features: Romero et al., 2015). The teacher was trained on ImageNet's labels, and through it these
 labels supervise the encoder; the photos themselves need none.
+
+Shapes: B photos, M whole photos, S side of an image in pixels, N patches, P visible patches, C channels of the teacher's map, F
+pooled features.
 """
 
 from __future__ import annotations
@@ -61,8 +64,10 @@ class PhotoDistillationTask(Task):
         map_BNC, keep_BP = batch["map"], batch.get("keep")
         features = self.vision(batch["image"], keep_BP)
         pooled_BF = self.teacher.pooled(map_BNC)
+        # Standardised, so that channels of large values do not decide the loss.
         target_BNC = (map_BNC - self.map_mean) / self.map_std
         if keep_BP is not None:
+            # The encoder sees these patches alone, so it is asked about no others.
             target_BNC = target_BNC.gather(1, keep_BP[..., None].expand(-1, -1, target_BNC.shape[-1]))
         map_loss = F.mse_loss(self.map_head(features[:, 1:]).float(), target_BNC)
         predicted_BF = self.pooled_head(features[:, 0]).float()

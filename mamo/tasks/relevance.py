@@ -2,6 +2,8 @@
 
 Grounding scores thousands of texts with it. Figures take the same maps from :mod:`mamo.explain.attention_gradcam`, which
 gets them through pytorch-grad-cam; tests hold the two equal.
+
+Shapes: B pairs, N = g * g patches, L sub-words, T = 1 + N + L tokens of the sequence [class token ; patches ; sub-words].
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ def attention_relevance(attention: Attention, score: Callable[[], Tensor]) -> Te
     """
     seen: list[Tensor] = []
 
+    # A leaf in place of the attention map: the gradient ends here, so no layer below is differentiated.
+
     def cut(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         seen.append(output.detach().requires_grad_())
         return seen[-1]
@@ -66,6 +70,7 @@ def attention_relevance(attention: Attention, score: Callable[[], Tensor]) -> Te
     if len(seen) != 1:
         raise ValueError(f"the score ran this attention {len(seen)} times; it must run it exactly once")
     (gradient,) = torch.autograd.grad(total, seen)
+    # What lowers the score is left out, as in Grad-CAM; heads count alike.
     return (seen[0].detach() * gradient.clamp(min=0)).float().mean(1)
 
 

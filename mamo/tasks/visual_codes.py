@@ -1,4 +1,7 @@
-"""A small discrete VAE trained on the pre-training images: the stand-in for DALL-E's published encoder."""
+"""A small discrete VAE trained on the pre-training images: the stand-in for DALL-E's published encoder.
+
+Shapes: B images, S side of an image in pixels.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mamo.files.stored import StoredError
 
 State = dict[str, Any]
 """What a checkpoint holds: tensors and plain values by name, and nothing that takes code to load."""
-KEPT = 2
+KEPT = 2  # the newest, and one to fall back to if it is damaged
 WRITING = ".writing-"
 
 
@@ -31,16 +31,17 @@ class Checkpoints:
         # The run's lock is held, so any other unfinished file was left by a killed process.
         for left in self.directory.glob(f"{WRITING}*"):
             left.unlink()
-        beside = self.directory / f"{WRITING}{os.getpid()}"
+        unfinished = self.directory / f"{WRITING}{os.getpid()}"
         try:
-            with beside.open("wb") as file:
+            with unfinished.open("wb") as file:
                 _write(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            final = self.directory / f"step-{step:09d}-{_checksum(beside)}.pt"
-            beside.replace(final)
+            # The checksum is in the name, so that a cut-off file is recognised without a second file, which may be lost.
+            final = self.directory / f"step-{step:09d}-{_checksum(unfinished)}.pt"
+            unfinished.replace(final)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
             raise
         for old in self._all()[:-KEPT]:
             old.unlink()
@@ -54,6 +55,7 @@ class Checkpoints:
         for path in reversed(self._all()):
             if _checksum(path) == path.stem.rsplit("-", 1)[1]:
                 try:
+                    # Tensors and plain values alone: a pickle from elsewhere must not run code.
                     return torch.load(path, map_location="cpu", weights_only=True)
                 except (pickle.UnpicklingError, RuntimeError) as error:
                     reason = f"holds more than tensors and plain values ({str(error)[:200]})"

@@ -84,6 +84,7 @@ class Checks:
         if self.expected.average is not None:
             self._before = _sample(self.expected.average.target)
             if not self._start:
+                # Both starts: a target that stands still is wrong only if the online network has moved.
                 online = _sample(self.expected.average.online)
                 self._start = {"target": self._before.cpu(), "online": online.cpu()}
 
@@ -112,6 +113,7 @@ class Checks:
         self._handles.clear()
         self._looks += 1
         reached = {name: p.grad for name, p in self._trained.items() if p.grad is not None}
+        # One call and one transfer for all tensors: a look costs little even on a GPU.
         norms = torch.stack(torch._foreach_norm(list(reached.values()))).tolist() if reached else []
         alive = {name for name, norm in zip(reached, norms, strict=True) if norm != 0}
         self._silent = {name: 0 if name in alive else self._silent[name] + 1 for name in self._trained}
@@ -121,6 +123,7 @@ class Checks:
 
     def _follow(self, average: Average, before: Tensor) -> None:
         target, online = _sample(average.target), _sample(average.online)
+        # The target is updated after the online network, so the new online weights belong to its old state.
         expected = before.lerp(online, 1.0 - average.momentum)
         counts = self._follows
         counts["looks"] += 1
@@ -136,6 +139,7 @@ class Checks:
             if name not in values:
                 self._missing[name] = self._missing.get(name, 0) + 1
                 continue
+            # One zero can be chance; many in a row are a loss that is switched off.
             zeros[0] = zeros[0] + 1 if values[name] == 0.0 else 0
             zeros[1] = max(zeros)
         self._clipped += self.clip is not None and values.get("gradient_norm", 0.0) > self.clip

@@ -55,6 +55,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     trained = [p for p in parameters if p.requires_grad]
     if not trained:
         return
+    # Ranks must average the same tensors in the same order, or they would wait for each other for ever.
     reached = torch.tensor([p.grad is not None for p in trained], dtype=torch.int32, device=trained[0].device)
     dist.all_reduce(reached, dist.ReduceOp.MAX)
     bucket: list[Tensor] = []
@@ -64,6 +65,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         bucket.append(parameter.grad)
+        # A few large messages instead of one per tensor; the bound limits the copy that they need.
         if sum(gradient.nbytes for gradient in bucket) > BUCKET_BYTES:
             _average(bucket)
             bucket = []
@@ -89,6 +91,7 @@ def random_states() -> list[State]:
     if not is_distributed():
         return [mine]
     states: list[Any] = [None] * world_size()
+    # Each rank draws its own dropout, so each has a state of its own to come back to.
     dist.all_gather_object(states, mine)
     return states
 

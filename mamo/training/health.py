@@ -1,4 +1,7 @@
-"""Schedule the health measurements of a pre-training (:mod:`mamo.tasks.health`), record them, and decide when to warn."""
+"""Schedule the health measurements of a pre-training (:mod:`mamo.tasks.health`), record them, and decide when to warn.
+
+Shapes: B pairs, S side of an image in pixels, L sub-words.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +58,12 @@ class Health:
         self.rows: list[dict[str, float]] = []
         self.batches = self.alike = 0
         self._start = _sample(task.online)
-        self._measure(0)
+        # The start is what spreads and the teacher's way are compared with.
+        self.measure(0)
 
     def measure(self, step: int) -> None:
         """Measure after ``step`` steps."""
-        self._measure(step)
-
-    def _measure(self, step: int) -> None:
+        # Gradients of one micro-batch suffice: their ratios are asked for, not their size.
         first = next(self.pairs.parts())
         row = {
             "step": float(step),
@@ -69,6 +71,7 @@ class Health:
             **gradient_shares(self.task, first),
         }
         if self.task.target is not None:
+            # The target's way, projected on the online network's: noise of single weights cancels.
             online, target = (_sample(part) - self._start for part in (self.task.online, self.task.target))
             row["teacher_way"] = (
                 float((target @ online) / (online @ online).clamp(min=1e-20)) if step else 1.0
@@ -100,6 +103,7 @@ class Health:
 
     def findings(self, curve: Sequence[Mapping[str, float]]) -> list[Check]:
         """Return the findings, a line for each mechanism that the spec uses; none if there were fewer than two measurements."""
+        # A run that ended early (diverged) says nothing about where its mechanisms would have ended.
         if len(self.rows) < 2 or self.rows[-1]["step"] < self.total:
             return []
         checks = [*_skills(self.rows), *_targets(self.rows), *_partners(self.rows[-1])]

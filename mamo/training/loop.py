@@ -139,9 +139,11 @@ class Trainer:
                 self.checks.end(step)
                 finished = step + 1
                 due = time.monotonic() - saved > config.checkpoint_seconds
+                # From here on all ranks have the same values, so that they decide alike and none waits for one that has left.
                 values, asked, due = _agreed(parts, stop.asked, due)
                 self.checks.observe(step, values)
                 ended = self.monitor.observe(step, values)
+                # Some 200 rows, whatever the length of the run; the last step is always one of them.
                 if ended or step % max(1, config.total // 200) == 0 or finished == config.total:
                     self.curve.append({"step": step, **values})
                     log.log(step, values)
@@ -152,9 +154,11 @@ class Trainer:
                     self._evaluation_mode()
                     config.validate(finished)
                     self._training_mode()
+                # Between two steps, so that a checkpoint never holds half an update.
                 if asked or due:
                     saved = time.monotonic()
                     self._save(finished)
+                # A run stopped at its last step has nothing left to train: it goes on to its evaluation.
                 if asked and finished < config.total:
                     raise Interrupted
         self._evaluation_mode()
@@ -233,6 +237,7 @@ def _finite(task: Task, steps: int) -> Outcome | None:
     named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
     if not named:
         return None
+    # Infinity norms let NaN and infinity through, and one call reads all tensors.
     largest = torch.stack(torch._foreach_norm([p.detach() for p in named.values()], float("inf")))
     broken = [name for name, good in zip(named, largest.isfinite().tolist(), strict=True) if not good]
     if not broken:
@@ -268,6 +273,7 @@ def train_step(
     def autocast() -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
+    # None and not zeros: AdamW skips a parameter that no loss reached, instead of decaying it.
     optimiser.zero_grad(set_to_none=True)
     if config.micro_batch:
         parts = task.accumulate(batch, config.micro_batch, autocast)
@@ -277,6 +283,7 @@ def train_step(
             parts = model(batch)
         parts["loss"].backward()
     if config.optimiser.clip is not None:
+        # Gradients are averaged over ranks by now, so every rank clips by the same norm.
         norm = nn.utils.clip_grad_norm_(task.parameters(), config.optimiser.clip, foreach=True)
         parts = parts | {"gradient_norm": norm}
     optimiser.step()
@@ -293,6 +300,7 @@ def _agreed(parts: dict[str, Tensor], asked: bool, due: bool) -> tuple[dict[str,
     flags = stacked.new_tensor([asked, due and rank() == 0])
     shared = torch.cat([stacked / world_size(), flags])
     dist.all_reduce(shared)
+    # One transfer for everything: each one would wait for the GPU.
     *values, stops, saves = shared.tolist()
     return dict(zip(parts, values, strict=True)), stops > 0, saves > 0
 
@@ -317,5 +325,6 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 def pick_device() -> torch.device:
     """Return this rank's GPU if there is one, else the CPU."""
     if torch.cuda.is_available():
+        # torchrun numbers the processes of a machine; each takes the GPU of its number.
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")

@@ -34,6 +34,7 @@ def emulated(precision: Precision, device: str, flags: frozenset[str] | None = N
         flags: of the processor; by default this machine's. If none can be read, the answer is False.
     """
     flags = processor_flags() if flags is None else flags
+    # Unknown flags are no reason to warn.
     return precision == "bf16" and device == "cpu" and bool(flags) and not flags & BF16_FLAGS
 
 

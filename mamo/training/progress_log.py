@@ -76,6 +76,7 @@ class ProgressLog:
             self._bar.update(self._task, completed=finished, description=parts)
         elif self._shown is None or now - self._shown > _SECONDS:
             self._shown = now
+            # By this process's own speed: steps before a resume may have run on another machine.
             left = (now - self._began) / (finished - self.start) * (self.total - finished)
             print(
                 f"step {finished}/{self.total}  {duration(left)} left  {parts}", file=sys.stderr, flush=True

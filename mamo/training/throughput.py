@@ -19,7 +19,7 @@ from mamo.tasks.pretrain import PretrainTask
 from mamo.training.loop import LoopConfig, prepare_layers, train_step
 from mamo.training.optimiser import make_optimiser
 
-WARM_UP = 3
+WARM_UP = 3  # first steps allocate memory and compile
 GEMM = 1024  # side of the matrix product that measures a CPU's peak
 GEMM_SECONDS = 1.0
 
@@ -86,6 +86,7 @@ def measure_throughput(
         ValueError: the pairs cannot be cut into ITM's groups.
     """
     torch.manual_seed(spec.seed)
+    # Weights and pixels do not matter for the speed of dense products, so nothing is loaded.
     task = PretrainTask(Mamo(spec.model, tokenizer.vocab_size), spec, tokenizer).to(device).train()
     config = LoopConfig(
         total=WARM_UP + steps,
@@ -103,7 +104,7 @@ def measure_throughput(
     began = 0.0
     for number in range(WARM_UP + steps):
         if number == WARM_UP:
-            parts.begin()
+            parts.begin()  # waits for the device: the warm-up's kernels must not be timed
             began = time.perf_counter()
         train_step(
             task,
@@ -117,6 +118,7 @@ def measure_throughput(
     _wait(device)
     seconds = (time.perf_counter() - began) / steps
     words = batch["ids"].shape[1]
+    # Masked words are counted, since their number decides the work of MLM and MRM.
     chosen = float(task.masks(batch["ids"], batch["mask"], spec.seed, 0)[1].chosen.sum()) / pairs
     flops = pretraining_pair(spec, tokenizer.vocab_size, words, chosen, pairs, pairs)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
@@ -140,6 +142,7 @@ def _noise(spec: PretrainSpec, tokenizer: Tokenizer, pairs: int, device: torch.d
     special = torch.tensor(
         [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]
     )
+    # Special tokens are never masked; drawn by chance, they would lower the number of masked words.
     ids[torch.isin(ids, special)] = int(special.max()) + 1
     ids[:, 0], ids[:, -1] = tokenizer.cls_id, tokenizer.sep_id
     image = torch.randn(pairs, 3, spec.model.image_size, spec.model.image_size)
@@ -169,6 +172,7 @@ class _Parts:
     def _mark(self) -> Any:
         if self._device.type != "cuda":
             return time.perf_counter()
+        # An event is recorded on the GPU's own stream: the host does not wait, so timing does not slow the step down.
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
@@ -218,6 +222,7 @@ def gemm_rate(rows: int, inner: int, columns: int, dtype: torch.dtype) -> float:
     while spent < GEMM_SECONDS:
         began = time.perf_counter()
         left @ right
+        # The best of many: a busy machine only ever makes a product slower.
         took = time.perf_counter() - began
         best, spent = min(best, took), spent + took
     return 2.0 * rows * inner * columns / best

@@ -78,7 +78,7 @@ class Project(Bench):
         return values
 
     def planned(self, table: str) -> dict[str, dict[str, float]]:
-        """What the ablation files as they are now would give."""
+        """Return what the ablation files as they are now would give."""
         here = Path.cwd()
         os.chdir(self.folder)
         try:
@@ -185,7 +185,7 @@ def test_round_trip(made: Project, tmp_path: Path, link: str) -> None:
     assert "up to date" in clone.dvc("status", "first", *artifacts(clone))
     assert "up to date" in clone.dvc("repro", "first")
     text = clone.run(sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--", "first")
-    assert re.search(r"^page +1$", text, re.MULTILINE), "values are computed anew from the records"
+    assert re.search(r"^page +1$", text, re.MULTILINE), "values are computed again from the records"
     assert not re.search(r"^(prepare|weights|pretrain|finetune) +\d", text, re.MULTILINE)
     # A spec is changed by an edit, made by Snakemake alone, recorded, and taken back by git.
     before = clone.shown("first")
@@ -279,7 +279,7 @@ def test_no_result_is_recorded_under_a_spec_that_did_not_make_it(project: Projec
 
 
 def check_records(project: Project, shown_by: dict[str, dict]) -> None:
-    """What DVC holds is of the spec under whose name it is held, by its own files and not by what it says.
+    """Check that what DVC holds is of the spec under whose name it is held, by its own files and not by what it says.
 
     Args:
         shown_by: MD5 of the table's file and of the folder of scales -> the values that such files stand for.

@@ -135,17 +135,17 @@ class Executor:
             yield job
 
     def report_job_success(self, job: Any) -> None:
-        """As Snakemake's."""
+        """Stand in for Snakemake's method."""
 
     def report_job_error(self, job: Any) -> None:
-        """As Snakemake's."""
+        """Stand in for Snakemake's method."""
 
     def run_job(self, job: Any) -> None:
-        """As Snakemake's."""
+        """Stand in for Snakemake's method."""
         self.submitted.append(job)
 
     def cancel(self) -> None:
-        """As Snakemake's."""
+        """Stand in for Snakemake's method."""
 
 
 def test_a_job_of_which_nothing_is_known_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:

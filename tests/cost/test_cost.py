@@ -34,7 +34,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def counted(task: Any, batch: dict[str, Any]) -> int:
-    """What torch counts in a forward and a backward."""
+    """Return what torch counts in a forward and a backward."""
     with FlopCounterMode(display=False) as counter:
         task(batch)["loss"].backward()
     return counter.get_total_flops()

@@ -18,7 +18,7 @@ BATCH = 4_000_000  # bytes
 
 
 def fetched(*before: str, **environment: str) -> str:
-    """What four batches came through."""
+    """Return the way that four batches took between processes."""
     words = [*before, sys.executable, str(WORKER), str(BATCH)]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=500)
     assert done.returncode == 0, done.stderr[-2000:]

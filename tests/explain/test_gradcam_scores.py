@@ -1,4 +1,4 @@
-"""Grad-CAM of every score that figures explain, against finite differences: attention is nudged and the score computed anew."""
+"""Grad-CAM of every score that figures explain, against finite differences: attention is nudged and the score recomputed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the paper leaves open: every setting says where it comes from, and the page shows what the specs say."""
+"""Test what the paper leaves open: every setting says where it comes from, and the page shows what the specs say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves the workbench: names, modes, cards, hubs, and folders that transformers opens without the package."""
+"""Test what leaves the workbench: names, modes, cards, hubs, and folders that transformers opens without the package."""
 
 from __future__ import annotations
 

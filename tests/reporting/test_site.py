@@ -115,7 +115,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, site: Path) -> Any:
-    """The page anew, in a window of 1280 x 900, light."""
+    """Open the page again, in a window of 1280 x 900, light."""
     size(browser, 1280, 900)
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]}

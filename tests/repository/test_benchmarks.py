@@ -1,4 +1,4 @@
-"""What the benchmarks compare is equal in all but its cost."""
+"""Test that the benchmarks compare things that are equal in all but their cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation names exists: links, settings with their values, files, commands, error messages."""
+"""Test that what the documentation names exists: links, settings with their values, files, commands, error messages."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def paper() -> Scale:
 
 
 def is_setting(dotted: str) -> bool:
-    """Whether a dotted name leads through the specs; ``jobs`` and ``data.datasets`` are followed by a name of the paper's."""
+    """Check whether a dotted name leads through the specs; ``jobs`` and ``data.datasets`` are followed by a name of the
+    paper's."""
     section, *rest = dotted.split(".")
     if section == "jobs":
         name, *rest = rest

@@ -1,4 +1,4 @@
-"""What people install: the light core alone, the same versions without CUDA, images made by the Makefile's own steps."""
+"""Test what people install: the light core alone, the same versions without CUDA, images made by the Makefile's own steps."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def room_of(module: str, rooms: list[str]) -> str | None:
 
 @cache
 def names_in(source: str) -> tuple[str, ...]:
-    """What a source imports, at its top, in functions or for type checks alone: ``module`` or ``module.name``."""
+    """Return what a source imports, at its top, in functions or for type checks alone: ``module`` or ``module.name``."""
     imported = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ def imported(module: str, known: Mapping[str, str]) -> Iterator[str]:
 
 
 def faults(known: Mapping[str, str], rooms: list[str]) -> list[str]:
-    """What breaks the order: modules in no listed room, and imports of a higher room."""
+    """Return what breaks the order: modules in no listed room, and imports of a higher room."""
     problems = [
         f"{module}: is in no room" for module in known if module != DOOR and room_of(module, rooms) is None
     ]

@@ -1,4 +1,5 @@
-"""What a machine does to a run: every fault ends in a clear error or a recorded outcome, nothing partial passes for whole, and
+"""Test what a machine does to a run: every fault ends in a clear error or a recorded outcome, nothing partial passes for
+whole, and
 the run goes on to the same bits once the cause is gone."""
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def whole_files(directory: Path) -> list[str]:
-    """What of a run could be taken for a result."""
+    """Return what of a run could be taken for a result."""
     names = ("record.json", ".record.json", "model.safetensors", "manifest.json", "items.arrow")
     return [name for name in names if (directory / name).exists()]
 

@@ -24,7 +24,7 @@ LOST = "a page is written last and says what it shows, so a half-written one is 
 
 @pytest.fixture(autouse=True)
 def everything_is_made(killable: Project) -> Iterator[None]:
-    """What a failed test has left unmade shall not fail the others."""
+    """Make what a failed test has left out, so that the others do not fail."""
     yield
     if not all(record.is_file() for record in killable.runs):
         killable.killer.run("finetune", "retrieval_coco", "--needs")

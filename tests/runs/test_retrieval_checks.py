@@ -1,4 +1,4 @@
-"""What a fine-tuned retrieval run's record says of its validation split."""
+"""Test what a fine-tuned retrieval run's record says of its validation split."""
 
 from __future__ import annotations
 

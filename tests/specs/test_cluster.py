@@ -1,4 +1,4 @@
-"""What each kind of job asks of a cluster, and what cannot run with it."""
+"""Test what each kind of job asks of a cluster, and what cannot run with it."""
 
 from __future__ import annotations
 

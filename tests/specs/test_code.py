@@ -1,4 +1,4 @@
-"""Which code a record names: its own repository's, with every file that runs, and nothing else of the checkout."""
+"""Test which code a record names: its own repository's, with every file that runs, and nothing else of the checkout."""
 
 from __future__ import annotations
 

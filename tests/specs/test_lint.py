@@ -1,4 +1,4 @@
-"""What rows change: each row's difference from the base row is printed as it is, and equal rows are found."""
+"""Test what rows change: each row's difference from the base row is printed as it is, and equal rows are found."""
 
 from __future__ import annotations
 

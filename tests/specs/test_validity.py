@@ -1,4 +1,4 @@
-"""What specs can know fails while planning, with the setting's name, and not after a pre-training."""
+"""Test that what specs can know fails while planning, with the setting's name, and not after a pre-training."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def refusal(case: Case, error: Exception) -> str:
 
 @contextmanager
 def bounded_memory() -> Iterator[None]:
-    """What takes much more memory than its input deserves fails with a MemoryError, which no reader may pass on."""
+    """Let what takes much more memory than its input deserves fail with a MemoryError, which no reader may pass on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, hard))
@@ -284,7 +284,7 @@ def snapshot(out: Path) -> dict[str, Counter[str]]:
 
 
 def account(manifest: Mapping[str, Any]) -> Counter[str]:
-    """What a manifest says was left out or changed: reason -> how many."""
+    """Return what a manifest says was left out or changed: reason -> how many."""
     counts = Counter({reason: entry["count"] for reason, entry in manifest["left_out"].items()})
     counts["missing"], counts["unreadable"] = len(manifest["missing"]), len(manifest["unreadable"])
     return counts

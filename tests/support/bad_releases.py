@@ -58,7 +58,7 @@ class Releases:
         return snapshot(out), account(manifest)
 
     def verdict(self, case: Case) -> str:
-        """What the reader makes of the wrong release; its exceptions go on to the caller."""
+        """Read the wrong release; its exceptions go on to the caller."""
         if case.reader not in self._clean:
             out = self.work / f"clean-{case.reader}"
             self._clean[case.reader] = self._prepared(case.reader, self.clean, out, 0.0)

@@ -61,7 +61,7 @@ def write_clean(root: Path, releases: Path) -> None:
 
 
 def load(reader: str, root: Path) -> Any:
-    """What a reader makes of the results below ``root``, as something to compare."""
+    """Read the results below ``root`` into something to compare."""
     from mamo.data.releases import candidates
     from mamo.data.releases.vqa_server import read_scores
     from mamo.data.store.parts import join_parts
@@ -103,7 +103,7 @@ class Results:
         return root
 
     def verdict(self, case: Case) -> str:
-        """What the reader makes of the wrong file; its exceptions go on to the caller."""
+        """Read the wrong file; its exceptions go on to the caller."""
         if case.reader not in self._clean:
             self._clean[case.reader] = load(case.reader, self._copy())
         root = self._copy()

@@ -63,7 +63,7 @@ YAML: dict[str, Callable[[bytes], bytes]] = TEXT | {
 
 
 def read(reader: str, root: Path) -> Any:
-    """What a reader makes of the files below ``root``."""
+    """Read the files below ``root``."""
     from mamo.reporting.paper import load_paper
     from mamo.specs.ablation import read_ablation
     from mamo.specs.claims import read_claims
@@ -91,7 +91,7 @@ class Specs:
         self._clean: dict[str, Any] = {}
 
     def verdict(self, case: Case) -> str:
-        """What the reader makes of the wrong file; its exceptions go on to the caller."""
+        """Read the wrong file; its exceptions go on to the caller."""
         root = self.work / "specs"
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)

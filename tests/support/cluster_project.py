@@ -98,7 +98,7 @@ class ClusterProject:
 
     @property
     def results(self) -> Path:
-        """Where the runs lie."""
+        """Return the folder of the runs."""
         return self.folder / "results" / "tiny"
 
     def prepare(self) -> None:
@@ -118,7 +118,7 @@ class ClusterProject:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of a command in the project."""
+        """Return the environment of a command in the project."""
         path = f"{Path(sys.executable).parent}:{self.slurm.environment['PATH']}"
         own = {
             "PATH": path,
@@ -186,7 +186,7 @@ class ClusterProject:
         return made[-1]
 
     def log(self, run: Run) -> str:
-        """What a run's log says."""
+        """Return what a run's log says."""
         path = self.folder / "logs" / "tiny" / run.kind / f"{run.id}.log"
         return path.read_text(errors="replace") if path.is_file() else ""
 

@@ -137,7 +137,7 @@ def write_photos(folder: Path) -> None:
 
 
 def from_photos(words: Tokenizer, folder: Path) -> dict[str, torch.Tensor]:
-    """Which images each step saw, in the order of the global batch, and its losses; two epochs, without dropout."""
+    """Return which images each step saw, in the order of the global batch, and its losses; two epochs, without dropout."""
     torch.manual_seed(5)
     task = PretrainTask(tiny.network(words, seed=5), tiny.pretrain_spec(), words)
     source = ConcatRecords([Prepared(folder)], "train")

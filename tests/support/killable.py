@@ -52,7 +52,7 @@ class Project:
 
     @property
     def results(self) -> Path:
-        """Where the runs lie."""
+        """Return the folder of the runs."""
         return self.folder / "results" / "tiny"
 
     def make(self, key: str, *more: str, **how: Any) -> Ended:
@@ -75,7 +75,7 @@ class Project:
         return record
 
     def done(self, key: str) -> bool:
-        """Whether a run has its record."""
+        """Check whether a run has its record."""
         return (self.results / key / "record.json").is_file()
 
     def forget(self, key: str) -> None:

@@ -61,7 +61,7 @@ PartitionName=cpu Nodes=ALL MaxTime=INFINITE State=UP
 
 
 def missing() -> str:
-    """What keeps the cluster from starting here; '' for nothing."""
+    """Return what keeps the cluster from starting here; '' for nothing."""
     absent = [name for name in PROGRAMS if _program(name) is None]
     if absent:
         return f"SLURM is not installed ({', '.join(absent)}): apt-get install slurm-wlm munge"
@@ -182,7 +182,7 @@ class Cluster:
 
 
 def _has_freezer() -> bool:
-    """Whether groups of processes can be made here, by the older interface, which needs no systemd."""
+    """Check whether groups of processes can be made here, by the older interface, which needs no systemd."""
     place = FREEZER / f"mamo-{os.getpid()}"
     try:
         place.mkdir()

@@ -88,7 +88,7 @@ class Bench:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of a command in the project."""
+        """Return the environment of a command in the project."""
         environment = os.environ | {
             "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),

@@ -40,7 +40,7 @@ def read_phrases(text: str, numbered: bool = True) -> Iterator[tuple[int, int, i
 
 
 def read_statement(text: str) -> Statement:
-    """What a caption says, by its words alone."""
+    """Return what a caption says, by its words alone."""
     text = text.lower().rstrip(" .")
     grounds = {words: ground for ground, all_words in GROUNDS.items() for words in all_words}
     background = next(

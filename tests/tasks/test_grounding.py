@@ -243,7 +243,9 @@ def test_validation_uses_no_box(
             writer.add_image(str(row), data.images.jpeg(row))
         for record in records:
             writer.add_record("val", **(record | {"box": [0.9, 0.9, 1.0, 1.0], "proposals": []}))
-    assert task.validate(Prepared(path)) == pytest.approx(task.validate(data), rel=0.02)  # JPEG is coded anew
+    assert task.validate(Prepared(path)) == pytest.approx(
+        task.validate(data), rel=0.02
+    )  # JPEG is encoded again
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

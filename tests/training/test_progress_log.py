@@ -1,4 +1,4 @@
-"""What a run tells while it trains, and how ``mamo status`` reads it."""
+"""Test what a run tells while it trains, and how ``mamo status`` reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was announced is counted from what exists, whatever Snakemake says."""
+"""Test that what was announced is counted from what exists, whatever Snakemake says."""
 
 from __future__ import annotations
 

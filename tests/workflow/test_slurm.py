@@ -1,4 +1,4 @@
-"""What is asked of SLURM: the emitted sbatch lines, without a SLURM."""
+"""Test what is asked of SLURM: the emitted sbatch lines, without a SLURM."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
 
 
 def states(project: ClusterProject, run: Run) -> list[str]:
-    """How a run's jobs ended, in the order of their submission."""
+    """Return how a run's jobs ended, in the order of their submission."""
     return [job["JobState"] for job in project.jobs(run)]
 
 

@@ -1,1 +1,1 @@
-"""From records to batches: order, transforms, collation, loading by worker processes."""
+"""Make batches of records: order, transforms, collation, loading by worker processes."""

@@ -59,7 +59,7 @@ class Photos:
 
 
 class TeacherMaps(NamedTuple):
-    """What the teacher saw: a map of each view of each photo."""
+    """The teacher's maps, one for each view of each photo."""
 
     files: list[np.ndarray]
     """For each view, (photos, N, C) in half precision, memory-mapped."""

@@ -22,7 +22,7 @@ class SplitCounts(TypedDict):
 
 
 class LeftOut(TypedDict):
-    """Why a reader left records out: how often, and the first of them by name."""
+    """Records that a reader left out for one reason: their number, and the first of them by name."""
 
     count: int
     named: list[str]

@@ -1,4 +1,4 @@
-"""From structured statements to English, in the voices of different data sets: other synonyms, other word order."""
+"""Put structured statements into English, in the voices of different data sets: other synonyms, other word order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "h
 
 @dataclass(frozen=True)
 class Voice:
-    """How a data set speaks: the weight of each synonym (by position in the tables above) and of each sentence form."""
+    """The voice of a data set: the weight of each synonym (by position in the tables above) and of each sentence form."""
 
     kinds: tuple[float, float]
     sizes: tuple[float, float, float]

@@ -1,4 +1,4 @@
-"""From a scene to an image and its boxes."""
+"""Render a scene as an image with its boxes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mamo.data.world.scene import Scene
 
 @dataclass(frozen=True)
 class WebNoise:
-    """How a web data set goes astray: shares of captions; ``noise`` multiplies the world's web noise."""
+    """Faults of a web data set, as shares of captions; ``noise`` multiplies the world's web noise."""
 
     noise: float
     hypernyms: float
