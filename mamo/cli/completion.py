@@ -56,12 +56,12 @@ def _mark(parser: argparse.ArgumentParser) -> None:
         metavar = action.metavar if isinstance(action.metavar, str) else ""
         kind = "scales" if action.dest == "scale" else _LISTS.get(metavar)
         if kind:
-            action.complete = _names(kind)  # type: ignore[attr-defined]
+            action.complete = _names_function(kind)  # type: ignore[attr-defined]
         elif metavar in _PATHS:
             action.complete = getattr(shtab, _PATHS[metavar])  # type: ignore[attr-defined]
 
 
-def _names(kind: str) -> dict[str, Any]:
+def _names_function(kind: str) -> dict[str, Any]:
     """Completion through ``mamo.cli.known`` for both shells; it gets the words typed so far (``--scale``, the command)."""
     call = f"{shlex.quote(sys.executable)} -m mamo.cli.known {kind}"
     bash = f'_mamo_{kind}() {{ compgen -W "$({call} "${{COMP_WORDS[@]}}" 2>/dev/null)" -- "$1"; }}'

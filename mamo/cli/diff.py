@@ -39,7 +39,7 @@ def _command(args: argparse.Namespace) -> int:
         try:
             keys.append(find_key(name, names, f"run with a record in {results}", first=plan.runs))
         except SpecError as error:
-            run = _planned(plan, name)
+            run = _find_planned(plan, name)
             if run is None or not options.not_made(plan, run, results):
                 raise error from None
             return 1
@@ -52,7 +52,7 @@ def _name(record: Path) -> str:
     return record.parts[-2].rpartition("-")[0]
 
 
-def _planned(plan: Plan, name: str) -> Run | None:
+def _find_planned(plan: Plan, name: str) -> Run | None:
     """Find the planned run that a name stands for."""
     try:
         return plan.find(KINDS, name)

@@ -46,7 +46,12 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     from mamo.cli.doctor_passing import check_batch_passing
 
-    checks: list[Callable[[argparse.Namespace], Iterator[Diagnosis]]] = [_packages, _folders, _locks, _gpus]
+    checks: list[Callable[[argparse.Namespace], Iterator[Diagnosis]]] = [
+        _packages,
+        _check_folders,
+        _locks,
+        _check_gpus,
+    ]
     checks.append(check_batch_passing)
     if not args.node:
         checks += [_plan, _versions_of_data, _dvc]
@@ -93,7 +98,7 @@ def _packages(args: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("ok", "all packages are there in the versions asked for")
 
 
-def _folders(args: argparse.Namespace) -> Iterator[Diagnosis]:
+def _check_folders(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that this is the project's root folder and that results can be written."""
     if not Path("Snakefile").is_file():
         yield Diagnosis("wrong", f"no Snakefile in {Path.cwd()}", "call this in the project's root folder")
@@ -150,7 +155,7 @@ def _locks(args: argparse.Namespace) -> Iterator[Diagnosis]:
         )
 
 
-def _gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
+def _check_gpus(args: argparse.Namespace) -> Iterator[Diagnosis]:
     """Check that torch sees the GPUs of this machine."""
     program = shutil.which("nvidia-smi")
     try:

@@ -28,7 +28,7 @@ def check_cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
         return
     try:
-        told = _call("scontrol", "ping")
+        told = _run_program("scontrol", "ping")
     except subprocess.TimeoutExpired:
         told = None
     if told is None or told.returncode or "UP" not in told.stdout:
@@ -38,11 +38,11 @@ def check_cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
         )
         return
     yield Diagnosis(
-        "ok", f"{told.stdout.strip().splitlines()[0]}, {_call('sbatch', '--version').stdout.strip()}"
+        "ok", f"{told.stdout.strip().splitlines()[0]}, {_run_program('sbatch', '--version').stdout.strip()}"
     )
-    yield from _configuration()
+    yield from _check_configuration()
     name = args.profile or "slurm"
-    profile = _profile(name)
+    profile = _read_profile(name)
     if profile is None:
         yield Diagnosis(
             "wrong",
@@ -59,11 +59,11 @@ def check_cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
     yield from _kinds(resources)
     yield from _divisions(plan, resources)
     if args.job:
-        yield _job(resources["finetune"])
+        yield _check_node(resources["finetune"])
 
 
-def _configuration() -> Iterator[Diagnosis]:
-    text = _call("scontrol", "show", "config").stdout
+def _check_configuration() -> Iterator[Diagnosis]:
+    text = _run_program("scontrol", "show", "config").stdout
     min_job_age = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
     accounted = "accounting_storage/none" not in text
     if min_job_age and int(min_job_age[1]) < LONGEST_INTERVAL and not accounted:
@@ -84,7 +84,7 @@ def _configuration() -> Iterator[Diagnosis]:
         )
 
 
-def _profile(name: str) -> dict[str, Resource] | None:
+def _read_profile(name: str) -> dict[str, Resource] | None:
     """Read a Snakemake profile as Snakemake does."""
     import yte
 
@@ -118,7 +118,7 @@ def _kinds(asked_of: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
     """Check that SLURM would accept a job of each kind (`sbatch --test-only` submits nothing)."""
     for kind, resources in asked_of.items():
         words = request(resources)
-        done = _call("sbatch", "--test-only", *words, "--wrap", "true")
+        done = _run_program("sbatch", "--test-only", *words, "--wrap", "true")
         asked = f"{kind}: {' '.join(words)}"
         if done.returncode:
             yield Diagnosis(
@@ -155,15 +155,15 @@ def _partitions(error: str) -> str:
     """List the cluster's partitions if the profile's partition is not one of them."""
     if "partition" not in error.lower():
         return ""
-    listed = _call("sinfo", "--noheader", "--format=%R (%D nodes, %G, %m MB, %l)").stdout.split("\n")
+    listed = _run_program("sinfo", "--noheader", "--format=%R (%D nodes, %G, %m MB, %l)").stdout.split("\n")
     return ". There are " + ", ".join(filter(None, listed))
 
 
-def _job(resources: Resources) -> Diagnosis:
+def _check_node(resources: Resources) -> Diagnosis:
     """Run ``mamo doctor --node`` on a node that a fine-tuning would get."""
     words = [*request({**resources, "runtime": 2}), "--immediate=120", "mamo", "doctor", "--node"]
     try:
-        done = _call("srun", *words, seconds=240)
+        done = _run_program("srun", *words, seconds=240)
     except subprocess.TimeoutExpired:
         return Diagnosis(
             "wrong",
@@ -180,5 +180,5 @@ def _job(resources: Resources) -> Diagnosis:
     return Diagnosis("ok", f"on a node:\n      | {text}")
 
 
-def _call(*words: str, seconds: float = 20) -> subprocess.CompletedProcess[str]:
+def _run_program(*words: str, seconds: float = 20) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=seconds, env=os.environ.copy())

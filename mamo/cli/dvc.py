@@ -62,23 +62,23 @@ def add(commands: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     plan = options.read_plan(args, others=True)
     if args.action in ("write", "check"):
-        return _write(plan, check=args.action == "check")
+        return _write_stages(plan, check=args.action == "check")
     stages = _stages(plan)
     for name in args.stages:
         options.check_name(name, stages, f"scale '{plan.scale.name}' has no stage")
     try:
         check_repository()
         if args.action == "record":
-            return _record(plan, args.stages or stages, args)
+            return _record_finished(plan, args.stages or stages, args)
         for name in args.stages:
-            _run(plan, name, args)
+            _make_stage(plan, name, args)
     except DvcError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _write(plan: Plan, check: bool) -> int:
+def _write_stages(plan: Plan, check: bool) -> int:
     text = dvc_yaml(plan, options.ABLATIONS)
     if not check:
         FILE.write_text(text, encoding="utf-8")
@@ -104,30 +104,30 @@ def _pages(plan: Plan, stage: str) -> list[Page]:
     return [page for page in _collected(plan) if stage == page.name or (stage == REPORT and page.listed)]
 
 
-def _runs(plan: Plan, stage: str) -> set[str]:
+def _runs_of_stage(plan: Plan, stage: str) -> set[str]:
     """Return the runs behind a stage."""
     if stage.startswith(DATA):
         return plan.closure([datasets_of(plan)[stage.removeprefix(DATA)]])
     return plan.closure(key for page in _pages(plan, stage) for key in page.inputs)
 
 
-def _values(plan: Plan, page: Page, results: Path) -> Path:
+def _values_path(plan: Plan, page: Page, results: Path) -> Path:
     """Return the path of the values that a page is drawn from, as the workflow keeps them."""
     if page.name in plan.figures:
         return maps_path(plan, page.name, results)
     return results / "tables" / f"{page.id}.json"
 
 
-def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
+def _make_stage(plan: Plan, stage: str, args: argparse.Namespace) -> None:
     """Make what a stage is missing, write its small files from the records, and record its runs."""
     temporary = share_results(Path(options.setting(args, "results")))
     results = options.results_of(args)
     if stage.startswith(DATA):
         record = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]].record(results)
         if not record.is_file():
-            _call(
+            _run_command(
                 "snakemake",
-                *_profile(),
+                *_snakemake_profile(),
                 "--no-hooks",
                 "--config",
                 config_word("scale", plan.scale.name),
@@ -138,9 +138,9 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
         for page in _pages(plan, stage):
             if _lacking(plan, page, results):
                 # Snakemake does not rebuild a missing run if the values computed from it exist.
-                _values(plan, page, results).unlink(missing_ok=True)
+                _values_path(plan, page, results).unlink(missing_ok=True)
         try:
-            _call("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
+            _run_command("mamo", "reproduce", "--no-record", *[] if stage == REPORT else [stage])
         except DvcError:
             _check_unchanged(plan, stage, args)  # the likelier reason, and the one to name
             raise
@@ -154,8 +154,8 @@ def _run(plan: Plan, stage: str, args: argparse.Namespace) -> None:
             "A temporary experiment: its runs are in the project's results; record them with `mamo dvc record` there."
         )
         return
-    new = record_runs(plan, _runs(plan, stage), results)
-    print(f"{len(new)} runs recorded, {len(_runs(plan, stage)) - len(new)} recorded before")
+    new = record_runs(plan, _runs_of_stage(plan, stage), results)
+    print(f"{len(new)} runs recorded, {len(_runs_of_stage(plan, stage)) - len(new)} recorded before")
 
 
 def _check_unchanged(plan: Plan, stage: str, args: argparse.Namespace) -> None:
@@ -178,19 +178,19 @@ def _lacking(plan: Plan, page: Page, results: Path) -> list[str]:
 
 def _identity(plan: Plan, stage: str) -> set[str]:
     """Identity of everything that a stage's small files show."""
-    return _runs(plan, stage) | {page.id for page in _pages(plan, stage)}
+    return _runs_of_stage(plan, stage) | {page.id for page in _pages(plan, stage)}
 
 
-def _record(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
+def _record_finished(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> int:
     """Record every finished run behind the stages, and each stage that is complete and as planned."""
     results = options.results_of(args)
     stages = list(stages)
-    new = record_runs(plan, set().union(*(_runs(plan, stage) for stage in stages)), results)
+    new = record_runs(plan, set().union(*(_runs_of_stage(plan, stage) for stage in stages)), results)
     print(f"{len(new)} runs recorded")
     whole = [
         stage
         for stage in stages
-        if all(plan.runs[key].record(results).is_file() for key in _runs(plan, stage))
+        if all(plan.runs[key].record(results).is_file() for key in _runs_of_stage(plan, stage))
         and _drawn(plan, stage, args)
     ]
     changed = json.loads(dvc("status", "--json", *whole) or "{}") if whole else {}
@@ -213,7 +213,7 @@ def _drawn(plan: Plan, stage: str, args: argparse.Namespace) -> bool:
         page = pages_of(plan, options.ABLATIONS)[INDEX]
         return not page.stale(reports) and (reports / page.files[0]).is_file()
     return stage not in plan.figures or all(
-        _values(plan, page, results).is_file() for page in _pages(plan, stage)
+        _values_path(plan, page, results).is_file() for page in _pages(plan, stage)
     )
 
 
@@ -230,17 +230,17 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
     with tempfile.TemporaryDirectory() as folder:
         if len(requested) > len(drawn):
             others = [page.name for page in requested if page not in drawn]
-            _call("mamo", "report", *others, "--reports", folder, quiet=True)
+            _run_command("mamo", "report", *others, "--reports", folder, quiet=True)
         for page in drawn:
-            maps = str(_values(plan, page, results))
-            _call("mamo", "figure", page.name, "--values", maps, "--reports", folder, quiet=True)
+            maps = str(_values_path(plan, page, results))
+            _run_command("mamo", "figure", page.name, "--values", maps, "--reports", folder, quiet=True)
         for page in requested:
             for file in page.files:
                 replace_if_other((Path(folder) / plan.scale.name / file).read_bytes(), reports / file)
     for page in requested:
         if page.name in tables:
             values = collect(plan, tables[page.name], results)
-            write_tracked_json(_metrics(values), reports / metrics_file(page.name))
+            write_tracked_json(_table_metrics(values), reports / metrics_file(page.name))
     for stage in stages:
         if stage.startswith(DATA):
             run = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]]
@@ -249,7 +249,7 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
             write_tracked_json(made, reports / data_file(run.name))
 
 
-def _metrics(values: TableValues) -> dict[str, dict[str, float]]:
+def _table_metrics(values: TableValues) -> dict[str, dict[str, float]]:
     """Map row -> column -> mean over seeds; runs that did not converge have no number."""
     means: dict[str, dict[str, float]] = {}
     for (row, column), seeds in values.by_cell.items():
@@ -259,12 +259,12 @@ def _metrics(values: TableValues) -> dict[str, dict[str, float]]:
     return means
 
 
-def _profile() -> list[str]:
+def _snakemake_profile() -> list[str]:
     profile = options.profile_of(None)
     return ["--profile", profile] if profile else []
 
 
-def _call(program: str, *words: str, quiet: bool = False) -> None:
+def _run_command(program: str, *words: str, quiet: bool = False) -> None:
     """Call a command of this environment and show its output as it comes; with ``quiet`` show only its errors."""
     module = {"mamo": "mamo.cli"}.get(program, program)
     shown = subprocess.DEVNULL if quiet else None

@@ -59,7 +59,7 @@ def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
         if new:
             for run in done:
                 if artifact(run, plan.scale.name) in new:
-                    _whole(run, results)
+                    _refuse_damaged(run, results)
             with _no_gitignore_behind(results) as variables:
                 dvc("commit", "--force", *map(str, new), variables=variables)
     except BaseException:
@@ -120,7 +120,7 @@ def _verify(run: Run, results: Path) -> None:
         )
 
 
-def _whole(run: Run, results: Path) -> None:
+def _refuse_damaged(run: Run, results: Path) -> None:
     """Refuse a run whose files do not match the checksums in its record."""
     try:
         verify(run.directory(results))
@@ -184,14 +184,14 @@ def check_repository(root: Path = Path()) -> None:
         raise DvcError(
             "this is not a DVC repository: call `dvc init` here (and `git init` before it, without git history)"
         )
-    no_scm = "no_scm = true" in _configuration(root).lower()
+    no_scm = "no_scm = true" in _dvc_configuration(root).lower()
     if not no_scm and _git_root(root) is None:
         raise DvcError(
             "this is not a git repository: call `git init`, or `dvc config core.no_scm true` to do without git"
         )
 
 
-def _configuration(root: Path) -> str:
+def _dvc_configuration(root: Path) -> str:
     files = (root / ".dvc" / name for name in ("config", "config.local"))
     return "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
 

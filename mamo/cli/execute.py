@@ -105,7 +105,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
         how = Options(threads=getattr(args, "threads", 1))
     try:
         if getattr(args, "part", None):
-            part, parts = _part(args.part)
+            part, parts = _parse_part(args.part)
             account = execute_part(plan, run, part, parts, results, releases, how, args.wait)
             print(f"{run.key}, part {args.part}: {account['images']} images")
             return 0
@@ -129,7 +129,7 @@ def _one(plan: Plan, run: Run, kind: Kind, args: argparse.Namespace) -> int:
     return 0
 
 
-def _part(text: str) -> tuple[int, int]:
+def _parse_part(text: str) -> tuple[int, int]:
     """Parse ``3/16`` -> (2, 16): people count from 1."""
     part, slash, parts = text.partition("/")
     if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):

@@ -166,7 +166,7 @@ class Explainer:
 
     def _between(self, old: str, new: Run) -> Iterator[str]:
         """Say how a recorded input differs from the one that is planned and made."""
-        record = _record(self.results / old / "record.json")
+        record = _recorded(self.results / old / "record.json")
         if record is None:
             return
         before = flatten(record.spec)
@@ -178,7 +178,7 @@ class Explainer:
         """Find the recorded run with the fewest differences; ties go to one no longer planned, then to the newest."""
         best: tuple[tuple[int, bool, float], str, Record, dict[str, Any]] | None = None
         for path in (self.results / run.kind).glob("*/record.json"):
-            record = _record(path)
+            record = _recorded(path)
             if record is None or not record.spec or not _comparable(record, run):
                 continue
             spec = changes(record.spec, run.spec)
@@ -239,11 +239,11 @@ def differing_inputs(record: Record, run: Run) -> list[tuple[str, str | None, st
     return [
         (role, then.get(role), run.inputs.get(role))
         for role in [*run.inputs, *(role for role in then if role not in run.inputs)]
-        if _digest(then.get(role)) != _digest(run.inputs.get(role))
+        if _digest_of_key(then.get(role)) != _digest_of_key(run.inputs.get(role))
     ]
 
 
-def _digest(key: str | None) -> str | None:
+def _digest_of_key(key: str | None) -> str | None:
     return key.rsplit("-", 1)[1] if key else None
 
 
@@ -261,7 +261,7 @@ def _revision(record: Record, run: Run) -> int:
     return REVISIONS[run.kind] if record.revision is None else record.revision
 
 
-def _record(path: Path) -> Record | None:
+def _recorded(path: Path) -> Record | None:
     """Read a record to compare with; None if it is missing or damaged."""
     try:
         return read_record_file(path)

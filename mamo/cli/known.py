@@ -58,7 +58,7 @@ def runs(words: list[str]) -> Iterable[str]:
     """List ids of planned and executed runs, for the scale named in the line or else in ``params.yaml``."""
     scale = _option(words, "scale") or "smoke"
     executed = (Path(_option(words, "results") or "results") / scale).glob("*/*/record.json")
-    keys = [*_planned(scale), *(f"{path.parts[-3]}/{path.parts[-2]}" for path in executed)]
+    keys = [*_planned_keys(scale), *(f"{path.parts[-3]}/{path.parts[-2]}" for path in executed)]
     command = next((word for word in words[1:] if not word.startswith("-")), "")
     kinds = KINDS.get(command)
     return [key.partition("/")[2] for key in keys if kinds is None or key.partition("/")[0] in kinds]
@@ -75,7 +75,7 @@ def _option(words: list[str], name: str) -> str | None:
     return match[1] if match and match[1] != "null" else None
 
 
-def _planned(scale: str) -> list[str]:
+def _planned_keys(scale: str) -> list[str]:
     """List the keys of a scale's planned runs.
 
     They are cached beside its logs until a settings file changes, since planning takes a second.

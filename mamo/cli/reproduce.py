@@ -267,11 +267,11 @@ def _failed(
     lines = shown.read_text(encoding="utf-8", errors="replace").splitlines()
     print("\n".join(f"  {line}" for line in lines[-TAIL:]), file=sys.stderr)
     if refused:
-        print(f"\n{_locked()}", file=sys.stderr)
+        print(f"\n{_lock_advice()}", file=sys.stderr)
     print("\nThe same command continues with what is left.", file=sys.stderr)
 
 
-def _locked() -> str:
+def _lock_advice() -> str:
     """Advise what to do about a lock that a killed Snakemake left behind."""
     if others := running_snakemakes(Path.cwd()):
         return f"Another Snakemake works in this folder (process {', '.join(map(str, others))}): wait until it ends."

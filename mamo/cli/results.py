@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="also pack the maps of drawn figures, which contain the images shown (default: only if the data are generated)",
     )
-    _folders(pack, _pack)
+    _results_folders(pack, _pack)
     unpack = inner.add_parser("unpack", help="import a pack into results that have no runs of its scale")
     unpack.add_argument("file", type=Path, nargs=1, metavar="FILE")
     _taking(unpack, "unpack")
@@ -45,13 +45,13 @@ def add(commands: Any) -> None:
     _taking(merge, "merge")
     sites = inner.add_parser("sites", help="show how much the results of several sites differ")
     sites.add_argument("--runs", action="store_true", help="a line for every run and metric")
-    _folders(sites, _sites)
+    _results_folders(sites, _sites)
     forget = inner.add_parser("forget", help="put an unpacked run aside, so that it can be made again here")
     forget.add_argument("run", metavar="RUN", help=options.RUN)
-    _folders(forget, _forget)
+    _results_folders(forget, _forget)
 
 
-def _folders(parser: argparse.ArgumentParser, command: Any) -> None:
+def _results_folders(parser: argparse.ArgumentParser, command: Any) -> None:
     options.add_scale(parser)
     options.add_results(parser)
     parser.set_defaults(command=command)
@@ -71,7 +71,7 @@ def _pack(args: argparse.Namespace) -> int:
 
     plan, results = options.read_plan(args, others=True), options.results_of(args)
     world = plan.scale.data.source == "world"
-    figures = _maps(plan, results) if (world if args.figures is None else args.figures) else {}
+    figures = _current_maps(plan, results) if (world if args.figures is None else args.figures) else {}
     out = args.out or Path(FOLDER) / f"{plan.scale.name}.tar.xz"
     site = check_site(args.site) if args.site else None
     packed = write_pack(
@@ -100,7 +100,7 @@ def _take(args: argparse.Namespace) -> int:
         results = Path(options.setting(args, "results")) / pack.scale
         if args.what == "unpack" and next(record_paths(results), None):
             raise SpecError(f"{results} already has runs: `mamo results merge {pack.path}` adds to them")
-        maps = {name: path.name for name, path in _maps(plan, results).items()}
+        maps = {name: path.name for name, path in _current_maps(plan, results).items()}
         merged: Merged = merge_pack(pack, results, site, maps)
         for name, why in merged.refused.items():
             print(f"refused: {why if name in why else f'{name}: {why}'}", file=sys.stderr)
@@ -142,7 +142,7 @@ def _forget(args: argparse.Namespace) -> int:
     return 0
 
 
-def _maps(plan: Plan, results: Path) -> dict[str, Path]:
+def _current_maps(plan: Plan, results: Path) -> dict[str, Path]:
     """Map figure -> file of its current maps."""
     from mamo.reporting.figure_pages import maps_path
 

@@ -45,13 +45,13 @@ def keep_every_job(executor: type[Any], answers: Callable[[], bool] | None = Non
     executor.check_active_jobs = check_active_jobs
     for name in ("report_job_success", "report_job_error"):
         setattr(executor, name, _noting(getattr(executor, name)))
-    executor.cancel = _ending(executor.cancel)
+    executor.cancel = _without_waiting(executor.cancel)
     for name in ("run_job", "run_array_jobs"):
         if hasattr(executor, name):
             setattr(executor, name, _waiting(getattr(executor, name), asked))
 
 
-def _ending(cancel: Callable[..., Any]) -> Callable[..., Any]:
+def _without_waiting(cancel: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap cancelling, so that the end of the workflow does not wait for a submission that itself waits."""
 
     def ended(self: Any) -> Any:

@@ -132,14 +132,14 @@ def state_of(run: Run, results: Path, logs: Path) -> str:
     record = run.record(results)
     if record.is_file():
         return read_record_file(record).outcome.status
-    if _locked(run.directory(results) / ".lock"):
+    if _is_locked(run.directory(results) / ".lock"):
         return "running"
     # Logs belong to a scale, not to a results folder: a run was tried here only if it also has a directory here.
     tried = log_of(run, logs).is_file() and run.directory(results).is_dir()
     return "failed" if tried else "to do"
 
 
-def _locked(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     """Check whether a process holds a run's lock."""
     if not path.is_file():
         return False

@@ -22,7 +22,7 @@ def serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(address)
         listener.listen(64)  # requests that come while the modules load wait here
-        _load()
+        _import_ahead()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # handlers are reaped by the system
         with selectors.DefaultSelector() as selector:
             selector.register(listener, selectors.EVENT_READ)
@@ -42,7 +42,7 @@ def serve(address: str) -> None:
                         os._exit(_handle(connection))
 
 
-def _load() -> None:
+def _import_ahead() -> None:
     """Import what training jobs and figures need; the optimiser's first use loads torch's compiler."""
     import pytorch_grad_cam.base_cam  # noqa: F401  with matplotlib and OpenCV: half of what a figure takes
     import torch
@@ -69,7 +69,7 @@ def _handle(connection: socket.socket) -> int:
     job = os.fork()
     if job == 0:
         end_with_parent(me)
-        os._exit(_job(request, files))
+        os._exit(_run_command(request, files))
     for file in files:
         os.close(file)
     with selectors.DefaultSelector() as selector:
@@ -89,7 +89,7 @@ def _handle(connection: socket.socket) -> int:
     return 0
 
 
-def _job(request: dict[str, Any], files: list[int]) -> int:
+def _run_command(request: dict[str, Any], files: list[int]) -> int:
     """Run the command itself, with the client's files, environment and folder."""
     for target, file in enumerate(files):
         os.dup2(file, target)

@@ -20,7 +20,7 @@ def cost_lines(plan: Plan, costs: Costs, hardware: Hardware) -> Iterator[str]:
         for run in plan.by_kind(kind):
             cost = runs[run.key]
             yield (
-                f"  {run.name[:44]:44} {cost.steps:8,} {_count(cost.examples):>10} {cost.flops / 1e18:9.2f}"
+                f"  {run.name[:44]:44} {cost.steps:8,} {_format_count(cost.examples):>10} {cost.flops / 1e18:9.2f}"
                 f" {hardware.gpu_hours(cost):10,.0f} {hardware.hours(cost):7.1f}"
             )
     trained = [run.key for kind in TRAINED for run in plan.by_kind(kind)]
@@ -79,7 +79,7 @@ def _basis(plan: Plan, costs: Costs, hardware: Hardware, total: Cost) -> Iterato
         yield f"  One {hardware.gpu} would take {pairs:,.0f} pairs a second, which need {cores}."
 
 
-def _count(number: float) -> str:
+def _format_count(number: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f}{unit}"

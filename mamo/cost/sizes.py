@@ -29,41 +29,41 @@ class Sizes:
     bytes: int
 
 
-def _published(images: int, records: Mapping[str, int], shown: Mapping[str, int]) -> Sizes:
+def _published_sizes(images: int, records: Mapping[str, int], shown: Mapping[str, int]) -> Sizes:
     return Sizes(images, records, shown, images * STORED_BYTES)
 
 
 # Pre-training sets: the paper's Table 10. Splits: Karpathy's for COCO and Flickr30K, the owners' for the others; of VQA's
 # validation images, those of Karpathy's test split are held out.
 PUBLISHED = {
-    "coco": _published(
+    "coco": _published_sizes(
         123_287,
         {"train": 566_747, "val": 25_010, "test": 25_010},
         {"train": 113_287, "val": 5_000, "test": 5_000},
     ),
-    "visual_genome": _published(100_000, {"train": 769_000}, {"train": 100_000}),
-    "sbu": _published(860_000, {"train": 860_000}, {"train": 860_000}),
-    "cc3m": _published(2_950_000, {"train": 2_950_000}, {"train": 2_950_000}),
-    "flickr30k": _published(
+    "visual_genome": _published_sizes(100_000, {"train": 769_000}, {"train": 100_000}),
+    "sbu": _published_sizes(860_000, {"train": 860_000}, {"train": 860_000}),
+    "cc3m": _published_sizes(2_950_000, {"train": 2_950_000}, {"train": 2_950_000}),
+    "flickr30k": _published_sizes(
         31_014,
         {"train": 145_000, "val": 5_070, "test": 5_000},
         {"train": 29_000, "val": 1_014, "test": 1_000},
     ),
-    "flickr8k": _published(
+    "flickr8k": _published_sizes(
         8_000, {"train": 30_000, "val": 5_000, "test": 5_000}, {"train": 6_000, "val": 1_000, "test": 1_000}
     ),
-    "vqa2": _published(
+    "vqa2": _published_sizes(
         160_000,
         {"train": 631_000, "val": 27_000, "test": 107_394},
         {"train": 118_000, "val": 5_000, "test": 36_807},
     ),
-    "visual_genome_qa": _published(100_000, {"train": 1_390_000}, {"train": 100_000}),
-    "nlvr2": _published(
+    "visual_genome_qa": _published_sizes(100_000, {"train": 1_390_000}, {"train": 100_000}),
+    "nlvr2": _published_sizes(
         127_500,
         {"train": 86_373, "dev": 6_982, "test": 6_967},
         {"train": 103_170, "dev": 8_102, "test": 8_082},
     ),
-    "refcoco_plus": _published(
+    "refcoco_plus": _published_sizes(
         19_992,
         {"train": 120_191, "val": 10_758, "testA": 5_726, "testB": 4_889},
         {"train": 16_992, "val": 1_500, "testA": 750, "testB": 750},

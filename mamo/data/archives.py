@@ -41,7 +41,7 @@ class ZipMember(NamedTuple):
             OSError: the archive is damaged there, or the file is a decompression bomb or larger than allowed.
         """
         try:
-            archive = _open(self.archive)
+            archive = _open_archive(self.archive)
             info = archive.getinfo(self.name)
             if info.file_size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
                 raise OSError(
@@ -133,7 +133,7 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
     members: dict[str, list[ZipMember]] = {}
     for archive in sorted(folder.glob("*.zip")):
         checksums: dict[str, int] = {}
-        for info in _open(archive).infolist():
+        for info in _open_archive(archive).infolist():
             name = info.filename
             base = name.rsplit("/", 1)[-1]
             if checksums.setdefault(name, info.CRC) != info.CRC:
@@ -145,7 +145,7 @@ def _index(folder: Path, changed: int) -> dict[str, list[ZipMember]]:
 
 
 @lru_cache(maxsize=64)
-def _open(archive: Path) -> zipfile.ZipFile:
+def _open_archive(archive: Path) -> zipfile.ZipFile:
     """Open an archive, once per process; reading from several threads is safe."""
     fix = "fetch it again, or remove it if its files are unpacked beside it"
     try:

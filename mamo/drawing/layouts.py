@@ -70,14 +70,14 @@ def _is_word(word: str) -> bool:
     return any(letter.isalnum() for letter in word)
 
 
-def _words(values: Values, style: Style) -> Sheet:
+def _lay_out_words(values: Values, style: Style) -> Sheet:
     """Lay out for each example its image, and beside it for each line of words one row of maps per model."""
     models, examples = values["models"], values["examples"]
     shown = [
         example.get("shown") or [i for i, word in enumerate(example["words"]) if _is_word(word)]
         for example in examples
     ]
-    columns = _columns([len(places) for places in shown], style.words)
+    columns = _words_per_line([len(places) for places in shown], style.words)
     size, step = style.panel, style.panel + _BETWEEN
     label = 0.1 + 1.3 * style.small / 72
     left = _MARGIN + 1.35 * size + 0.12 + label
@@ -110,7 +110,7 @@ def _words(values: Values, style: Style) -> Sheet:
     return sheet
 
 
-def _columns(lengths: Sequence[int], most: int) -> int:
+def _words_per_line(lengths: Sequence[int], most: int) -> int:
     """Choose the number of words per line that leaves the fewest places empty; on a tie, the most."""
     longest = max(lengths, default=1)
     if longest <= most:
@@ -151,7 +151,7 @@ def _word_row(
     return high + 1.25 * style.small / 72 + 0.06
 
 
-def _masked_words(values: Values, style: Style) -> Sheet:
+def _lay_out_masked_words(values: Values, style: Style) -> Sheet:
     """Lay out for each example the image, and its map beside it; the masked word is in brackets."""
     (model,) = values["models"]
 
@@ -168,7 +168,7 @@ def _masked_words(values: Values, style: Style) -> Sheet:
     return _strips(values, panels, lambda example: _sentence(example, example["masked"]), style)
 
 
-def _grounding(values: Values, style: Style) -> Sheet:
+def _lay_out_grounding(values: Values, style: Style) -> Sheet:
     """Lay out for each example the image with the true box, and one map per model with the box that it chooses."""
 
     def panels(example: Values, image: np.ndarray, top: float) -> list[Panel]:
@@ -186,7 +186,7 @@ def _grounding(values: Values, style: Style) -> Sheet:
     return _strips(values, panels, lambda example: f"“{example['text']}”", style)
 
 
-def _answers(values: Values, style: Style) -> Sheet:
+def _lay_out_answers(values: Values, style: Style) -> Sheet:
     """Lay out for each example the image, and the map of the model's answer."""
     (model, *_) = values["models"]
 
@@ -243,7 +243,7 @@ def _strips(
     return sheet
 
 
-def _masked_patches(values: Values, style: Style) -> Sheet:
+def _lay_out_masked_patches(values: Values, style: Style) -> Sheet:
     """Lay out for each example the image with its masked patches and what they hide, and the words' values as bars."""
     (model,) = values["models"]
     examples = values["examples"]
@@ -330,9 +330,9 @@ def _sentence(example: Values, masked: int) -> str:
 
 
 _LAYOUTS: dict[str, Callable[[Values, Style], Sheet]] = {
-    "words": _words,
-    "masked_words": _masked_words,
-    "masked_patches": _masked_patches,
-    "grounding": _grounding,
-    "answers": _answers,
+    "words": _lay_out_words,
+    "masked_words": _lay_out_masked_words,
+    "masked_patches": _lay_out_masked_patches,
+    "grounding": _lay_out_grounding,
+    "answers": _lay_out_answers,
 }

@@ -33,14 +33,15 @@ def picture(example: Mapping[str, Any], side: int) -> np.ndarray:
 def hottest_values(values: Mapping[str, Any]) -> list[float]:
     """Find for each example of a figure the value that is shown hottest: of its own maps where it has several, else of all."""
     own = [
-        max((max(heat, default=0.0) for heat in maps), default=0.0) for maps in map(_maps, values["examples"])
+        max((max(heat, default=0.0) for heat in maps), default=0.0)
+        for maps in map(_shown_maps, values["examples"])
     ]
     if values["method"] in ("words", "grounding"):
         return own
     return [max(own, default=0.0)] * len(own)
 
 
-def _maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
+def _shown_maps(example: Mapping[str, Any]) -> list[Sequence[float]]:
     """Return the maps of an example that are shown; those of punctuation are not."""
     maps: list[Sequence[float]] = []
     for own in example["models"].values():

@@ -31,7 +31,7 @@ class Sheet:
         """Put a text with its upper edge at ``y``; return its height."""
         deep = (text.count("\n") + 1) * size * _LINE
         options = {"ha": "left", "va": "top"} | options
-        self._texts.append((x, y, _plain(text), options | {"fontsize": size}))
+        self._texts.append((x, y, _without_math(text), options | {"fontsize": size}))
         self.bottom = max(self.bottom, y + (deep if options["va"] == "top" else 0.0))
         return deep
 
@@ -50,7 +50,7 @@ class Sheet:
             axes.imshow(image, interpolation="none", aspect="auto")
             axes.axis("off")
             for box, colour, style in boxes:
-                _box(axes, box, image, colour, style)
+                _draw_box(axes, box, image, colour, style)
 
         self.panel(x, y, width, height, draw)
         return height
@@ -86,12 +86,12 @@ def wrap_text(text: str, inches: float, size: float) -> str:
     return "\n".join("\n".join(textwrap.wrap(line, width)) for line in text.splitlines())
 
 
-def _plain(text: str) -> str:
+def _without_math(text: str) -> str:
     # A dollar sign would start matplotlib's math mode.
     return text.replace("$", r"\$")
 
 
-def _box(axes: Any, box: Sequence[float], image: np.ndarray, colour: str, style: str) -> None:
+def _draw_box(axes: Any, box: Sequence[float], image: np.ndarray, colour: str, style: str) -> None:
     """Draw a box with a dark rim, so that it shows on light and dark ground."""
     from matplotlib.patches import Rectangle
 

@@ -147,7 +147,7 @@ Explained = tuple[dict[str, Any], dict[str, Any]]
 Explain = Callable[[FigureExample], Explained]
 
 
-def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
+def _word_maps(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
     """Compute a map for each word, by ITM's score; if boxes are known, also how well each map fits."""
     network, size = model.network, model.network.spec.image_size
     cam = AttentionGradCam(network, bound.layer)
@@ -163,10 +163,10 @@ def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneT
         if truth is not None and example.jpeg is None and example.key in truth:
             for name in truth.named([word for word, _ in words], example.key):
                 share, hit = localise(word_map(maps, words, name), name.box, size)
-                named.append({"words": list(name.words), "what": name.what, "box": _rounded(name.box)})
+                named.append({"words": list(name.words), "what": name.what, "box": _round_map(name.box)})
                 fits.append({"share": round(share, 4), "hit": hit})
         own = {
-            "maps": [_rounded(maps[places].mean(0).flatten()) for _, places in words],
+            "maps": [_round_map(maps[places].mean(0).flatten()) for _, places in words],
             "matched": round(float(matched), 4),
             "fits": fits,
         }
@@ -175,7 +175,7 @@ def _words(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneT
     return explain
 
 
-def _masked_words(
+def _masked_word_maps(
     model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
 ) -> Explain:
     """Compute where the model looks to restore a masked word."""
@@ -196,7 +196,7 @@ def _masked_words(
             visual, written = network.encode_image(image), network.encode_text(masked, mask)
             fused = network.fuse(visual, written, mask)
         maps = cam(visual, written, mask, mrm_score(task, target, words_BL=hidden)).words_on_patches[0]
-        own: dict[str, Any] = {"map": _rounded(maps[places].mean(0).flatten())}
+        own: dict[str, Any] = {"map": _round_map(maps[places].mean(0).flatten())}
         if task.mlm_head is not None:
             with torch.no_grad():
                 shares = task.mlm_head(fused.text[0, places[:1]]).softmax(-1)[0]
@@ -210,13 +210,13 @@ def _masked_words(
         boxes = []
         if truth is not None and example.jpeg is None and example.key in truth:
             named = truth.named([word for word, _ in words], example.key)
-            boxes = [_rounded(name.box) for name in named if chosen in name.words]
+            boxes = [_round_map(name.box) for name in named if chosen in name.words]
         return {"words": [word for word, _ in words], "masked": chosen, "boxes": boxes}, own
 
     return explain
 
 
-def _masked_patches(
+def _masked_patch_maps(
     model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
 ) -> Explain:
     """Compute which words the model reads to restore masked patches."""
@@ -238,7 +238,7 @@ def _masked_patches(
             visual, written = network.encode_image(image, keep), network.encode_text(ids, mask)
         values = cam(visual, written, mask, mrm_score(task, target, patches_BN=hidden)).patches_on_words[0]
         on_tokens = values[patches].mean(0)
-        own = {"values": _rounded(torch.stack([on_tokens[places].mean() for _, places in words]))}
+        own = {"values": _round_map(torch.stack([on_tokens[places].mean() for _, places in words]))}
         common = {"words": [word for word, _ in words], "patches": patches}
         return common | {"hidden": hidden_things(things, patches, grid)}, own
 
@@ -261,7 +261,9 @@ def hidden_things(things: Sequence[Mapping[str, Any]], patches: Sequence[int], g
     return names
 
 
-def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
+def _grounding_maps(
+    model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None
+) -> Explain:
     """Compute where an expression looks, and the proposal that its map chooses."""
     network, exponent, least = model.network, 0.5, 0.5
     if isinstance(model.spec, GroundingSpec):  # else a model of the user's choice, not fine-tuned for it
@@ -280,8 +282,8 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: Sc
         truth_box = example.record["box"]  # None for a user's photo
         iou = float(box_iou(box, torch.tensor(truth_box))) if box is not None and truth_box else 0.0
         own = {
-            "map": _rounded(heat.flatten()),
-            "box": _rounded(box) if box is not None else None,
+            "map": _round_map(heat.flatten()),
+            "box": _round_map(box) if box is not None else None,
             "iou": round(iou, 3),
             "right": None if truth_box is None else box is not None and iou >= least,
         }
@@ -290,7 +292,7 @@ def _grounding(model: Model, bound: FigurePlan, data: Prepared | None, truth: Sc
     return explain
 
 
-def _answers(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
+def _answer_maps(model: Model, bound: FigurePlan, data: Prepared | None, truth: SceneTruth | None) -> Explain:
     """Compute where a question looks for the model's answer."""
     task, network = model.task, model.network
     assert isinstance(task, VqaTask), "an answers figure's job is VQA"
@@ -309,7 +311,7 @@ def _answers(model: Model, bound: FigurePlan, data: Prepared | None, truth: Scen
         weights = example.record["weights"]
         truths = [a for a, w in zip(given, weights, strict=True) if w == max(weights)] if given else []
         own = {
-            "map": _rounded(heat.flatten()),
+            "map": _round_map(heat.flatten()),
             "answer": task.answers[best],
             "probability": round(float(scores[0].max().exp()), 3),
             "right": task.answers[best] in given if given else None,
@@ -342,15 +344,15 @@ def _with_mrm(model: Model) -> tuple[PretrainTask, ProjectedNetwork]:
 
 
 _METHODS: dict[str, Callable[[Model, FigurePlan, Prepared | None, SceneTruth | None], Explain]] = {
-    "words": _words,
-    "masked_words": _masked_words,
-    "masked_patches": _masked_patches,
-    "grounding": _grounding,
-    "answers": _answers,
+    "words": _word_maps,
+    "masked_words": _masked_word_maps,
+    "masked_patches": _masked_patch_maps,
+    "grounding": _grounding_maps,
+    "answers": _answer_maps,
 }
 
 
-def _rounded(values: Tensor | Sequence[float]) -> list[float]:
+def _round_map(values: Tensor | Sequence[float]) -> list[float]:
     """Round to four digits: maps are for looking at."""
     plain = values.tolist() if isinstance(values, Tensor) else values
     return [float(f"{value:.4g}") for value in plain]

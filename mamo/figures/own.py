@@ -119,7 +119,7 @@ def figure_models(
     For own photos, the package's model stands in where the scale's are not made yet.
     """
     if weights is not None:
-        yield _chosen(plan, bound, results, weights)
+        yield _model_named(plan, bound, results, weights)
         return
     figure = bound.figure
     runs = [(model, plan.runs[bound.models[model.key]]) for model in figure.models]
@@ -133,7 +133,7 @@ def figure_models(
                     f"scale '{plan.scale.name}' has made none of this figure's models, and the package has none: first run "
                     f"`mamo reproduce --scale {plan.scale.name} {figure.name}`, or name a model with --weights"
                 )
-            yield _chosen(plan, bound, results, BUNDLED)
+            yield _model_named(plan, bound, results, BUNDLED)
             return
         runs = made
     else:
@@ -145,7 +145,7 @@ def figure_models(
         yield described, load, bound.layer
 
 
-def _chosen(plan: Plan, bound: FigurePlan, results: Path, weights: str) -> Chosen:
+def _model_named(plan: Plan, bound: FigurePlan, results: Path, weights: str) -> Chosen:
     """Return a model by name: a finished run of the scale, else whatever ``mamo.load`` finds."""
     from mamo.published.find import find_trained
 

@@ -38,7 +38,7 @@ class Setting:
     @property
     def text(self) -> str:
         """The settings with their values, as Markdown."""
-        shown = ", ".join(f"`{name}: {_text(value)}`" for name, value in self.values.items())
+        shown = ", ".join(f"`{name}: {_yaml_text(value)}`" for name, value in self.values.items())
         return shown + (f" and {self.more} more" if self.more else "")
 
 
@@ -54,7 +54,7 @@ def settings_of(scale: Scale) -> list[Setting]:
             type(getattr(scale, section)), getattr(scale, section), section
         ):
             field = owner.model_fields[name]
-            source = _source(field)
+            source = _source_text(field)
             if source is None:
                 raise TypeError(
                     f"{owner.__name__}.{name} has no source: say where it comes from (mamo/specs/source.py)"
@@ -109,7 +109,7 @@ def _leaves(
         return
     for name, info in model.model_fields.items():
         inner = "off" if value == "off" else getattr(value, name)
-        children = [] if _source(info) else models_of(info.annotation)
+        children = [] if _source_text(info) else models_of(info.annotation)
         if isinstance(inner, BaseModel | dict) and children:
             yield from _leaves(
                 children[0] if isinstance(inner, dict) else type(inner), inner, f"{dotted}.{name}"
@@ -124,17 +124,17 @@ def _leaves(
             yield owner, name, f"{dotted}.{name}", inner
 
 
-def _source(info: Any) -> Source | None:
+def _source_text(info: Any) -> Source | None:
     return next((part for part in info.metadata if isinstance(part, Source)), None)
 
 
-def _text(value: Any) -> str:
+def _yaml_text(value: Any) -> str:
     """Return a value as YAML writes it on one line."""
     if isinstance(value, float) and 0 < abs(value) < 1e-3:
         digits, exponent = f"{value:e}".split("e")
         return f"{float(digits)}e-{abs(int(exponent))}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_text(part) for part in value)}]"
+        return f"[{', '.join(_yaml_text(part) for part in value)}]"
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     return value if isinstance(value, str) else json.dumps(value)

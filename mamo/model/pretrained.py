@@ -161,7 +161,7 @@ def load_vit(encoder: VisionEncoder, timm_state: Mapping[str, Tensor]) -> None:
                 "and a class token"
             )
         state["positions"] = interpolate_positions(positions, encoder.grid)
-    _load(encoder, state, "ViT")
+    _load_renamed(encoder, state, "ViT")
 
 
 def check_vit(model: Any) -> int:
@@ -248,15 +248,15 @@ def load_bert(network: Mamo, state: Mapping[str, Tensor]) -> None:
             fusion[".".join(["layers", str(int(rest[0]) - spec.text_layers), *rest[1:]])] = tensor
         else:
             text[name] = tensor
-    _load(network.text, text, "BERT")
+    _load_renamed(network.text, text, "BERT")
     # The mask token and the image positions of the fusion encoder are MAMO's own: BERT has none.
     own = {
         name: tensor for name, tensor in network.fusion.state_dict().items() if not name.startswith("layers.")
     }
-    _load(network.fusion, fusion | own, "BERT")
+    _load_renamed(network.fusion, fusion | own, "BERT")
 
 
-def _load(module: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+def _load_renamed(module: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     # Not load_state_dict's own report: it lists everything, and does not say what to do.
     expected = module.state_dict()
     unknown = sorted(set(state) - set(expected))

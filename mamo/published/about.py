@@ -78,10 +78,10 @@ def about_of(record: Record, results: Path) -> About:
         results: the scale's results, which hold the run.
     """
     spec, downstream = record.spec, record.kind == "finetune"
-    first = _record(results, record.inputs.get("init", "")) if downstream else record
+    first = _read_record(results, record.inputs.get("init", "")) if downstream else record
     pretrained = first.spec.get("data", []) if first else []
     inputs = [item for owner in (record, first) if owner for item in owner.inputs.items()]
-    read = [_record(results, key) for role, key in inputs if role.startswith("data:")]
+    read = [_read_record(results, key) for role, key in inputs if role.startswith("data:")]
     sources = {source for data in read if data and (source := data.spec.get("source"))}
     return About(
         task=spec["task"] if downstream else PRETRAINING,
@@ -119,7 +119,7 @@ def title_of(task: str) -> str:
     return "pre-trained" if task == PRETRAINING else JOBS[task].title if task in JOBS else task
 
 
-def _record(results: Path, key: str) -> Record | None:
+def _read_record(results: Path, key: str) -> Record | None:
     """Read the record of a run; None if there is none."""
     try:
         return read_record_file(results / key / "record.json") if key else None
@@ -131,7 +131,7 @@ def _start(pretraining: Record, results: Path) -> list[str]:
     """Hub names of the published weights that a pre-training started from; stand-ins that were trained here have none."""
     sources = []
     for role in ("vision", "text"):
-        weights = _record(results, pretraining.inputs.get(role, ""))
+        weights = _read_record(results, pretraining.inputs.get(role, ""))
         spec = weights.spec if weights else {}
         name = spec.get("name")
         if spec.get("source") == "timm" and name:
@@ -168,7 +168,7 @@ def _evaluations(record: Record, results: Path) -> Iterator[tuple[Path, Record]]
         yield results / record.key, record
         return
     for path in sorted((results / "finetune").glob("*/record.json")):
-        job = _record(results, f"finetune/{path.parent.name}")
+        job = _read_record(results, f"finetune/{path.parent.name}")
         if job is None or job.inputs.get("init") != record.key or not job.converged:
             continue
         if job.spec.get("schedule", {}).get("epochs") == 0:

@@ -81,7 +81,7 @@ def opened(picture: Picture) -> Image.Image:
         ImageError: it cannot be read; the message names the file and the reason.
     """
     if isinstance(picture, str | Path):
-        image = _read(picture)
+        image = _read_image(picture)
     elif isinstance(picture, Image.Image):
         image = picture
     elif isinstance(picture, np.ndarray | Tensor):
@@ -93,7 +93,7 @@ def opened(picture: Picture) -> Image.Image:
     return to_rgb(ImageOps.exif_transpose(image))
 
 
-def _read(path: str | Path) -> Image.Image:
+def _read_image(path: str | Path) -> Image.Image:
     name = str(path)
     if "://" in name:
         raise ImageError(f"{name}: is not a file; download it and give its path")

@@ -31,7 +31,7 @@ def figure_digest(plan: Plan, name: str) -> str:
     draws."""
     scale = plan.scale
     words = [scale.name, scale.title, scale.caveat]
-    return digest({"figure": plan.figures[name].digest, "scale": words, "code": _code_digest()})
+    return digest({"figure": plan.figures[name].digest, "scale": words, "code": _drawing_code_digest()})
 
 
 def maps_path(plan: Plan, name: str, results: Path) -> Path:
@@ -94,7 +94,7 @@ def _legend(values: Mapping[str, Any]) -> list[str]:
 
 
 @cache
-def _code_digest() -> str:
+def _drawing_code_digest() -> str:
     """Compute the digest of the modules that compute and draw: figures are made again when these change."""
     rooms = Path(__file__).parents[1]
     files = [path for room in ("drawing", "explain", "figures") for path in (rooms / room).glob("*.py")]

@@ -56,19 +56,19 @@ def write_ledger(scale: Scale, values: Mapping[str, Any], page: Page, reports: P
     ]
     decided, undecided = by_verdict(claims), by_reason(claims)
     parts += [
-        f"## {verdict.capitalize()}\n\n{_entries(entries) or 'None.'}"
+        f"## {verdict.capitalize()}\n\n{_claim_entries(entries) or 'None.'}"
         for verdict, entries in decided.items()
         if not values["plumbing"]
     ]
     parts.append("## No verdict" if values["plumbing"] else "## Cannot tell")
     parts += [
-        f"### {REASONS[reason]} ({len(entries)})\n\n{_entries(entries)}"
+        f"### {REASONS[reason]} ({len(entries)})\n\n{_claim_entries(entries)}"
         for reason, entries in undecided.items()
     ] or ["None."]
     apart = set_apart(claims)
     if apart:
         parts.append(
-            f"## {APART.capitalize()}\n\n### {REASONS['reported']} ({len(apart)})\n\n{_entries(apart)}"
+            f"## {APART.capitalize()}\n\n### {REASONS['reported']} ({len(apart)})\n\n{_claim_entries(apart)}"
         )
     parts += ["## How a verdict is reached", HOW]
     write_text(reports / page.files[0], "\n\n".join(part for part in parts if part) + "\n")
@@ -152,17 +152,17 @@ def _because(claim: Mapping[str, Any]) -> str:
     if not numbers:
         return f"{claim['why'][0].upper()}{claim['why'][1:]}."
     more = len(numbers) - 1
-    return _number(numbers[0]) + (f"; and {more} more" if more else "") + "."
+    return _number_text(numbers[0]) + (f"; and {more} more" if more else "") + "."
 
 
-def _entries(claims: Sequence[Mapping[str, Any]]) -> str:
+def _claim_entries(claims: Sequence[Mapping[str, Any]]) -> str:
     entries = []
     for claim in claims:
         lines = [
             bullet(f"**{claim['claim']}** ({claim['place']}; `{claim['key']}`)"),
             bullet(f"{claim['why'][0].upper()}{claim['why'][1:]}.", 1),
         ]
-        lines += [bullet(_number(number), 1) for number in claim["numbers"]]
+        lines += [bullet(_number_text(number), 1) for number in claim["numbers"]]
         if claim["sees"] is not None:
             lines.append(
                 bullet(f"Could see {claim['sees']:.1f} points or more, in {POWER:.0%} of repetitions.", 1)
@@ -173,9 +173,9 @@ def _entries(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _numbers(claim: Mapping[str, Any]) -> str:
-    return "; ".join(_number(number) for number in claim["numbers"])
+    return "; ".join(_number_text(number) for number in claim["numbers"])
 
 
-def _number(number: Mapping[str, Any]) -> str:
+def _number_text(number: Mapping[str, Any]) -> str:
     seeds = f"{number['seeds']} seed{'s' if number['seeds'] > 1 else ''}{'*' if number['borrowed'] else ''}"
     return f"{number['text']} ({seeds})"

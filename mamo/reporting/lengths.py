@@ -28,7 +28,7 @@ def training_lengths(plan: Plan, table: TablePlan, results: Path) -> list[str]:
 
 
 def _length(plan: Plan, run: Run, results: Path) -> str:
-    pairs = _pairs(plan, run, results)
+    pairs = _count_pairs(plan, run, results)
     schedule, batch = ScheduleSpec.model_validate(run.spec["schedule"]), run.spec["batch_size"]
     if pairs is None and schedule.steps_per_epoch is None:
         return "1 epoch" if schedule.epochs == 1 else f"{schedule.epochs} epochs"
@@ -37,7 +37,7 @@ def _length(plan: Plan, run: Run, results: Path) -> str:
     return text + (f", {steps * batch / pairs:.2g} passes over {pairs:,} pairs" if pairs else "")
 
 
-def _pairs(plan: Plan, run: Run, results: Path) -> int | None:
+def _count_pairs(plan: Plan, run: Run, results: Path) -> int | None:
     """Count the training pairs of a pre-training's data sets; None where one is not prepared."""
     total = 0
     for role, key in run.inputs.items():

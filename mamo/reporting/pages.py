@@ -114,7 +114,7 @@ def page_inputs(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]
         "inputs": dict(key.rsplit("-", 1) for key in sorted(table.inputs)),
         "paper": {str(path.relative_to(ablations)): _file_digest(path) for path in reported},
         "scale": dict(zip(("name", "title", "caveat"), _scale_words(plan), strict=True)),
-        "code of mamo/reporting": _code_digest(),
+        "code of mamo/reporting": _rendering_code_digest(),
     }
 
 
@@ -126,7 +126,7 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
         "table": table.digest,
         "paper": [_file_digest(path) for path in reported],
         "scale": _scale_words(plan),
-        "code": _code_digest(),
+        "code": _rendering_code_digest(),
     }
     lenders = plan.lenders(table)
     if lenders:
@@ -161,7 +161,7 @@ def _file_digest(path: Path) -> str:
 
 
 @cache
-def _code_digest() -> str:
+def _rendering_code_digest() -> str:
     """Compute the digest of the modules beside this one: pages are rendered again when the rendering changes."""
     return digest({path.name: _file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))})
 

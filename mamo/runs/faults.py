@@ -17,7 +17,7 @@ AGAIN = "the same command resumes from what is complete"
 
 def describe_fault(error: BaseException) -> str | None:
     """Give the cause and its fix in one sentence; None if the machine is not the cause."""
-    number, text = _number(error), str(error)
+    number, text = _error_number(error), str(error)
     place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
     if number in FULL:
         return f"no space is left on the disk, or its quota is used up{place}: free some, and {AGAIN}"
@@ -71,7 +71,7 @@ def _compiler(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:200]}"
 
 
-def _number(error: BaseException) -> int | None:
+def _error_number(error: BaseException) -> int | None:
     """Return the system's error number; some libraries give it only in their message."""
     if isinstance(error, OSError):
         return error.errno

@@ -51,18 +51,18 @@ def make_data(context: Context) -> Result:
         beside.rename(release)
         return Result(Outcome("converged"), {}, {})
     root, parts = release_root(context), part_count(spec)
-    manifest = _whole(context.directory)
+    manifest = _complete_manifest(context.directory)
     if manifest is None:
         manifest = _prepare(context, root, parts)
     # A preparation killed at its very end leaves its parts behind.
     shutil.rmtree(context.directory / PARTS, ignore_errors=True)
     details: dict[str, Any] = {"splits": manifest["splits"]}
     if spec["source"] == "release":
-        details |= _account(spec["dataset"], root, manifest, context.directory)
+        details |= _count_missing_and_shared(spec["dataset"], root, manifest, context.directory)
     return Result(Outcome("converged"), {}, details)
 
 
-def _whole(directory: Path) -> Manifest | None:
+def _complete_manifest(directory: Path) -> Manifest | None:
     """Read the manifest of a data set that was fully prepared but has no record yet; None without one.
 
     The run's path carries the digest of its spec, so what lies there was made by it; each file is compared with its checksum.
@@ -129,7 +129,9 @@ def make_part(context: Context, part: int, parts: int, wait: bool = False) -> Pa
         ) from None
 
 
-def _account(dataset: str, root: Path, manifest: Manifest, directory: Path) -> dict[str, Any]:
+def _count_missing_and_shared(
+    dataset: str, root: Path, manifest: Manifest, directory: Path
+) -> dict[str, Any]:
     """Count the paper's images missing from a release, and its training images that are test images elsewhere."""
     from mamo.data.releases.overlap import FILE, counts, overlap
     from mamo.files.writing import write_json

@@ -210,7 +210,7 @@ def _text_transformers(context: Context) -> Result:
         folder = locate(name)
         check_bert(BertConfig.get_config_dict(folder)[0])
         # BERT's training head and pooler are not needed, so do not warn if they are missing.
-        model, unknown = _published(BertModel, folder, add_pooling_layer=False)
+        model, unknown = _load_published(BertModel, folder, add_pooling_layer=False)
         bert_state(dict.fromkeys(unknown, torch.empty(0)))
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except StoredError as error:
@@ -225,7 +225,7 @@ def _text_transformers(context: Context) -> Result:
     return Result(Outcome("converged"), {}, {"source": name})
 
 
-def _published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[str]]:
+def _load_published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[str]]:
     """Load a transformers model and the names of unused tensors; its own report is not shown.
 
     Raises:
@@ -294,7 +294,7 @@ def _visual_tokens_transformers(context: Context) -> Result:
 
     name = context.run.spec["name"]
     try:
-        codebook, unknown = _published(FlavaImageCodebook, name)
+        codebook, unknown = _load_published(FlavaImageCodebook, name)
         if unknown:
             raise StoredError(f"holds {', '.join(unknown[:5])}, which DALL-E's encoder has no place for")
     except StoredError as error:

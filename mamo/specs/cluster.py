@@ -65,19 +65,21 @@ def resources_of(
     """
     site = _site(kind, environment)
     size = (LARGE if is_large(plan) else SMALL)[kind]
-    nodes = _whole(site, kind, "nodes", 1)
+    nodes = _parse_whole(site, kind, "nodes", 1)
     model, gpus = None, 0
     if size.gpus:
         model, gpus = (
-            _gpus(site["gpus"], kind) if "gpus" in site else (None, _fitting(plan, kind, size.gpus, nodes))
+            _parse_gpus(site["gpus"], kind)
+            if "gpus" in site
+            else (None, _fitting(plan, kind, size.gpus, nodes))
         )
     share = max(1, gpus)
     asked: dict[str, Resource] = {
         "nodes": nodes,
-        "cpus_per_task": _whole(site, kind, "cpus", size.cores * share),
+        "cpus_per_task": _parse_whole(site, kind, "cpus", size.cores * share),
         "slurm_partition": site.get("partition") or _partition(bool(size.gpus), environment),
-        "mem_mb": _whole(site, kind, "mem_mb", size.mem_mb * share),
-        "runtime": _whole(site, kind, "runtime", size.runtime),
+        "mem_mb": _parse_whole(site, kind, "mem_mb", size.mem_mb * share),
+        "runtime": _parse_whole(site, kind, "runtime", size.runtime),
     }
     if nodes > 1:  # reached through srun by one torchrun on each
         named = f"{model}:{gpus}" if model else str(gpus)
@@ -149,14 +151,14 @@ def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
     return settings
 
 
-def _whole(site: Mapping[str, str], kind: JobKind, what: str, default: int) -> int:
+def _parse_whole(site: Mapping[str, str], kind: JobKind, what: str, default: int) -> int:
     value = site.get(what, str(default))
     if not (value.isdecimal() and int(value) > 0):
         raise SpecError(f"MAMO_{kind}_{what}".upper() + f"={value}: give a whole number above 0")
     return int(value)
 
 
-def _gpus(value: str, kind: JobKind) -> tuple[str | None, int]:
+def _parse_gpus(value: str, kind: JobKind) -> tuple[str | None, int]:
     """Parse ``4`` -> (None, 4), ``a100:2`` -> ("a100", 2), ``a100`` -> ("a100", 1)."""
     model, _, count = value.rpartition(":")
     if not count.isdecimal():

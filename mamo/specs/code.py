@@ -62,7 +62,7 @@ def running_code() -> Code:
 def tree_digest(package: Path) -> str:
     """Compute the digest of a package's files: paths and bytes, without caches and editors' files."""
     files = (path for path in sorted(package.rglob("*")) if path.is_file())
-    return _digest((path.relative_to(package).as_posix(), path.read_bytes()) for path in files)
+    return _files_digest((path.relative_to(package).as_posix(), path.read_bytes()) for path in files)
 
 
 @cache
@@ -78,10 +78,10 @@ def commit_digest(commit: str, package: Path = PACKAGE) -> str | None:
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None:
                 files.append((PurePosixPath(member.name).as_posix(), content.read()))
-    return _digest(sorted(files)) if files else None
+    return _files_digest(sorted(files)) if files else None
 
 
-def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+def _files_digest(files: Iterable[tuple[str, bytes]]) -> str:
     total = hashlib.sha256()
     for name, content in sorted(files):
         parts = PurePosixPath(name).parts

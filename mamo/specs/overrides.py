@@ -45,7 +45,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _BYTES:
             raise SpecError(f"{path}: has more than {_BYTES >> 20} MiB, which no settings file needs")
         value = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueLoader)
-        size = _size(value, {})
+        size = _expanded_size(value, {})
     except FileNotFoundError:
         others = [other.stem for other in path.parent.glob(f"*{path.suffix}")]
         hint = nearest(path.stem, others) if others else ""
@@ -67,7 +67,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def _size(value: Any, known: dict[int, int | None]) -> int:
+def _expanded_size(value: Any, known: dict[int, int | None]) -> int:
     """Count values with every alias expanded.
 
     Raises:
@@ -81,7 +81,7 @@ def _size(value: Any, known: dict[int, int | None]) -> int:
     if not size:
         known[id(value)] = None
         inner = value.values() if isinstance(value, dict) else value
-        size = known[id(value)] = 1 + sum(_size(part, known) for part in inner)
+        size = known[id(value)] = 1 + sum(_expanded_size(part, known) for part in inner)
     return size
 
 

@@ -309,7 +309,7 @@ def make_plan(
     scale = _with_seeds(read_scale(scale_name, ablations), ablations, seeds)
     planner = Planner(scale)
     plan = planner.plan
-    listed, further = _names(scale, ablations) if only is None or others else ((), ())
+    listed, further = _ablation_names(scale, ablations) if only is None or others else ((), ())
     if only is not None:
         only = list(only)
         check_tables(only, scale, ablations)
@@ -317,14 +317,14 @@ def make_plan(
         if name in scale.figures or (ablations / FOLDER / f"{name}.yaml").is_file():
             plan.figures[name] = planner.figure(read_figure(name, ablations))
             continue
-        table = planner.table(_read(scale, name, ablations))
+        table = planner.table(_read_for_scale(scale, name, ablations))
         plan.tables[name] = table
         plan.requested += len(plan.closure(table.inputs))
     read = [key for table in plan.tables.values() for key in plan.closure(table.inputs)]
     plan.requested += len(plan.runs.keys() - set(read))
     for name in further if others else ():
         if name not in plan.tables:
-            plan.others[name] = planner.table(_read(scale, name, ablations))
+            plan.others[name] = planner.table(_read_for_scale(scale, name, ablations))
     return plan
 
 
@@ -350,7 +350,7 @@ def _with_seeds(scale: Scale, ablations: Path, seeds: Seeds) -> Scale:
     return scale.model_copy(update={"seeds": {**scale.seeds, **chosen}})
 
 
-def _read(scale: Scale, name: str, ablations: Path) -> AblationSpec:
+def _read_for_scale(scale: Scale, name: str, ablations: Path) -> AblationSpec:
     """Read an ablation as the scale makes it."""
     ablation = read_ablation(name, ablations)
     seeds = scale.seeds.get(name)
@@ -359,7 +359,7 @@ def _read(scale: Scale, name: str, ablations: Path) -> AblationSpec:
     )
 
 
-def _names(scale: Scale, ablations: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _ablation_names(scale: Scale, ablations: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """List the ablations that the scale makes by default, and the others that it can make with its jobs and data.
 
     Raises:

@@ -22,11 +22,11 @@ def read_seeds(value: Any) -> Seeds:
     if isinstance(value, str) and "=" in value:
         value = {name: count for name, _, count in (part.partition("=") for part in value.split(","))}
     if isinstance(value, Mapping):
-        return {str(name): _count(count, f"seeds.{name}") for name, count in value.items()}
-    return _count(value, "seeds")
+        return {str(name): _seed_count(count, f"seeds.{name}") for name, count in value.items()}
+    return _seed_count(value, "seeds")
 
 
-def _count(value: Any, where: str) -> int:
+def _seed_count(value: Any, where: str) -> int:
     text = str(value)
     if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
         raise SpecError(f"{where}: '{text}' is not a number of runs per row; e.g. 3, or table5=3,table6=3")

@@ -77,7 +77,7 @@ class BatchPass(ABC):
 
     def result(self) -> Losses:
         """Return ``loss``, the losses that it is made of, and the monitored values."""
-        monitors = {name: _mean(values) for name, values in self._monitors.items()}
+        monitors = {name: _weighted_mean(values) for name, values in self._monitors.items()}
         return {"loss": self._total(self._losses), **self._losses, **monitors}
 
 
@@ -133,7 +133,7 @@ class MicroBatches(BatchPass):
         return super().result()
 
 
-def _mean(values: list[tuple[float, Tensor]]) -> Tensor:
+def _weighted_mean(values: list[tuple[float, Tensor]]) -> Tensor:
     """Average values by their shares, NaN left out."""
     if len(values) == 1:
         return values[0][1]

@@ -62,14 +62,14 @@ def encode_gallery(
     # An image has several captions; it is encoded where it appears first.
     place = {row: index for index, row in enumerate(dict.fromkeys(rows))}
     device = device_of(network)
-    image_NE, visual = _images(network, transform, data, list(place), batch_size, keep_features)
+    image_NE, visual = _encode_images(network, transform, data, list(place), batch_size, keep_features)
     ids, mask = tokenizer.encode(records.column("text").to_pylist(), network.spec.max_words)
-    text_ME, text = _texts(network, ids.to(device), mask.to(device), batch_size, keep_features)
+    text_ME, text = _encode_texts(network, ids.to(device), mask.to(device), batch_size, keep_features)
     image_of_text = torch.tensor([place[row] for row in rows], device=device)
     return Gallery(image_NE, text_ME, image_of_text, visual, text, mask.to(device))
 
 
-def _images(
+def _encode_images(
     network: Mamo, transform: EvalTransform, data: Prepared, rows: list[int], batch_size: int, keep: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Compute the images' ITC projections, and their features if they are to be kept."""
@@ -85,7 +85,7 @@ def _images(
     return torch.cat(projections), torch.cat(features) if keep else None
 
 
-def _texts(
+def _encode_texts(
     network: Mamo, ids_ML: Tensor, mask_ML: Tensor, batch_size: int, keep: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Compute the texts' ITC projections, and their features if they are to be kept."""

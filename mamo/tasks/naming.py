@@ -143,12 +143,14 @@ def naming_batches(
             if index not in pictures:
                 with Image.open(scene.path) as opened:
                     pictures[index] = opened.convert("RGB")
-            rows.append(_window(pictures[index], scene, size, spec.patch_size, transform, scenes.kinds, rng))
+            rows.append(
+                _cut_window(pictures[index], scene, size, spec.patch_size, transform, scenes.kinds, rng)
+            )
         image, kinds, tints, present = (torch.stack(column) for column in zip(*rows, strict=True))
         yield {"image": image, "kinds": kinds, "tints": tints, "present": present, "seed": seed, "step": step}
 
 
-def _window(
+def _cut_window(
     picture: Image.Image,
     scene: LabelledScene,
     size: int,

@@ -34,11 +34,11 @@ class Checkpoints:
         unfinished = self.directory / f"{WRITING}{os.getpid()}"
         try:
             with unfinished.open("wb") as file:
-                _write(state, file)
+                _write_state(state, file)
                 file.flush()
                 os.fsync(file.fileno())
             # The checksum is in the name, so that a cut-off file is recognised without a second file, which may be lost.
-            final = self.directory / f"step-{step:09d}-{_checksum(unfinished)}.pt"
+            final = self.directory / f"step-{step:09d}-{_short_checksum(unfinished)}.pt"
             unfinished.replace(final)
         except BaseException:
             unfinished.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ class Checkpoints:
             StoredError: one with a correct checksum asks for code, which is not executed.
         """
         for path in reversed(self._all()):
-            if _checksum(path) == path.stem.rsplit("-", 1)[1]:
+            if _short_checksum(path) == path.stem.rsplit("-", 1)[1]:
                 try:
                     # Tensors and plain values alone: a pickle from elsewhere must not run code.
                     return torch.load(path, map_location="cpu", weights_only=True)
@@ -72,7 +72,7 @@ class Checkpoints:
         return sorted(self.directory.glob("step-*.pt")) if self.directory.is_dir() else []
 
 
-def _write(state: State, file: BinaryIO) -> None:
+def _write_state(state: State, file: BinaryIO) -> None:
     """Call ``torch.save``, but raise the system's error (a full disk), which it would hide behind its own."""
     faults: list[OSError] = []
 
@@ -96,6 +96,6 @@ def _write(state: State, file: BinaryIO) -> None:
         raise
 
 
-def _checksum(path: Path) -> str:
+def _short_checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

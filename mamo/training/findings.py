@@ -12,13 +12,13 @@ from mamo.files.record import Check
 
 def check(name: str, passed: bool, says: str, **numbers: Any) -> Check:
     """Make one check's result, with numbers that JSON can hold."""
-    return Check(name=name, passed=passed, says=says, numbers=_finite(numbers))
+    return Check(name=name, passed=passed, says=says, numbers=_json_numbers(numbers))
 
 
-def _finite(value: Any) -> Any:
+def _json_numbers(value: Any) -> Any:
     """Replace numbers that are not finite, which JSON cannot express, by None."""
     if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: _json_numbers(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -164,7 +164,7 @@ class Trainer:
         self._evaluation_mode()
         outcome, trained_on = ended or Outcome("converged"), False
         if ended is None and finished > start:
-            broken = _finite(self.task, finished)
+            broken = _broken_weights(self.task, finished)
             trained_on = broken is None and self.monitor.noticed is not None
             outcome = broken or self.monitor.noticed or outcome
         seconds = max(time.monotonic() - began, 1e-9)
@@ -232,7 +232,7 @@ class Trainer:
 
 
 @torch.no_grad()
-def _finite(task: Task, steps: int) -> Outcome | None:
+def _broken_weights(task: Task, steps: int) -> Outcome | None:
     """Return an outcome if the last update broke the weights, which no later loss would show; None if all are finite."""
     named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
     if not named:

@@ -216,9 +216,9 @@ def test_doctor_prints_its_findings_as_json(
     from mamo.cli import doctor
 
     findings = [doctor.Diagnosis("ok", "a disk"), doctor.Diagnosis("wrong", "a clock", "set it")]
-    for name in ("_packages", "_locks", "_gpus"):
+    for name in ("_packages", "_locks", "_check_gpus"):
         monkeypatch.setattr(doctor, name, lambda args: iter(()))
-    monkeypatch.setattr(doctor, "_folders", lambda args: iter(findings))
+    monkeypatch.setattr(doctor, "_check_folders", lambda args: iter(findings))
     monkeypatch.setattr("mamo.cli.doctor_passing.check_batch_passing", lambda args: iter(()))
     assert main(["doctor", "--node", "--json", "--results", str(tmp_path)]) == 1
     assert json.loads(capsys.readouterr().out) == {

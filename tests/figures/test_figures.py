@@ -17,7 +17,7 @@ from mamo.data.store.images import StoredImage
 from mamo.data.store.records import Prepared
 from mamo.data.store.writer import Writer
 from mamo.drawing.draw import draw_figure, draw_small, lay_out_drawing
-from mamo.drawing.layouts import _columns, excerpt
+from mamo.drawing.layouts import _words_per_line, excerpt
 from mamo.drawing.overlay import hottest_values, overlay, scaled
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
 from mamo.figures.maps import hidden_things
@@ -157,8 +157,8 @@ def test_titles_stand_nearer_to_their_own_images_than_to_the_row_above() -> None
 
 
 def test_words_leave_no_third_of_the_sheet_empty() -> None:
-    assert _columns([8], 7) == 4 and _columns([5], 7) == 5
-    assert _columns([8, 9], 7) in (4, 5) and _columns([14], 7) == 7
+    assert _words_per_line([8], 7) == 4 and _words_per_line([5], 7) == 5
+    assert _words_per_line([8, 9], 7) in (4, 5) and _words_per_line([14], 7) == 7
     figure = lay_out_drawing(CASES["words"], "Title")
     assert max(axes.get_position().x1 for axes in figure.axes) > 0.97
 

@@ -14,7 +14,7 @@ from mamo.model.mamo import Mamo
 from mamo.model.pretrained import check_bert, check_vit, load_bert, load_vit, to_bert
 from mamo.model.text import TextEncoder
 from mamo.model.vision import VisionEncoder
-from mamo.runs.make_weights import _published
+from mamo.runs.make_weights import _load_published
 
 
 def vit(**options: Any) -> Any:
@@ -95,10 +95,10 @@ def test_published_texts_weights_are_read_without_a_word_about_heads(
     model.save_pretrained(tmp_path, state_dict=state)
     if not complete:
         with pytest.raises(StoredError, match=r"lacks encoder.layer.1.output.dense.bias"):
-            _published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
+            _load_published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
         return
     capfd.readouterr()
-    actual, unknown = _published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
+    actual, unknown = _load_published(transformers.BertModel, str(tmp_path), add_pooling_layer=False)
     assert all(name.startswith(("pooler.", "cls.")) for name in unknown) and unknown
     words = model.state_dict()["bert." * (published != "BertModel") + "embeddings.word_embeddings.weight"]
     torch.testing.assert_close(actual.state_dict()["embeddings.word_embeddings.weight"], words)

@@ -81,7 +81,7 @@ def serve() -> None:
     """Fork for each request."""
     import mamo.cli.warm_server
 
-    mamo.cli.warm_server._load()
+    mamo.cli.warm_server._import_ahead()
     import pandas  # noqa: F401  of the report
 
     import mamo.reporting.collect

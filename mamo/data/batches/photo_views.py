@@ -95,7 +95,7 @@ def distillation_batches(
         images, targets, windows = [], [], []
         for index in batch_indices(photos.seed, step, batch_size, len(photos)):
             view, picture = int(rng.integers(photos.views)), photos.open(int(index))
-            window = _window(spec.window, rng)
+            window = _draw_window(spec.window, rng)
             x0, y0, x1, y1 = photos.box(int(index), view, picture.size)
             across, down = x1 - x0, y1 - y0
             box = (
@@ -120,7 +120,7 @@ def distillation_batches(
         yield batch
 
 
-def _window(least: float, rng: np.random.Generator) -> RelativeBox:
+def _draw_window(least: float, rng: np.random.Generator) -> RelativeBox:
     """Draw a random square part of a view, as shares of its sides."""
     side = 1.0 if rng.random() < WHOLE_SHARE else float(rng.uniform(least, 1.0)) ** 0.5
     left, top = rng.uniform(0, 1 - side, 2)

@@ -44,7 +44,7 @@ class StandardiseChannels:
         return torch.from_numpy(pixels)
 
 
-def _open(jpeg: bytes) -> Image.Image:
+def _open_jpeg(jpeg: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(jpeg))
     # Stored images are already RGB; converting another one costs a full decode.
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -70,7 +70,7 @@ class EvalTransform:
 
     def __call__(self, jpeg: bytes) -> torch.Tensor:
         """Turn a stored JPEG into float32 (3, S, S)."""
-        return self.image(_open(jpeg))
+        return self.image(_open_jpeg(jpeg))
 
     def image(self, image: Image.Image) -> torch.Tensor:
         """Turn an RGB image into float32 (3, S, S)."""
@@ -98,7 +98,7 @@ class TrainTransform:
     def augment(self, jpeg: bytes, texts: Sequence[str], generator: np.random.Generator) -> Image.Image:
         """Augment the RGB image, before normalisation."""
         spec = self.spec
-        image = _open(jpeg)
+        image = _open_jpeg(jpeg)
         box = (0.0, 0.0, float(image.size[0]), float(image.size[1]))
         if spec.crop_scale is not None:
             box = random_box(image.size, spec.crop_scale, spec.crop_ratio, generator)

@@ -65,7 +65,7 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
     if not data:
         raise ImageError(f"{name}: the file is empty")
     try:
-        return _normalise(data, store_size)
+        return _decode_and_resize(data, store_size)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except (
@@ -78,7 +78,7 @@ def normalise(source: bytes | Path, store_size: int) -> StoredImage:
         raise ImageError(f"{name}: {type(error).__name__}: {error}") from error
 
 
-def _normalise(data: bytes, store_size: int) -> StoredImage:
+def _decode_and_resize(data: bytes, store_size: int) -> StoredImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
         warnings.simplefilter("ignore", UserWarning)  # damaged EXIF and the like: pixels are what counts

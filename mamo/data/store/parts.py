@@ -76,7 +76,7 @@ def write_part(
     folder = out / FOLDER
     account = folder / f"{part_name(part, parts)}.json"
     if account.is_file():
-        return _account(dataset, folder, part, parts, store_size)
+        return _part_account(dataset, folder, part, parts, store_size)
     findings, places = Findings(), list[int]()
     file = ArrowFile(folder / f"{part_name(part, parts)}.arrow", _EXAMPLES, _ROWS)
 
@@ -92,7 +92,7 @@ def write_part(
             stored = []
             for source, outcome in zip(example.images, outcomes, strict=True):
                 again = info.shares_images and source.key in seen
-                stored.append(_packed(source, None if again else outcome))
+                stored.append(_encode_image(source, None if again else outcome))
                 images += not again
                 if info.shares_images:
                     seen.add(source.key)
@@ -137,7 +137,7 @@ def join_parts(
         PreparedError: a part is missing, cut off, or of other settings.
         MissingImages: too many images are missing; the parts stay.
     """
-    accounts = [_account(dataset, out / FOLDER, part, parts, store_size) for part in range(parts)]
+    accounts = [_part_account(dataset, out / FOLDER, part, parts, store_size) for part in range(parts)]
     findings = Findings()
     for made in accounts:
         for reason, count in made["counts"].items():
@@ -145,8 +145,8 @@ def join_parts(
         for reason, names in made["named"].items():
             findings.named[reason] = (findings.named.get(reason, []) + names)[:LISTED]
         findings.tallies |= made.get("tallies", {})
-    files = [_verified(made, out / FOLDER) for made in accounts]
-    merged = heapq.merge(*map(_read, files), key=lambda row: row["place"])
+    files = [_verified_part(made, out / FOLDER) for made in accounts]
+    merged = heapq.merge(*map(_part_rows, files), key=lambda row: row["place"])
     manifest = assemble(
         dataset,
         root,
@@ -162,7 +162,7 @@ def join_parts(
     return manifest
 
 
-def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int) -> PartAccount:
+def _part_account(dataset: str, folder: Path, part: int, parts: int, store_size: int) -> PartAccount:
     path = folder / f"{part_name(part, parts)}.json"
     if not path.is_file():
         raise PreparedError(f"{path}: part {part + 1} of {parts} is not prepared; prepare it first")
@@ -186,7 +186,7 @@ def _account(dataset: str, folder: Path, part: int, parts: int, store_size: int)
     return cast(PartAccount, account)
 
 
-def _verified(account: PartAccount, folder: Path) -> Path:
+def _verified_part(account: PartAccount, folder: Path) -> Path:
     """Return a part's file after comparing its checksum."""
     file = folder / account["file"]["file"]
     with file.open("rb") as opened:
@@ -196,7 +196,7 @@ def _verified(account: PartAccount, folder: Path) -> Path:
     return file
 
 
-def _packed(source: ImageSource, outcome: ImageResult | None) -> PartImage:
+def _encode_image(source: ImageSource, outcome: ImageResult | None) -> PartImage:
     """Encode an image for a part's file; ``None``: an earlier example of the part has it."""
     empty: PartImage = {
         "key": source.key,
@@ -228,7 +228,7 @@ def _unpacked(row: PartRow) -> tuple[Example, list[ImageResult]]:
     return Example(row["split"], sources, tuple(json.loads(row["records"]))), outcomes
 
 
-def _read(path: Path) -> Iterator[PartRow]:
+def _part_rows(path: Path) -> Iterator[PartRow]:
     """Yield a part's rows, one at a time from the memory-mapped file."""
     reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
     for number in range(reader.num_record_batches):

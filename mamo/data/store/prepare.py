@@ -150,10 +150,10 @@ def load_images(
     examples: Iterable[Example], root: Path, store_size: int, workers: int
 ) -> Iterator[tuple[Example, list[ImageResult]]]:
     """Yield examples with their images in stored form (or what is wrong with them), in order."""
-    return _load(examples, partial(_normalise, root=root, store_size=store_size), workers)
+    return _load_ahead(examples, partial(_load_image, root=root, store_size=store_size), workers)
 
 
-def _normalise(source: ImageSource, root: Path, store_size: int) -> ImageResult:
+def _load_image(source: ImageSource, root: Path, store_size: int) -> ImageResult:
     try:
         content = source.content
         if isinstance(content, Path) and not content.exists():
@@ -189,7 +189,7 @@ def _limited(examples: Iterator[Example], info: Dataset, limits: Mapping[str, in
         yield example
 
 
-def _load(
+def _load_ahead(
     examples: Iterable[Example], load: Callable[[ImageSource], ImageResult], workers: int
 ) -> Iterator[tuple[Example, list[ImageResult]]]:
     """Yield examples with their images, in order; threads decode ahead (Pillow frees the interpreter lock)."""

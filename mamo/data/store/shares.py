@@ -48,14 +48,14 @@ def read_share(
     account = shared / f"of-{parts:05d}.json"
     with FileLock(shared / f".lock-of-{parts:05d}"):
         if not account.is_file():
-            _write(dataset, info, root, account, parts)
+            _write_share(dataset, info, root, account, parts)
     told = _read_account(account, dataset, parts)
     if part == 0:
         findings.counts, findings.named, findings.tallies = told["counts"], told["named"], told["tallies"]
-    yield from _examples(_verified(account, told["files"][part]), root)
+    yield from _examples(_verified_share(account, told["files"][part]), root)
 
 
-def _write(dataset: str, info: Dataset, root: Path, account: Path, parts: int) -> None:
+def _write_share(dataset: str, info: Dataset, root: Path, account: Path, parts: int) -> None:
     findings = Findings()
     paths = [account.with_name(f"{part:05d}-of-{parts:05d}.jsonl") for part in range(parts)]
     digests = [hashlib.sha256() for _ in paths]
@@ -64,7 +64,7 @@ def _write(dataset: str, info: Dataset, root: Path, account: Path, parts: int) -
         for place, example in enumerate(info.read(root, findings)):
             # By the image, so that examples that share one fall into the same part.
             part = zlib.crc32(example.images[0].key.encode()) % parts
-            line = json.dumps(_packed(place, example, root)).encode() + b"\n"
+            line = json.dumps(_share_line(place, example, root)).encode() + b"\n"
             files[part].write(line)
             digests[part].update(line)
     entries = [
@@ -75,7 +75,7 @@ def _write(dataset: str, info: Dataset, root: Path, account: Path, parts: int) -
     write_json(account, {"dataset": dataset, "files": entries, **said})
 
 
-def _packed(place: int, example: Example, root: Path) -> list[Any]:
+def _share_line(place: int, example: Example, root: Path) -> list[Any]:
     images = []
     for source in example.images:
         if not isinstance(source.content, Path):
@@ -110,7 +110,7 @@ def _read_account(account: Path, dataset: str, parts: int) -> ShareAccount:
     return cast(ShareAccount, shared)
 
 
-def _verified(account: Path, entry: FileEntry) -> Path:
+def _verified_share(account: Path, entry: FileEntry) -> Path:
     """Return a share's file after comparing its checksum."""
     path = account.with_name(Path(str(entry["file"])).name)
     digest = None

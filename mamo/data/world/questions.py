@@ -65,7 +65,7 @@ def ten_answers(rng: Random, question: Question) -> list[str]:
     return answers
 
 
-def _unique(rng: Random, scene: Scene, without: str | None = None) -> tuple[Thing, Description] | None:
+def _unambiguous(rng: Random, scene: Scene, without: str | None = None) -> tuple[Thing, Description] | None:
     """Draw an object and the shortest description that fits it alone and does not say the attribute ``without``."""
     thing = rng.choice(scene.things)
     for attributes in ((), ("tint",), ("size",), ("size", "tint")):
@@ -88,8 +88,8 @@ def _yes_no(text: str, answer: bool, opening: str) -> Question:
     return Question(text, "yes" if answer else "no", opening, ("no" if answer else "yes",))
 
 
-def _color(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    described = _unique(rng, scene, without="tint")
+def _ask_color(rng: Random, scene: Scene, kinds: int) -> Question | None:
+    described = _unambiguous(rng, scene, without="tint")
     if described is None:
         return None
     thing, what = described
@@ -97,8 +97,8 @@ def _color(rng: Random, scene: Scene, kinds: int) -> Question | None:
     return Question(text, thing.tint, "what color is the", _others(list(TINTS), thing.tint))
 
 
-def _size(rng: Random, scene: Scene, kinds: int) -> Question | None:
-    described = _unique(rng, scene, without="size")
+def _ask_size(rng: Random, scene: Scene, kinds: int) -> Question | None:
+    described = _unambiguous(rng, scene, without="size")
     if described is None:
         return None
     thing, what = described
@@ -110,7 +110,7 @@ def _size(rng: Random, scene: Scene, kinds: int) -> Question | None:
     )
 
 
-def _exists(rng: Random, scene: Scene, kinds: int) -> Question:
+def _ask_existence(rng: Random, scene: Scene, kinds: int) -> Question:
     """Ask 'is there a red cat?'; half of the attributes of what is absent are present on other objects."""
     answer = rng.random() < 0.5
     with_tint = rng.random() < 0.6
@@ -131,9 +131,9 @@ def _exists(rng: Random, scene: Scene, kinds: int) -> Question:
             return _yes_no(f"is there {with_article(_say(what, rng))}?", answer, "is there a")
 
 
-def _attribute(rng: Random, scene: Scene, kinds: int) -> Question | None:
+def _ask_attribute(rng: Random, scene: Scene, kinds: int) -> Question | None:
     """Ask 'is the cat red?'; half of the wrong tints are those of other objects."""
-    described = _unique(rng, scene, without="tint")
+    described = _unambiguous(rng, scene, without="tint")
     if described is None:
         return None
     thing, what = described
@@ -146,9 +146,9 @@ def _attribute(rng: Random, scene: Scene, kinds: int) -> Question | None:
     return _yes_no(f"is the {_say(what, rng)} {tint}?", answer, "is the")
 
 
-def _relation(rng: Random, scene: Scene, kinds: int) -> Question | None:
+def _ask_relation(rng: Random, scene: Scene, kinds: int) -> Question | None:
     """Ask 'is the cat to the left of the bus?'; the wrong ones say the opposite of what clearly holds."""
-    first, second = _unique(rng, scene), _unique(rng, scene)
+    first, second = _unambiguous(rng, scene), _unambiguous(rng, scene)
     if first is None or second is None or first[0] is second[0]:
         return None
     clear = [relation for relation in clear_relations(first[0], second[0]) if relation != "next to"]
@@ -160,7 +160,7 @@ def _relation(rng: Random, scene: Scene, kinds: int) -> Question | None:
     return _yes_no(f"is the {a} {RELATIONS[relation][0]} the {b}?", answer, "is the")
 
 
-def _count(rng: Random, scene: Scene, kinds: int) -> Question:
+def _ask_count(rng: Random, scene: Scene, kinds: int) -> Question:
     """Ask 'how many dogs are there?': kinds, hypernyms, tints, with and without any in the scene."""
     options = [Description(kind) for kind in sorted({thing.kind for thing in scene.things})]
     options += [Description(rng.choice(KINDS[:kinds]).name)]
@@ -179,7 +179,7 @@ def _count(rng: Random, scene: Scene, kinds: int) -> Question:
     return Question(f"how many {words} are there?", str(count), "how many", slips)
 
 
-def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
+def _ask_kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
     """Ask 'what is to the left of the bus?', 'what is the red thing?', 'what animal is in the picture?'"""
     thing = rng.choice(scene.things)
     form = rng.choice(("place", "tint", "category"))
@@ -194,7 +194,7 @@ def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
         text = f"{opening} in the picture?"
         options = fitting(Description(category=thing.category), scene)
     else:
-        described = _unique(rng, scene)
+        described = _unambiguous(rng, scene)
         if described is None or described[0] is thing or not (clear := clear_relations(thing, described[0])):
             return None
         relation = rng.choice(clear)
@@ -212,15 +212,15 @@ def _kind(rng: Random, scene: Scene, kinds: int) -> Question | None:
     )
 
 
-def _ground(rng: Random, scene: Scene, kinds: int) -> Question:
+def _ask_ground(rng: Random, scene: Scene, kinds: int) -> Question:
     slips = _others(BACKGROUNDS, scene.background)
-    described = _unique(rng, scene)
+    described = _unambiguous(rng, scene)
     if described is None or rng.random() < 0.4:
         return Question("what is in the background?", scene.background, "what is in the", slips)
     return Question(f"where is the {_say(described[1], rng)}?", scene.background, "where is the", slips)
 
 
 _FAMILIES = {
-    "color": _color, "exists": _exists, "attribute": _attribute, "count": _count, "kind": _kind, "relation": _relation,
-    "size": _size, "ground": _ground,
+    "color": _ask_color, "exists": _ask_existence, "attribute": _ask_attribute, "count": _ask_count,
+    "kind": _ask_kind, "relation": _ask_relation, "size": _ask_size, "ground": _ask_ground,
 }  # fmt: skip
