@@ -1,4 +1,7 @@
-"""Grad-CAM heat maps for figures, through pytorch-grad-cam, for any fusion layer and any score."""
+"""Grad-CAM heat maps for figures, through pytorch-grad-cam, for any fusion layer and any score.
+
+Shapes: B pairs, V visual tokens, L sub-words, T = V + L tokens, D width.
+"""
 
 from __future__ import annotations
 

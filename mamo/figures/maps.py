@@ -1,4 +1,7 @@
-"""Compute a figure's maps from its models, as plain JSON values for drawings, pages and notebooks."""
+"""Compute a figure's maps from its models, as plain JSON values for drawings, pages and notebooks.
+
+Shapes: S side of the input in pixels, L sub-words, g patches along a side.
+"""
 
 from __future__ import annotations
 

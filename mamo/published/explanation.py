@@ -1,4 +1,7 @@
-"""Heat maps: the regions of an image that each word of a text attends to, as arrays and as a picture."""
+"""Heat maps: the regions of an image that each word of a text attends to, as arrays and as a picture.
+
+Shapes: L sub-words, g patches along a side, (H, W) the picture's pixels.
+"""
 
 from __future__ import annotations
 

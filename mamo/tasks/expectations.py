@@ -1,4 +1,7 @@
-"""Expectations of a task's steps, for the checks of training (:mod:`mamo.training.checks`)."""
+"""Expectations of a task's steps, for the checks of training (:mod:`mamo.training.checks`).
+
+Shapes: B items, T tokens, D width.
+"""
 
 from __future__ import annotations
 

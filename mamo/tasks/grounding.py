@@ -148,6 +148,7 @@ def _overlaps(record: Row) -> Tensor:
 
 def _padded(proposals: Sequence[Sequence[Sequence[float]]]) -> tuple[Tensor, Tensor]:
     """Pad lists of boxes: (B, P, 4) and (B, P), True where there is one; P is at least 1."""
+    # At least one column, so that the maximum over proposals exists where a text has none.
     most = max(1, *(len(boxes) for boxes in proposals)) if proposals else 1
     padded = torch.zeros(len(proposals), most, 4)
     present = torch.zeros(len(proposals), most, dtype=torch.bool)

@@ -117,6 +117,7 @@ def _masked(task: PretrainTask, pairs: ValidationPairs, draw: int) -> dict[str, 
     ratios, spreads = {name: Ratio() for name in names}, {name: [0.0, 0.0] for name in names if name != "mlm"}
     for step, batch in enumerate(pairs.parts()):
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
+        # The same masks at every measurement, so that values of one run can be compared.
         patches, words = task.masks(ids, mask, seed=draw, step=step)
         targets = _targets(task, batch)
         if {"mim", "mrm_image"} & set(names):
@@ -209,6 +210,7 @@ def _text_side(
     chosen, mask = words.chosen, batch["mask"]
     rows = chosen.nonzero()[:, 0]
 
+    # Summed by text: standard errors are over pairs, since words of one text are not independent.
     def by_text(errors_K: Tensor) -> Tensor:
         return errors_K.new_zeros(len(chosen)).index_add_(0, rows, errors_K)
 
@@ -336,5 +338,6 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
             # Weighted as in Eq. 6's sum: a share says how much of the update a loss has.
             weight = getattr(asked.weights, name)
             norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    # Over the largest: the balance between losses matters here, not their size.
     largest = max(norms.values(), default=0.0)
     return {f"gradient_{name}": norm / largest if largest else 0.0 for name, norm in norms.items()}

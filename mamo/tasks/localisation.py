@@ -154,6 +154,7 @@ def _summary(items: Mapping[str, Sequence[Any]]) -> dict[str, float]:
     """Average over the words of each sort, in percent."""
     metrics: dict[str, float] = {}
     for what in ("object", "colour"):
+        # Objects and colours apart: their boxes have mean areas, and so chance levels, of their own.
         chosen = [i for i, sort in enumerate(items["what"]) if sort == what]
         if chosen:
             area = sum(items["area"][i] for i in chosen) / len(chosen)

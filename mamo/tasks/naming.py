@@ -59,6 +59,7 @@ def read_scenes(release: Path) -> Scenes:
         FileNotFoundError: the release holds no scene graphs.
     """
     path = release / "world" / "scenes.jsonl"
+    # Split at line feeds alone: str.splitlines would also split at separators inside of texts.
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     kinds = {
         name: i for i, name in enumerate(sorted({o["kind"] for line in lines for o in line["objects"]}), 1)
@@ -91,6 +92,7 @@ class NamingTask(Task):
     def __init__(self, spec: ModelSpec, kinds: int, tints: int) -> None:
         super().__init__()
         self.vision = VisionEncoder(spec)
+        # One label more than there are kinds: 0 stands for the ground.
         self.kind_head = nn.Linear(spec.width, kinds + 1)
         self.tint_head = nn.Linear(spec.width, tints + 1)
         self.present_head = nn.Linear(spec.width, kinds + 1)

@@ -29,5 +29,6 @@ def pretraining_expectations(
         unread.append(network.fusion)
     features = {"image": network.vision, "text": network.text}
     if asked.itc:
+        # ITC reads the projections, so these are what must tell items apart.
         features = {"image": network.vision_projection, "text": network.text_projection}
     return StepExpectations(("loss", *names), tuple(unread), average, features)

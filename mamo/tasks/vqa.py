@@ -105,6 +105,7 @@ class VqaTask(DownstreamTask):
 
         context = self.context(self.network.encode_image(image), ids, mask)
         log_BA = self.decoder(ids_BAT.to(image.device), mask_BAT.to(image.device), context)
+        # Places without an answer have weight 0.
         return {"loss": -(weights_BA.to(image.device) * log_BA).sum() / len(image)}
 
     def rank(self, context: FusedContext) -> tuple[Tensor, Tensor]:
@@ -125,6 +126,7 @@ class VqaTask(DownstreamTask):
             for part in encoded_records(self, data, images, questions):
                 context = self.context(part.visual[:, 0], part.ids, part.mask)
                 chosen, scores = self.rank(context)
+                # The shortlist is in the order of first sub-words, so the best whole answer may stand anywhere in it.
                 best[part.records] = chosen.gather(1, scores.argmax(1, keepdim=True))[:, 0].cpu()
         return [self.answers[i] for i in best.tolist()]
 

@@ -1,4 +1,7 @@
-"""Make batches of examples: one collate per kind of records, each a callable for ``TrainLoader``."""
+"""Make batches of examples: one collate per kind of records, each a callable for ``TrainLoader``.
+
+Shapes: B records, S side of the input in pixels, L sub-words.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Views of photos for a teacher and its student: crops that the teacher sees once, and windows of them in training."""
+"""Views of photos for a teacher and its student: crops that the teacher sees once, and windows of them in training.
+
+Shapes: B windows, S side of the student's input in pixels, N places of a map, C channels, P visible patches.
+"""
 
 from __future__ import annotations
 
