@@ -55,9 +55,11 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         cells = [value for key in table.inputs for value in _counts(name, plan, key, records[key], results)]
     lines: list[CellStatistics] = []
     order: list[Agreement] = []
+    lengths: list[str] = []
     if table.cells:
         from mamo.reporting.agreement import agreement
         from mamo.reporting.comparisons import make_grid, statistics
+        from mamo.reporting.lengths import training_lengths
         from mamo.reporting.paper import find_paper
 
         grid = make_grid(plan, table, records, results)
@@ -67,6 +69,7 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         # A server's score has no results per item; those in the run belong to another value.
         scored = {(cell.row, cell.column) for cell in cells if cell.metric in METRICS.values()}
         lines = [line for line in lines if (line.row, line.column) not in scored]
+        lengths = training_lengths(plan, table, results, ablations)
     more: dict[str, tuple[CurveQuestion, ...]] = {}
     if table.ablation.kind == "readings":
         from mamo.reporting.specification_curve import curve
@@ -79,6 +82,7 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         statistics=tuple(lines),
         agreement=tuple(order),
         **more,
+        lengths=tuple(lengths),
         pretrainings={
             row: tuple(_ending(key, records[key]) for key in keys) for row, keys in table.pretrainings.items()
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mamo.files.writing import write_text
@@ -42,7 +43,7 @@ def publish(
     title = f"{heading(ablation)} ({plan.scale.name})"
     gaps = make_differences(ablation, values, paper)
     write_csv(ablation, values, paper, reports / f"{page.name}.csv")
-    write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name))
+    write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name, values.lengths))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings and ablation.kind == "readings":
         draw_curve(ablation.readings, values.curve, title, drawings)
@@ -51,12 +52,23 @@ def publish(
     write_text(reports / page.files[0], _page(plan, table, values, shown, gaps, paper, page))
 
 
-def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | None, name: str) -> str:
-    """Write a table in LaTeX: the main columns, then all of them if there are more, and the differences."""
+def latex_of(
+    plan: Plan,
+    ablation: AblationSpec,
+    shown: Table,
+    gaps: Table | None,
+    name: str,
+    lengths: Sequence[str] = (),
+) -> str:
+    """Write a table in LaTeX: the main columns, then all of them if there are more, and the differences.
+
+    Args:
+        lengths: sentences on how long the rows were pre-trained, for the caption.
+    """
     title = f"{ablation.title} (scale {plan.scale.name})"
     ranked = ablation.kind == "table"  # larger counts are not better
     legend = "; ".join(f"{sign} {meaning}" for sign, meaning in shown.legend.items())
-    caption = f"{title}." + (f" {legend[0].upper()}{legend[1:]}." if legend else "")
+    caption = " ".join([f"{title}.", *lengths, *([f"{legend[0].upper()}{legend[1:]}."] if legend else [])])
     first = primary(shown.headings)
     tables = []
     if all(first):
@@ -125,6 +137,7 @@ def _page(
         parts += [curve_section(values.curve), "## Every model under every reading"]
         gaps = None  # only differences within a reading count
     parts.append(own_table(shown))
+    parts.append(wrapped(" ".join(values.lengths)))
     if gaps:
         parts += [f"## Against {base_label(ablation)}", differences(ablation, values, gaps, paper)]
     if shown.reported and paper:

@@ -24,8 +24,9 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         values: from ``collect``.
 
     Returns:
-        ``name``, ``heading``, ``question``, ``expected``, ``columns`` and ``rows`` (see ``_rows``), ``legend``, ``left_out``
-        (columns that did not fit), ``notes``, and ``gaps``: the same for the differences from the base row, or None.
+        ``name``, ``heading``, ``question``, ``expected``, ``columns`` and ``rows`` (see ``_rows``), ``legend``, ``lengths``,
+        ``left_out`` (columns that did not fit), ``notes``, and ``gaps``: the same for the differences from the base row, or
+        None.
     """
     ablation = table.ablation
     paper = reported(ablation, ablations)
@@ -41,6 +42,7 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         "columns": _columns(shown, columns),
         "rows": _rows(shown, columns, _behind(values), _best(values), paper.heading if paper else ""),
         "legend": [f"{sign} {meaning}" for sign, meaning in shown.legend.items()],
+        "lengths": " ".join(values.lengths),
         "left_out": [h.text for i, h in enumerate(shown.headings) if i not in columns],
         "notes": [*notes, *(paper.notes if paper else ())],
         "gaps": _gaps(gaps, base_label(ablation)) if gaps else None,

@@ -85,6 +85,7 @@ def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Pat
         "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))]
         + ([order.replace("**", "")] if order else []),
         "legend": {sign: meaning for sign, meaning in shown.legend.items() if sign != SPREAD},
+        "lengths": " ".join(values.lengths),
         "none": NONE,
     }
 
