@@ -21,7 +21,7 @@ from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress
 from mamo.cli.snakemakes import config_word, working
 from mamo.cli.status import fresh, last_step, log_of, state_of
-from mamo.cli.wanted import Lacking, Wanted
+from mamo.cli.wanted import Lacking, Wanted, one_seed
 from mamo.cost.work import CPU_RATE, GPU_RATE, work_of, work_of_pages
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
 from mamo.reporting.provenance import read_run
@@ -58,6 +58,13 @@ def add(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="record for DVC what was made, so that `dvc repro` finds it done (default: params.yaml)",
     )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="make the runs of this one seed, counted from 0, and no page: for machines that share a table's seeds, whose "
+        "runs `mamo results` then brings together",
+    )
     parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
     options.add_folders(parser)
     options.add_releases(parser)
@@ -73,15 +80,22 @@ def _command(args: argparse.Namespace) -> int:
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
         options.check_name(name, pages, f"scale '{plan.scale.name}' has no table or page")
-    wanted = Wanted(args, plan, pages)
+    wanted = Wanted(args, plan, pages) if args.seed is None else one_seed(args, plan)
     lacking = wanted.lacking()
     _announce(plan, wanted, lacking)
     if not lacking:
-        print(f"Nothing to do: everything is made. See {_landing(wanted.pages, wanted.reports)}")
+        print(f"Nothing to do: everything is made. {_next(args, wanted)}")
         return 0
     if args.dry_run:
         return 0
     return _run(args, plan, wanted, lacking)
+
+
+def _next(args: argparse.Namespace, wanted: Wanted) -> str:
+    """Say where the pages are; of one seed's runs, which have none, how to move them."""
+    if args.seed is None:
+        return f"See {_landing(wanted.pages, wanted.reports)}"
+    return f"`mamo results pack --scale {wanted.plan.scale.name}` packs the runs for another machine"
 
 
 def _landing(wanted: list[Page], reports: Path) -> str:
@@ -99,7 +113,8 @@ def _announce(plan: Plan, wanted: Wanted, lacking: Lacking) -> None:
     for kind in KINDS:
         if total[kind]:
             print(f"  {kind:9} {left[kind]:4} to do, {total[kind] - left[kind]:4} done")
-    print(f"  {'pages':9} {len(lacking.pages):4} to do")
+    if wanted.pages:
+        print(f"  {'pages':9} {len(lacking.pages):4} to do")
     if lacking.notebooks:
         print(f"  {'notebooks':9} {len(lacking.notebooks):4} to do")
     print()
@@ -134,7 +149,10 @@ def _run(args: argparse.Namespace, plan: Plan, wanted: Wanted, lacking: Lacking)
 def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
     """Call Snakemake until everything is made: after another Snakemake was killed, it may exit with 0 and leave files out."""
     logs, began, first, asked = options.logs_of(args), time.time(), lacking, Asked(signal.SIGINT)
-    log, command = logs / "snakemake.log", _snakemake(args)
+    targets = (
+        [str(run.record(wanted.results)) for run in lacking.runs] if args.seed is not None else args.tables
+    )
+    log, command = logs / "snakemake.log", _snakemake(args, targets)
     print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
     with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
@@ -160,7 +178,7 @@ def _work(args: argparse.Namespace, wanted: Wanted, lacking: Lacking) -> int:
     if status or lacking:
         _failed(lacking, wanted, log, logs, began, took, status)
         return 1
-    _done(first, wanted, logs, took)
+    _done(args, first, wanted, logs, took)
     return 0
 
 
@@ -201,9 +219,9 @@ def _follow(
         time.sleep(POLL_SECONDS)
 
 
-def _done(first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
+def _done(args: argparse.Namespace, first: Lacking, wanted: Wanted, logs: Path, took: str) -> None:
     """Print the summary of a complete call."""
-    print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(wanted.pages, wanted.reports)}")
+    print(f"\nDone in {took}: {len(first.runs)} runs. {_next(args, wanted)}")
     for run in first.runs:
         if state_of(run, wanted.results, logs) == "diverged":
             print(f"  diverged (a result, shown as ×): {run.key}")
@@ -225,7 +243,7 @@ def _environment() -> dict[str, str]:
     return os.environ | ({} if folder in path.split(os.pathsep) else {"PATH": f"{folder}{os.pathsep}{path}"})
 
 
-def _snakemake(args: argparse.Namespace) -> list[str]:
+def _snakemake(args: argparse.Namespace, targets: list[str]) -> list[str]:
     config = [
         config_word(name, value)
         for name in ("scale", "results", "reports", "releases")
@@ -242,7 +260,7 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
     profile = ["--profile", name] if name else []
     cores = [] if name else ["--cores", str(args.cores)]
     hooks = ["--no-hooks"] if args.record is False else []
-    return [program, *profile, *cores, *hooks, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
+    return [program, *profile, *cores, *hooks, "--config", *config, "--", *(targets or ["reproduce_all"])]
 
 
 def _failed(
