@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from mamo.reporting.values import (
     CurveQuestion,
     Ended,
     Ending,
+    MissedCheck,
     SeedValue,
     TableValues,
 )
@@ -86,6 +87,7 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         pretrainings={
             row: tuple(_ending(key, records[key]) for key in keys) for row, keys in table.pretrainings.items()
         },
+        missed=tuple(_missed(table, records)),
         missing=tuple(key for key, record in records.items() if record is None),
     )
 
@@ -224,6 +226,19 @@ def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Pa
         )
         for what in ("images", "texts")
     ]
+
+
+def _missed(table: TablePlan, records: Mapping[str, Record | None]) -> Iterator[MissedCheck]:
+    """Count, for each row, the pre-trainings and downstream runs that miss one of their own checks."""
+    for row, keys in table.pretrainings.items():
+        runs = dict.fromkeys([*keys, *(key for cell in table.cells if cell.row == row for key in cell.runs)])
+        passed: dict[str, list[bool]] = {}
+        for record in (records[key] for key in runs):
+            for check in (record.checks or ()) if record is not None else ():
+                passed.setdefault(check.name, []).append(check.passed)
+        for name, those in passed.items():
+            if not all(those):
+                yield MissedCheck(row=row, check=name, missed=those.count(False), runs=len(those))
 
 
 def _ended(record: Record | None) -> Ended:

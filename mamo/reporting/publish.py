@@ -11,6 +11,7 @@ from mamo.reporting.claims import plumbing_only
 from mamo.reporting.curve_figure import draw_curve
 from mamo.reporting.differences import base_label, differences, make_differences
 from mamo.reporting.figure import draw
+from mamo.reporting.health import missed_checks
 from mamo.reporting.latex import NEEDS, latex_table
 from mamo.reporting.markdown import bullet, escape, markdown_table, wrapped
 from mamo.reporting.names import column_names
@@ -156,6 +157,10 @@ def _page(
         for row in ablation.rows
     ]
     parts += ["## What each row changes", "\n".join(lines)] if lines else []
+    missed = missed_checks(ablation, values)
+    parts += (
+        ["## Checks that rows miss", "\n".join(bullet(escape(line)) for line in missed)] if missed else []
+    )
     runs = _runs(ablation, values)
     parts += ["## Runs", runs] if runs else []
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -153,6 +153,20 @@ class Ending(Stored):
     reason: str | None
 
 
+class MissedCheck(Stored):
+    """One of the runs' own checks that a row misses.
+
+    Attributes:
+        check: its name, such as ``re-ranking``.
+        missed, runs: how many of the row's runs with this check miss it, and how many have it.
+    """
+
+    row: str
+    check: str
+    missed: int
+    runs: int
+
+
 class TableValues(Stored):
     """All values of one table.
 
@@ -164,6 +178,7 @@ class TableValues(Stored):
         curve: for readings alone.
         lengths: sentences on how long the rows were pre-trained.
         pretrainings: row -> how its pre-trainings ended, one per seed.
+        missed: checks that runs of the rows miss.
         missing: keys of runs without a record.
         made_from: what the plan made the table from, in a file that a workflow keeps.
     """
@@ -176,6 +191,7 @@ class TableValues(Stored):
     curve: tuple[CurveQuestion, ...] = ()
     lengths: tuple[str, ...] = ()
     pretrainings: Mapping[str, tuple[Ending, ...]] = Field(default_factory=dict)
+    missed: tuple[MissedCheck, ...] = ()
     missing: tuple[str, ...] = ()
     made_from: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -165,7 +165,17 @@ def test_collected_values_name_run_outcome_and_chance(plan: Plan, results: Path,
     write_values(values, path)
     assert read_values([path]) == ({"table7": values}, None)
     assert list(json.loads(path.read_text())) == [
-        *("table", "scale", "cells", "statistics", "agreement", "lengths", "pretrainings", "missing")
+        *(
+            "table",
+            "scale",
+            "cells",
+            "statistics",
+            "agreement",
+            "lengths",
+            "pretrainings",
+            "missed",
+            "missing",
+        )
     ]
     write_results([values], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open() as file:
@@ -291,7 +301,7 @@ def test_a_row_whose_training_diverged_and_went_on_is_marked_beside_its_numbers(
     labels = {line.key: line.label for line in shown.ours}
     assert labels["full"] == "MAMO"
     assert labels["no_ema"] == "w/o EMA update × ≈"
-    assert labels["no_predictor"] == "w/o predictor (1 of 2 ×) ≈"
+    assert labels["no_predictor"] == "w/o predictor (1 of 2 ×)"
     texts = {line.key: line.texts for line in shown.ours}
     assert texts["no_ema"] == texts["full"], "its numbers are shown"
     assert "(1 of 2 ×)" in texts["no_predictor"][0], (
@@ -306,6 +316,25 @@ def test_a_row_whose_training_diverged_and_went_on_is_marked_beside_its_numbers(
     with (reports / "table7.csv").open() as file:
         outcomes = {row["key"]: row["outcome"] for row in csv.DictReader(file) if row["source"] == "ours"}
     assert outcomes == {"full": "converged", "no_ema": "diverged", "no_predictor": "diverged"}
+
+
+def test_a_page_lists_the_rows_that_miss_checks(plan: Plan, results: Path, tmp_path: Path) -> None:
+    page, table, reports = pages_of(plan, ABLATIONS)["table7"], plan.tables["table7"], tmp_path / "reports"
+    publish(plan, table, collect(plan, table, results), page, reports, ABLATIONS)
+    assert "## Checks that rows miss" not in (reports / "table7.md").read_text()
+    (pretraining,) = table.pretrainings["full"]
+    jobs = dict.fromkeys(cell.runs[0] for cell in table.cells if cell.row == "full")
+    for key, passed in (
+        (pretraining, {"teacher": False, "losses": True}),
+        *((key, {"metrics": key != next(iter(jobs))}) for key in jobs),
+    ):
+        path = plan.runs[key].record(results)
+        checks = [{"check": name, "passed": good, "says": "so"} for name, good in passed.items()]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"checks": checks}))
+    publish(plan, table, collect(plan, table, results), page, reports, ABLATIONS)
+    text = (reports / "table7.md").read_text()
+    listed = text.partition("## Checks that rows miss\n\n")[2].partition("\n\n")[0]
+    assert listed == f"- MAMO: teacher (its one run), metrics (1 of {len(jobs)} runs)"
 
 
 def test_texts_are_escaped_in_every_format() -> None:

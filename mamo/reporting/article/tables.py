@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.reporting.differences import base_label, make_differences
+from mamo.reporting.health import missed_checks
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import NONE, Line, Table, make_table
 from mamo.reporting.values import TableValues, mean_of
@@ -44,7 +45,11 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         "legend": [f"{sign} {meaning}" for sign, meaning in shown.legend.items()],
         "lengths": " ".join(values.lengths),
         "left_out": [h.text for i, h in enumerate(shown.headings) if i not in columns],
-        "notes": [*notes, *(paper.notes if paper else ())],
+        "notes": [
+            *notes,
+            *(paper.notes if paper else ()),
+            *(f"Checks missed by {line}." for line in missed_checks(ablation, values)),
+        ],
         "gaps": _gaps(gaps, base_label(ablation)) if gaps else None,
     }
 
