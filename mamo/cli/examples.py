@@ -7,6 +7,7 @@ EXAMPLES = {
         "mamo reproduce --scale smoke",
         "mamo reproduce table5 figure6 --scale demo",
         "mamo reproduce --scale paper --profile slurm",
+        "mamo reproduce table5 table6 table7 --scale study --seed 3",
     ),
     "plan": ("mamo plan table5 table6 --scale smoke", "mamo plan --scale paper --gpu h100 --gpus 8"),
     "status": ("mamo status --scale demo --runs", "mamo status table5 --scale demo --json"),

@@ -19,7 +19,7 @@ from mamo.cli import options, warm
 from mamo.cli.children import StopRequest, forward_signals, start
 from mamo.cli.plan import KINDS
 from mamo.cli.progress import Progress
-from mamo.cli.request import Missing, Request
+from mamo.cli.request import Missing, Request, one_seed
 from mamo.cli.snakemakes import config_word, running_snakemakes
 from mamo.cli.status import last_step, log_of, state_of, written_since
 from mamo.cost.work import CPU_RATE, GPU_RATE, work_of, work_of_pages
@@ -58,6 +58,13 @@ def add(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="record for DVC what was made, so that `dvc repro` finds it done (default: params.yaml)",
     )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="make the runs of this one seed, counted from 0, and no page: for machines that share a table's seeds, whose "
+        "runs `mamo results` then brings together",
+    )
     parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
     options.add_folders(parser)
     options.add_releases(parser)
@@ -73,15 +80,22 @@ def _command(args: argparse.Namespace) -> int:
     pages = pages_of(plan, options.ABLATIONS)
     for name in args.tables:
         options.check_name(name, pages, f"scale '{plan.scale.name}' has no table or page")
-    request = Request(args, plan, pages)
+    request = Request(args, plan, pages) if args.seed is None else one_seed(args, plan)
     missing = request.missing()
     _announce(plan, request, missing)
     if not missing:
-        print(f"Nothing to do: everything is made. See {_landing(request.pages, request.reports)}")
+        print(f"Nothing to do: everything is made. {_next(args, request)}")
         return 0
     if args.dry_run:
         return 0
     return _run(args, plan, request, missing)
+
+
+def _next(args: argparse.Namespace, request: Request) -> str:
+    """Say where the pages are; of one seed's runs, which have none, how to move them."""
+    if args.seed is None:
+        return f"See {_landing(request.pages, request.reports)}"
+    return f"`mamo results pack --scale {request.plan.scale.name}` packs the runs for another machine"
 
 
 def _landing(pages: list[Page], reports: Path) -> str:
@@ -99,7 +113,8 @@ def _announce(plan: Plan, request: Request, missing: Missing) -> None:
     for kind in KINDS:
         if total[kind]:
             print(f"  {kind:9} {left[kind]:4} to do, {total[kind] - left[kind]:4} done")
-    print(f"  {'pages':9} {len(missing.pages):4} to do")
+    if request.pages:
+        print(f"  {'pages':9} {len(missing.pages):4} to do")
     if missing.notebooks:
         print(f"  {'notebooks':9} {len(missing.notebooks):4} to do")
     print()
@@ -134,7 +149,10 @@ def _run(args: argparse.Namespace, plan: Plan, request: Request, missing: Missin
 def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
     """Call Snakemake until everything is made: after another Snakemake was killed, it may exit with 0 and leave files out."""
     logs, began, first, asked = options.logs_of(args), time.time(), missing, StopRequest(signal.SIGINT)
-    log, command = logs / "snakemake.log", _snakemake(args)
+    targets = (
+        [str(run.record(request.results)) for run in missing.runs] if args.seed is not None else args.tables
+    )
+    log, command = logs / "snakemake.log", _snakemake(args, targets)
     print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
     with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
@@ -160,7 +178,7 @@ def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
     if status or missing:
         _failed(missing, request, log, logs, began, took, status)
         return 1
-    _done(first, request, logs, took)
+    _done(args, first, request, logs, took)
     return 0
 
 
@@ -201,9 +219,9 @@ def _follow(
         time.sleep(POLL_SECONDS)
 
 
-def _done(first: Missing, request: Request, logs: Path, took: str) -> None:
+def _done(args: argparse.Namespace, first: Missing, request: Request, logs: Path, took: str) -> None:
     """Print the summary of a complete call."""
-    print(f"\nDone in {took}: {len(first.runs)} runs. See {_landing(request.pages, request.reports)}")
+    print(f"\nDone in {took}: {len(first.runs)} runs. {_next(args, request)}")
     for run in first.runs:
         if state_of(run, request.results, logs) == "diverged":
             print(f"  diverged (a result, shown as ×): {run.key}")
@@ -225,7 +243,7 @@ def _environment() -> dict[str, str]:
     return os.environ | ({} if folder in path.split(os.pathsep) else {"PATH": f"{folder}{os.pathsep}{path}"})
 
 
-def _snakemake(args: argparse.Namespace) -> list[str]:
+def _snakemake(args: argparse.Namespace, targets: list[str]) -> list[str]:
     config = [
         config_word(name, value)
         for name in ("scale", "results", "reports", "releases")
@@ -242,7 +260,7 @@ def _snakemake(args: argparse.Namespace) -> list[str]:
     profile = ["--profile", name] if name else []
     cores = [] if name else ["--cores", str(args.cores)]
     hooks = ["--no-hooks"] if args.record is False else []
-    return [program, *profile, *cores, *hooks, "--config", *config, "--", *(args.tables or ["reproduce_all"])]
+    return [program, *profile, *cores, *hooks, "--config", *config, "--", *(targets or ["reproduce_all"])]
 
 
 def _failed(

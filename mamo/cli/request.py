@@ -12,6 +12,7 @@ from mamo.reporting.figure_pages import FOLDER as FIGURES
 from mamo.reporting.notebooks import unexecuted
 from mamo.reporting.pages import INDEX, OVERVIEW, Page
 from mamo.specs.identity import Run
+from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
 
@@ -41,21 +42,34 @@ class Missing(NamedTuple):
 class Request:
     """A request: pages, and all runs behind them.
 
+    Args:
+        pages: all pages of the plan, by name.
+        read: the runs that are asked for themselves, without a page; None: those behind the pages that ``args`` names.
+
     Attributes:
         whole: whether it is the whole scale, with its notebooks and the maps that they draw.
     """
 
-    def __init__(self, args: argparse.Namespace, plan: Plan, pages: dict[str, Page]) -> None:
-        self.plan, self.whole = plan, not args.tables
+    def __init__(
+        self, args: argparse.Namespace, plan: Plan, pages: dict[str, Page], read: list[str] | None = None
+    ) -> None:
+        self.plan, self.whole = plan, not args.tables and read is None
         self.results, self.reports = options.results_of(args), options.reports_of(args)
+        self.pages: list[Page] = []
+        if read is None:
+            read = self._behind_pages(args, pages)
+        needed = plan.closure(read)
+        self.runs = [run for key, run in plan.runs.items() if key in needed]
+
+    def _behind_pages(self, args: argparse.Namespace, pages: dict[str, Page]) -> list[str]:
+        """Choose the pages, and return the runs that they read."""
         listed = [page for page in pages.values() if page.listed]
         self.pages = [pages[name] for name in args.tables] or listed
         everything = self.whole or bool({OVERVIEW, INDEX} & set(args.tables))
         keys = [key for page in ([*listed, *self.pages] if everything else self.pages) for key in page.inputs]
         if everything:
-            keys += [key for figure in plan.figures.values() for key in figure.inputs]
-        needed = plan.closure(keys)
-        self.runs = [run for key, run in plan.runs.items() if key in needed]
+            keys += [key for figure in self.plan.figures.values() for key in figure.inputs]
+        return keys
 
     def missing(self) -> Missing:
         """Return what is missing now."""
@@ -78,6 +92,32 @@ class Request:
     def _executed(self, name: str) -> Callable[[], bool]:
         shown = self.reports / "notebooks" / f"{name}.html"
         return lambda: shown.is_file() and name not in unexecuted(self.plan, self.reports)
+
+
+def one_seed(args: argparse.Namespace, plan: Plan) -> Request:
+    """List the runs of one seed of the tables that a call names, or of all of the scale that have it.
+
+    Raises:
+        SpecError: a name that is no table of runs, or a seed that the table, or every table, does not have.
+    """
+    tables = plan.tables | plan.others
+    known = {name: table for name, table in tables.items() if table.pretrainings}
+    scale = f"scale '{plan.scale.name}'"
+    for name in args.tables:
+        options.check_name(name, known, f"--seed makes runs of tables: {scale} has no such table")
+    asked = {name: known[name] for name in args.tables or plan.tables if name in known}
+    lacking = [name for name, table in asked.items() if not 0 <= args.seed < table.ablation.seeds]
+    if lacking and (args.tables or len(lacking) == len(asked)):
+        name, seeds = lacking[0], asked[lacking[0]].ablation.seeds
+        raise SpecError(
+            f"--seed {args.seed}: {name} has {seeds} seed{'s' if seeds > 1 else ''} at {scale}, counted from 0"
+            + (f"; --seeds {name}={args.seed + 1} gives it more" if args.seed >= 0 else "")
+        )
+    read: dict[str, None] = {}
+    for table in (table for name, table in asked.items() if name not in lacking):
+        read |= dict.fromkeys(keys[args.seed] for keys in table.pretrainings.values())
+        read |= dict.fromkeys(cell.runs[args.seed] for cell in table.cells)
+    return Request(args, plan, {}, list(read))
 
 
 def published(page: Page, results: Path, reports: Path) -> bool:

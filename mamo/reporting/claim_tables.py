@@ -44,6 +44,16 @@ class TableResults:
         records = [self.records[key] for key in self.table.pretrainings[row]]
         return ["missing" if record is None else record.outcome.status for record in records]
 
+    def waits(self, row: str, columns: Sequence[str]) -> bool:
+        """Check whether a pre-training of a row, or a result of it in one of the columns, is not made yet."""
+        runs = [
+            key
+            for cell in self.table.cells
+            if cell.row == row and cell.column in columns
+            for key in cell.runs
+        ]
+        return any(self.records[key] is None for key in (*self.table.pretrainings[row], *runs))
+
     def chance(self, columns: Sequence[str]) -> float | None:
         """Mean of the columns' chance levels; None if one is not known."""
         levels = []

@@ -105,10 +105,13 @@ class Judge:
         if not columns:
             return open_claim(claim, "columns", "its rows share no column")
         ended = {row: table.outcomes(row) for row in test.rows}
-        waiting = [names[row] for row, those in ended.items() if "missing" in those]
+        waiting = [names[row] for row in test.rows if table.waits(row, columns)]
         if waiting:
             return open_claim(claim, "missing", f"results are missing: {', '.join(waiting)}")
-        diverged = [row for row, those in ended.items() if set(those) == {"diverged"}]
+        # One that was trained on has numbers, and they are compared.
+        diverged = [
+            r for r, those in ended.items() if set(those) == {"diverged"} and not table.grid.has(r, columns)
+        ]
         if len(diverged) == 1 and len(test.rows) == 2 and test.within is None:
             why = f"every training of {names[diverged[0]]} diverged, and the other's did not"
             return Finding(claim, "supported" if test.contrast[0][diverged[0]] < 0 else "refuted", why)

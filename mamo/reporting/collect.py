@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from mamo.reporting.values import (
     CurveQuestion,
     Ended,
     Ending,
+    MissedCheck,
     SeedValue,
     TableValues,
 )
@@ -55,9 +56,11 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         cells = [value for key in table.inputs for value in _counts(name, plan, key, records[key], results)]
     lines: list[CellStatistics] = []
     order: list[Agreement] = []
+    lengths: list[str] = []
     if table.cells:
         from mamo.reporting.agreement import agreement
         from mamo.reporting.comparisons import cell_statistics, make_grid
+        from mamo.reporting.lengths import training_lengths
         from mamo.reporting.paper import find_paper
 
         grid = make_grid(plan, table, records, results)
@@ -67,6 +70,7 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         # A server's score has no results per item; those in the run belong to another value.
         scored = {(cell.row, cell.column) for cell in cells if cell.metric in METRICS.values()}
         lines = [line for line in lines if (line.row, line.column) not in scored]
+        lengths = training_lengths(plan, table, results, ablations)
     more: dict[str, tuple[CurveQuestion, ...]] = {}
     if table.ablation.kind == "readings":
         from mamo.reporting.specification_curve import answer_questions
@@ -79,9 +83,11 @@ def collect(plan: Plan, table: TablePlan, results: Path, ablations: Path = Path(
         statistics=tuple(lines),
         agreement=tuple(order),
         **more,
+        lengths=tuple(lengths),
         pretrainings={
             row: tuple(_ending(key, records[key]) for key in keys) for row, keys in table.pretrainings.items()
         },
+        missed=tuple(_missed(table, records)),
         missing=tuple(key for key, record in records.items() if record is None),
     )
 
@@ -220,6 +226,19 @@ def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Pa
         )
         for what in ("images", "texts")
     ]
+
+
+def _missed(table: TablePlan, records: Mapping[str, Record | None]) -> Iterator[MissedCheck]:
+    """Count, for each row, the pre-trainings and downstream runs that miss one of their own checks."""
+    for row, keys in table.pretrainings.items():
+        runs = dict.fromkeys([*keys, *(key for cell in table.cells if cell.row == row for key in cell.runs)])
+        passed: dict[str, list[bool]] = {}
+        for record in (records[key] for key in runs):
+            for check in (record.checks or ()) if record is not None else ():
+                passed.setdefault(check.name, []).append(check.passed)
+        for name, those in passed.items():
+            if not all(those):
+                yield MissedCheck(row=row, check=name, missed=those.count(False), runs=len(those))
 
 
 def _ended(record: Record | None) -> Ended:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from mamo.reporting.markdown import markdown_table, wrapped
 from mamo.reporting.paper import PaperTable
-from mamo.reporting.tables import ALIKE, NONE, Line, Table, bracketed, decimals_of, headings_of, signed
+from mamo.reporting.tables import (
+    ALIKE,
+    NONE,
+    Line,
+    Table,
+    bracketed,
+    decimals_of,
+    headings_of,
+    marked,
+    signed,
+)
 from mamo.reporting.values import CellStatistics, TableValues
 from mamo.specs.ablation import AblationSpec
 
@@ -21,7 +31,7 @@ def make_differences(ablation: AblationSpec, values: TableValues, paper: PaperTa
     lines = tuple(
         Line(
             row.key,
-            row.label,
+            marked(values, row.key, row.label),
             tuple(
                 _difference(values.statistics_at(row.key, h.key), decimals_of(h.key, paper)) for h in shown
             ),

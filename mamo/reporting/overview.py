@@ -66,6 +66,7 @@ def write_overview(
             parts.append(f"![{heading(ablation)}]({drawing})")
         else:
             parts.append(own_table(make_table(ablation, values[name], reported(ablation, ablations))))
+        parts.append(wrapped(" ".join(values[name].lengths)))
     for name, bound in plan.figures.items():
         if name in pages and (reports / f"{name}.png").is_file():
             title = figure_heading(bound.figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mamo.files.writing import write_text
@@ -10,6 +11,7 @@ from mamo.reporting.claims import plumbing_only
 from mamo.reporting.curve_figure import draw_curve
 from mamo.reporting.differences import base_label, differences_section, make_differences
 from mamo.reporting.figure import draw
+from mamo.reporting.health import missed_checks
 from mamo.reporting.latex import NEEDS, latex_table
 from mamo.reporting.markdown import bullet, escape_cell, markdown_table, wrapped
 from mamo.reporting.names import column_names
@@ -42,7 +44,7 @@ def publish(
     title = f"{heading(ablation)} ({plan.scale.name})"
     gaps = make_differences(ablation, values, paper)
     write_csv(ablation, values, paper, reports / f"{page.name}.csv")
-    write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name))
+    write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name, values.lengths))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings and ablation.kind == "readings":
         draw_curve(ablation.readings, values.curve, title, drawings)
@@ -51,12 +53,23 @@ def publish(
     write_text(reports / page.files[0], _page(plan, table, values, shown, gaps, paper, page))
 
 
-def latex_of(plan: Plan, ablation: AblationSpec, shown: Table, gaps: Table | None, name: str) -> str:
-    """Write a table in LaTeX: the main columns, then all of them if there are more, and the differences."""
+def latex_of(
+    plan: Plan,
+    ablation: AblationSpec,
+    shown: Table,
+    gaps: Table | None,
+    name: str,
+    lengths: Sequence[str] = (),
+) -> str:
+    """Write a table in LaTeX: the main columns, then all of them if there are more, and the differences.
+
+    Args:
+        lengths: sentences on how long the rows were pre-trained, for the caption.
+    """
     title = f"{ablation.title} (scale {plan.scale.name})"
     ranked = ablation.kind == "table"  # larger counts are not better
     legend = "; ".join(f"{sign} {meaning}" for sign, meaning in shown.legend.items())
-    caption = f"{title}." + (f" {legend[0].upper()}{legend[1:]}." if legend else "")
+    caption = " ".join([f"{title}.", *lengths, *([f"{legend[0].upper()}{legend[1:]}."] if legend else [])])
     first = primary(shown.headings)
     tables = []
     if all(first):
@@ -125,6 +138,7 @@ def _page(
         parts += [curve_section(values.curve), "## Every model under every reading"]
         gaps = None  # only differences within a reading count
     parts.append(own_table(shown))
+    parts.append(wrapped(" ".join(values.lengths)))
     if gaps:
         parts += [f"## Against {base_label(ablation)}", differences_section(ablation, values, gaps, paper)]
     if shown.reported and paper:
@@ -143,6 +157,12 @@ def _page(
         for row in ablation.rows
     ]
     parts += ["## What each row changes", "\n".join(lines)] if lines else []
+    missed = missed_checks(ablation, values)
+    parts += (
+        ["## Checks that rows miss", "\n".join(bullet(escape_cell(line)) for line in missed)]
+        if missed
+        else []
+    )
     runs = _runs(ablation, values)
     parts += ["## Runs", runs] if runs else []
     return "\n\n".join(part for part in parts if part) + "\n"

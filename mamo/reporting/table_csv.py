@@ -13,7 +13,7 @@ from mamo.reporting.tables import headings_of, sensible
 from mamo.reporting.values import TableValues, chance_of, mean_of
 from mamo.specs.ablation import AblationSpec
 
-# ``low`` and ``high`` bound the 95 % interval; ``outcome`` says why a value is missing.
+# ``low`` and ``high`` bound the 95 % interval; ``outcome`` says why a value is missing, or that it is a diverged model's.
 COLUMNS = (
     *("source", "key", "label", "column", "heading"),
     *("value", "low", "high", "seeds", "images", "outcome"),
@@ -41,7 +41,11 @@ def _lines(ablation: AblationSpec, values: TableValues, paper: PaperTable | None
             **(_bounds(line.mean_lower, line.mean_upper) if line else {}),
             "seeds": sum(seed.value is not None for seed in seeds),
             "images": line.images if line else None,
-            "outcome": seeds[0].outcome if mean is None else "converged",
+            "outcome": seeds[0].outcome
+            if mean is None
+            else "diverged"
+            if values.trained_on(row)
+            else "converged",
         }
     for column in dict.fromkeys(column for _, column in values.by_cell):
         chance = chance_of([cell for cell in values.cells if cell.column == column])

@@ -17,6 +17,7 @@ LEGEND = {
     SPREAD: "half of the 95 % interval",
     ALIKE: "cannot be told apart from the base row",
 }
+TRAINED_ON = "behind a row's name: its pre-training diverged and was trained on; its numbers are those of the diverged model"
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,24 @@ class Table:
         ours: our rows in the ablation's order.
         chance: score of a model without knowledge in each column, if the runs recorded it.
         reported: the paper's rows, empty if it has none.
+        trained_on: whether a row has numbers of a pre-training that diverged (see ``marked``).
     """
 
     headings: tuple[Heading, ...]
     ours: tuple[Line, ...]
     chance: Line | None
     reported: tuple[Line, ...]
+    trained_on: bool = False
 
     @property
     def legend(self) -> dict[str, str]:
         """Return the signs that occur in our rows, with their meanings."""
-        shown = " ".join(text for line in self.ours for text in (line.label, *line.texts))
-        return {sign: meaning for sign, meaning in LEGEND.items() if sign in shown}
+        cells = " ".join(text for line in self.ours for text in line.texts)
+        shown = " ".join([cells, *(line.label for line in self.ours)])
+        found = {sign: meaning for sign, meaning in LEGEND.items() if sign in shown}
+        if self.trained_on:
+            found[DIVERGED] = "; ".join([LEGEND[DIVERGED]] * (DIVERGED in cells) + [TRAINED_ON])
+        return found
 
 
 def make_table(ablation: AblationSpec, values: TableValues, paper: PaperTable | None) -> Table:
@@ -81,7 +88,7 @@ def make_table(ablation: AblationSpec, values: TableValues, paper: PaperTable | 
     ours = tuple(
         Line(
             key,
-            f"{label} {ALIKE}" if key in alike else label,
+            marked(values, key, label) + (f" {ALIKE}" if key in alike else ""),
             tuple(
                 show(values.at(key, h.key), decimals[h.key], values.statistics_at(key, h.key))
                 for h in headings
@@ -92,7 +99,21 @@ def make_table(ablation: AblationSpec, values: TableValues, paper: PaperTable | 
     keys = [key for key, _ in rows]
     chances = tuple(chance_text(values, keys, heading.key, decimals[heading.key]) for heading in headings)
     chance = Line("chance", "Chance", chances) if any(text != NONE for text in chances) else None
-    return Table(headings, ours, chance, _reported(headings, decimals, paper))
+    return Table(
+        headings,
+        ours,
+        chance,
+        _reported(headings, decimals, paper),
+        trained_on=any(values.trained_on(key) for key in keys),
+    )
+
+
+def marked(values: TableValues, row: str, label: str) -> str:
+    """Mark the label of a row that has numbers of pre-trainings that diverged: ``label ×``, or ``label (2 of 5 ×)``."""
+    count, seeds = values.trained_on(row), len(values.pretrainings.get(row, ()))
+    if not count:
+        return label
+    return f"{label} {DIVERGED}" if count == seeds else f"{label} ({count} of {seeds} {DIVERGED})"
 
 
 def primary(headings: Sequence[Heading]) -> list[bool]:
@@ -114,6 +135,7 @@ def select_columns(table: Table, columns: Sequence[bool]) -> Table:
         tuple(map(line, table.ours)),
         line(table.chance) if table.chance else None,
         tuple(map(line, table.reported)),
+        table.trained_on,
     )
 
 

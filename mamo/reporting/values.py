@@ -153,6 +153,20 @@ class Ending(Stored):
     reason: str | None
 
 
+class MissedCheck(Stored):
+    """One of the runs' own checks that a row misses.
+
+    Attributes:
+        check: its name, such as ``re-ranking``.
+        missed, runs: how many of the row's runs with this check miss it, and how many have it.
+    """
+
+    row: str
+    check: str
+    missed: int
+    runs: int
+
+
 class TableValues(Stored):
     """All values of one table.
 
@@ -162,7 +176,9 @@ class TableValues(Stored):
         statistics: intervals and comparisons, a line per cell.
         agreement: with the paper's order of rows.
         curve: for readings alone.
+        lengths: sentences on how long the rows were pre-trained.
         pretrainings: row -> how its pre-trainings ended, one per seed.
+        missed: checks that runs of the rows miss.
         missing: keys of runs without a record.
         made_from: what the plan made the table from, in a file that a workflow keeps.
     """
@@ -173,7 +189,9 @@ class TableValues(Stored):
     statistics: tuple[CellStatistics, ...] = ()
     agreement: tuple[Agreement, ...] = ()
     curve: tuple[CurveQuestion, ...] = ()
+    lengths: tuple[str, ...] = ()
     pretrainings: Mapping[str, tuple[Ending, ...]] = Field(default_factory=dict)
+    missed: tuple[MissedCheck, ...] = ()
     missing: tuple[str, ...] = ()
     made_from: Mapping[str, Any] = Field(default_factory=dict)
 
@@ -197,6 +215,12 @@ class TableValues(Stored):
     def statistics_at(self, row: str, column: str) -> CellStatistics | None:
         """Return a cell's interval and comparison; None if no seed has a value."""
         return self.statistics_by_cell.get((row, column))
+
+    def trained_on(self, row: str) -> int:
+        """Count a row's seeds whose pre-training diverged and was trained on, so that its jobs have results all the same."""
+        ended = self.pretrainings.get(row, ())
+        valued = {value.seed for value in self.cells if value.row == row and value.value is not None}
+        return sum(ending.outcome == "diverged" and seed in valued for seed, ending in enumerate(ended))
 
     @property
     def compared(self) -> list[CellStatistics]:

@@ -224,6 +224,39 @@ def test_a_divergence_is_counted(tmp_path: Path) -> None:
     assert [c["verdict"] for c in claims] == ["supported", "refuted", "supported"]
 
 
+def test_numbers_of_a_divergence_that_was_trained_on_decide(tmp_path: Path) -> None:
+    tests: list[dict[str, Any]] = [
+        {"table": "table7", "ends": ["no_ema", "diverged"]},
+        {"table": "table7", "contrast": {"full": 1, "no_ema": -1}},
+    ]
+    folder = own(tmp_path, tests, {"table7": 3})
+    plan = make_plan("demo", folder, only=["table7"])
+    table, results = plan.tables["table7"], tmp_path / "results"
+    fill(plan, results, lambda row, column, seed: 20.0 + 5 * (row == "no_ema") + wobble(seed))
+    for key in table.pretrainings["no_ema"]:
+        path = plan.runs[key].record(results)
+        record = json.loads(path.read_text())
+        record["outcome"] = {"status": "diverged", "reason": "mrm rose"}
+        path.write_text(json.dumps(record | {"details": {"trained_on": True}}))
+    found = judge(plan, results, folder)["claims"]
+    assert [claim["verdict"] for claim in found] == ["supported", "refuted"], "it diverged, and is better"
+    assert found[1]["numbers"][0]["value"] == pytest.approx(-5.0)
+
+
+def test_a_claim_waits_for_every_seed_of_its_jobs(tmp_path: Path) -> None:
+    folder = own(tmp_path, [{"table": "table6", "contrast": {"both": 1, "none": -1}}], {"table6": 3})
+    plan = make_plan("demo", folder, only=["table6"])
+    table, results = plan.tables["table6"], tmp_path / "results"
+    fill(plan, results, lambda row, column, seed: 20.0 + 5 * (row == "both") + wobble(seed))
+    assert judge(plan, results, folder)["claims"][0]["verdict"] == "supported"
+    last = next(cell.runs[2] for cell in table.cells if (cell.row, cell.column) == ("none", "vqa"))
+    plan.runs[last].record(results).unlink()
+    (claim,) = judge(plan, results, folder)["claims"]
+    assert (claim["verdict"], claim["reason"]) == ("cannot tell", "missing"), (
+        "two of three seeds are no verdict"
+    )
+
+
 def test_rows_that_learned_nothing_decide_nothing(tmp_path: Path) -> None:
     test = {"table": "table6", "contrast": {"both": 1, "none": -1}}
     tests: list[dict[str, Any]] = [test, {"table": "table6", "contrast": {"both": 1, "chance": -1}}]

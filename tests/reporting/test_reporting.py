@@ -165,7 +165,17 @@ def test_collected_values_name_run_outcome_and_chance(plan: Plan, results: Path,
     write_values(values, path)
     assert read_values([path]) == ({"table7": values}, None)
     assert list(json.loads(path.read_text())) == [
-        *("table", "scale", "cells", "statistics", "agreement", "pretrainings", "missing")
+        *(
+            "table",
+            "scale",
+            "cells",
+            "statistics",
+            "agreement",
+            "lengths",
+            "pretrainings",
+            "missed",
+            "missing",
+        )
     ]
     write_results([values], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open() as file:
@@ -270,6 +280,61 @@ def test_a_page_keeps_ours_and_the_papers_apart(plan: Plan, results: Path, tmp_p
         assert all(row[name] == "" or float(row[name]) >= 0 for name in ("value", "low", "high", "seeds"))
     (reports / "table7.md").write_text(text.replace(page.digest, "0123456789"))
     assert page.stale(reports)
+
+
+def test_a_row_whose_training_diverged_and_went_on_is_marked_beside_its_numbers(tmp_path: Path) -> None:
+    plan = make_plan("smoke", ABLATIONS, only=["table7"], seeds=2)
+    page, table, reports = pages_of(plan, ABLATIONS)["table7"], plan.tables["table7"], tmp_path / "reports"
+    # Of both seeds without the EMA, and of one without the predictor, whose other seed has stopped and has no numbers.
+    went_on = {*table.pretrainings["no_ema"], table.pretrainings["no_predictor"][1]}
+    stopped = table.pretrainings["no_predictor"][0]
+    for key in table.inputs:
+        run, init = plan.runs[key], plan.runs[key].inputs.get("init")
+        if init == stopped:
+            write_record(plan, key, tmp_path, "skipped")
+        else:
+            metrics = {"accuracy": 70.0} if "vqa" in key else {"tr_r1": 61.25, "ir_r1": 50.0}
+            status = "diverged" if key in {*went_on, stopped} else "converged"
+            write_record(plan, key, tmp_path, status, **(metrics if run.kind == "finetune" else {}))
+    values = collect(plan, table, tmp_path)
+    shown = make_table(table.ablation, values, None)
+    labels = {line.key: line.label for line in shown.ours}
+    assert labels["full"] == "MAMO"
+    assert labels["no_ema"] == "w/o EMA update × ≈"
+    assert labels["no_predictor"] == "w/o predictor (1 of 2 ×)"
+    texts = {line.key: line.texts for line in shown.ours}
+    assert texts["no_ema"] == texts["full"], "its numbers are shown"
+    assert "(1 of 2 ×)" in texts["no_predictor"][0], (
+        "and a seed without numbers is counted in the cell, as before"
+    )
+    assert shown.legend["×"].startswith("the run diverged; behind a row's name: ")
+    publish(plan, table, values, page, reports, ABLATIONS)
+    for name, mark in (("table7.md", "w/o EMA update ×"), ("table7.tex", r"w/o EMA update $\times$")):
+        text = " ".join((reports / name).read_text().split())
+        assert mark in text and "its numbers are those of the diverged model" in text
+        assert "10 steps of 8 pairs" in text and "In the paper: 10 epochs" in text
+    with (reports / "table7.csv").open() as file:
+        outcomes = {row["key"]: row["outcome"] for row in csv.DictReader(file) if row["source"] == "ours"}
+    assert outcomes == {"full": "converged", "no_ema": "diverged", "no_predictor": "diverged"}
+
+
+def test_a_page_lists_the_rows_that_miss_checks(plan: Plan, results: Path, tmp_path: Path) -> None:
+    page, table, reports = pages_of(plan, ABLATIONS)["table7"], plan.tables["table7"], tmp_path / "reports"
+    publish(plan, table, collect(plan, table, results), page, reports, ABLATIONS)
+    assert "## Checks that rows miss" not in (reports / "table7.md").read_text()
+    (pretraining,) = table.pretrainings["full"]
+    jobs = dict.fromkeys(cell.runs[0] for cell in table.cells if cell.row == "full")
+    for key, passed in (
+        (pretraining, {"teacher": False, "losses": True}),
+        *((key, {"metrics": key != next(iter(jobs))}) for key in jobs),
+    ):
+        path = plan.runs[key].record(results)
+        checks = [{"check": name, "passed": good, "says": "so"} for name, good in passed.items()]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"checks": checks}))
+    publish(plan, table, collect(plan, table, results), page, reports, ABLATIONS)
+    text = (reports / "table7.md").read_text()
+    listed = text.partition("## Checks that rows miss\n\n")[2].partition("\n\n")[0]
+    assert listed == f"- MAMO: teacher (its one run), metrics (1 of {len(jobs)} runs)"
 
 
 def test_texts_are_escaped_in_every_format() -> None:

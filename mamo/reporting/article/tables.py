@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.reporting.differences import base_label, make_differences
+from mamo.reporting.health import missed_checks
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import NONE, Line, Table, make_table
 from mamo.reporting.values import TableValues, mean_of
@@ -24,8 +25,9 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         values: from ``collect``.
 
     Returns:
-        ``name``, ``heading``, ``question``, ``expected``, ``columns`` and ``rows`` (see ``_rows``), ``legend``, ``left_out``
-        (columns that did not fit), ``notes``, and ``gaps``: the same for the differences from the base row, or None.
+        ``name``, ``heading``, ``question``, ``expected``, ``columns`` and ``rows`` (see ``_rows``), ``legend``, ``lengths``,
+        ``left_out`` (columns that did not fit), ``notes``, and ``gaps``: the same for the differences from the base row, or
+        None.
     """
     ablation = table.ablation
     paper = reported(ablation, ablations)
@@ -41,8 +43,13 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         "columns": _columns(shown, columns),
         "rows": _rows(shown, columns, _behind(values), _best(values), paper.heading if paper else ""),
         "legend": [f"{sign} {meaning}" for sign, meaning in shown.legend.items()],
+        "lengths": " ".join(values.lengths),
         "left_out": [h.text for i, h in enumerate(shown.headings) if i not in columns],
-        "notes": [*notes, *(paper.notes if paper else ())],
+        "notes": [
+            *notes,
+            *(paper.notes if paper else ()),
+            *(f"Checks missed by {line}." for line in missed_checks(ablation, values)),
+        ],
         "gaps": _gaps(gaps, base_label(ablation)) if gaps else None,
     }
 

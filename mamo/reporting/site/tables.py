@@ -8,6 +8,7 @@ from typing import Any
 
 from mamo.reporting.agreement import agreement_text
 from mamo.reporting.claims import plumbing_only
+from mamo.reporting.health import missed_checks
 from mamo.reporting.names import column_names
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, reported
@@ -83,8 +84,10 @@ def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Pat
         "others": others,
         "others_heading": _others_heading(paper),
         "notes": [" ".join(note.split()) for note in (*notes, *(paper.notes if paper else ()))]
-        + ([order.replace("**", "")] if order else []),
+        + ([order.replace("**", "")] if order else [])
+        + [f"Checks missed by {line}" for line in missed_checks(ablation, values)],
         "legend": {sign: meaning for sign, meaning in shown.legend.items() if sign != SPREAD},
+        "lengths": " ".join(values.lengths),
         "none": NONE,
     }
 
