@@ -49,6 +49,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of, parts_of
     from mamo.reporting.provenance import check_code
     from mamo.reporting.publish import publish
+    from mamo.reporting.tracked import write_curves
 
     plan = options.planned(args, others=True)
     tables = plan.tables | plan.others
@@ -102,6 +103,7 @@ def _command(args: argparse.Namespace) -> int:
     for name in wanted:
         page = pages[name]
         if name == OVERVIEW:
+            write_curves(plan, results, reports)
             write_overview(plan, found, verdicts["claims"], page, reports, options.ABLATIONS)
         elif name == CLAIMS:
             write_ledger(plan.scale, verdicts, page, reports)
