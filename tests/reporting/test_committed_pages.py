@@ -1,7 +1,7 @@
 """The committed pages of a scale are those that its one command makes: every digest is the planned one.
 
-A page of an earlier recipe of its scale says so in its second line, in a mark that disappears when the page is made again. It is
-excused as long as the scale's overview has the mark, too; from then on no page is.
+A page of an earlier recipe of its scale has a mark in its second line, which disappears when the page is made again. It is
+excused as long as the scale's overview has the mark, too; after that no page is.
 """
 
 from __future__ import annotations
