@@ -17,6 +17,7 @@ class RetrievalJob(Job[RetrievalSpec]):
     spec = RetrievalSpec
     title = "fine-tuned for image-text retrieval"
     settings = ("shortlist",)
+    main = {"tr_r1": "text R@1", "ir_r1": "image R@1"}
 
     def cost(self, spec: RetrievalSpec, network: Operations, data: SplitSizes) -> JobCost:
         """Every image and text is encoded once, and ITM scores the shortlists."""
