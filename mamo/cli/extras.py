@@ -29,5 +29,23 @@ def advice(error: ModuleNotFoundError) -> str | None:
     )
 
 
+def incomplete() -> dict[str, list[str]]:
+    """Map each of the main extras that is not wholly installed -> the packages that it lacks."""
+    found: dict[str, list[str]] = {}
+    for text in metadata.requires("mamo") or []:
+        line = _LINE.match(text)
+        if line and line[2] in _MAIN[:3] and line[1] != "mamo" and not _is_there(line[1]):
+            found.setdefault(line[2], []).append(line[1])
+    return found
+
+
+def _is_there(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _normal(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
