@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -183,6 +184,26 @@ def test_images_are_made_by_the_makefiles_own_steps() -> None:
             )
     installed = next(step for step in docker if "install" in step)
     assert {"python3", "python3-venv", "make"} <= set(installed.split())
+
+
+def test_a_rehearsal_takes_the_steps_of_the_definition() -> None:
+    done = subprocess.run(
+        ["containers/rehearse", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == apptainer_section("post")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "MAMO_REHEARSE" not in os.environ,
+    reason="takes half an hour, 8 GB, root and mmdebstrap; MAMO_REHEARSE='[TORCH_INDEX] [HOST_PATH...]' asks for it",
+)
+@pytest.mark.timeout(3600)
+def test_the_images_steps_work_in_a_clean_root(tmp_path: Path) -> None:
+    command = ["containers/rehearse", str(tmp_path / "root"), *shlex.split(os.environ["MAMO_REHEARSE"])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the package answers, and its model is loaded" in done.stdout
 
 
 def test_images_hold_what_their_installation_reads() -> None:
