@@ -15,6 +15,7 @@ from typing import Any
 
 from mamo.cli import options
 from mamo.cli.doctor_finding import Diagnosis
+from mamo.cli.extras import incomplete
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
 
@@ -96,6 +97,9 @@ def _packages(args: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("wrong", what, "`make venv` installs the locked packages")
     if not others:
         yield Diagnosis("ok", "all packages are there in the versions asked for")
+    for extra, lacking in incomplete().items():
+        what = f"the extra '{extra}' is not complete: {', '.join(lacking)}"
+        yield Diagnosis("note", what, "`make venv` installs everything; or: pip install '.[all]'")
 
 
 def _check_folders(args: argparse.Namespace) -> Iterator[Diagnosis]:

@@ -28,12 +28,11 @@ from mamo.cli.dvc_artifacts import (
     share_results,
     write_tracked_json,
 )
-from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml, metrics_file
+from mamo.cli.dvc_stages import DATA, REPORT, data_file, datasets_of, dvc_yaml
 from mamo.cli.snakemakes import config_word
 from mamo.files.stored import read_object
 from mamo.reporting.figure_pages import maps_path
 from mamo.reporting.pages import INDEX, OVERVIEW, Page, pages_of
-from mamo.reporting.values import TableValues
 from mamo.specs.plan import Plan
 
 FILE = Path("dvc.yaml")
@@ -218,11 +217,9 @@ def _drawn(plan: Plan, stage: str, args: argparse.Namespace) -> bool:
 
 
 def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> None:
-    """Write the stages' small files from the records: pages, metrics, the data sets' manifests."""
-    from mamo.reporting.collect import collect
-
+    """Write the stages' small files from the records: pages and the data sets' manifests."""
     results, reports = options.results_of(args), options.reports_of(args)
-    pages, tables = pages_of(plan, options.ABLATIONS), plan.tables | plan.others
+    pages = pages_of(plan, options.ABLATIONS)
     requested = [
         pages[name] for name in (OVERVIEW if stage == REPORT else stage for stage in stages) if name in pages
     ]
@@ -237,26 +234,12 @@ def _publish(plan: Plan, stages: Iterable[str], args: argparse.Namespace) -> Non
         for page in requested:
             for file in page.files:
                 replace_if_other((Path(folder) / plan.scale.name / file).read_bytes(), reports / file)
-    for page in requested:
-        if page.name in tables:
-            values = collect(plan, tables[page.name], results)
-            write_tracked_json(_table_metrics(values), reports / metrics_file(page.name))
     for stage in stages:
         if stage.startswith(DATA):
             run = plan.runs[datasets_of(plan)[stage.removeprefix(DATA)]]
             manifest = read_object(run.directory(results) / "manifest.json")
             made = {"run": run.key, "artifact": str(artifact(run, plan.scale.name)), "manifest": manifest}
             write_tracked_json(made, reports / data_file(run.name))
-
-
-def _table_metrics(values: TableValues) -> dict[str, dict[str, float]]:
-    """Map row -> column -> mean over seeds; runs that did not converge have no number."""
-    means: dict[str, dict[str, float]] = {}
-    for (row, column), seeds in values.by_cell.items():
-        known = [float(seed.value) for seed in seeds if seed.value is not None]
-        if known:
-            means.setdefault(row, {})[column] = sum(known) / len(known)
-    return means
 
 
 def _snakemake_profile() -> list[str]:

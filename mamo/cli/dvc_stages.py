@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from mamo.reporting.pages import INDEX, OVERVIEW, pages_of
+from mamo.reporting.tracked import CURVES, metrics_file
 from mamo.specs.plan import WORLD, Plan
 
 REPORT = "report"
@@ -17,11 +18,6 @@ HEADER = """\
 # to date. A stage calls `mamo dvc run`, which works through Snakemake (with the profile that params.yaml or SNAKEMAKE_PROFILE
 # names) and records finished runs in artifacts/. What a stage makes here is small and belongs to git.
 """
-
-
-def metrics_file(table: str) -> str:
-    """Return a table's values for ``dvc metrics``, below ``reports/<scale>``."""
-    return f"metrics/{table}.json"
 
 
 def data_file(dataset: str) -> str:
@@ -53,16 +49,20 @@ def dvc_yaml(plan: Plan, ablations: Path) -> str:
             given = ["mamo/reporting", str(ablations)]
         else:
             continue
-        stages[name] = _stage(name, ["mamo/specs", *given], page.files)
+        files = [file for file in page.files if file != metrics_file(name)]
+        stages[name] = _stage(name, ["mamo/specs", *given], files)
         if name in tables:
             stages[name]["metrics"] = [_small(metrics_file(name))]
     given = ["mamo/specs", "mamo/reporting", "mamo/figures", "mamo/explain", str(ablations)]
-    stages[REPORT] = _stage(REPORT, given, [*pages[OVERVIEW].files, *pages[INDEX].files])
+    files = [*pages[OVERVIEW].files, *pages[INDEX].files]
+    stages[REPORT] = _stage(REPORT, given, [*(file for file in files if not file.startswith(CURVES)), CURVES])
     settings = sorted(
         str(path) for path in [*(ablations / "scales").glob("*.yaml"), *ablations.glob("*.yaml")]
     )
     # Shown by `dvc params diff`. A stage goes by the bytes of these files, since DVC takes `false` and `0` for equal.
-    return HEADER + yaml.safe_dump({"stages": stages, "params": settings}, sort_keys=False, width=130)
+    curves = {_path(CURVES): {"x": "step", "y": "loss"}}
+    whole = {"stages": stages, "plots": [curves], "params": settings}
+    return HEADER + yaml.safe_dump(whole, sort_keys=False, width=130)
 
 
 def _stage(name: str, dependencies: list[str], files: list[str] | tuple[str, ...]) -> dict[str, Any]:
@@ -77,4 +77,8 @@ def _stage(name: str, dependencies: list[str], files: list[str] | tuple[str, ...
 
 def _small(file: str) -> dict[str, Any]:
     """Return the entry of a file that belongs to git; DVC does not remove it before the stage."""
-    return {f"${{reports}}/${{scale}}/{file}": {"cache": False, "persist": True}}
+    return {_path(file): {"cache": False, "persist": True}}
+
+
+def _path(file: str) -> str:
+    return f"${{reports}}/${{scale}}/{file}"

@@ -18,6 +18,7 @@ from mamo.cli import (
     execute,
     explain,
     export,
+    extras,
     figure,
     paper,
     plan,
@@ -80,6 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except StoredError as error:
         print(f"mamo: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        lacking = extras.advice(error)
+        if lacking is None:
+            raise
+        print(f"mamo: {lacking}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of a pipe has closed it, as in `mamo plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

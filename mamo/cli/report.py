@@ -49,6 +49,7 @@ def _command(args: argparse.Namespace) -> int:
     from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, page_inputs, pages_of
     from mamo.reporting.provenance import check_code
     from mamo.reporting.publish import publish
+    from mamo.reporting.tracked import write_curves
 
     plan = options.read_plan(args, others=True)
     tables = plan.tables | plan.others
@@ -104,6 +105,7 @@ def _command(args: argparse.Namespace) -> int:
     for name in requested:
         page = pages[name]
         if name == OVERVIEW:
+            write_curves(plan, results, reports)
             write_overview(plan, collected, verdicts["claims"], page, reports, options.ABLATIONS)
         elif name == CLAIMS:
             write_ledger(plan.scale, verdicts, page, reports)

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 MARKERS = Path(".snakemake/incomplete")
 # Options of a Snakemake that only looks, or that runs one job of another Snakemake.
 _HARMLESS = {
@@ -38,6 +36,8 @@ def running_snakemakes(folder: Path, scale: str | None = None, usual: str | None
         scale: only those that work at this one; others lock other files.
         usual: the scale of one that names none.
     """
+    import psutil
+
     processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

@@ -16,6 +16,7 @@ class GroundingJob(Job[GroundingSpec]):
     spec = GroundingSpec
     title = "fine-tuned for weakly supervised grounding"
     settings = ("layer", "area_exponent", "iou")
+    main = {"val_accuracy": "accuracy on val", "testA_accuracy": "on testA", "testB_accuracy": "on testB"}
 
     def cost(self, spec: GroundingSpec, network: Operations, data: SplitSizes) -> JobCost:
         """Count validation by ITC alone, which chooses weights, and Grad-CAM forwards and back to the layer that is read."""

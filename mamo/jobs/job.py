@@ -112,11 +112,13 @@ class Job(ABC, Generic[S]):
         spec: the class of its specs.
         title: names a model of it in words.
         settings: of the spec, those that the trained model is used with.
+        main: the metrics that sum up a model, each with its words; the others are details of them.
     """
 
     spec: ClassVar[type[JobSpec]]
     title: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
+    main: ClassVar[Mapping[str, str]] = {}
 
     @property
     def task(self) -> str:

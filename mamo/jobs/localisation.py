@@ -15,6 +15,7 @@ class LocalisationJob(Job[LocalisationSpec]):
     spec = LocalisationSpec
     title = "measured for localisation"
     settings = ("layer",)
+    main = {"object_pointing": "words that find their object"}
 
     def cost(self, spec: LocalisationSpec, network: Operations, data: SplitSizes) -> JobCost:
         """Return nothing for validation: such a job trains nothing."""

@@ -13,6 +13,7 @@ class Nlvr2Job(Job[Nlvr2Spec]):
 
     spec = Nlvr2Spec
     title = "fine-tuned for statements on two images (NLVR2)"
+    main = {"dev_accuracy": "accuracy on dev", "test_accuracy": "on test-P"}
 
     def cost(self, spec: Nlvr2Spec, network: Operations, data: SplitSizes) -> JobCost:
         """Count two images for each statement in training; in evaluation each image is encoded once."""

@@ -17,6 +17,7 @@ class RetrievalJob(Job[RetrievalSpec]):
     spec = RetrievalSpec
     title = "fine-tuned for image-text retrieval"
     settings = ("shortlist",)
+    main = {"tr_r1": "text R@1", "ir_r1": "image R@1"}
 
     def cost(self, spec: RetrievalSpec, network: Operations, data: SplitSizes) -> JobCost:
         """Count one encoding of every image and text, and ITM on the shortlists."""

@@ -21,6 +21,7 @@ class VqaJob(Job[VqaSpec]):
     spec = VqaSpec
     title = "fine-tuned for visual question answering"
     settings = ("decoder_layers", "min_answer_count", "shortlist")
+    main = {"accuracy": "accuracy"}
 
     def cost(self, spec: VqaSpec, network: Operations, data: SplitSizes) -> JobCost:
         """Test questions whose answers are not public are answered for the server, and val's for a score."""

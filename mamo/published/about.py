@@ -109,9 +109,27 @@ def describe(config: Mapping[str, Any], parameters: int) -> str:
     ]
     if about:
         lines.append(f"  saw {about.saw}")
-        scores = [f"{score.metric} {score.value:.1f}{score.interval} ({score.job})" for score in about.scores]
-        lines.append(f"  scored {', '.join(scores)}" if scores else "  no scores are recorded")
+        lines += [f"  scored {line}" for line in main_scores(about)] or ["  no scores are recorded"]
     return "\n".join(lines)
+
+
+def main_scores(about: About) -> list[str]:
+    """A line for each job that scored the model: its main metrics in words, and where the others are."""
+    from mamo.reporting.names import job_name
+
+    lines = []
+    for job in dict.fromkeys(score.job for score in about.scores):
+        mine = [score for score in about.scores if score.job == job]
+        words = JOBS[mine[0].task].main if mine[0].task in JOBS else {}
+        shown = [score for score in mine if score.metric in words] or mine[:1]
+        said = [
+            f"{words.get(score.metric, score.metric)} {score.value:.1f}{score.interval}" for score in shown
+        ]
+        more = len(mine) - len(shown)
+        lines.append(
+            f"{job_name(job)}: {', '.join(said)}" + (f"; {more} more in .about.scores" if more else "")
+        )
+    return lines
 
 
 def title_of(task: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mamo.data.batches.transforms import EvalTransform
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
-from mamo.published.about import describe
+from mamo.published.about import About, describe, read_about
 from mamo.published.explanation import Explanation, explain_pair, heat_of
 from mamo.published.pictures import (
     Picture,
@@ -94,6 +94,11 @@ class Pretrained:
         """Move it to a device."""
         (self.task or self.network).to(device)
         return self
+
+    @property
+    def about(self) -> About | None:
+        """What it was trained on and all of its scores; None for a config without that."""
+        return read_about(self.config)
 
     @property
     def device(self) -> torch.device:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.reporting.figure_pages import figure_digest
+from mamo.reporting.tracked import curve_files, metrics_file
 from mamo.specs.claims import read_claims
 from mamo.specs.identity import digest
 from mamo.specs.plan import Plan, TablePlan
@@ -96,7 +97,11 @@ def pages_of(plan: Plan, ablations: Path = Path("ablations")) -> dict[str, Page]
         pages
         | others
         | {
-            OVERVIEW: Page(OVERVIEW, everything, ("README.md", "results.csv", "statistics.csv")),
+            OVERVIEW: Page(
+                OVERVIEW,
+                everything,
+                ("README.md", "results.csv", "statistics.csv", *curve_files(plan).values()),
+            ),
             INDEX: Page(INDEX, digest(shown), ("index.html",)),
         }
     )
@@ -132,7 +137,7 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
     if lenders:
         value["lenders"] = [other.digest for other in lenders]
     inputs = tuple(dict.fromkeys([*table.inputs, *(key for other in lenders for key in other.inputs)]))
-    files = tuple(f"{name}.{suffix}" for suffix in table.ablation.suffixes)
+    files = (*(f"{name}.{suffix}" for suffix in table.ablation.suffixes), metrics_file(name))
     return Page(name, digest(value), files, inputs)
 
 

@@ -20,6 +20,7 @@ from mamo.reporting.paper import PaperTable, load_paper
 from mamo.reporting.specification_curve import curve_section
 from mamo.reporting.table_csv import write_csv
 from mamo.reporting.tables import NONE, Table, make_table, primary, select_columns
+from mamo.reporting.tracked import metrics_file, write_metrics
 from mamo.reporting.values import TableValues
 from mamo.specs.ablation import AblationSpec
 from mamo.specs.lint import row_changes
@@ -44,6 +45,7 @@ def publish(
     title = f"{heading(ablation)} ({plan.scale.name})"
     gaps = make_differences(ablation, values, paper)
     write_csv(ablation, values, paper, reports / f"{page.name}.csv")
+    write_metrics(values, reports / metrics_file(page.name))
     write_text(reports / f"{page.name}.tex", latex_of(plan, ablation, shown, gaps, page.name, values.lengths))
     drawings = [reports / file for file in page.files if file.endswith((".png", ".svg"))]
     if drawings and ablation.kind == "readings":

@@ -93,7 +93,8 @@ def test_the_card_of_a_model_of_real_releases(tmp_path: Path) -> None:
     lower, upper = metric["args"]["interval_95_percent"]
     assert metric["value"] == 62.5 and 20 < lower < 62.5 < upper < 100
     assert result["dataset"]["name"] == scored.spec["data"][0]
-    assert f"tr_r1 62.5 [{lower:.1f}, {upper:.1f}]" in repr(mamo.load(tmp_path / "out"))
+    said = repr(mamo.load(tmp_path / "out"))
+    assert f"  scored Zero-shot Flickr30K: text R@1 62.5 [{lower:.1f}, {upper:.1f}]\n" in f"{said}\n"
 
 
 def test_every_file_follows_the_umask_and_half_precision_takes_half_the_bytes(

