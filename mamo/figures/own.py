@@ -9,7 +9,7 @@ from typing import Any
 
 from mamo.data.store.records import Prepared
 from mamo.data.world.truth import SceneTruth
-from mamo.figures.examples import FigureExample, choose_examples, own_examples
+from mamo.figures.examples import FigureExample, choose_examples, own_examples, photograph_examples
 from mamo.figures.maps import Model
 from mamo.runs.run import Context, RunError, read_record, require, require_files
 from mamo.specs.overrides import SpecError
@@ -48,6 +48,8 @@ def choose_examples_and_scenes(
     if files and not said:
         what = _SAYS.get(figure.method, "a caption")
         raise SpecError(f"{files[0]}: your own photo has no caption; give {what} with --text")
+    if figure.photographs and not requested:
+        return None, None, photograph_examples(figure.photographs)
     if files and len(files) == len(requested):
         return None, None, own_examples(files, said)
     path = plan.runs[bound.data].directory(results)

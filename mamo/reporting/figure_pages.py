@@ -24,6 +24,7 @@ _SCALES = {
     "masked_patches": "Every bar is a share of its image's greatest value, which stands under the axis.",
 }
 FOLDER = "figures"  # folder of maps, below a scale's results
+_TERMS = "../../mamo/figures/photographs/README.md"  # as a page in reports/SCALE links to it
 
 
 def figure_digest(plan: Plan, name: str) -> str:
@@ -57,12 +58,16 @@ def figure_page(plan: Plan, name: str, values: Mapping[str, Any], mark: str, cav
     heading = figure_heading(figure)
     parts = [mark, f"# {heading}", caveat.rstrip(), f"![{escape_alt(alt_text(values))}]({name}.png)"]
     parts.append(wrapped(values["caption"]))
-    if figure.images:
+    examples = f"`{figure.data}`, split `{figure.split}`"
+    if figure.photographs:
+        examples = f"photographs that come with the package ([whose they are]({_TERMS}))"
+        chosen = "Which ones, and the words for them, stand in the figure's file, written before any model saw them."
+    elif figure.images:
         chosen = "The images are named in the figure's file."
     else:
         chosen = f"Drawn by seed {figure.seed} from all records of the split, one for each image; not chosen by looks."
     lines = [
-        bullet(f"Examples: `{figure.data}`, split `{figure.split}`. {chosen}"),
+        bullet(f"Examples: {examples}. {chosen}"),
         f"- Others: `mamo figure {name} --scale {plan.scale.name} --image KEY --out FILE.png`.",
         bullet(f"Fusion layer {values['layer']}, counted from 1. {_SCALES[values['method']]}"),
         *_legend(values),

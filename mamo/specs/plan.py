@@ -79,7 +79,7 @@ class FigurePlan:
     @property
     def digest(self) -> str:
         """Changes with the figure's file or with any run that it reads."""
-        values = {"figure": self.figure.model_dump(mode="json"), "layer": self.layer}
+        values = {"figure": self.figure.content, "layer": self.layer}
         return digest(values | {"inputs": sorted(self.inputs)})
 
 

@@ -123,7 +123,7 @@ def _embedded(data: Any) -> str:
 def _explorer(maps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return the examples whose words can be explored: of the explorer's own figure, else of all per-word figures."""
     per_word = {name: found for name, found in maps.items() if found["method"] == "words" and found["grid"]}
-    chosen = {name: found for name, found in per_word.items() if name == "explorer"} or per_word
+    chosen = {name: found for name, found in per_word.items() if name.startswith("explorer")} or per_word
     if not chosen:
         return None
     first = next(iter(chosen.values()))
