@@ -267,7 +267,7 @@ def test_evaluation_on_public_test_answers(tmp_path: Path, tokenizer: Tokenizer)
     assert evaluation.items["score"] == scores
     assert evaluation.items["type"] == ["is the", "what colour"] * 3
     assert evaluation.metrics["accuracy"] == pytest.approx(np.mean(scores))
-    assert evaluation.metrics["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
+    assert evaluation.breakdown["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
     # Train: "no" and "dog" have 1.6 of the shares, "yes" and "red" 0.8; right for two of three images.
     assert evaluation.metrics["chance/accuracy"] == pytest.approx(200 / 3)
     assert (evaluation.split, evaluation.recorded["evaluated_on_val"]) == ("test", 0.0)
