@@ -23,8 +23,8 @@ class AlbefStep(PlainStep):
 
     def __init__(self, task: PretrainTask) -> None:
         super().__init__(task)
-        assert self.asked.distillation is not None and task.target is not None
-        self.distillation, self.momentum = self.asked.distillation, task.target.network
+        assert self.objectives.distillation is not None and task.target is not None
+        self.distillation, self.momentum = self.objectives.distillation, task.target.network
 
     def itc(self, views: Views) -> Tensor:
         """Contrast the batch with momentum features (ALBEF, Eqs. 1 and 6)."""

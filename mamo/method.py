@@ -129,13 +129,13 @@ class PlainStep:
     """
 
     def __init__(self, task: PretrainTask) -> None:
-        self.task, self.f, self.asked = task, task.network, task.spec.objectives
+        self.task, self.f, self.objectives = task, task.network, task.spec.objectives
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Compute ``loss`` and the losses that it is made of; see :meth:`PretrainTask.forward` for the batch."""
-        views, weights = self.views(batch), self.asked.weights
-        asked = [name for name in ("mrm", "mim", "mlm", "itc", "itm") if getattr(self.asked, name)]
-        losses = {name: getattr(self, name)(views) for name in asked}
+        views, weights = self.views(batch), self.objectives.weights
+        names = [name for name in ("mrm", "mim", "mlm", "itc", "itm") if getattr(self.objectives, name)]
+        losses = {name: getattr(self, name)(views) for name in names}
         # Eq. 6; the paper's weights are 1.
         total = torch.stack([getattr(weights, name) * loss for name, loss in losses.items()]).sum()
         return {"loss": total, **losses}
@@ -169,12 +169,12 @@ class PlainStep:
 
     def mrm(self, views: Views) -> Tensor:
         """Eq. 1: predict the target network's fused representations of the unmasked pair at every masked position."""
-        assert views.target is not None and self.asked.mrm is not None
+        assert views.target is not None and self.objectives.mrm is not None
         hidden, loss = ~views.visible, torch.zeros((), device=views.ids.device)
-        if self.asked.mrm.image:
+        if self.objectives.mrm.image:
             fused, target = self.masked_image(views)[:, 1:], views.target.fused_image[:, 1:]
             loss = loss + self.mrm_error(fused[hidden], target[hidden])
-        if self.asked.mrm.text:
+        if self.objectives.mrm.text:
             fused, target = self.masked_text(views), views.target.fused_text
             loss = loss + self.mrm_error(fused[views.chosen], target[views.chosen])
         return loss
@@ -185,7 +185,7 @@ class PlainStep:
         predicted = task.predictor(task.online.projector(online_MD)).float()  # type: ignore[misc]
         with torch.no_grad():
             target = task.target.projector(target_MD).float()  # type: ignore[union-attr, misc]
-        how, width = self.asked.mrm.normalise, predicted.shape[-1]  # type: ignore[union-attr]
+        how, width = self.objectives.mrm.normalise, predicted.shape[-1]  # type: ignore[union-attr]
         if how == "l2":  # of unit length, as in BYOL: the error, summed over dimensions, is 2 - 2 cos
             predicted, target = (width**0.5 * F.normalize(x, dim=-1) for x in (predicted, target))
         if how == "layer":
@@ -194,22 +194,22 @@ class PlainStep:
 
     def mim(self, views: Views) -> Tensor:
         """Eq. 2: predict the target network's visual features of the masked patches (or what Table 8 puts in their place)."""
-        head, asked = self.task.mim_head, self.asked.mim
-        assert head is not None and asked is not None
+        head, objective = self.task.mim_head, self.objectives.mim
+        assert head is not None and objective is not None
         x = self.masked_image(views)
         for layer in head.decoder:  # Table 9; the paper's own depth is 0
             x = vit_layer(layer, x)  # type: ignore[arg-type]
         predicted, target = head.mlp(head.norm(x))[:, 1:][~views.visible].float(), self.mim_target(views)
-        if asked.target == "visual_tokens":
+        if objective.target == "visual_tokens":
             return F.cross_entropy(predicted, target)
-        if asked.normalise_target:
+        if objective.normalise_target:
             target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
         return (predicted - target).abs().mean()
 
     @torch.no_grad()
     def mim_target(self, views: Views) -> Tensor:
         """Make what the masked patches predict (Table 8)."""
-        task, name = self.task, self.asked.mim.target  # type: ignore[union-attr]
+        task, name = self.task, self.objectives.mim.target  # type: ignore[union-attr]
         if name == "visual_tokens":
             targets = task.visual_tokenizer(views.image, self.f.vision.grid)  # type: ignore[misc]
         elif name == "pixels":
@@ -242,12 +242,14 @@ class PlainStep:
 
     def itm(self, views: Views) -> Tensor:
         """Eq. 5: tell matched pairs from a hard negative for each image and each text, by the fused [CLS]."""
-        batch, mask, asked = views.batch, views.mask, self.asked
+        batch, mask, objectives = views.batch, views.mask, self.objectives
         draws = uniform(batch["seed"], batch["step"], "itm", len(mask), 2).T.to(mask.device)
-        random = asked.random_negatives(batch["progress"])
+        random = objectives.random_negatives(batch["progress"])
         with torch.no_grad():
             units = unit(self.f, views.visual, views.text)
-        wrong = hard_negatives(*units, self.f.temperature, batch["image_id"], draws, asked.itm_group, random)
+        wrong = hard_negatives(
+            *units, self.f.temperature, batch["image_id"], draws, objectives.itm_group, random
+        )
         matched = fuse(self.f, views.visual, views.text, mask)[1]
         visual = torch.cat([views.visual, views.visual[wrong.image]])
         text, masks = torch.cat([views.text[wrong.text], views.text]), torch.cat([mask[wrong.text], mask])
@@ -260,8 +262,8 @@ class PlainStep:
     def after_step(self) -> None:
         """Clamp the temperature, and let the target follow the online network."""
         self.f.clamp_temperature()
-        for each in self.task.followers():
-            follow(*each)
+        for follower in self.task.followers():
+            follow(*follower)
 
 
 def unit(f: Mamo, visual: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,18 +51,18 @@ class StopRequest:
 
 
 @contextmanager
-def forward_signals(asked: StopRequest) -> Iterator[None]:
+def forward_signals(request: StopRequest) -> Iterator[None]:
     """Pass a signal that would end this command on to its child, once; the block continues and can wait for the child.
 
     Signals that the caller ignores (``nohup``, ``&`` in a script) stay ignored.
     """
 
     def heard(number: int, frame: object) -> None:
-        if asked.by is None:
-            asked.by = signal.Signals(number)
-            if asked.by == signal.SIGHUP:
+        if request.by is None:
+            request.by = signal.Signals(number)
+            if request.by == signal.SIGHUP:
                 _leave_the_terminal()
-            asked.tell()
+            request.tell()
 
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, heard) for number in heeded}
@@ -96,12 +96,12 @@ def start(
 
 def call(words: Sequence[str], output: int | None = None) -> int:
     """Run a program to its end. Returns its exit status, or 128 plus the signal's number if this command was asked to stop."""
-    asked = StopRequest()
-    with forward_signals(asked):
+    request = StopRequest()
+    with forward_signals(request):
         child = start(words, output=output)
-        asked.passes_to(child)
+        request.passes_to(child)
         status = child.wait()
-    return asked.status or status
+    return request.status or status
 
 
 def _leave_the_terminal() -> None:

@@ -28,17 +28,17 @@ def check_cluster(args: argparse.Namespace) -> Iterator[Diagnosis]:
         yield Diagnosis("wrong", "sbatch is not found", "call this on a login node, or load SLURM's module")
         return
     try:
-        told = _run_program("scontrol", "ping")
+        pinged = _run_program("scontrol", "ping")
     except subprocess.TimeoutExpired:
-        told = None
-    if told is None or told.returncode or "UP" not in told.stdout:
-        answer = (told.stdout + told.stderr).strip() if told else "no answer"
+        pinged = None
+    if pinged is None or pinged.returncode or "UP" not in pinged.stdout:
+        answer = (pinged.stdout + pinged.stderr).strip() if pinged else "no answer"
         yield Diagnosis(
             "wrong", f"SLURM's controller: {answer}", "ask the cluster's people; without it every call waits"
         )
         return
     yield Diagnosis(
-        "ok", f"{told.stdout.strip().splitlines()[0]}, {_run_program('sbatch', '--version').stdout.strip()}"
+        "ok", f"{pinged.stdout.strip().splitlines()[0]}, {_run_program('sbatch', '--version').stdout.strip()}"
     )
     yield from _check_configuration()
     name = args.profile or "slurm"
@@ -119,13 +119,13 @@ def _kinds(asked_of: Mapping[JobKind, Resources]) -> Iterator[Diagnosis]:
     for kind, resources in asked_of.items():
         words = request(resources)
         done = _run_program("sbatch", "--test-only", *words, "--wrap", "true")
-        asked = f"{kind}: {' '.join(words)}"
+        job = f"{kind}: {' '.join(words)}"
         if done.returncode:
             yield Diagnosis(
-                "wrong", f"{asked}\n      {done.stderr.strip()}", f"{SITE}{_partitions(done.stderr)}"
+                "wrong", f"{job}\n      {done.stderr.strip()}", f"{SITE}{_partitions(done.stderr)}"
             )
         else:
-            yield Diagnosis("ok", asked)
+            yield Diagnosis("ok", job)
 
 
 def request(resources: Resources) -> list[str]:

@@ -72,8 +72,8 @@ def record_runs(plan: Plan, keys: Iterable[str], results: Path) -> list[Path]:
 
 def _inside(results: Path) -> None:
     """Refuse results outside of the project's folder, unless a symlink in the folder leads to them."""
-    here = Path.cwd()
-    if not Path(os.path.abspath(results)).is_relative_to(here):
+    folder = Path.cwd()
+    if not Path(os.path.abspath(results)).is_relative_to(folder):
         raise DvcError(
             f"DVC records only what is in the project's folder; the results are elsewhere: `ln -s {results.parent} results` "
             "here, set `results: results` in params.yaml, and call this again"
@@ -217,8 +217,8 @@ def share_results(results: Path) -> bool:
     Args:
         results: the folder of all scales' results, as settings name it.
     """
-    here = Path.cwd()
-    for parent in here.parents:
+    folder = Path.cwd()
+    for parent in folder.parents:
         if TEMPORARY.parts == parent.parts[-len(TEMPORARY.parts) :]:
             project = parent.parents[len(TEMPORARY.parts) - 1]
             if not results.is_absolute() and not results.exists():

@@ -28,16 +28,16 @@ def table_values(explainer: Explainer, page: Page, reports: Path) -> dict[str, A
     table = (explainer.plan.tables | explainer.plan.others)[page.name]
     closure = explainer.plan.closure(table.inputs)
     runs = [run for key, run in explainer.plan.runs.items() if key in closure]
-    there = all((reports / file).is_file() for file in page.files)
+    exists = all((reports / file).is_file() for file in page.files)
     return {
         "table": page.name,
         "runs": len(runs),
         "page": {
             "file": str(reports / page.files[0]),
-            "there": there,
+            "there": exists,
             "planned": page.id,
             "shown": page.shown(reports),
-            "to_write": not there or page.stale(reports),
+            "to_write": not exists or page.stale(reports),
         },
         "needs": _to_do(explainer, runs),
     }

@@ -123,5 +123,7 @@ def licence_of(name: str) -> str | None:
         if value.startswith("License ::")
     ]
     free = (about.get("License") or "").strip().splitlines()
-    said = expression or "; ".join(c for c in classified if c != "OSI Approved") or (free[0] if free else "")
-    return " ".join(said.split())[:80].replace("|", "/") or "see its files"
+    licence = (
+        expression or "; ".join(c for c in classified if c != "OSI Approved") or (free[0] if free else "")
+    )
+    return " ".join(licence.split())[:80].replace("|", "/") or "see its files"

@@ -47,13 +47,13 @@ def _command(args: argparse.Namespace) -> int:
     values = {name: collect(plan, table, results) for name, table in plan.tables.items()}
     with_claims = CLAIMS in pages_of(plan, options.ABLATIONS)
     claims = judge(plan, results, options.ABLATIONS)["claims"] if with_claims else []
-    said = content(plan, values, claims, results, reports, options.ABLATIONS)
+    article = content(plan, values, claims, results, reports, options.ABLATIONS)
     try:
-        write_article(said, reports, out)
+        write_article(article, reports, out)
     except ArticleError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1
-    lacking = [f"{len(said['missing'])} runs have no record yet"] if said["missing"] else []
-    lacking += [f"{len(said['undrawn'])} figures are not drawn yet"] if said["undrawn"] else []
+    lacking = [f"{len(article['missing'])} runs have no record yet"] if article["missing"] else []
+    lacking += [f"{len(article['undrawn'])} figures are not drawn yet"] if article["undrawn"] else []
     print(f"{out} ({', '.join(lacking)})" if lacking else out)
     return 0

@@ -148,7 +148,7 @@ def _run(args: argparse.Namespace, plan: Plan, request: Request, missing: Missin
 
 def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
     """Call Snakemake until everything is made: after another Snakemake was killed, it may exit with 0 and leave files out."""
-    logs, began, first, asked = options.logs_of(args), time.time(), missing, StopRequest(signal.SIGINT)
+    logs, began, first, stop = options.logs_of(args), time.time(), missing, StopRequest(signal.SIGINT)
     targets = (
         [str(run.record(request.results)) for run in missing.runs] if args.seed is not None else args.tables
     )
@@ -157,24 +157,24 @@ def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
     with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0
-    with forward_signals(asked), _warm(args) as warmed, _progress(args, request, first) as progress:
-        while not asked.by:
+    with forward_signals(stop), _warm(args) as warmed, _progress(args, request, first) as progress:
+        while not stop.by:
             before = missing
             with log.open("ab") as file:
                 process = start(command, _environment() | warmed, file, subprocess.STDOUT)
-                asked.passes_to(process)
+                stop.passes_to(process)
                 _follow(process, request, missing, logs, began, progress)
             missing, status = request.missing(), process.returncode
             if not missing or status or len(missing.names()) == len(before.names()):
                 break
     took = duration(time.time() - began)
-    if asked.by:
+    if stop.by:
         print(
-            f"\nStopped by {asked.by.name} after {took}. Not made yet: {missing}. "
+            f"\nStopped by {stop.by.name} after {took}. Not made yet: {missing}. "
             "The same command continues with what is left.",
             file=sys.stderr,
         )
-        return asked.status
+        return stop.status
     if status or missing:
         _failed(missing, request, log, logs, began, took, status)
         return 1

@@ -25,7 +25,7 @@ def keep_every_job(executor: type[Any], answers: Callable[[], bool] | None = Non
     if getattr(executor, "guarded", False):
         return
     executor.guarded = True
-    asked = answers or controller_answers
+    is_reachable = answers or controller_answers
     check = executor.check_active_jobs
 
     async def check_active_jobs(self: Any, active_jobs: list[Any]) -> AsyncIterator[Any]:
@@ -48,7 +48,7 @@ def keep_every_job(executor: type[Any], answers: Callable[[], bool] | None = Non
     executor.cancel = _without_waiting(executor.cancel)
     for name in ("run_job", "run_array_jobs"):
         if hasattr(executor, name):
-            setattr(executor, name, _waiting(getattr(executor, name), asked))
+            setattr(executor, name, _waiting(getattr(executor, name), is_reachable))
 
 
 def _without_waiting(cancel: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,12 +64,12 @@ def _without_waiting(cancel: Callable[..., Any]) -> Callable[..., Any]:
 def controller_answers() -> bool:
     """Check that SLURM's controller or its backup is up; True if there is no command to ask with."""
     try:
-        told = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=60)
+        pinged = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
         return True
     except subprocess.TimeoutExpired:
         return False
-    return "DOWN" not in told.stdout or "UP" in told.stdout
+    return "DOWN" not in pinged.stdout or "UP" in pinged.stdout
 
 
 def _noting(report: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,11 +87,11 @@ def _waiting(submit: Callable[..., Any], answers: Callable[[], bool]) -> Callabl
     """Wrap submitting so that it waits for the controller."""
 
     def waited(self: Any, *given: Any) -> Any:
-        said = False
+        reported = False
         while not answers():
-            if not said:
+            if not reported:
                 self.logger.warning("SLURM's controller does not answer: jobs are submitted when it does.")
-                said = True
+                reported = True
             if getattr(self, "ending", False):
                 break
             time.sleep(POLL_SECONDS)

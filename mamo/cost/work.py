@@ -147,7 +147,7 @@ class _Counted(Costs):
         coco, flickr, nlvr2, refcoco = world.coco, world.flickr30k, world.nlvr2, world.refcoco_plus
         trained = coco.train + coco.restval
         shown: Mapping[str, float]
-        shown, each = {
+        shown, images_per_record = {
             "coco": ({"train": trained, "val": coco.val, "test": coco.test}, CAPTIONS),
             "flickr30k": ({"train": flickr.train, "val": flickr.val, "test": flickr.test}, CAPTIONS),
             "visual_genome": ({"train": world.visual_genome}, world.regions_per_image),
@@ -166,5 +166,8 @@ class _Counted(Costs):
         }.get(name, ({"train": trained, "val": coco.val, "test": coco.test}, CAPTIONS))
         images = {split: int(count) for split, count in shown.items()}
         return Sizes(
-            sum(images.values()), {split: int(count * each) for split, count in images.items()}, images, 0
+            sum(images.values()),
+            {split: int(count * images_per_record) for split, count in images.items()},
+            images,
+            0,
         )

@@ -60,9 +60,11 @@ def excerpt(values: Values) -> Values:
     if values["method"] != "words":
         return {**values, "examples": values["examples"][:2]}
     example = values["examples"][0]
-    said = [i for i, word in enumerate(example["words"]) if _is_word(word)]
+    places = [i for i, word in enumerate(example["words"]) if _is_word(word)]
     named = {i: named["what"] for named in example["named"] for i in named["words"][:1]}
-    order = sorted(said, key=lambda i: (named.get(i) != "object", i not in named, -len(example["words"][i])))
+    order = sorted(
+        places, key=lambda i: (named.get(i) != "object", i not in named, -len(example["words"][i]))
+    )
     return {**values, "examples": [example | {"shown": sorted(order[: SMALL.words])}]}
 
 
@@ -146,8 +148,8 @@ def _word_row(
                 x + size / 2, y + high / 2, "no heat", style.small, ha="center", va="center", color="white"
             )
         for _, fit in fits[:1]:
-            said = f"{'●' if fit['hit'] else '○'} {fit['share']:.0%}"
-            sheet.text(x + size / 2, y + high + 0.02, said, style.small, ha="center")
+            fit_text = f"{'●' if fit['hit'] else '○'} {fit['share']:.0%}"
+            sheet.text(x + size / 2, y + high + 0.02, fit_text, style.small, ha="center")
     return high + 1.25 * style.small / 72 + 0.06
 
 
@@ -179,8 +181,8 @@ def _lay_out_grounding(values: Values, style: Style) -> Sheet:
             heat = overlay(image, own["map"], values["grid"], top) if own else None
             boxes = [*truths, *([(own["box"], CHOSEN_BOX, "--")] if own and own["box"] else [])]
             judged = own is not None and own["right"] is not None
-            said = f"{'right' if own['right'] else 'wrong'}, IoU {own['iou']:.2f}" if judged else ""
-            drawn.append((heat, f"{model['label'].partition(' (')[0]}\n{said}", boxes))
+            verdict = f"{'right' if own['right'] else 'wrong'}, IoU {own['iou']:.2f}" if judged else ""
+            drawn.append((heat, f"{model['label'].partition(' (')[0]}\n{verdict}", boxes))
         return drawn
 
     return _strips(values, panels, lambda example: f"“{example['text']}”", style)

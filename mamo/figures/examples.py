@@ -116,9 +116,9 @@ def _distinct(
         record = records[i]
         if record["image"] not in seen:
             seen.add(record["image"])
-            said = texts[len(seen) - 1] if texts else record.get("text") or record.get("question")
+            text = texts[len(seen) - 1] if texts else record.get("text") or record.get("question")
             yield FigureExample(
-                len(seen) - 1, data.images.key(record["image"]), record["image"], said, record
+                len(seen) - 1, data.images.key(record["image"]), record["image"], text, record
             )
             if len(seen) == number:
                 return

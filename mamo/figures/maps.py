@@ -135,9 +135,9 @@ def compute_figure(
         grid = loaded.network.vision.grid
         explain = _METHODS[figure.method](loaded, replace(bound, layer=layer), data, truth)
         for example, values in zip(examples, shown, strict=True):
-            common, mine = explain(example)
+            common, model_values = explain(example)
             values |= common
-            values["models"][described["key"]] = mine
+            values["models"][described["key"]] = model_values
     return {
         "figure": name, "scale": plan.scale.name, "method": figure.method, "title": figure.title,
         "caption": " ".join(figure.caption.split()), "layer": layer, "grid": grid, "models": models,

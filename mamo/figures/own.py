@@ -37,21 +37,23 @@ def choose_examples_and_scenes(
         SpecError: see :func:`mamo.figures.maps.compute_figure`.
     """
     figure = bound.figure
-    said = [texts] if isinstance(texts, str) else list(texts or ())
+    own_texts = [texts] if isinstance(texts, str) else list(texts or ())
     requested = [str(image) for image in images] or list(figure.images)
     files = [Path(image) for image in requested if Path(image).is_file()]
-    if said and not requested:
+    if own_texts and not requested:
         raise SpecError("a text of your own needs an image: name a file or a key with --image")
-    if len(said) not in (0, 1, len(requested)):
-        raise SpecError(f"{len(said)} texts for {len(requested)} images: give one for all, or one for each")
-    said = said * len(requested) if len(said) == 1 else said
-    if files and not said:
+    if len(own_texts) not in (0, 1, len(requested)):
+        raise SpecError(
+            f"{len(own_texts)} texts for {len(requested)} images: give one for all, or one for each"
+        )
+    own_texts = own_texts * len(requested) if len(own_texts) == 1 else own_texts
+    if files and not own_texts:
         what = _SAYS.get(figure.method, "a caption")
         raise SpecError(f"{files[0]}: your own photo has no caption; give {what} with --text")
     if figure.photographs and not requested:
         return None, None, photograph_examples(figure.photographs)
     if files and len(files) == len(requested):
-        return None, None, own_examples(files, said)
+        return None, None, own_examples(files, own_texts)
     path = plan.runs[bound.data].directory(results)
     if requested and not path.is_dir():
         missing = next(image for image in requested if not Path(image).is_file())
@@ -67,11 +69,11 @@ def choose_examples_and_scenes(
         return (
             data,
             truth,
-            choose_examples(data, figure.split, figure.examples, figure.seed, requested, said),
+            choose_examples(data, figure.split, figure.examples, figure.seed, requested, own_texts),
         )
     examples: list[FigureExample] = []
     for place, image in enumerate(requested):
-        text = said[place : place + 1]
+        text = own_texts[place : place + 1]
         if Path(image).is_file():
             examples += own_examples([Path(image)], text, place)
         else:

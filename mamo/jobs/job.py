@@ -176,8 +176,8 @@ def split_accuracy(metric: str, items: Items, images_of: Mapping[str, Sequence[i
     column = f"correct{kind}"
     if not accuracy or column not in items:
         return None
-    mine = np.array(items["split"]) == split
-    if not mine.any():
+    in_split = np.array(items["split"]) == split
+    if not in_split.any():
         return None
-    scores = 100.0 * np.asarray(items[column], dtype=float)[mine]
+    scores = 100.0 * np.asarray(items[column], dtype=float)[in_split]
     return [Stratum(scores, np.ones(len(scores), dtype=bool), images_or_items(images_of, split, len(scores)))]

@@ -39,22 +39,22 @@ class RetrievalJob(Job[RetrievalSpec]):
 
         column = "itc_rank" if metric.startswith("itc_") else "rank"  # by similarity alone, not re-ranked
         metric = metric.removeprefix("itc_")
-        one = re.fullmatch(r"(tr|ir)_r(\d+)", metric)
+        match = re.fullmatch(r"(tr|ir)_r(\d+)", metric)
         if column not in items:
             return None
         if metric == "mean_recall":
             parts = [(direction, k, 1 / (2 * len(KS))) for direction in ("tr", "ir") for k in KS]
-        elif one:
-            parts = [(one[1], int(one[2]), 1.0)]
+        elif match:
+            parts = [(match[1], int(match[2]), 1.0)]
         else:
             return None
         direction, rank = np.array(items["direction"]), np.asarray(items[column])
         captions = images_or_items(images_of, "test", int((direction == "ir").sum()))
         # Images are in the order in which the records first name them.
         queries = {"ir": captions, "tr": np.array(list(dict.fromkeys(captions.tolist())))}
-        asked = int((direction == "tr").sum())
-        if len(queries["tr"]) != asked:
-            queries["tr"] = np.arange(asked)
+        count = int((direction == "tr").sum())
+        if len(queries["tr"]) != count:
+            queries["tr"] = np.arange(count)
             if metric == "mean_recall":  # it is not known which captions belong to which image
                 return None
         strata = []

@@ -30,10 +30,10 @@ class VqaJob(Job[VqaSpec]):
         fused = network.text(words) + network.fusion(words)
         example = network.vision() + fused + network.decoder(rows, layers, words)
         example += network.vocabulary(rows)
-        asked = fused + network.decoder(listed, layers, words) + network.vocabulary(listed)
+        per_question = fused + network.decoder(listed, layers, words) + network.vocabulary(listed)
 
         def answered(questions: float, images: float) -> float:
-            return images * network.vision() + questions * asked
+            return images * network.vision() + questions * per_question
 
         return JobCost(
             3 * example - network.patch_embedding(),

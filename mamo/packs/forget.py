@@ -30,13 +30,13 @@ def forget(run: Run, results: Path) -> list[Path]:
     directory = run.directory(results)
     if not unpacked(directory):
         raise SpecError(f"{run.key} was not taken from a pack, or has been made again here")
-    those = [directory]
+    directories = [directory]
     if run.kind == "pretrain":
         for path in sorted((results / "finetune").glob("*/record.json")):
             if read_record_file(path).inputs.get("init") == run.key and unpacked(path.parent):
-                those.append(path.parent)
+                directories.append(path.parent)
     moves = []
-    for place in those:
+    for place in directories:
         site = site_of(place, read_record_file(place / "record.json"))
         target = results / SITES / site / place.parent.name / place.name
         if target.exists():

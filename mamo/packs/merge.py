@@ -223,8 +223,8 @@ def _missing_input(
     """Name an input of a run that is neither there nor in the pack; '' if none is missing."""
     coming = {name.split("/", 1)[1] for name in (*places, *merged.there)}
     for key in run.inputs.values():
-        there = [results / key / RECORD, results / SITES / site / key / RECORD]
-        if key in coming or any(path.is_file() for path in there):
+        paths = [results / key / RECORD, results / SITES / site / key / RECORD]
+        if key in coming or any(path.is_file() for path in paths):
             continue
         refused = any(name.endswith(f"/{key}") for name in merged.refused)
         return f"its input {key} is {'refused' if refused else f'neither in the pack nor in {results}'}"
@@ -239,10 +239,10 @@ def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path)
         if not (directory / RECORD).is_file():
             continue
         known = read_record_file(directory / RECORD)
-        whose = site_of(directory, known)
+        owner = site_of(directory, known)
         if (directory / RECORD).read_text(encoding="utf-8") == run.text:
             return None, ""
-        if whose == site:
+        if owner == site:
             if _same_numbers(run, known, directory):
                 return None, ""
             return None, (
@@ -257,10 +257,10 @@ def _place(run: PackedRun, site: str, places: Mapping[str, Path], results: Path)
         beside_it = places.get(f"{run.site}/{key}")
         init = results / key
         if beside_it is None and (init / RECORD).is_file():
-            mine = site_of(init, read_record_file(init / RECORD)) == site
+            same_site = site_of(init, read_record_file(init / RECORD)) == site
         else:
-            mine = beside_it == init
-        if not mine:
+            same_site = beside_it == init
+        if not same_site:
             return own, ""
     return main, ""
 

@@ -67,8 +67,8 @@ def write_pack(
         except (SpecError, StoredError) as error:
             written.left_out[key] = str(error)
             continue
-        here = directory.parent.parent.parent.name != SITES
-        owner = site if site and here and not unpacked(directory) else site_of(directory, record)
+        local = directory.parent.parent.parent.name != SITES
+        owner = site if site and local and not unpacked(directory) else site_of(directory, record)
         name = f"{owner}/{key}"
         if name in directories:  # a second one of the same site, beside the one that pages show
             written.left_out[name] = f"{name}: stands in these results twice"
@@ -100,8 +100,8 @@ def _leave_out_without_inputs(
             return
         for name, key in lacking.items():
             del directories[name]
-            mine = name.split("/", 1)[1]
-            contents.left_out[mine] = f"{mine}: its input {key} " + (
+            key_of_run = name.split("/", 1)[1]
+            contents.left_out[key_of_run] = f"{key_of_run}: its input {key} " + (
                 "is left out" if key in contents.left_out else "has no record"
             )
 
@@ -113,7 +113,7 @@ def _files(
     yield CONTENTS, (json.dumps(contents, indent=1) + "\n").encode()
     names = {run: _names(run, directory) for run, directory in directories.items()}
     for file in sorted(
-        {name for those in names.values() for name in those}, key=lambda name: (name != RECORD, name)
+        {name for files in names.values() for name in files}, key=lambda name: (name != RECORD, name)
     ):
         for run in sorted(directories, key=lambda name: name.split("/", 1)[1]):
             if file in names[run]:
@@ -125,9 +125,9 @@ def _files(
 
 
 def _names(run: str, directory: Path) -> set[str]:
-    there = {path.name for path in directory.glob("*.csv") if not path.name.startswith(".")}
-    there |= {name for name in FILES if (directory / name).is_file()}
-    return there | ({IMAGES} if run.split("/")[1] == "data" else set())
+    names = {path.name for path in directory.glob("*.csv") if not path.name.startswith(".")}
+    names |= {name for name in FILES if (directory / name).is_file()}
+    return names | ({IMAGES} if run.split("/")[1] == "data" else set())
 
 
 def _content(directory: Path, file: str) -> bytes | None:

@@ -83,11 +83,11 @@ def summarise(spreads: Sequence[Spread]) -> list[Summary]:
     for spread in spreads:
         lines.setdefault((spread.group, spread.metric), []).append(spread)
     summaries = []
-    for (group, metric), those in lines.items():
-        widest = max(those, key=lambda spread: spread.width)
-        freedom = sum(len(spread.values) - 1 for spread in those)
-        pooled = sum(spread.variance * (len(spread.values) - 1) for spread in those) / freedom
-        summaries.append(Summary(group, metric, len(those), widest.width, widest.run, pooled**0.5))
+    for (group, metric), group_spreads in lines.items():
+        widest = max(group_spreads, key=lambda spread: spread.width)
+        freedom = sum(len(spread.values) - 1 for spread in group_spreads)
+        pooled = sum(spread.variance * (len(spread.values) - 1) for spread in group_spreads) / freedom
+        summaries.append(Summary(group, metric, len(group_spreads), widest.width, widest.run, pooled**0.5))
     return summaries
 
 

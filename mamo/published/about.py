@@ -212,10 +212,10 @@ def _intervals(directory: Path, job: Record, results: Path) -> dict[str, tuple[f
         images = {}  # then each item counts as its own image
     intervals = {}
     for name, value in job.metrics.items():
-        mine = contributions(job.spec["task"], name, items, images, job.metrics)
-        if mine is None or abs(mine.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
+        contributed = contributions(job.spec["task"], name, items, images, job.metrics)
+        if contributed is None or abs(contributed.values.mean() - value) > 1e-6 * max(1.0, abs(value)):
             continue
-        draws = resampled_means(mine.values[:, None], mine.images)[:, 0]
+        draws = resampled_means(contributed.values[:, None], contributed.images)[:, 0]
         lower, upper = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         intervals[name] = (round(float(lower), 4), round(float(upper), 4))
     return intervals

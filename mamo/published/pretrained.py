@@ -228,13 +228,13 @@ class Pretrained:
             raise ValueError(f"ask {ask!r}: 'image' or 'text' is expected")
         if shortlist < 1:
             raise ValueError(f"shortlist {shortlist}: at least one candidate must be scored")
-        shown, said = list(pictures(images)), texts_of(texts)
-        cosine = self.similarity(shown, said, batch_size=batch_size)
+        shown, listed_texts = list(pictures(images)), texts_of(texts)
+        cosine = self.similarity(shown, listed_texts, batch_size=batch_size)
         queries = cosine if ask == "image" else cosine.T
         listed = queries.argsort(dim=1, descending=True, stable=True)[:, :shortlist]
         asking = torch.arange(len(queries))[:, None].expand_as(listed)
         image, text = (asking, listed) if ask == "image" else (listed, asking)
-        logits = self._matching(shown, said, image.flatten(), text.flatten(), batch_size)
+        logits = self._matching(shown, listed_texts, image.flatten(), text.flatten(), batch_size)
         # The margin sorts pairs like the probability, without saturating at 1.
         margin = (logits[:, 1] - logits[:, 0]).view(listed.shape)
         best = margin.argsort(dim=1, descending=True, stable=True)
@@ -360,13 +360,13 @@ class Pretrained:
         return ids.to(self.device), mask.to(self.device)
 
     def _pairs(self, images: Pictures, texts: Texts, what: str) -> list[tuple[Picture, str]]:
-        shown, said = list(pictures(images)), texts_of(texts)
-        if len(shown) != len(said):
-            raise ValueError(f"{len(shown)} images and {len(said)} {what} do not form pairs")
-        return list(zip(shown, said, strict=True))
+        shown, listed_texts = list(pictures(images)), texts_of(texts)
+        if len(shown) != len(listed_texts):
+            raise ValueError(f"{len(shown)} images and {len(listed_texts)} {what} do not form pairs")
+        return list(zip(shown, listed_texts, strict=True))
 
     def _matching(
-        self, shown: list[Picture], said: list[str], image_P: Tensor, text_P: Tensor, batch_size: int
+        self, shown: list[Picture], listed_texts: list[str], image_P: Tensor, text_P: Tensor, batch_size: int
     ) -> Tensor:
         """Compute ITM's logits of P pairs of places: (P, 2). Images are encoded in batches, each once; no more features are
         kept."""
@@ -376,7 +376,7 @@ class Pretrained:
             places = torch.tensor(batch)
             requested = torch.isin(image_P, places).nonzero()[:, 0]
             for part in requested.split(batch_size):
-                ids, mask = self._tokens([said[place] for place in text_P[part].tolist()])
+                ids, mask = self._tokens([listed_texts[place] for place in text_P[part].tolist()])
                 rows = torch.searchsorted(places, image_P[part]).to(self.device)
                 text = self.network.encode_text(ids, mask)
                 logits[part] = self.network.matching_logits(visual[rows], text, mask).float().cpu()

@@ -85,11 +85,11 @@ class TableResults:
 
     def reported(self, contrast: Mapping[str, float], columns: Mapping[str, float]) -> float | None:
         """Compute a contrast of the paper's numbers, in a weighted mean of columns; None where it gives not all of them."""
-        of = {line.key: line.values for line in self.paper.rows} if self.paper else {}
+        values_of = {line.key: line.values for line in self.paper.rows} if self.paper else {}
         total = 0.0
         for term, u in contrast.items():
             for column, v in columns.items():
-                value = of.get(term.removeprefix(REPORTED), {}).get(column)
+                value = values_of.get(term.removeprefix(REPORTED), {}).get(column)
                 if value is None:
                     return None
                 total += u * v * value

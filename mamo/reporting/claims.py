@@ -52,7 +52,7 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
     }
     findings = [Judge(plan, judged_tables).finding(claim) for claim in claims]
     missing = dict.fromkeys(
-        key for one in judged_tables.values() for key, record in one.records.items() if record is None
+        key for judged in judged_tables.values() for key, record in judged.records.items() if record is None
     )
     return {
         "table": "claims",
@@ -110,14 +110,16 @@ class Judge:
             return open_claim(claim, "missing", f"results are missing: {', '.join(waiting)}")
         # One that was trained on has numbers, and they are compared.
         diverged = [
-            r for r, those in ended.items() if set(those) == {"diverged"} and not table.grid.has(r, columns)
+            row
+            for row, outcomes in ended.items()
+            if set(outcomes) == {"diverged"} and not table.grid.has(row, columns)
         ]
         if len(diverged) == 1 and len(test.rows) == 2 and test.within is None:
             why = f"every training of {names[diverged[0]]} diverged, and the other's did not"
             return Finding(claim, "supported" if test.contrast[0][diverged[0]] < 0 else "refuted", why)
         if diverged:
-            those = ", ".join(names[row] for row in diverged)
-            return open_claim(claim, "diverged", f"every training of {those} diverged")
+            outcomes = ", ".join(names[row] for row in diverged)
+            return open_claim(claim, "diverged", f"every training of {outcomes} diverged")
         if CHANCE not in test.terms and not self._learned(test, table, columns):
             why = "no compared row is better than chance, so their differences mean nothing"
             return open_claim(claim, "chance", why)
@@ -191,8 +193,8 @@ def _contrasts(test: ClaimTest, table: TableResults) -> list[tuple[str, Contrast
     rows = test.rises or test.falls
     if not rows:
         return [(table.label(contrast), contrast) for contrast in test.contrast]
-    of = {row.key: row.x or 0.0 for row in table.ablation.rows}
-    x = np.array([of[row] for row in rows])
+    place_of = {row.key: row.x or 0.0 for row in table.ablation.rows}
+    x = np.array([place_of[row] for row in rows])
     slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * (PER_STEP if test.rises else -PER_STEP)
     label = f"{'rise' if test.rises else 'fall'} for each ten percent"
     return [(label, dict(zip(rows, slope.tolist(), strict=True)))]
@@ -204,8 +206,8 @@ def _mean(columns: Sequence[str]) -> dict[str, float]:
 
 def _decide(test: ClaimTest, numbers: Sequence[ContrastEstimate]) -> tuple[Verdict, str]:
     """Decide by intervals: all of them must agree to support, one that clearly contradicts refutes."""
-    one, bound = len(numbers) == 1, test.above
-    said = f"{bound:g}".replace("-", "−")
+    single, bound = len(numbers) == 1, test.above
+    bound_text = f"{bound:g}".replace("-", "−")
     if (near := test.within) is not None:
         if all(-near < number.lower and number.upper < near for number in numbers):
             return "supported", f"every interval lies within {near:g} points"
@@ -213,16 +215,16 @@ def _decide(test: ClaimTest, numbers: Sequence[ContrastEstimate]) -> tuple[Verdi
             return "refuted", f"an interval lies beyond {near:g} points"
         return "cannot tell", f"the intervals reach beyond {near:g} points"
     if all(number.lower > bound for number in numbers):
-        return "supported", f"{'the' if one else 'every'} interval is above {said}"
+        return "supported", f"{'the' if single else 'every'} interval is above {bound_text}"
     # Of many intervals, one is below the bound by chance: it must do so for all of them together.
     below = [number for number in numbers if number.upper < bound]
-    if one and below:
-        return "refuted", f"the interval is below {said}"
+    if single and below:
+        return "refuted", f"the interval is below {bound_text}"
     if any(_far_below(number, bound, len(numbers)) for number in below):
-        return "refuted", f"{below[0].label} is below {said}"
+        return "refuted", f"{below[0].label} is below {bound_text}"
     return (
         "cannot tell",
-        f"the interval holds {said}" if one else f"not every interval is above {said}",
+        f"the interval holds {bound_text}" if single else f"not every interval is above {bound_text}",
     )
 
 

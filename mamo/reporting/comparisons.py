@@ -54,14 +54,14 @@ def make_grid(plan: Plan, table: TablePlan, records: Mapping[str, Record | None]
             source = run.inputs[f"data:{run.spec['data'][0]}"]  # the first data set is the one evaluated
             if source not in images:
                 images[source] = images_of(plan.runs[source].directory(results))
-            mine = _contributions(run, record, cell.metric, images[source], results)
-            if mine is not None:
-                contributed[cell.column][i, seed] = mine
+            contributed_values = _contributions(run, record, cell.metric, images[source], results)
+            if contributed_values is not None:
+                contributed[cell.column][i, seed] = contributed_values
     grid = Grid(rows, columns, means, [table.pretrainings[row] for row in rows])
-    for column, those in contributed.items():
+    for column, by_place in contributed.items():
         # Rows with and without items cannot be compared fairly.
-        if len(those) == np.isfinite(means[:, :, columns.index(column)]).sum():
-            grid.resample(column, those)
+        if len(by_place) == np.isfinite(means[:, :, columns.index(column)]).sum():
+            grid.resample(column, by_place)
     return grid
 
 
@@ -114,13 +114,13 @@ def _contributions(
     items = read_items(directory)
     if items is None:
         return None
-    mine, value = (
+    contributed, value = (
         contributions(run.spec["task"], metric, items, images, record.metrics),
         record.metrics[metric],
     )
-    if mine is not None and abs(mine.values.mean() - value) > _TOLERANCE * max(1.0, abs(value)):
+    if contributed is not None and abs(contributed.values.mean() - value) > _TOLERANCE * max(1.0, abs(value)):
         raise ItemsError(
-            f"{directory}: its items give {mine.values.mean():.4f} for '{metric}', its record {value:.4f}; "
+            f"{directory}: its items give {contributed.values.mean():.4f} for '{metric}', its record {value:.4f}; "
             "remove the directory and execute the run again"
         )
-    return mine
+    return contributed

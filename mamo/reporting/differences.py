@@ -58,8 +58,8 @@ def make_differences(ablation: AblationSpec, values: TableValues, paper: PaperTa
 
 def paper_difference(paper: PaperTable | None, row: str, base: str, column: str) -> float | None:
     """Difference of two of the paper's rows in a column; None if it does not give both."""
-    of = {line.key: line.values.get(column) for line in paper.rows} if paper else {}
-    own, other = of.get(row), of.get(base)
+    value_of = {line.key: line.values.get(column) for line in paper.rows} if paper else {}
+    own, other = value_of.get(row), value_of.get(base)
     return None if own is None or other is None else round(own - other, 6)
 
 

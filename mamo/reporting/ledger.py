@@ -94,7 +94,7 @@ def by_reason(claims: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
         reason: [claim for claim in claims if claim["verdict"] == "cannot tell" and claim["reason"] == reason]
         for reason in REASONS
     }
-    return {reason: those for reason, those in grouped.items() if those}
+    return {reason: claims_of for reason, claims_of in grouped.items() if claims_of}
 
 
 def counted(claims: Sequence[Mapping[str, Any]], scale: Scale) -> str:

@@ -145,7 +145,7 @@ def alike_rows(values: TableValues) -> set[str]:
     for line in values.statistics:
         if line.gap is not None:
             gaps.setdefault(line.row, []).append(line.gap)
-    return {row for row, those in gaps.items() if not told_apart(those)}
+    return {row for row, compared in gaps.items() if not told_apart(compared)}
 
 
 def told_apart(gaps: Sequence[Difference]) -> bool:

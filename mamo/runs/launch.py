@@ -36,7 +36,7 @@ def launch(
         if (directory / "record.json").is_file():
             return 0
         words = [*torchrun(processes, nodes, cpus), "-m", "mamo.cli", *command]
-        asked: list[int] = []
+        signals: list[int] = []
         # srun takes SIGTERM as the order to kill all ranks at once, and passes SIGUSR1 on to them.
         stop = signal.SIGTERM if nodes == 1 else signal.SIGUSR1
         me = os.getpid()
@@ -49,9 +49,9 @@ def launch(
         )
 
         def pass_on(number: int, frame: Any) -> None:
-            if not asked:  # repeated signals would keep torchrun from waiting for its ranks
+            if not signals:  # repeated signals would keep torchrun from waiting for its ranks
                 ranks.send_signal(stop)
-            asked.append(number)
+            signals.append(number)
 
         before = {number: signal.signal(number, pass_on) for number in handled_signals()}
         try:
@@ -59,7 +59,7 @@ def launch(
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        return REQUEUE if asked and not (directory / "record.json").is_file() else status
+        return REQUEUE if signals and not (directory / "record.json").is_file() else status
 
 
 def torchrun(processes: int, nodes: int, cpus: int | None) -> list[str]:

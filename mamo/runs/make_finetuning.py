@@ -106,12 +106,12 @@ def _recall_on_val(context: Context, task: RetrievalTask, data: Prepared) -> lis
     says = f"mean recall on val {new:.1f} after fine-tuning, {old:.1f} before (at {transform.size} pixels)"
     checks = [check("fine-tuning", new >= old, says, after=new, before=old)]
     gains = {way: after[f"{way}_r1"] - after[f"itc_{way}_r1"] for way in ("tr", "ir")}
-    told = ", ".join(
+    listed = ", ".join(
         f"{what} {metrics[f'itc_{way}_r1']:.1f} -> {metrics[f'{way}_r1']:.1f}{when}"
         for metrics, when in ((after, ""), (before, " before fine-tuning"))
         for what, way in (("text", "tr"), ("image", "ir"))
     )
-    says = f"R@1 on val by similarity alone and re-ranked by ITM: {told}"
+    says = f"R@1 on val by similarity alone and re-ranked by ITM: {listed}"
     return [*checks, check("re-ranking on val", min(gains.values()) >= 0, says, **gains)]
 
 

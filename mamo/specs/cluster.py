@@ -74,7 +74,7 @@ def resources_of(
             else (None, _fitting(plan, kind, size.gpus, nodes))
         )
     share = max(1, gpus)
-    asked: dict[str, Resource] = {
+    resources: dict[str, Resource] = {
         "nodes": nodes,
         "cpus_per_task": _parse_whole(site, kind, "cpus", size.cores * share),
         "slurm_partition": site.get("partition") or _partition(bool(size.gpus), environment),
@@ -83,11 +83,11 @@ def resources_of(
     }
     if nodes > 1:  # reached through srun by one torchrun on each
         named = f"{model}:{gpus}" if model else str(gpus)
-        asked |= {"gres": f"gpu:{named}"} if gpus else {}
-        return asked | {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}  # one a node, not one a GPU
+        resources |= {"gres": f"gpu:{named}"} if gpus else {}
+        return resources | {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}  # one a node, not one a GPU
     if gpus:
-        asked |= {"gpu": gpus} | ({"gpu_model": model} if model else {})
-    return asked
+        resources |= {"gpu": gpus} | ({"gpu_model": model} if model else {})
+    return resources
 
 
 def processes(resources: Resources) -> tuple[int, int]:
@@ -97,15 +97,15 @@ def processes(resources: Resources) -> tuple[int, int]:
     """
     nodes = int(resources.get("nodes") or 1)
     gres = resources.get("gres")
-    each = gres_gpus(str(gres)) if gres else int(resources.get("gpu") or 0) // nodes
-    return max(1, each), nodes
+    per_node = gres_gpus(str(gres)) if gres else int(resources.get("gpu") or 0) // nodes
+    return max(1, per_node), nodes
 
 
 def gres_gpus(gres: str) -> int:
     """Read the GPUs of each node from ``gres``. The count is the last field if that is a number, otherwise 1."""
     count = 0
-    for one in gres.split(","):
-        name, *fields = one.split("(")[0].split(":")  # (S:0-1) names sockets
+    for resource in gres.split(","):
+        name, *fields = resource.split("(")[0].split(":")  # (S:0-1) names sockets
         if name == "gpu":
             count += int(fields[-1]) if fields and fields[-1].isdigit() else 1
     return count
@@ -124,15 +124,17 @@ def why_indivisible(run: Run, ranks: int) -> str | None:
 
 def why_not_runnable(plan: Plan, kind: Divided, resources: Resources) -> Iterator[str]:
     """Explain why runs of a kind cannot be made with the GPUs that their jobs request."""
-    each, nodes = processes(resources)
-    yield from filter(None, (why_indivisible(run, each * nodes) for run in plan.by_kind(kind)))
+    per_node, nodes = processes(resources)
+    yield from filter(None, (why_indivisible(run, per_node * nodes) for run in plan.by_kind(kind)))
 
 
 def _fitting(plan: Plan, kind: JobKind, most: int, nodes: int) -> int:
     """Return the most GPUs of a node, up to ``most``, that all runs of a kind can share."""
     runs = plan.by_kind(kind) if kind == "pretrain" else []
     counts = range(most, 0, -1)
-    return next((each for each in counts if not any(why_indivisible(run, each * nodes) for run in runs)), 1)
+    return next(
+        (count for count in counts if not any(why_indivisible(run, count * nodes) for run in runs)), 1
+    )
 
 
 def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
@@ -140,12 +142,12 @@ def _site(kind: JobKind, environment: Mapping[str, str]) -> dict[str, str]:
     kinds = sorted(LARGE, key=len, reverse=True)
     settings = {}
     for name, value in environment.items():
-        of = next((other for other in kinds if name.startswith(f"MAMO_{other}_".upper())), None)
-        if of != kind or not value:
+        owner = next((other for other in kinds if name.startswith(f"MAMO_{other}_".upper())), None)
+        if owner != kind or not value:
             continue
         what = name.removeprefix(f"MAMO_{kind}_".upper()).lower()
         if what not in WHAT:
-            known = {f"MAMO_{kind}_{each}".upper(): None for each in WHAT}
+            known = {f"MAMO_{kind}_{setting}".upper(): None for setting in WHAT}
             raise SpecError(f"{name}: no such variable{nearest(name, known)} ({', '.join(known)})")
         settings[what] = value
     return settings

@@ -127,10 +127,10 @@ def _heads(spec: PretrainSpec) -> Iterator[str]:
 def _differ(ours: ModelSpec, theirs: ModelSpec, names: Iterable[str], role: str) -> Iterator[str]:
     """List shapes in which a row differs from the model that the starting weights are trained for."""
     for name in names:
-        mine, other = getattr(ours, name), getattr(theirs, name)
-        if mine != other:
+        own, other = getattr(ours, name), getattr(theirs, name)
+        if own != other:
             yield (
-                f"model.{name}: {mine}, and the {role} weights are trained with {other}: only the scale's own pretrain.model "
+                f"model.{name}: {own}, and the {role} weights are trained with {other}: only the scale's own pretrain.model "
                 "can set it"
             )
 

@@ -109,11 +109,11 @@ def measure_pairs(task: PretrainTask, pairs: ValidationPairs, draw: int = 0) -> 
 
 
 def _masked(task: PretrainTask, pairs: ValidationPairs, draw: int) -> dict[str, float]:
-    asked, network = task.spec.objectives, task.network
+    objectives, network = task.spec.objectives, task.network
     # MRM is measured by modality: one of its two terms may work and the other not.
-    names = ["mlm"] * bool(asked.mlm) + ["mim"] * bool(asked.mim)
-    if asked.mrm:
-        names += ["mrm_image"] * asked.mrm.image + ["mrm_text"] * asked.mrm.text
+    names = ["mlm"] * bool(objectives.mlm) + ["mim"] * bool(objectives.mim)
+    if objectives.mrm:
+        names += ["mrm_image"] * objectives.mrm.image + ["mrm_text"] * objectives.mrm.text
     ratios, spreads = {name: Ratio() for name in names}, {name: [0.0, 0.0] for name in names if name != "mlm"}
     for step, batch in enumerate(pairs.parts()):
         image, ids, mask = batch["image"], batch["ids"], batch["mask"]
@@ -149,16 +149,16 @@ def _masked(task: PretrainTask, pairs: ValidationPairs, draw: int) -> dict[str, 
 
 def _targets(task: PretrainTask, batch: Batch) -> dict[str, Tensor]:
     """Make the targets of every position, masked or not: patches (B, N, O), sub-words (B, L, O)."""
-    asked, target, targets = task.spec.objectives, task.target, {}
+    objectives, target, targets = task.spec.objectives, task.target, {}
     vision = target.vision(batch["image"]) if target is not None else None
-    if asked.mim:
-        targets["mim"] = standardised(asked.mim, task.mim_target(batch["image"], vision))
-    if asked.mrm and target is not None and vision is not None and target.projector is not None:
+    if objectives.mim:
+        targets["mim"] = standardised(objectives.mim, task.mim_target(batch["image"], vision))
+    if objectives.mrm and target is not None and vision is not None and target.projector is not None:
         fused = target.fused(vision, batch["ids"], batch["mask"])
-        if asked.mrm.image:
-            targets["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), asked.mrm.normalise)
-        if asked.mrm.text:
-            targets["mrm_text"] = normalised(target.projector(fused.text), asked.mrm.normalise)
+        if objectives.mrm.image:
+            targets["mrm_image"] = normalised(target.projector(fused.image[:, 1:]), objectives.mrm.normalise)
+        if objectives.mrm.text:
+            targets["mrm_text"] = normalised(target.projector(fused.text), objectives.mrm.normalise)
     return targets
 
 
@@ -267,8 +267,8 @@ def _add_spread(sums: list[float], target: Tensor, mask_BL: Tensor | None = None
 
 def _recall(task: PretrainTask, pairs: ValidationPairs) -> dict[str, float]:
     """Measure R@1 of both directions among the pairs: by the online network's similarity, re-ranked, and by the teacher's."""
-    asked, recalls = task.spec.objectives, dict[str, float]()
-    if not asked.itc:
+    objectives, recalls = task.spec.objectives, dict[str, float]()
+    if not objectives.itc:
         return recalls
     networks = {"itc": task.network} | ({"teacher": task.target.network} if task.target is not None else {})
     for name, network in networks.items():
@@ -276,7 +276,7 @@ def _recall(task: PretrainTask, pairs: ValidationPairs) -> dict[str, float]:
         encoded = [_encode(network, batch) for batch in pairs.parts()]
         similarity = torch.cat([e[2] for e in encoded]) @ torch.cat([e[3] for e in encoded]).T
         recalls |= {f"{name}_{k}": v for k, v in _at_1(similarity, None).items()}
-        if name == "itc" and asked.itm:
+        if name == "itc" and objectives.itm:
             mask = pairs.batch["mask"]
             features = torch.cat([e[0] for e in encoded]), torch.cat([e[1] for e in encoded]), mask
             recalls |= {f"itm_{k}": v for k, v in _at_1(similarity, (network, *features, pairs.size)).items()}
@@ -319,10 +319,10 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
         batch: as for :meth:`PretrainTask.forward`. What exceeds whole groups of ITM's negatives is left out; nothing is
             measured where the pairs do not fill one.
     """
-    asked = task.spec.objectives
+    objectives = task.spec.objectives
     count = len(batch["ids"])
     # ITM draws its negatives within whole groups.
-    count -= count % asked.itm_group if asked.itm else 0
+    count -= count % objectives.itm_group if objectives.itm else 0
     if count < 2:
         return {}
     batch = {name: value[:count] if isinstance(value, Tensor) else value for name, value in batch.items()}
@@ -330,13 +330,13 @@ def gradient_shares(task: PretrainTask, batch: Batch) -> dict[str, float]:
     with evaluation_mode(task), torch.enable_grad():
         parameters = [p for p in task.network.fusion.parameters() if p.requires_grad]
         values = task(batch)
-        for name in asked.names:
+        for name in objectives.names:
             if name == "itc":  # it reads no fused token
                 continue
             gradients = torch.autograd.grad(values[name], parameters, retain_graph=True, allow_unused=True)
             squares = [g.float().square().sum() for g in gradients if g is not None]
             # Weighted as in Eq. 6's sum: a share says how much of the update a loss has.
-            weight = getattr(asked.weights, name)
+            weight = getattr(objectives.weights, name)
             norms[name] = weight * float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     # Over the largest: the balance between losses matters here, not their size.
     largest = max(norms.values(), default=0.0)

@@ -37,12 +37,12 @@ class MomentumTask(Task):
         """Set the mode of what learns; followers stay in evaluation mode, since a target must not drop anything out."""
         super().train(mode)
         # nn.Module.train has switched every child, followers too.
-        for each in self.followers():
-            each.follower.eval()
+        for follower in self.followers():
+            follower.follower.eval()
         return self
 
     def after_step(self) -> None:
         """Clamp the temperature, and let the followers follow."""
         self.network.clamp_temperature()
-        for each in self.followers():
-            update_target(*each)
+        for follower in self.followers():
+            update_target(*follower)

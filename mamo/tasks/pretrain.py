@@ -71,23 +71,23 @@ class PretrainTask(MomentumTask):
         self.spec = spec
         if steps is None and (spec.target.horizon or spec.target.mim_horizon):
             raise ValueError("target.horizon is a share of the run: say how many steps it has")
-        asked, distillation = spec.objectives, spec.objectives.distillation
+        objectives, distillation = spec.objectives, spec.objectives.distillation
         # The order of what is made here is the order of its random numbers and of stored states: it must stay.
         self.online = ProjectedNetwork(
-            network, make_projector(asked.mrm, network.spec) if asked.mrm else None
+            network, make_projector(objectives.mrm, network.spec) if objectives.mrm else None
         )
         # On the online side alone: the asymmetry that Table 7 takes away.
-        self.predictor = make_predictor(asked.mrm, network.spec) if asked.mrm else None
-        self.mlm_head = MlmHead(network.text.embedding.words) if asked.mlm else None
+        self.predictor = make_predictor(objectives.mrm, network.spec) if objectives.mrm else None
+        self.mlm_head = MlmHead(network.text.embedding.words) if objectives.mlm else None
         codes = visual_tokenizer.codes if visual_tokenizer else 0
-        self.mim_head = MimHead(asked.mim, network.spec, codes) if asked.mim else None
+        self.mim_head = MimHead(objectives.mim, network.spec, codes) if objectives.mim else None
         self.momentum = spec.target.momentum_of(steps or 0)
         self.target: ProjectedNetwork | None = make_target(self.online) if spec.needs_target else None
         # The online network of the step before, where the target is that (Table 7, a reading of "w/o EMA").
         self.previous = make_target(self.online) if self.target is not None and spec.target.lag else None
         # An image encoder with a horizon of its own, where MIM predicts that and not the target network's.
         self.mim_momentum = spec.target.mim_momentum_of(steps or 0)
-        own_vision = asked.mim and self.mim_momentum is not None
+        own_vision = objectives.mim and self.mim_momentum is not None
         self.mim_vision = make_target(network.vision) if own_vision else None
         size = distillation.queue if distillation else 0
         self.queue = MomentumQueue(size, spec.model.projection_width) if size else None
@@ -130,7 +130,7 @@ class PretrainTask(MomentumTask):
             (self.mim_vision, self.network.vision, self.mim_momentum),
             (self.momentum_mlm_head, self.mlm_head, self.momentum),
         ]
-        return [Follower(*each) for each in triples if each[0] is not None]  # type: ignore[arg-type]
+        return [Follower(*triple) for triple in triples if triple[0] is not None]  # type: ignore[arg-type]
 
     @property
     def decodes(self) -> bool:
@@ -189,22 +189,24 @@ class PretrainTask(MomentumTask):
         self, batch: dict[str, Any], visual_BVD: Tensor, text_BLD: Tensor
     ) -> tuple[Tensor | None, Negatives | None]:
         """Contrast all pairs of all ranks (Eq. 4), and draw the negatives that ITM judges (section 3.2.2)."""
-        asked, network = self.spec.objectives, self.network
-        if not asked.itc:
+        objectives, network = self.spec.objectives, self.network
+        if not objectives.itc:
             return None, None
         image_BE, text_BE = network.project_image(visual_BVD), network.project_text(text_BLD)
-        if asked.distillation is None:
+        if objectives.distillation is None:
             loss = itc_loss(image_BE, text_BE, network.temperature)
         else:
             assert self.target is not None, "a spec with distillation needs a target network"
-            alpha, step = soft_share(asked.distillation, batch["progress"]), batch["step"]
+            alpha, step = soft_share(objectives.distillation, batch["progress"]), batch["step"]
             momentum = self.target.projections(batch["image"], batch["ids"], batch["mask"])
             online = Pair(image_BE, text_BE)
             loss = momentum_itc_loss(online, momentum, network.temperature, self.queue, step, alpha)
-        if not asked.itm:
+        if not objectives.itm:
             return loss, None
-        random = asked.random_negatives(batch["progress"])
-        return loss, draw_negatives(batch, image_BE, text_BE, network.temperature, asked.itm_group, random)
+        random = objectives.random_negatives(batch["progress"])
+        return loss, draw_negatives(
+            batch, image_BE, text_BE, network.temperature, objectives.itm_group, random
+        )
 
     def itm(self, pairs: Pairs, fused: dict[str, Tensor]) -> Tensor | None:
         """Judge matched and wrong pairs by their fused [CLS] (Eq. 5)."""
@@ -236,13 +238,13 @@ class PretrainTask(MomentumTask):
         self, pairs: Pairs, fused: dict[str, Tensor], vision: Tensor | None
     ) -> tuple[Tensor | None, Losses]:
         """Predict the masked patches (Eq. 2); return the loss and its monitored value."""
-        asked = self.spec.objectives.mim
-        if asked is None or self.mim_head is None:
+        objective = self.spec.objectives.mim
+        if objective is None or self.mim_head is None:
             return None, {}
         masked = pairs.patches.masked
         predicted, target = self.mim_head(fused["masked_image"], masked), self.mim_target(pairs.image, vision)
-        loss = mim_loss(asked, predicted, target, masked, pairs.share)
-        error = mim_error(asked, loss, target, masked, pairs.share)
+        loss = mim_loss(objective, predicted, target, masked, pairs.share)
+        error = mim_error(objective, loss, target, masked, pairs.share)
         return loss, {} if error is None else {"error_mim": error}
 
     def mim_target(self, image_B3SS: Tensor, vision_BVD: Tensor | None) -> Tensor:
@@ -251,13 +253,13 @@ class PretrainTask(MomentumTask):
         Args:
             vision_BVD: the target network's features of the unmasked images.
         """
-        asked = self.spec.objectives.mim
-        assert asked is not None
-        if self.mim_vision is not None and asked.predicts_features:
+        objective = self.spec.objectives.mim
+        assert objective is not None
+        if self.mim_vision is not None and objective.predicts_features:
             with torch.no_grad():
                 vision_BVD = self.mim_vision(image_B3SS)
         grid, size = self.network.vision.grid, self.spec.model.patch_size
-        return TARGETS[asked.target].make(
+        return TARGETS[objective.target].make(
             MimInputs(image_B3SS, vision_BVD, self.visual_tokenizer, grid, size)
         )
 

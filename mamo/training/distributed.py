@@ -84,15 +84,15 @@ def _average(gradients: list[Tensor]) -> None:
 
 def random_states() -> list[State]:
     """Gather the random states of all ranks, in rank order; all ranks call it together."""
-    mine = {
+    own = {
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
     if not is_distributed():
-        return [mine]
+        return [own]
     states: list[Any] = [None] * world_size()
     # Each rank draws its own dropout, so each has a state of its own to come back to.
-    dist.all_gather_object(states, mine)
+    dist.all_gather_object(states, own)
     return states
 
 

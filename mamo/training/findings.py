@@ -24,10 +24,10 @@ def _json_numbers(value: Any) -> Any:
 
 def warned(checks: Iterable[Check]) -> list[Check]:
     """Return the checks that did not pass."""
-    return [one for one in checks if not one.passed]
+    return [result for result in checks if not result.passed]
 
 
 def log_warnings(run: str, checks: Iterable[Check]) -> None:
     """Log the failed checks as warnings."""
-    for one in warned(checks):
-        print(f"WARNING: {run}: {one.name}: {one.says}", file=sys.stderr, flush=True)
+    for failed in warned(checks):
+        print(f"WARNING: {run}: {failed.name}: {failed.says}", file=sys.stderr, flush=True)

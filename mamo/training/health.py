@@ -191,8 +191,8 @@ def _targets(rows: list[dict[str, float]]) -> list[Check]:
     }
     falls = [name for name in names if rows[-1][name] < FALLING * _half_way(rows)[name]]
     passed = not falls and all(share >= SPREAD for share in shares.values())
-    told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-    says = f"spread of the targets within an item, over the starting network's: {told}" + (
+    listed = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    says = f"spread of the targets within an item, over the starting network's: {listed}" + (
         " (falling)" if falls else ""
     )
     return [check("target spread", passed, says, **shares)]
@@ -203,10 +203,10 @@ def _partners(last: dict[str, float]) -> list[Check]:
     if not names:
         return []
     passed = all(last[f"{name}_partner_z"] >= SURE for name in names)
-    told = ", ".join(
+    listed = ", ".join(
         f"{name} {last[f'{name}_partner']:+.1%} ({last[f'{name}_partner_z']:.1f} se)" for name in names
     )
-    says = f"error with a wrong partner over that with the right one: {told}"
+    says = f"error with a wrong partner over that with the right one: {listed}"
     return [check("other modality", passed, says, **{name: last[f"{name}_partner"] for name in names})]
 
 
@@ -234,8 +234,8 @@ def _gradients(rows: list[dict[str, float]]) -> list[Check]:
         return []
     late = rows[rows.index(_half_way(rows)) :]
     shares = {name.removeprefix("gradient_"): sum(row[name] for row in late) / len(late) for name in names}
-    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    says = f"gradient in the fusion encoder, over the largest objective's: {told}"
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    says = f"gradient in the fusion encoder, over the largest objective's: {listed}"
     return [check("gradient shares", min(shares.values()) >= GRADIENT, says, **shares)]
 
 
@@ -244,12 +244,12 @@ def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], tota
         return []
     left = plateau_left(curve)
     share = math.inf if left is None else left / total
-    told = "never" if left is None else f"after {share:.0%} of the run"
+    when = "never" if left is None else f"after {share:.0%} of the run"
     checks = [
         check(
             "itm plateau",
             share <= EARLY,
-            f'ITM\'s loss stays below {PLATEAU:g} (always "no": 0.637) {told}',
+            f'ITM\'s loss stays below {PLATEAU:g} (always "no": 0.637) {when}',
             share=share,
         )
     ]

@@ -11,7 +11,7 @@ from mamo.data.vqa_normalise import CONTRACTIONS, accuracy, normalise_answer, so
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("answer", "expected"),
     [
         ("Yes", "yes"),
         (" The dog. ", "dog"),

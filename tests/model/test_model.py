@@ -256,7 +256,7 @@ def test_shapes_at_the_papers_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "module", "wanted"),
+    ("role", "module", "named"),
     [
         ("vision", "timm", ("model.safetensors", "weights.vision.name")),
         (

@@ -81,7 +81,7 @@ def test_a_bert_of_other_layers_is_refused(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "wanted"), [("BertModel", True), ("BertForMaskedLM", True), ("cut", False)]
+    ("published", "complete"), [("BertModel", True), ("BertForMaskedLM", True), ("cut", False)]
 )
 def test_published_texts_weights_are_read_without_a_word_about_heads(
     published: str, complete: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -190,7 +190,7 @@ NAMED = {"code": "abc123", "code_digest": "d1"}
 
 
 @pytest.mark.parametrize(
-    ("found", "says"),
+    ("recorded", "says"),
     [
         (NAMED, None),
         ({"code": "abc123"}, None),  # a record of before there were digests
@@ -213,10 +213,12 @@ NAMED = {"code": "abc123", "code_digest": "d1"}
     ],
 )
 def test_what_the_repository_can_name(
-    actual: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
+    recorded: dict[str, Any], says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamo.reporting.provenance.commit_digest", {"HEAD": "d0", "abc123": "d1"}.get)
-    problem = unnamed_code(Record.model_validate({"outcome": {"status": "converged"}, "provenance": actual}))
+    problem = unnamed_code(
+        Record.model_validate({"outcome": {"status": "converged"}, "provenance": recorded})
+    )
     assert problem is None if says is None else says in str(problem)
 
 

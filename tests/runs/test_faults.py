@@ -237,13 +237,13 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 COMPILES = """
 import torch
-from mamo.runs.faults import describe
+from mamo.runs.faults import describe_fault
 layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GELU())
 layers.compile()
 try:
     layers(torch.zeros(2, 3))
 except Exception as error:
-    print(describe(error))
+    print(describe_fault(error))
 """
 
 

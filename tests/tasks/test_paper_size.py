@@ -99,7 +99,7 @@ def test_one_step_at_the_papers_size(
     from mamo.training.health import Health
 
     # The looks at a run's health are not counted: they are of other pairs, and have tests of their own.
-    monkeypatch.setattr(Health, "_measure", lambda self, step: None)
+    monkeypatch.setattr(Health, "measure", lambda self, step: None)
     plan, results, releases = planned
     run = plan.by_kind("pretrain")[0]
     spec = PretrainSpec.model_validate(run.spec)

@@ -72,7 +72,7 @@ def test_a_sound_run_passes_all_and_the_checks_change_nothing(
     ]
     assert not warned(findings.checks), findings.checks
     json.dumps([check.as_json() for check in findings.checks], allow_nan=False)
-    for name in ("begin", "end", "see"):
+    for name in ("begin", "end", "observe"):
         monkeypatch.setattr(Checks, name, lambda self, *given: None)
     alone = task_of(words)
     unwatched = trained(alone, words)

@@ -16,7 +16,7 @@ from mamo.specs.cluster import DIVIDED, is_large, processes, resources_of, why_i
 from mamo.specs.seeds import write_seeds
 
 
-def settle():
+def reset_future_times():
     """Set files dated into the future, by a clock that was ahead, to now.
 
     Modification times decide nothing here. But Snakemake fails every job whose output is older than an input, again and
@@ -42,28 +42,28 @@ def write_now():
 
 
 def is_made(key):
-    """Whether a run has its record."""
+    """Check that a run has its record."""
     return PLAN.runs[key].record(RESULTS).is_file()
 
 
 def records(keys):
-    """The records of runs, as inputs whose modification times mean nothing."""
+    """Return the records of runs, as inputs whose modification times mean nothing."""
     return [ancient(str(PLAN.runs[key].record(RESULTS))) for key in keys]
 
 
 def read_by(keys):
-    """The records that values are collected from. Missing runs are made even if the values exist."""
+    """Return the records that values are collected from. Missing runs are made even if the values exist."""
     return records(keys) + ([] if all(map(is_made, keys)) else [NOW])
 
 
 def behind(keys):
-    """The records of runs and of all their inputs, so that a missing one is made whatever else exists."""
+    """Return the records of runs and of all their inputs, so that a missing one is made whatever else exists."""
     needed = PLAN.closure(keys)
     return records(key for key in PLAN.runs if key in needed)
 
 
 def inputs_of(kind):
-    """An input function: the records of the runs that a run of a kind needs; once it is made, of those that are there."""
+    """Make an input function: the records of the runs that a run of a kind needs; once it is made, of those that are there."""
 
     def needed(wildcards):
         run = PLAN.runs[f"{kind}/{wildcards.run}"]
@@ -74,24 +74,24 @@ def inputs_of(kind):
     return needed
 
 
-settle()
+reset_future_times()
 if workflow.is_main_process:
     clear_stale_markers()
     write_now()
 
 
 def any_of(names):
-    """A wildcard constraint: one of the names, and nothing where there are none."""
+    """Make a wildcard constraint: one of the names, and nothing where there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def runs_of(kind):
-    """A wildcard constraint: the identities of the planned runs of a kind."""
+    """Make a wildcard constraint: the identities of the planned runs of a kind."""
     return any_of(run.id for run in PLAN.by_kind(kind))
 
 
 def spec_of(kind, wildcards):
-    """The resolved spec of a run."""
+    """Return the resolved spec of a run."""
     return PLAN.runs[f"{kind}/{wildcards.run}"].spec
 
 
@@ -138,13 +138,13 @@ SIGNALS = Signals(workflow.is_main_process)
 
 
 def pass_on_signals(wildcards):
-    """An empty parameter; looking it up makes Snakemake pass requests to stop on to its runs."""
+    """Return an empty parameter; looking it up makes Snakemake pass requests to stop on to its runs."""
     SIGNALS.pass_on()
     return ""
 
 
 def ranks(wildcards, resources):
-    """The options that start a process for each GPU of a job."""
+    """Return the options that start a process for each GPU of a job."""
     each, nodes = processes(resources)
     if each * nodes == 1:
         return ""
@@ -170,7 +170,7 @@ if CLUSTER and workflow.is_main_process and find_spec("snakemake_executor_plugin
 
 
 def sized(kind, **here):
-    """Resources of a kind of job: on a cluster by the scale and the site's settings, elsewhere those given."""
+    """Return the resources of a kind of job: on a cluster by the scale and the site's settings, elsewhere those given."""
     if not CLUSTER:
         return here
     try:

@@ -5,7 +5,7 @@ from mamo.data.datasets import part_count
 
 
 def parts(wildcards):
-    """The accounts of all parts of a data run that is still to be put together; none where it is made in one piece."""
+    """Return the accounts of all parts of a data run that is still to be put together; none where it is made in one piece."""
     run = PLAN.runs[f"data/{wildcards.run}"]
     count = part_count(run.spec) if "dataset" in run.spec else 1
     if count == 1 or run.record(RESULTS).is_file():

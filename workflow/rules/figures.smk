@@ -2,7 +2,7 @@
 
 
 def maps_of(name):
-    """The digest-bearing maps of a figure."""
+    """Return a figure's maps, whose file name holds their digest."""
     return str(maps_path(PLAN, name, RESULTS))
 
 

@@ -2,7 +2,7 @@
 
 
 def packed(run):
-    """The group of a fine-tuning: all of one pre-training, so that no group waits for several of them.
+    """Return the group of a fine-tuning: all of one pre-training, so that no group waits for several of them.
 
     Only a cluster's profile packs them (`group-components: finetune=N`), into jobs that work on N of them one after the other.
     """
@@ -11,8 +11,8 @@ def packed(run):
     return group
 
 
-def going_on(wildcards):
-    """The records that a fine-tuning needs; a packed job learns here to go on with the others when one fails.
+def inputs_and_keep_going(wildcards):
+    """Return the records that a fine-tuning needs; here a packed job is told to continue with the others when one fails.
 
     Snakemake tells its jobs nothing of `keep-going`, and sets what they go by only after it has read this file.
     """
@@ -23,7 +23,7 @@ def going_on(wildcards):
 
 rule finetune:
     input:
-        going_on,
+        inputs_and_keep_going,
     output:
         RESULTS / "finetune/{run}/record.json",
     log:

@@ -41,9 +41,9 @@ class Photos:
         self.spec, self.seed = spec, seed
         self.views = 1 + spec.crops
         self._places: list[tuple[ImageStore, int]] = []
-        for one in data:
-            rows = np.unique(one.records("train").column("image").to_numpy())
-            self._places += [(one.images, int(row)) for row in rows]
+        for dataset in data:
+            rows = np.unique(dataset.records("train").column("image").to_numpy())
+            self._places += [(dataset.images, int(row)) for row in rows]
 
     def __len__(self) -> int:
         return len(self._places)

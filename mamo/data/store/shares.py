@@ -49,10 +49,14 @@ def read_share(
     with FileLock(shared / f".lock-of-{parts:05d}"):
         if not account.is_file():
             _write_share(dataset, info, root, account, parts)
-    told = _read_account(account, dataset, parts)
+    stored = _read_account(account, dataset, parts)
     if part == 0:
-        findings.counts, findings.named, findings.tallies = told["counts"], told["named"], told["tallies"]
-    yield from _examples(_verified_share(account, told["files"][part]), root)
+        findings.counts, findings.named, findings.tallies = (
+            stored["counts"],
+            stored["named"],
+            stored["tallies"],
+        )
+    yield from _examples(_verified_share(account, stored["files"][part]), root)
 
 
 def _write_share(dataset: str, info: Dataset, root: Path, account: Path, parts: int) -> None:
@@ -71,8 +75,8 @@ def _write_share(dataset: str, info: Dataset, root: Path, account: Path, parts: 
         {"file": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
         for path, digest in zip(paths, digests, strict=True)
     ]
-    said = {"counts": findings.counts, "named": findings.named, "tallies": findings.tallies}
-    write_json(account, {"dataset": dataset, "files": entries, **said})
+    tallies = {"counts": findings.counts, "named": findings.named, "tallies": findings.tallies}
+    write_json(account, {"dataset": dataset, "files": entries, **tallies})
 
 
 def _share_line(place: int, example: Example, root: Path) -> list[Any]:
@@ -101,8 +105,8 @@ def _read_account(account: Path, dataset: str, parts: int) -> ShareAccount:
         shared = read_object(account, fix)
     except StoredError as error:
         raise PreparedError(str(error)) from error
-    files, said = shared.get("files"), (shared.get(name) for name in ("counts", "named", "tallies"))
-    sound = shared.get("dataset") == dataset and all(isinstance(value, dict) for value in said)
+    files, tallies = shared.get("files"), (shared.get(name) for name in ("counts", "named", "tallies"))
+    sound = shared.get("dataset") == dataset and all(isinstance(value, dict) for value in tallies)
     if not sound or not isinstance(files, list) or len(files) != parts:
         raise PreparedError(f"{account}: is not an account of the shares of {dataset}; {fix}")
     if not all(isinstance(entry, dict) and "file" in entry for entry in files):

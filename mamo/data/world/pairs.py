@@ -96,7 +96,7 @@ def draw_statement(rng: Random, thing: Thing, background: str) -> PairStatement:
             ground = background
         elif rng.random() < 0.1:
             what = Description(tint=thing.tint)
-        said = f"something {what.tint}" if what.kind is None else with_article(_say(what, rng))
+        object_text = f"something {what.tint}" if what.kind is None else with_article(_say(what, rng))
         if ground is not None:
             words = GROUNDS[ground][0]
             text = {
@@ -113,9 +113,9 @@ def draw_statement(rng: Random, thing: Thing, background: str) -> PairStatement:
                 "neither": "neither image",
             }
             text = (
-                f"both images {verb.rstrip('s')} {said}"
+                f"both images {verb.rstrip('s')} {object_text}"
                 if form == "both"
-                else f"{subject[form]} {verb} {said}"
+                else f"{subject[form]} {verb} {object_text}"
             )
     elif form == "more":
         number = int(rng.random() < 0.5)

@@ -101,12 +101,12 @@ def draw_twin(rng: Random, scene: Scene, kinds: int) -> Scene:
             change = "tint"
         else:
             a, b = rng.choice(pairs)
-            one, other = things[a], things[b]
+            first, other = things[a], things[b]
             if change == "swap tints":
-                things[a], things[b] = replace(one, tint=other.tint), replace(other, tint=one.tint)
+                things[a], things[b] = replace(first, tint=other.tint), replace(other, tint=first.tint)
             else:
-                things[a] = replace(one, row=other.row, column=other.column)
-                things[b] = replace(other, row=one.row, column=one.column)
+                things[a] = replace(first, row=other.row, column=other.column)
+                things[b] = replace(other, row=first.row, column=first.column)
     if not change.startswith("swap"):
         i = rng.randrange(len(things))
         things[i] = _altered(rng, things[i], change, kinds)

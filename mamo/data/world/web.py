@@ -54,8 +54,10 @@ def web_caption(
         statement = _wrong(rng, statement, scene, kinds)
     text = sentence(statement, WEB, rng)
     if rng.random() < source.clutter:
-        said = statement.mentions[0].what
-        tag = rng.choice([word for word in (said.kind, said.tint, said.category) if word]).replace(" ", "")
+        mentioned = statement.mentions[0].what
+        tag = rng.choice(
+            [word for word in (mentioned.kind, mentioned.tint, mentioned.category) if word]
+        ).replace(" ", "")
         text = rng.choice(source.frames).format(text, tag=tag, number=rng.randrange(100, 10000))
     return text, statement
 

@@ -72,11 +72,11 @@ class Runs:
         """Sum up each kind and all: runs done and planned, wall-clock and CPU seconds (None: none recorded)."""
         lines = []
         for name, kinds in [*((name, (kind,)) for kind, name in KINDS.items()), ("all", tuple(KINDS))]:
-            those = [self.records[key] for key in self.numbers if self.plan.runs[key].kind in kinds]
-            finished = [facts(record) for record in those if record is not None]
-            if those:
+            records = [self.records[key] for key in self.numbers if self.plan.runs[key].kind in kinds]
+            finished = [facts(record) for record in records if record is not None]
+            if records:
                 lines.append(
-                    {"kind": name, "planned": len(those), "done": len(finished)}
+                    {"kind": name, "planned": len(records), "done": len(finished)}
                     | {word: _total(finished, word) for word in ("wall-clock", "processor time")}
                 )
         return lines
@@ -85,13 +85,17 @@ class Runs:
         """Return the commits, digests of the code, machines and packages that made the runs, each with the number of runs."""
         provenances = [record.provenance for record in self.records.values() if record is not None]
         counted = {
-            "code": Counter(str(of.code or "not recorded") for of in provenances),
-            "code digest": Counter(str(of.code_digest or "not recorded") for of in provenances),
-            "machine": Counter(_words(of.machine or None) for of in provenances),
-            "packages": Counter(_words(of.versions or None) for of in provenances),
+            "code": Counter(str(provenance.code or "not recorded") for provenance in provenances),
+            "code digest": Counter(
+                str(provenance.code_digest or "not recorded") for provenance in provenances
+            ),
+            "machine": Counter(_words(provenance.machine or None) for provenance in provenances),
+            "packages": Counter(_words(provenance.versions or None) for provenance in provenances),
         }
         return {
-            name: [[value, count] for value, count in of.most_common()] for name, of in counted.items() if of
+            name: [[value, count] for value, count in provenance.most_common()]
+            for name, provenance in counted.items()
+            if provenance
         }
 
     def started(self) -> list[str]:
@@ -105,13 +109,15 @@ class Runs:
 
     def _entry(self, key: str, shown: list[str], siblings: list[str]) -> dict[str, Any]:
         run, record = self.plan.runs[key], self.records[key]
-        said = {
+        run_facts = {
             name: value
             for name, value in (facts(record) if record else {}).items()
             if value not in (None, "")
         }
         lines = [
-            f"{name} {_words(value)}" for name, value in said.items() if name not in ("machine", "packages")
+            f"{name} {_words(value)}"
+            for name, value in run_facts.items()
+            if name not in ("machine", "packages")
         ]
         if run.spec.get("seed") is not None:
             lines.insert(0, f"seed {run.spec['seed']}")
@@ -132,7 +138,7 @@ class Runs:
 
 
 def _total(rows: Iterable[Mapping[str, Any]], name: str) -> float | None:
-    seconds = [float(str(of[name]).split()[0]) for of in rows if of.get(name) is not None]
+    seconds = [float(str(row[name]).split()[0]) for row in rows if row.get(name) is not None]
     return sum(seconds) if seconds else None
 
 

@@ -37,24 +37,24 @@ def settings(scale: Scale, ablations: Path) -> list[dict[str, Any]]:
         sections ``{title, main, rows}`` (main: shown in the text, not in the appendix); a row is ``[setting, here, at scale
         paper]``. Jobs list the settings in which the scale differs from ``paper``, all other sections every setting.
     """
-    here = scale.model_dump(mode="json")
+    ours = scale.model_dump(mode="json")
     try:
-        there = read_scale(PAPER, ablations).model_dump(mode="json")
+        paper = read_scale(PAPER, ablations).model_dump(mode="json")
     except SpecError:  # scales of another project
-        there = {}
+        paper = {}
     sections = [
-        {"title": title, "rows": _rows(_part(here, place), _part(there, place))}
+        {"title": title, "rows": _rows(_part(ours, place), _part(paper, place))}
         for title, place in SECTIONS.items()
     ]
     rest = {
         name: value
-        for name, value in here["pretrain"].items()
+        for name, value in ours["pretrain"].items()
         if not isinstance(value, Mapping) and value is not None
     }
-    others = {name: there.get("pretrain", {}).get(name) for name in rest}
+    others = {name: paper.get("pretrain", {}).get(name) for name in rest}
     sections.append({"title": "Pre-training, further", "rows": _rows(rest, others)})
-    for name, job in here["jobs"].items():
-        rows = [row for row in _rows(job, there.get("jobs", {}).get(name) or {}) if row[1] != row[2]]
+    for name, job in ours["jobs"].items():
+        rows = [row for row in _rows(job, paper.get("jobs", {}).get(name) or {}) if row[1] != row[2]]
         sections.append({"title": f"Job {name}", "rows": rows})
     return [section | {"main": section["title"] in MAIN} for section in sections if section["rows"]]
 
@@ -85,11 +85,11 @@ def _part(values: Mapping[str, Any], place: str) -> Any:
     return value
 
 
-def _rows(here: Any, there: Any) -> list[list[str]]:
-    if not isinstance(here, Mapping):
-        return [] if here is None else [["", _text(here), _text(there)]]
-    own = flatten(here)
-    other = flatten(there) if isinstance(there, Mapping) else {}
+def _rows(ours: Any, paper: Any) -> list[list[str]]:
+    if not isinstance(ours, Mapping):
+        return [] if ours is None else [["", _text(ours), _text(paper)]]
+    own = flatten(ours)
+    other = flatten(paper) if isinstance(paper, Mapping) else {}
     return [[name, _text(value), _text(other[name]) if name in other else "–"] for name, value in own.items()]
 
 

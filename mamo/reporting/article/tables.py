@@ -77,14 +77,14 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Return ``{whose, label, cells}``; a cell is ``{text, run, best}`` with the key of the run behind it if it is ours."""
 
-    def row(whose: str, line: Line) -> dict[str, Any]:
+    def row(source: str, line: Line) -> dict[str, Any]:
         cells = []
         for i in columns:
             column = table.headings[i].key
-            run = behind.get((line.key, column)) if whose == "ours" else None
-            top = whose == "ours" and line.key in best.get(column, ())
+            run = behind.get((line.key, column)) if source == "ours" else None
+            top = source == "ours" and line.key in best.get(column, ())
             cells.append({"text": line.texts[i], "run": run, "best": top})
-        return {"whose": whose, "label": line.label, "cells": cells}
+        return {"whose": source, "label": line.label, "cells": cells}
 
     chance = [row("chance", table.chance)] if table.chance else []
     return [
