@@ -64,7 +64,8 @@ def complete_inputs(
         if not unpacked(one.directory(results)):
             continue
         if one.kind not in ("data", "weights") or int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            if read_record(one, results).converged:
+            record = read_record(one, results)
+            if record.converged or record.details.get("trained_on"):
                 require_files(one, results)
             continue
         print(f"{one.key} came from a pack, without its files: making it again", file=sys.stderr, flush=True)
