@@ -59,8 +59,10 @@ def complete_inputs(
     """
     inputs = [plan.runs[key] for key in run.inputs.values()]
     worlds = [plan.runs[one.inputs[WORLD]] for one in inputs if one.kind == "data" and WORLD in one.inputs]
-    for needed in dict.fromkeys(one.key for one in (*worlds, *inputs)):
-        one = plan.runs[needed]
+    needed = dict.fromkeys(one.key for one in (*worlds, *inputs))
+    # First what cannot be made again here: without it, the rest would be made in vain.
+    for key in sorted(needed, key=lambda key: plan.runs[key].kind in ("data", "weights")):
+        one = plan.runs[key]
         if not unpacked(one.directory(results)):
             continue
         if one.kind not in ("data", "weights") or int(os.environ.get("WORLD_SIZE", 1)) > 1:
