@@ -29,7 +29,7 @@ FOLDER = "figures"  # folder of maps, below a scale's results
 def figure_digest(plan: Plan, name: str) -> str:
     """Digest of everything the figure depends on: its file, its runs, the scale's words, the code that computes and draws."""
     scale = plan.scale
-    words = [scale.name, scale.title, scale.caveat]
+    words = [scale.name, scale.title, scale.caveat, *([scale.protocol] if scale.protocol else [])]
     return digest({"figure": plan.figures[name].digest, "scale": words, "code": _code_digest()})
 
 
