@@ -153,7 +153,9 @@ def _work(args: argparse.Namespace, request: Request, missing: Missing) -> int:
         [str(run.record(request.results)) for run in missing.runs] if args.seed is not None else args.tables
     )
     log, command = logs / "snakemake.log", _snakemake(args, targets)
-    print(f"{shlex.join(command)}\n  its own messages: {log}\n", flush=True)
+    told = shlex.join(command if args.seed is None else command[: -len(targets)])
+    told += f" (the records of {len(targets)} runs)" if args.seed is not None else ""
+    print(f"{told}\n  its own messages: {log}\n", flush=True)
     with suppress(FileNotFoundError):  # a killed one may still write to it for a while
         log.replace(log.with_suffix(".previous.log"))
     status = 0

@@ -31,7 +31,7 @@ def figure_digest(plan: Plan, name: str) -> str:
     """Compute the digest of everything the figure depends on: its file, its runs, the scale's words, the code that computes and
     draws."""
     scale = plan.scale
-    words = [scale.name, scale.title, scale.caveat]
+    words = [scale.name, scale.title, scale.caveat, *([scale.protocol] if scale.protocol else [])]
     return digest({"figure": plan.figures[name].digest, "scale": words, "code": _drawing_code_digest()})
 
 

@@ -54,7 +54,7 @@ def _length(plan: Plan, run: Run, results: Path) -> str:
 
 
 def _count_pairs(plan: Plan, run: Run, results: Path) -> int | None:
-    """Count the training pairs of a pre-training's data sets; None where one is not prepared."""
+    """Count the training pairs of a pre-training's data sets; None where one is not prepared, or its record does not say."""
     total = 0
     for role, key in run.inputs.items():
         if not role.startswith("data:"):
@@ -62,7 +62,10 @@ def _count_pairs(plan: Plan, run: Run, results: Path) -> int | None:
         path = plan.runs[key].record(results)
         if not path.is_file():
             return None
-        total += read_object(path)["details"]["splits"]["train"]["records"]
+        splits = read_object(path).get("details", {}).get("splits")
+        if not splits:
+            return None
+        total += splits["train"]["records"]
     return total
 
 

@@ -118,7 +118,7 @@ def page_inputs(plan: Plan, table: TablePlan, ablations: Path) -> dict[str, Any]
         "ablation": ablation,
         "inputs": dict(key.rsplit("-", 1) for key in sorted(table.inputs)),
         "paper": {str(path.relative_to(ablations)): _file_digest(path) for path in reported},
-        "scale": dict(zip(("name", "title", "caveat"), _scale_words(plan), strict=True)),
+        "scale": dict(zip(("name", "title", "caveat", "protocol"), _scale_words(plan), strict=False)),
         "code of mamo/reporting": _rendering_code_digest(),
     }
 
@@ -158,7 +158,8 @@ def _claims(plan: Plan, ablations: Path, pages: dict[str, Page]) -> dict[str, Pa
 
 
 def _scale_words(plan: Plan) -> list[str | None]:
-    return [plan.scale.name, plan.scale.title, plan.scale.caveat]
+    scale = plan.scale
+    return [scale.name, scale.title, scale.caveat, *([scale.protocol] if scale.protocol else [])]
 
 
 def _file_digest(path: Path) -> str:

@@ -102,8 +102,14 @@ def heading(ablation: AblationSpec) -> str:
 
 
 def caveat(scale: Scale) -> str:
-    """Format the scale's caveat as a quotation, followed by a blank line; '' at paper scale."""
-    return wrapped(f"**Scale `{scale.name}`.** {scale.caveat}", "> ") + "\n\n" if scale.caveat else ""
+    """Format the scale's caveat as a quotation, with a link to its protocol, followed by a blank line; '' if it has neither."""
+    words = [scale.caveat] if scale.caveat else []
+    if scale.protocol:  # of a page below reports/SCALE
+        words.append(
+            "What is run and how it is judged was fixed before the runs, in the "
+            f"[protocol](../../{scale.protocol}), which lists every deviation from it."
+        )
+    return wrapped(f"**Scale `{scale.name}`.** {' '.join(words)}", "> ") + "\n\n" if words else ""
 
 
 def own_table(table: Table) -> str:

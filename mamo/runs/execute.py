@@ -59,12 +59,15 @@ def complete_inputs(
     """
     inputs = [plan.runs[key] for key in run.inputs.values()]
     worlds = [plan.runs[one.inputs[WORLD]] for one in inputs if one.kind == "data" and WORLD in one.inputs]
-    for needed in dict.fromkeys(one.key for one in (*worlds, *inputs)):
-        one = plan.runs[needed]
+    needed = dict.fromkeys(one.key for one in (*worlds, *inputs))
+    # First what cannot be made again here: without it, the rest would be made in vain.
+    for key in sorted(needed, key=lambda key: plan.runs[key].kind in ("data", "weights")):
+        one = plan.runs[key]
         if not unpacked(one.directory(results)):
             continue
         if one.kind not in ("data", "weights") or int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            if read_record(one, results).converged:
+            record = read_record(one, results)
+            if record.converged or record.details.get("trained_on"):
                 require_files(one, results)
             continue
         print(f"{one.key} came from a pack, without its files: making it again", file=sys.stderr, flush=True)

@@ -71,6 +71,11 @@ class Scale(Spec):
         False,
         description="its pages are shown to others: they refuse runs of code that the repository cannot name; not inherited",
     )
+    protocol: str | None = Field(
+        None,
+        description="the file, from the project's root, that fixed before the runs what is run and how it is judged; pages "
+        "link it; not inherited",
+    )
     ablations: tuple[str, ...] = Field(description="the ablation files that make up reproduce_all")
     seeds: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
@@ -145,7 +150,9 @@ def _merged(name: str, ablations: Path, chain: tuple[str, ...]) -> dict[str, Any
     if parent is not None and not isinstance(parent, str):
         raise SpecError(f"{path}: extends: the name of one scale is expected, not {parent!r}")
     # The jobs and data sets of a scale that lists its own replace the parent's where the key says so (null removes).
-    merged = merge(_merged(parent, ablations, (*chain, name)) | {"published": False}, own) if parent else own
+    # A scale that extends another one does not take these from it.
+    own_alone = {"published": False, "protocol": None}
+    merged = merge(_merged(parent, ablations, (*chain, name)) | own_alone, own) if parent else own
     for section in ("jobs",):
         if isinstance(merged.get(section), dict):
             merged[section] = {key: value for key, value in merged[section].items() if value is not None}

@@ -107,7 +107,9 @@ class Health:
         if len(self.rows) < 2 or self.rows[-1]["step"] < self.total:
             return []
         checks = [*_skills(self.rows), *_targets(self.rows), *_partners(self.rows[-1])]
-        checks += [*_teacher(self.rows), *_gradients(self.rows), *_matching(self.rows[-1], curve, self.total)]
+        pairs = len(self.pairs.batch["ids"])
+        checks += [*_teacher(self.rows), *_gradients(self.rows)]
+        checks += _matching(self.rows[-1], curve, self.total, pairs)
         if self.batches:
             share = self.alike / self.batches
             says = f"{share:.0%} of the batches contain look-alikes: images that differ little, or texts that share most words"
@@ -239,7 +241,9 @@ def _gradients(rows: list[dict[str, float]]) -> list[Check]:
     return [check("gradient shares", min(shares.values()) >= GRADIENT, says, **shares)]
 
 
-def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], total: int) -> list[Check]:
+def _matching(
+    last: dict[str, float], curve: Sequence[Mapping[str, float]], total: int, pairs: int
+) -> list[Check]:
     if "itm_tr_r1" not in last:
         return []
     left = plateau_left(curve)
@@ -255,7 +259,7 @@ def _matching(last: dict[str, float], curve: Sequence[Mapping[str, float]], tota
     ]
     gains = {way: last[f"itm_{way}_r1"] - last[f"itc_{way}_r1"] for way in ("tr", "ir")}
     says = (
-        f"R@1 among {PAIRS} validation pairs, by ITC alone and re-ranked by ITM: text {last['itc_tr_r1']:.1f} -> "
+        f"R@1 among {pairs} validation pairs, by ITC alone and re-ranked by ITM: text {last['itc_tr_r1']:.1f} -> "
         f"{last['itm_tr_r1']:.1f}, image {last['itc_ir_r1']:.1f} -> {last['itm_ir_r1']:.1f}"
     )
     return [*checks, check("re-ranking", min(gains.values()) >= 0, says, **gains)]

@@ -118,6 +118,12 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_they_start(
             "scale 'smoke' has no page 'table55': did you mean 'table5'?",
         ),
         (["reproduce", "--scale", "flickr8k", "table5"], "scale 'flickr8k' has no table or page 'table5'"),
+        (
+            ["reproduce", "--scale", "study", "table1", "--seed", "3"],
+            "--seed 3: table1 has 3 seeds at scale 'study', counted from 0; --seeds table1=4 gives it more",
+        ),
+        (["reproduce", "--scale", "study", "--seed", "5"], "--seed 5: table1 has 3 seeds"),
+        (["reproduce", "--scale", "study", "claims", "--seed", "0"], "--seed makes runs of tables"),
     ],
 )
 def test_a_wrong_name_ends_with_one_message(

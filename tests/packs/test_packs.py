@@ -369,8 +369,17 @@ def test_data_and_starting_weights_are_made_again_where_a_new_run_needs_them(
     job = next(run for run in plan.runs.values() if run.inputs.get("init") == base)
     job.record(there).unlink()
     job.directory(there).joinpath(".record.json").unlink()
+    before = list(executed)
     with pytest.raises(RunError, match="mamo results forget"):
         execute(plan, job, there)
+    assert executed == before, "no data are made for what cannot be"
+    path = plan.runs[base].record(there)
+    text = path.read_text()
+    ended = {"outcome": {"status": "diverged", "reason": "mrm"}, "details": {"trained_on": True}}
+    path.write_text(json.dumps(json.loads(text) | ended))
+    with pytest.raises(RunError, match="mamo results forget"):  # it has weights elsewhere, though it diverged
+        execute(plan, job, there)
+    path.write_text(text)
     moved = forget(plan.runs[base], there)
     assert moved[0] == there / "sites" / "alpha" / base and len(moved) == 3, "two fine-tunings go with it"
     execute(plan, plan.runs[base], there)

@@ -24,11 +24,12 @@ from mamo.reporting.markdown import bullet, markdown_table, wrapped
 from mamo.reporting.overview import write_overview
 from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
-from mamo.reporting.publish import heading, publish, reported
+from mamo.reporting.publish import caveat, heading, publish, reported
 from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, primary, select_columns, show
 from mamo.reporting.values import CellStatistics, SeedValue, TableValues
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
+from mamo.specs.scale import read_scale
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 
@@ -316,6 +317,13 @@ def test_a_row_whose_training_diverged_and_went_on_is_marked_beside_its_numbers(
     with (reports / "table7.csv").open() as file:
         outcomes = {row["key"]: row["outcome"] for row in csv.DictReader(file) if row["source"] == "ours"}
     assert outcomes == {"full": "converged", "no_ema": "diverged", "no_predictor": "diverged"}
+
+
+def test_pages_of_a_scale_with_a_protocol_link_it() -> None:
+    study, smoke = (read_scale(name, ABLATIONS) for name in ("study", "smoke"))
+    link = "[protocol](../../docs/protocol.md)"
+    assert link in caveat(study) and link not in caveat(smoke)
+    assert caveat(smoke.model_copy(update={"caveat": None})) == ""
 
 
 def test_a_page_lists_the_rows_that_miss_checks(plan: Plan, results: Path, tmp_path: Path) -> None:

@@ -75,6 +75,25 @@ def test_what_lies_behind_a_killed_snakemakes_run_and_a_standing_page_is_made(tm
     assert "Nothing to do" in project.call(*MAMO, "reproduce", "first").stdout
 
 
+@pytest.mark.slow
+def test_one_seed_is_made_without_the_other_seeds_and_without_a_page(tmp_path: Path) -> None:
+    project = Bench.create(tmp_path)
+    project.variables |= {"SNAKEMAKE_PROFILE": "workflow/profiles/default"}
+    command = (*MAMO, "reproduce", "first", "--seeds", "3", "--seed", "1")
+    done = project.call(*command)
+    assert done.returncode == 0 and "mamo results pack --scale small" in done.stdout, done.stdout
+    results = tmp_path / "results" / "small"
+    made = {
+        kind: [path.parent.name for path in (results / kind).glob("*/record.json")]
+        for kind in ("pretrain", "finetune")
+    }
+    assert len(made["pretrain"]) == len(made["finetune"]) == 2, made
+    assert all("seed_1" in name for names in made.values() for name in names), made
+    assert (results / "data").is_dir(), "what they need is made too"
+    assert not (tmp_path / "reports").exists()
+    assert "Nothing to do" in project.call(*command).stdout
+
+
 def test_a_snakemake_that_makes_nothing_is_no_success(tmp_path: Path) -> None:
     project = Bench.create(tmp_path)
     project.variables |= {"SNAKEMAKE_PROFILE": "workflow/profiles/default"}
@@ -101,7 +120,7 @@ def test_a_folder_reaches_snakemake_as_it_is_named(name: str, monkeypatch: pytes
     cli = pytest.importorskip("snakemake.cli")
     monkeypatch.chdir(ROOT)
     given = dict.fromkeys(("profile", "record", "reports", "releases", "scale", "seeds"))
-    words = _snakemake(argparse.Namespace(results=name, tables=[], cores="1", **given))
+    words = _snakemake(argparse.Namespace(results=name, tables=[], cores="1", **given), [])
     config = cli.parse_config(words[words.index("--config") + 1 : words.index("--")])
     assert config["results"] == name and config["scale"] == "smoke"
 
