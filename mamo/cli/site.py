@@ -51,5 +51,7 @@ def _command(args: argparse.Namespace) -> int:
         claims = claims or judge(plan, results, options.ABLATIONS)
     paths = args.maps or [path for name in plan.figures if (path := maps_path(plan, name, results)).is_file()]
     maps = {drawn["figure"]: drawn for drawn in map(read_maps, paths)}
-    print(write_site(plan, values, claims, maps, pages[INDEX], results, reports, options.ABLATIONS))
+    path = write_site(plan, values, claims, maps, pages[INDEX], results, reports, options.ABLATIONS)
+    missing = {run for table in values.values() for run in table.missing}
+    print(f"{path}{f' ({len(missing)} runs have no record yet)' if missing else ''}")
     return 0

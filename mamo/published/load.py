@@ -63,10 +63,13 @@ def load(
     if scale is not None:
         from mamo.specs.plan import make_plan
 
-        folder = find_trained(make_plan(scale, others=True), str(path_or_name)).directory(
-            Path(results) / scale
-        )
-        _require(folder, "record.json")
+        run = find_trained(make_plan(scale, others=True), str(path_or_name))
+        folder = run.directory(Path(results) / scale)
+        if not (folder / "record.json").is_file():
+            raise LoadError(
+                f"{run.key} is not made yet in {folder.parents[1]}: first run `mamo {run.kind} --scale {scale} "
+                f"--needs {run.id}`, or load a folder made by `mamo export`"
+            )
     elif not _holds_a_model(folder):
         if str(path_or_name) in bundled():
             folder = _models() / str(path_or_name)
