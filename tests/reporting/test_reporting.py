@@ -341,7 +341,14 @@ def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
     text = (tmp_path / "reports" / "table7.tex").read_text()
     assert "Table 7" not in text
     packages = "".join(rf"\usepackage{{{name}}}" for name in ("booktabs", "multirow", "graphicx"))
-    wide = latex_table(replace(RETRIEVAL, headings=RETRIEVAL.headings * 1), "Wide.", "tab:wide", bold=True)
+    # Four data sets side by side, wider than a page: a table* that is scaled down.
+    lines = {
+        name: tuple(replace(line, texts=line.texts * 4) for line in getattr(RETRIEVAL, name))
+        for name in ("ours", "reported")
+    }
+    broad = replace(RETRIEVAL, headings=RETRIEVAL.headings * 4, chance=None, **lines)
+    wide = latex_table(broad, "Wide.", "tab:wide", bold=True)
+    assert r"\begin{table*}" in wide
     (tmp_path / "a.tex").write_text(
         rf"\documentclass[twocolumn]{{article}}{packages}\begin{{document}}{text}{wide}\end{{document}}"
     )

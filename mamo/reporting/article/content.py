@@ -7,18 +7,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from mamo.ledgers.deviations import PAGE
 from mamo.reporting.article.runs import Runs
 from mamo.reporting.article.settings import deviations, settings
 from mamo.reporting.article.tables import article_table
 from mamo.reporting.figure_pages import figure_heading
+from mamo.reporting.findings import REASONS, VERDICTS
+from mamo.reporting.headline import MODELS, headline
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import heading
 from mamo.reporting.values import TableValues
 from mamo.specs.code import running_code
 from mamo.specs.plan import Plan
-
-VERDICTS = ("supported", "refuted", "cannot tell")
 
 
 def content(
@@ -61,6 +63,7 @@ def content(
         "missing": runs.missing,
         "settings": settings(scale, ablations),
         "deviations": deviations(ablations, page),
+        "headline": _headline(plan, values, ablations),
         "tables": tables,
         "figures": figures,
         "undrawn": undrawn,
@@ -88,7 +91,8 @@ def _readers(plan: Plan) -> tuple[dict[str, list[str]], list[tuple[str, ...]]]:
 def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """List the drawings in the reports, and the headings of missing ones.
 
-    A drawing is ``{file, heading, caption, stale}``, stale where it was drawn from other runs or settings than the planned.
+    A drawing is ``{file, heading, caption, stale, more, wide}``: stale where it was drawn from other runs or settings than the
+    planned, more where an earlier one shows the same thing, wide its width over its height.
     """
     pages = pages_of(plan, ablations)
     wanted = {
@@ -102,17 +106,57 @@ def _figures(plan: Plan, reports: Path, ablations: Path) -> tuple[list[dict[str,
         if bound.figure.drawn
     }
     found, undrawn = [], []
-    for name, (title, caption) in wanted.items():
+    kinds: set[str] = set()
+    for name, (title, caption) in sorted(wanted.items(), key=lambda item: _number(item[0])):
         if (reports / f"{name}.png").is_file():
             stale = pages[name].stale(reports)
-            found.append({"file": f"{name}.png", "heading": title, "caption": caption, "stale": stale})
+            kind = plan.figures[name].figure.method if name in plan.figures else name
+            with Image.open(reports / f"{name}.png") as picture:
+                wide = picture.width / picture.height
+            found.append(
+                {
+                    "file": f"{name}.png",
+                    "heading": title,
+                    "caption": caption,
+                    "stale": stale,
+                    "more": kind in kinds,
+                    "wide": wide,
+                }
+            )
+            kinds.add(kind)
         else:
             undrawn.append(title)
     return found, undrawn
 
 
+def _number(name: str) -> tuple[int, str]:
+    """Sort figures by their numbers; those without one come last."""
+    digits = "".join(filter(str.isdigit, name))
+    return (int(digits) if digits else 1000, name)
+
+
+def _headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> dict[str, Any] | None:
+    """The main results: ``models`` (their labels) and ``rows``; None where no table has both models."""
+    lines = headline(plan, values, ablations)
+    rows = [
+        {
+            "task": line.title,
+            "data": f"{line.group}, {' / '.join(line.labels)}",
+            "table": line.table,
+            "seeds": line.seeds,
+            "cells": [" / ".join(line.models[key]) for key in MODELS],
+            "chance": " / ".join(line.chance),
+        }
+        for line in lines
+    ]
+    return {"models": list(MODELS.values()), "rows": rows} if rows else None
+
+
 def _claims(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Claims by verdict: ``{verdict, entries}``; an entry has the claim, its place, the reason and numbers with intervals."""
+    """Claims by verdict: ``{verdict, entries}``; an entry has the claim, its place, the reason and numbers with intervals.
+
+    Entries without a verdict are sorted by ``reason``, a heading.
+    """
     sections = []
     for verdict in VERDICTS:
         entries = [
@@ -121,6 +165,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "place": claim["place"],
                 "why": claim["why"],
                 "note": claim.get("note") or "",
+                "reason": REASONS.get(claim["reason"], ""),
                 "numbers": [
                     f"{number['text']} ({number['seeds']} seed{'s' if number['seeds'] > 1 else ''}"
                     f"{', noise between seeds borrowed from other tables' if number['borrowed'] else ''})"
@@ -130,5 +175,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             for claim in claims
             if claim["verdict"] == verdict
         ]
+        order = list(REASONS.values())
+        entries.sort(key=lambda entry: order.index(entry["reason"]) if entry["reason"] else -1)
         sections.append({"verdict": verdict, "entries": entries})
     return sections if claims else []
