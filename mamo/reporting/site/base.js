@@ -50,7 +50,10 @@ function told(value) {
   if (value === null) return "off";
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.map(told).join(", ") || "–";
-  if (typeof value === "object") return Object.entries(value).map(([name, part]) => `${name} ${told(part)}`).join(", ") || "–";
+  if (typeof value === "object") {
+    const inner = (part) => (part !== null && typeof part === "object" && !Array.isArray(part) ? `(${told(part)})` : told(part));
+    return Object.entries(value).map(([name, part]) => `${name} ${inner(part)}`).join(", ") || "–";
+  }
   return String(value);
 }
 // A metric by the name of its column, a part of the loss by its abbreviation.

@@ -125,7 +125,11 @@ def setting_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {setting_text(part)}" for name, part in value.items()) or "–"
+        parts = {
+            name: f"({setting_text(part)})" if isinstance(part, Mapping) else setting_text(part)
+            for name, part in value.items()
+        }
+        return ", ".join(f"{name} {text}" for name, text in parts.items()) or "–"
     if isinstance(value, list | tuple):
         return ", ".join(map(setting_text, value)) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
