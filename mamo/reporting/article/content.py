@@ -16,6 +16,7 @@ from mamo.reporting.article.tables import article_table
 from mamo.reporting.figure_pages import figure_heading
 from mamo.reporting.findings import REASONS, VERDICTS
 from mamo.reporting.headline import MODELS, headline
+from mamo.reporting.names import table_name
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import heading
 from mamo.reporting.values import TableValues
@@ -79,10 +80,10 @@ def _readers(plan: Plan) -> tuple[dict[str, list[str]], list[tuple[str, ...]]]:
     shown: dict[str, list[str]] = {}
     for name, table in plan.tables.items():
         for key in table.inputs:
-            shown.setdefault(key, []).append(name)
+            shown.setdefault(key, []).append(table_name(name))
     for name, figure in plan.figures.items():
         for key in figure.inputs:
-            shown.setdefault(key, []).append(name)
+            shown.setdefault(key, []).append(table_name(name))
     groups = [cell.runs for table in plan.tables.values() for cell in table.cells]
     groups += [keys for table in plan.tables.values() for keys in table.pretrainings.values()]
     return shown, list(dict.fromkeys(groups))
