@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from mamo.specs.plan import Plan
 
 MODELS = {"mamo": "MAMO", "albef_style": "ALBEF-style, same budget"}
 # In the order of the paper's tables; the other tables are ablations.
-TABLES = ("table1", "table2", "table3", "table4", "localisation")
+TABLES = ("table1", "table2", "table3", "table4", "localisation", "flickr8k", "flickr8k_zero_shot")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> 
         values: table name -> what ``collect`` gave for it.
         ablations: the folder of the ablation files and the paper's numbers.
     """
+    titles = _titles(plan)
     lines = []
     for name in TABLES:
         if name not in plan.tables or name not in values:
@@ -71,7 +73,7 @@ def headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> 
                 lines.append(
                     HeadlineLine(
                         table=name,
-                        title=ablation.title.partition(" on ")[0],
+                        title=titles[name],
                         group=group,
                         labels=_short([headings[i].label for i in places]),
                         seeds=ablation.seeds,
@@ -80,6 +82,14 @@ def headline(plan: Plan, values: Mapping[str, TableValues], ablations: Path) -> 
                     )
                 )
     return lines
+
+
+def _titles(plan: Plan) -> dict[str, str]:
+    """Shorten tables' titles by their data sets, which every line names, unless two would become alike."""
+    whole = {name: plan.tables[name].ablation.title for name in TABLES if name in plan.tables}
+    short = {name: title.partition(" on ")[0] for name, title in whole.items()}
+    alike = Counter(short.values())
+    return {name: short[name] if alike[short[name]] == 1 else whole[name] for name in whole}
 
 
 def _short(labels: list[str]) -> list[str]:

@@ -164,9 +164,8 @@ def _claim_entries(claims: Sequence[Mapping[str, Any]]) -> str:
         ]
         lines += [bullet(_number_text(number), 1) for number in claim["numbers"]]
         if claim["sees"] is not None:
-            lines.append(
-                bullet(f"Could see {claim['sees']:.1f} points or more, in {POWER:.0%} of repetitions.", 1)
-            )
+            least = f"{claim['sees']:.1f} points or more in {POWER:.0%} of repetitions"
+            lines.append(bullet(f"The test would show a true difference of {least}.", 1))
         lines += [bullet(f"Note: {claim['note']}", 1)] if claim["note"] else []
         entries.append("\n".join(lines))
     return "\n".join(entries)

@@ -13,6 +13,7 @@ _PROPER = {
     "nlvr2": "NLVR2",
     "refcoco": "RefCOCO",
     "sbu": "SBU",
+    "genome": "Genome",
 }
 _PROPER |= {"flickr30k": "Flickr30K", "flickr8k": "Flickr8k", "qa": "QA", "cc3m": "CC3M"}
 
@@ -45,4 +46,5 @@ def column_names(ablation: AblationSpec) -> dict[str, str]:
 def job_name(name: str) -> str:
     """Write a job's or a data set's name as people do: ``zero_shot_flickr30k`` -> ``Zero-shot Flickr30K``."""
     words = [_PROPER.get(word, word) for word in name.replace("zero_shot", "zero-shot").split("_")]
-    return f"{words[0][:1].upper()}{words[0][1:]}{' ' if words[1:] else ''}{' '.join(words[1:])}"
+    text = " ".join(words).replace("RefCOCO plus", "RefCOCO+")
+    return f"{text[:1].upper()}{text[1:]}"

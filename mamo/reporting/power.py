@@ -33,8 +33,8 @@ def power_words(claims: Sequence[Mapping[str, Any]]) -> str:
     if not seen:
         return ""
     text = (
-        f"With a power of {POWER:.0%}, the {len(seen)} claims about differences could see {median(seen):.1f} percentage points "
-        f"or more (median; {min(seen):.1f} to {max(seen):.1f})"
+        f"In {POWER:.0%} of repetitions, the tests of the {len(seen)} claims about differences would show a true difference of "
+        f"{median(seen):.1f} percentage points or more (median; {min(seen):.1f} to {max(seen):.1f})"
     )
     paper = [
         (min(abs(number["paper"]) for number in claim["numbers"]), claim["sees"])
@@ -46,6 +46,7 @@ def power_words(claims: Sequence[Mapping[str, Any]]) -> str:
     small = sum(gap < least for gap, least in paper)
     if paper:
         text += (
-            f". For {small} of the {len(paper)} whose difference the paper gives, that difference is smaller"
+            f". For {small} of the {len(paper)} claims whose difference the paper reports, the paper's is smaller than what "
+            "its test could show"
         )
     return text + "."

@@ -234,6 +234,20 @@ def mean_of(values: list[SeedValue]) -> Number | None:
     return known[0] if len(known) == 1 else fmean(known) if known else None
 
 
+def best_rows(values: TableValues) -> dict[str, set[str]]:
+    """Map column -> the rows with the highest mean, unless all are equal; counts have no best."""
+    means: dict[str, dict[str, float]] = {}
+    for (row, column), seeds in values.by_cell.items():
+        mean = mean_of(seeds)
+        if isinstance(mean, float):
+            means.setdefault(column, {})[row] = mean
+    return {
+        column: {row for row, mean in of.items() if mean == max(of.values())}
+        for column, of in means.items()
+        if len(set(of.values())) > 1
+    }
+
+
 def chance_of(values: list[SeedValue]) -> float | None:
     """Compute the mean chance level over some values; None if none was recorded."""
     known = [value.chance for value in values if value.chance is not None]

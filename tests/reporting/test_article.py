@@ -17,6 +17,7 @@ from mamo.reporting.article.content import content
 from mamo.reporting.article.tables import WIDE, choose_columns
 from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect
+from mamo.reporting.findings import APART, VERDICTS
 from mamo.reporting.tables import Heading, Line, Table
 from mamo.specs.plan import Plan, make_plan
 
@@ -105,6 +106,31 @@ def test_the_document_holds_what_the_content_says(
     # Every link inside of the document leads to something in it.
     targets = set(re.findall(r'href="#([^"]+)"', text))
     assert targets and targets <= set(re.findall(r'id="([^"]+)"', text))
+
+
+def test_the_main_results_come_first_and_open_claims_in_the_appendix(
+    made: tuple[Plan, dict[str, Any], Path], tmp_path: Path
+) -> None:
+    _, said, reports = made
+    plain = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text_of(said, reports, tmp_path)))
+    assert [row["table"] for row in said["headline"]["rows"]] == ["table4", "localisation", "localisation"]
+    assert plain.index("Main results") < plain.index("Method in brief") < plain.index("Table 4")
+    counted = sum(len(section["entries"]) for section in said["claims"])
+    assert counted > 20 and {section["verdict"] for section in said["claims"]} == set(VERDICTS)
+    appendix = plain.index("Claims without a verdict")
+    for section in said["claims"]:
+        for entry in section["entries"]:
+            words = re.sub(r"\s+", " ", entry["claim"])
+            assert (plain.index(words) > appendix) == (section["verdict"] in ("cannot tell", APART))
+
+
+def test_the_best_of_ours_is_marked_in_each_column(made: tuple[Plan, dict[str, Any], Path]) -> None:
+    _, said, _ = made
+    table = next(t for t in said["tables"] if t["name"] == "table4")
+    ours = [row["cells"] for row in table["rows"] if row["whose"] == "ours"]
+    for column in zip(*ours, strict=True):
+        values = [float(cell["text"].split()[0]) for cell in column]
+        assert [cell["best"] for cell in column] == [value == max(values) for value in values]
 
 
 def test_cost_is_the_sum_of_what_the_records_say(made: tuple[Plan, dict[str, Any], Path]) -> None:

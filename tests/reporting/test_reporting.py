@@ -414,7 +414,14 @@ def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
     text = (tmp_path / "reports" / "table7.tex").read_text()
     assert "Table 7" not in text
     packages = "".join(rf"\usepackage{{{name}}}" for name in ("booktabs", "multirow", "graphicx"))
-    wide = latex_table(replace(RETRIEVAL, headings=RETRIEVAL.headings * 1), "Wide.", "tab:wide", bold=True)
+    # Four data sets side by side, wider than a page: a table* that is scaled down.
+    lines = {
+        name: tuple(replace(line, texts=line.texts * 4) for line in getattr(RETRIEVAL, name))
+        for name in ("ours", "reported")
+    }
+    broad = replace(RETRIEVAL, headings=RETRIEVAL.headings * 4, chance=None, **lines)
+    wide = latex_table(broad, "Wide.", "tab:wide", bold=True)
+    assert r"\begin{table*}" in wide
     (tmp_path / "a.tex").write_text(
         rf"\documentclass[twocolumn]{{article}}{packages}\begin{{document}}{text}{wide}\end{{document}}"
     )
@@ -444,17 +451,28 @@ def test_wrapped_lines_never_become_markup() -> None:
     assert bullet("a " * 100).splitlines()[1].startswith("  a"), "a list's entry goes on below its text"
 
 
-def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
-    plan = make_plan("demo", ABLATIONS, only=["table1", "table4", "table5"])
+def filled(plan: Plan, results: Path) -> dict[str, TableValues]:
+    """Values of every table: 40 and the length of the row's key."""
     for table in plan.tables.values():
         for c in table.cells:
             for key in c.runs:
-                path = plan.runs[key].record(tmp_path)
+                path = plan.runs[key].record(results)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 printed = json.loads(path.read_text())["metrics"] if path.is_file() else {}
                 printed |= {c.metric: 40.0 + len(c.row), f"chance/{c.metric}": 0.5}
                 path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": printed}))
-    values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
+    return {name: collect(plan, table, results) for name, table in plan.tables.items()}
+
+
+def test_headlines_of_photographs_are_told_apart(tmp_path: Path) -> None:
+    plan = make_plan("flickr8k", ABLATIONS)
+    titles = {line.table: line.title for line in headline(plan, filled(plan, tmp_path), ABLATIONS)}
+    assert list(titles) == ["flickr8k", "flickr8k_zero_shot"] and len(set(titles.values())) == 2
+
+
+def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
+    plan = make_plan("demo", ABLATIONS, only=["table1", "table4", "table5"])
+    values = filled(plan, tmp_path)
     lines = headline(plan, values, ABLATIONS)
     assert [(line.table, line.group) for line in lines] == [
         ("table1", "MSCOCO"),

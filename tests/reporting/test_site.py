@@ -28,7 +28,9 @@ ABLATIONS = ROOT / "ablations"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     plan = make_plan(
-        "smoke", ABLATIONS, only=["table1", "table4", "localisation", "figure1", "figure4", "explorer"]
+        "smoke",
+        ABLATIONS,
+        only=["table1", "table4", "localisation", "figure1", "figure4", "figure11", "explorer"],
     )
     results, reports = folder / "results", folder / "reports"
     write_records(plan, results)
@@ -36,6 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     claims = judge(plan, results, ABLATIONS)
     reports.mkdir()
     Image.new("RGB", (300, 200), "teal").save(reports / "figure1.png")
+    Image.new("RGB", (900, 200), "teal").save(reports / "figure11.png")
     (reports / "figure4.svg").write_text(DRAWING)
     page = pages_of(plan, ABLATIONS)[INDEX]
     written = write_site(
@@ -238,6 +241,52 @@ def test_a_touch_keeps_a_word_on_a_telephone(page: Any) -> None:
     assert hottest(page, 1) == (3, 0)
 
 
+def test_the_first_screen_names_the_paper_and_its_main_results(page: Any) -> None:
+    for wide, high, least in ((1400, 900, 6), (400, 800, 1)):
+        size(page, wide, high, touch=wide < 600)
+        wait(page, f"return innerWidth === {wide}")
+        page.execute_script("scrollTo(0, 0)")
+        assert page.execute_script(
+            "return ['h1', '.kicker a'].every("
+            "(name) => document.querySelector(name).getBoundingClientRect().bottom < innerHeight)"
+        )
+        rows = page.execute_script(
+            "return [...document.querySelectorAll('.headline tbody tr')]"
+            ".filter((row) => row.getBoundingClientRect().bottom < innerHeight).length"
+        )
+        whole = len(page.find_elements("css selector", ".headline tbody tr"))
+        assert rows >= min(least, whole)
+        frame = "const s = document.querySelector('.headline').closest('.scroll'); return s.scrollWidth - s.clientWidth"
+        assert page.execute_script(frame) <= 1, "it is whole, without scrolling to the side"
+
+
+def test_nothing_sticks_out_of_a_telephone_whatever_is_open(page: Any) -> None:
+    size(page, 400, 800, touch=True)
+    wait(page, "return innerWidth === 400")
+    page.execute_script("""
+        for (const fold of document.querySelectorAll("details")) fold.open = true;
+        for (const box of document.querySelectorAll("[data-all]")) box.click();
+    """)
+    width = "return document.documentElement.scrollWidth"
+    assert page.execute_script(width) <= 400
+    assert (
+        page.execute_script(
+            "return [...document.querySelectorAll('main *')].filter((e) => !e.closest('.scroll, .ledger, svg, .thumbs, .said')"
+            " && e.checkVisibility() && e.getBoundingClientRect().right > 401).map((e) => e.outerHTML.slice(0, 80))"
+        )
+        == []
+    )
+    for hash_ in (
+        "#value=table4/0/0",
+        "#run=" + page.find_element("css selector", ".run").get_attribute("data-run"),
+    ):
+        page.execute_script("location.hash = arguments[0]", hash_)
+        wait(page, "return document.getElementById('dialog').open")
+        inside = "const d = document.querySelector('.dialog-body'); return d.scrollWidth - d.clientWidth"
+        assert page.execute_script(width) <= 400 and page.execute_script(inside) <= 1
+        page.find_element("css selector", "#dialog .close").click()
+
+
 def test_light_and_dark(page: Any) -> None:
     def ground() -> int:
         colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
@@ -312,12 +361,21 @@ def test_two_runs_are_compared_with_a_legend_and_values_under_the_pointer(page: 
     legend = page.find_element("css selector", ".curve-legend").text
     assert "MAMO" in legend and len(page.find_elements("css selector", ".curve-legend .key")) == 2
     table = page.find_element("css selector", ".compared").text
-    assert "Settings that differ" in table and "objectives." in table and "Metrics that both have" in table
+    assert "Settings that differ" in table and "objectives.mim" in table and "Metrics that both have" in table
+    assert " off" in table and "null" not in table and "true" not in table, "settings in words"
     svg = page.find_element("css selector", ".curves svg")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
     ActionChains(page).move_to_element(svg).perform()
     read = page.find_element("css selector", ".curves .read").text
     assert re.match(r"step \d+: [\d.]+\s*[\d.]+$", read), read
+    tuned = page.execute_script(
+        "const keys = Object.keys(DATA.runs).filter((key) => key.startsWith('finetune/retrieval_flickr30k'));"
+        "compareBoth(keys[0], keys[1]); return document.querySelector('.compared').innerText"
+    )
+    assert "Flickr30K TR R@1" in tuned, "metrics by the names of their columns"
+    page.execute_script(
+        "const keys = Object.keys(DATA.runs).filter((key) => key.startsWith('pretrain/')); compareBoth(keys[0], keys[1])"
+    )
     second = page.execute_script(
         "const s = document.getElementById('compare-second'); s.value = ''; s.dispatchEvent(new Event('change'));"
         "return document.querySelectorAll('.curves path').length"
@@ -413,6 +471,13 @@ def test_tab_stops_stay_few(page: Any) -> None:
         "return document.activeElement.closest('tr').rowIndex - arguments[0].closest('tr').rowIndex", second
     )
     assert row == 1
+
+
+def test_more_examples_are_folded_and_a_link_opens_them(page: Any) -> None:
+    assert not page.find_element("id", "figure11").is_displayed()
+    assert page.find_element("id", "figure1").is_displayed()
+    page.execute_script("location.hash = '#figure11'")
+    until(page, lambda driver: driver.find_element("id", "figure11").is_displayed())
 
 
 def test_a_figure_is_enlarged(page: Any) -> None:

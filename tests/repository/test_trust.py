@@ -176,7 +176,9 @@ def test_a_hostile_caption_is_text_in_a_notebooks_page() -> None:
         "display_data", {"text/html": frame._repr_html_(), "text/plain": repr(frame)}
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
-    body, _ = HTMLExporter(exclude_input=True, mathjax_url="", require_js_url="").from_notebook_node(notebook)
+    page = str(ROOT / "notebooks/page.html.j2")
+    exporter = HTMLExporter(exclude_input=True, template_name="basic", template_file=page)
+    body, _ = exporter.from_notebook_node(notebook)
     assert "alert(1)</script>" not in body and "&lt;script&gt;alert(1)&lt;/script&gt;" in body
 
 

@@ -196,11 +196,11 @@ rule notebook:
         folder=REPORTS / "notebooks",
     message:
         "Notebook {wildcards.notebook}"
-    # The page must not load scripts from other hosts, so MathJax and RequireJS are left out.
+    # The page loads nothing from other hosts: the template leaves MathJax and RequireJS out.
     shell:
         "(papermill {input.notebook:q} {log.notebook:q} -p scale {params.scale:q} -p reports {params.reports:q}"
         " -p results {params.results:q} --no-progress-bar"
-        " && jupyter nbconvert --to html --no-input --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
+        " && jupyter nbconvert --to html --no-input --template basic --template-file notebooks/page.html.j2"
         # Written under another name first: an existing page counts as complete.
         " --output-dir {params.folder:q} --output .{wildcards.notebook:q} {log.notebook:q}"
         " && mv {params.folder:q}/.{wildcards.notebook:q}.html {output:q}) > {log.text:q} 2>&1"

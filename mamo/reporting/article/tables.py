@@ -10,7 +10,7 @@ from mamo.reporting.differences import base_label, make_differences
 from mamo.reporting.health import missed_checks
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import NONE, Line, Table, make_table
-from mamo.reporting.values import TableValues, mean_of
+from mamo.reporting.values import TableValues, best_rows
 from mamo.specs.plan import TablePlan
 
 # Columns that fit across a page beside the labels of the rows.
@@ -25,9 +25,9 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
         values: from ``collect``.
 
     Returns:
-        ``name``, ``heading``, ``question``, ``expected``, ``columns`` and ``rows`` (see ``_rows``), ``legend``, ``lengths``,
-        ``left_out`` (columns that did not fit), ``notes``, and ``gaps``: the same for the differences from the base row, or
-        None.
+        ``name``, ``title``, ``heading`` (the title with the paper's number), ``question``, ``expected``, ``columns``, ``rows``
+        (see ``_rows``), ``legend``, ``lengths``, ``left_out`` (columns that did not fit), ``notes``, and ``gaps``: the same for
+        the differences from the base row, or None.
     """
     ablation = table.ablation
     paper = reported(ablation, ablations)
@@ -37,11 +37,12 @@ def article_table(table: TablePlan, values: TableValues, ablations: Path) -> dic
     notes = [*ablation.notes, *dict.fromkeys(column.note for column in ablation.columns if column.note)]
     return {
         "name": ablation.name,
+        "title": ablation.title,
         "heading": heading(ablation),
         "question": ablation.question,
         "expected": ablation.hypothesis,
         "columns": _columns(shown, columns),
-        "rows": _rows(shown, columns, _behind(values), _best(values), paper.heading if paper else ""),
+        "rows": _rows(shown, columns, _behind(values), best_rows(values), paper.heading if paper else ""),
         "legend": [f"{sign} {meaning}" for sign, meaning in shown.legend.items()],
         "lengths": " ".join(values.lengths),
         "left_out": [h.text for i, h in enumerate(shown.headings) if i not in columns],
@@ -97,20 +98,6 @@ def _rows(
 def _behind(values: TableValues) -> dict[tuple[str, str], str]:
     """Map (row, column) -> the first run behind the number; runs of other seeds are listed with it."""
     return {place: seeds[0].run for place, seeds in values.by_cell.items()}
-
-
-def _best(values: TableValues) -> dict[str, set[str]]:
-    """Map column -> the rows with the highest mean, unless all are equal; counts have no best."""
-    means: dict[str, dict[str, float]] = {}
-    for (row, column), seeds in values.by_cell.items():
-        mean = mean_of(seeds)
-        if isinstance(mean, float):
-            means.setdefault(column, {})[row] = mean
-    best = {}
-    for column, of in means.items():
-        if len(set(of.values())) > 1:
-            best[column] = {row for row, mean in of.items() if mean == max(of.values())}
-    return best
 
 
 def _gaps(gaps: Table, base: str) -> dict[str, Any]:

@@ -44,6 +44,26 @@ function rove(container, selector) {
 }
 
 const short = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value));
+// Settings for people: "off" for a part that is not used, words without quotation marks.
+function told(value) {
+  if (value === undefined) return "–";
+  if (value === null) return "off";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.map(told).join(", ") || "–";
+  if (typeof value === "object") {
+    const inner = (part) => (part !== null && typeof part === "object" && !Array.isArray(part) ? `(${told(part)})` : told(part));
+    return Object.entries(value).map(([name, part]) => `${name} ${inner(part)}`).join(", ") || "–";
+  }
+  return String(value);
+}
+// A metric by the name of its column, a part of the loss by its abbreviation.
+const METRICS = { loss: "Loss" };
+for (const part of ["itc", "itm", "mlm", "mim", "mrm"]) METRICS[part] = part.toUpperCase();
+function metricName(name, key = "") {
+  const job = key.split("/")[1]?.split("-")[0];
+  const text = DATA.metrics[job]?.[name] ?? METRICS[name] ?? name.replace(/^chance\//, "chance of ").replaceAll("_", " ");
+  return text[0].toUpperCase() + text.slice(1);
+}
 const labelOf = (key) => DATA.runs[key]?.label ?? key;
 
 // A run's resolved spec: the shared base plus its differences.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,17 @@ from mamo.reporting.pages import Page
 from mamo.reporting.paper import ARXIV, AUTHORS, TITLE
 from mamo.reporting.publish import heading
 from mamo.reporting.site.figures import drawing
-from mamo.reporting.site.runs import RunLine, curves, packed, packed_curves, run_lines
+from mamo.reporting.site.runs import (
+    RunLine,
+    curves,
+    metric_labels,
+    packed,
+    packed_curves,
+    run_lines,
+    setting_text,
+)
 from mamo.reporting.site.tables import table_view
+from mamo.reporting.tables import SPREAD
 from mamo.reporting.values import TableValues
 from mamo.specs.identity import changes
 from mamo.specs.plan import Plan
@@ -61,9 +71,11 @@ def write_site(
     runs = run_lines(plan, results)
     tables = [table_view(plan, plan.tables[name], values[name], ablations) for name in plan.tables]
     found = curves(plan, results)
+    main = headline(plan, values, ablations)
     data: dict[str, Any] = {
         "scale": plan.scale.name,
         "kinds": _KINDS,
+        "metrics": metric_labels(plan),
         "cells": {table["name"]: [line["cells"] for line in table["lines"]] for table in tables},
         "explorer": _explorer(maps),
     }
@@ -71,7 +83,8 @@ def write_site(
         paper={"title": TITLE, "authors": AUTHORS, "url": ARXIV, "id": ARXIV.rpartition("/")[2]},
         scale=plan.scale,
         caveat=" ".join((plan.scale.caveat or "").split()),
-        headline=headline(plan, values, ablations),
+        headline=main,
+        halves=any(SPREAD in text for line in main for texts in line.models.values() for text in texts),
         models=MODELS,
         tables=tables,
         figures=_figures(plan, maps, reports),
@@ -105,6 +118,7 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["seconds"] = _seconds
+    environment.filters["setting"] = setting_text
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,.0f}"
     return environment.get_template("index.html.j2")
 
@@ -142,13 +156,14 @@ def _claims(found: Mapping[str, Any], plan: Plan) -> dict[str, Any] | None:
         "apart": set_apart(claims),
         "plumbing": found["plumbing"],
         "counted": counted(claims, plan.scale).replace("`", ""),
+        "count": Counter(claim["verdict"] for claim in claims),
         "how": HOW.replace("**", "").replace("\n", " "),
         "tables": set(plan.tables),
     }
 
 
 def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -> list[dict[str, Any]]:
-    """Return the published drawings, in the order of their numbers."""
+    """Return the published drawings, in the order of their numbers; ``more`` where an earlier one shows the same thing."""
     found = []
     for name, bound in plan.figures.items():
         caption = " ".join(bound.figure.caption.split())
@@ -160,10 +175,14 @@ def _figures(plan: Plan, maps: Mapping[str, Mapping[str, Any]], reports: Path) -
             found.append((name, title, " ".join(table.ablation.question.split()), f"{title}, as curves"))
     found.sort(key=lambda entry: (int("".join(filter(str.isdigit, entry[0])) or 0), entry[0]))
     shown = []
+    methods: set[str] = set()
     for name, title, caption, alt in found:
         drawn = drawing(reports, name, alt)
         if drawn is not None:
-            shown.append({"name": name, "title": title, "caption": caption, "alt": alt} | drawn)
+            method = plan.figures[name].figure.method if name in plan.figures else name
+            more = method in methods
+            methods.add(method)
+            shown.append({"name": name, "title": title, "caption": caption, "alt": alt, "more": more} | drawn)
     return shown
 
 
@@ -197,7 +216,7 @@ def _settings(scale: Scale, ablations: Path) -> list[tuple[str, str, str]]:
 
 
 def _shown(value: Any) -> str:
-    return "–" if value is None else json.dumps(value, ensure_ascii=False).strip('"')
+    return "–" if value is None else setting_text(value)
 
 
 def _deviations(path: Path) -> Any:

@@ -39,16 +39,24 @@ function compared() {
   const parts = [];
   if (runs.length === 2) {
     const [a, b] = runs.map((run) => flat(specOf(run)));
+    // A part that one run has and the other has not is one line, not one for each of its settings.
+    for (const [one, other] of [[a, b], [b, a]]) {
+      for (const name of Object.keys(one).filter((name) => one[name] === null)) {
+        const inner = Object.keys(other).filter((key) => key.startsWith(`${name}.`));
+        if (!inner.length) continue;
+        other[name] = Object.fromEntries(inner.map((key) => [key.slice(name.length + 1), other[key]]));
+        for (const key of inner) delete other[key];
+      }
+    }
     const settings = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => JSON.stringify(a[name]) !== JSON.stringify(b[name]));
-    const told = (value) => (value === undefined ? "–" : JSON.stringify(value));
     if (!settings.length) parts.push(make("p", {}, "No setting differs."));
     parts.push(pairTable(`Settings that differ (${settings.length})`, names, settings.map((name) => [name, told(a[name]), told(b[name])])));
     const metrics = Object.keys(runs[0].metrics ?? {}).filter((name) => name in (runs[1].metrics ?? {}) && !name.startsWith("chance/"));
     parts.push(pairTable("Metrics that both have", [...names, "second − first"], metrics.map((name) => {
       const [x, y] = runs.map((run) => run.metrics[name]), gap = y - x;
-      return [name, short(x), short(y), `${gap > 0 ? "+" : ""}${short(gap)}`.replace("-", "−")];
+      return [metricName(name, runs[0].key), short(x), short(y), `${gap > 0 ? "+" : ""}${short(gap)}`.replace("-", "−")];
     })));
-    const facts = [["Outcome", "outcome"], ["Processor time, s", "cpu"], ["Wall clock, s", "wall"], ["Steps", "steps"], ["Code", "code"]];
+    const facts = [["Outcome", "outcome"], ["Processor time in seconds", "cpu"], ["Wall clock in seconds", "wall"], ["Steps", "steps"], ["Code", "code"]];
     parts.push(pairTable("Cost and outcome", names, facts.map(([title, key]) => [title, ...runs.map((run) => short(run[key] ?? "–"))])));
   } else parts.push(make("p", {}, "Choose a second run to see which settings differ."));
   document.querySelector(".compared").replaceChildren(...parts.filter(Boolean));
@@ -92,7 +100,7 @@ function panel(part, chosen) {
   const x = (step) => left + (step / last) * (width - left - 6), y = (value) => 8 + ((high - value) / (high - low)) * (height - bottom - 8);
   const read = make("span", { class: "read" });
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `${part}: ${lines.map((line) => (line.length ? `from ${short(line[0][1])} to ${short(line.at(-1)[1])}` : "none")).join("; ")}` });
+    "aria-label": `${metricName(part)}: ${lines.map((line) => (line.length ? `from ${short(line[0][1])} to ${short(line.at(-1)[1])}` : "none")).join("; ")}` });
   for (const value of [low, (low + high) / 2, high]) {
     svg.append(make("line", { class: "grid", x1: left, x2: width - 6, y1: y(value), y2: y(value) }),
       make("text", { x: left - 4, y: y(value) + 3, "text-anchor": "end" }, axis(value)));
@@ -116,6 +124,6 @@ function panel(part, chosen) {
     read.replaceChildren(`step ${at[0]}: `, ...near.map((one, i) => (one ? make("span", { class: sides[i] }, short(one[1])) : "")));
   }
   function leave() { svg.classList.remove("pointed"); read.replaceChildren(); }
-  return { figure: make("figure", {}, make("figcaption", {}, make("strong", {}, part), read), svg), svg, point, leave };
+  return { figure: make("figure", {}, make("figcaption", {}, make("strong", {}, metricName(part)), read), svg), svg, point, leave };
 }
 compared();

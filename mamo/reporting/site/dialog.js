@@ -35,8 +35,8 @@ function showRun(key) {
   const run = DATA.runs[key], hash = `#run=${key}`;
   if (!run) return openDialog(hash, key, make("p", {}, "This run is no longer planned at this scale."));
   const place = DATA.places[run.place] ?? {};
-  const changed = Object.entries(run.changed ?? {}).map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(", ");
-  const inputs = make("span", {}, ...Object.entries(run.inputs ?? {}).flatMap(([role, input]) => [`${role}: `, link(input), make("br")]));
+  const changed = Object.entries(run.changed ?? {}).map(([name, value]) => `${name}: ${told(value)}`).join("; ");
+  const inputs = make("span", {}, ...Object.entries(run.inputs ?? {}).flatMap(([role, input]) => [`${role.split(":")[0]}: `, link(input), make("br")]));
   const versions = Object.entries(place.versions ?? {}).map(([name, value]) => `${name} ${value}`).join(", ");
   const beside = (which) => make("button", { type: "button", class: "act", onclick: () => { dialog.close(); compareWith(which, key); } },
     which ? "Compare, as the second" : "Compare, as the first");
@@ -49,7 +49,7 @@ function showRun(key) {
       ["Used by", (run.shown ?? []).join("; ")],
       ["Differs from the scale by", changed],
       ["Inputs", Object.keys(run.inputs ?? {}).length ? inputs : null],
-      ["Started", run.started],
+      ["Started", run.started?.slice(0, 16).replace("T", " ")],
       ["Wall clock", run.wall === undefined ? null : `${short(run.wall)} s`],
       ["Processor time", run.cpu === undefined ? null : `${short(run.cpu)} s`],
       ["Memory", run.memory ? `${run.memory} MB at most` : null],
@@ -65,9 +65,9 @@ function showRun(key) {
     make("p", { class: "tools" }, beside(0), beside(1)),
     checks(run),
     run.metrics
-      ? make("details", { open: "" }, make("summary", {}, "Metrics"), list(Object.entries(run.metrics).map(([n, v]) => [n, short(v)])))
+      ? make("details", { open: "" }, make("summary", {}, "Metrics"), list(Object.entries(run.metrics).map(([n, v]) => [metricName(n, key), short(v)])))
       : "",
-    make("details", {}, make("summary", {}, "Resolved spec"), make("pre", {}, JSON.stringify(specOf(run), null, 1))),
+    make("details", {}, make("summary", {}, "All settings"), make("pre", {}, JSON.stringify(specOf(run), null, 1))),
   );
 }
 
@@ -106,4 +106,12 @@ function openAddressed() {
   else if (kind === "zoom") enlarge(name);
   else if (kind === "compare" && name) compareBoth(...name.split(","));
 }
+function unfold() {
+  const fold = document.getElementById(location.hash.slice(1))?.closest("details:not([open])");
+  if (!fold) return;
+  fold.open = true;
+  document.getElementById(location.hash.slice(1)).scrollIntoView();
+}
+unfold();
+addEventListener("hashchange", unfold);
 addEventListener("hashchange", openAddressed);

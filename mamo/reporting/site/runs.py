@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamo.files.stored import read_record_file
-from mamo.reporting.names import job_name, row_names, table_name
+from mamo.reporting.names import column_names, job_name, row_names, table_name
 from mamo.reporting.tables import sensible
 from mamo.specs.identity import Run, SpecValues, changes
 from mamo.specs.plan import Plan
@@ -18,6 +18,13 @@ from mamo.specs.plan import Plan
 CURVE = "curve.csv"
 _POINTS = 60  # of a shown curve, at most
 _COMMANDS = {"data": "prepare"}
+# Parts of the data and the starting weights, whose names alone say too little.
+_PARTS = {
+    "world": "Generated world",
+    "vision": "Image encoder",
+    "text": "Text encoder",
+    "visual_tokens": "Visual tokeniser",
+}
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,46 @@ def run_labels(plan: Plan) -> tuple[dict[str, str], dict[str, list[str]]]:
                 if where not in shown[key]:
                     shown[key].append(where)
                 first.setdefault(key, f"{job}: {where}" if job else where)
-    labels = {
-        run.key: first.get(run.key) or job_name(run.name.partition("-")[0]) for run in plan.runs.values()
-    }
+    labels = {run.key: first.get(run.key) or _part_name(run) for run in plan.runs.values()}
     taken = [(plan.runs[key].kind, label) for key, label in labels.items()]
     names = {}
     for key, label in labels.items():
         alone = taken.count((plan.runs[key].kind, label)) == 1
         names[key] = label if alone else f"{label} ({key.rsplit('-', 1)[-1]})"
     return names, shown
+
+
+def _part_name(run: Run) -> str:
+    name = run.name.partition("-")[0]
+    return _PARTS.get(name) or job_name(name)
+
+
+def metric_labels(plan: Plan) -> dict[str, dict[str, str]]:
+    """Map job -> metric -> its column's name in a table, the longest where tables differ."""
+    found: dict[str, dict[str, str]] = {}
+    for table in plan.tables.values():
+        names = column_names(table.ablation)
+        for column in table.ablation.columns:
+            labels = found.setdefault(column.job, {})
+            labels[column.metric] = max(labels.get(column.metric, ""), names[column.key], key=len)
+    return found
+
+
+def setting_text(value: Any) -> str:
+    """Write a setting's value for people: ``off`` for a part that is not used, words without quotation marks."""
+    if value is None:
+        return "off"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        parts = {
+            name: f"({setting_text(part)})" if isinstance(part, Mapping) else setting_text(part)
+            for name, part in value.items()
+        }
+        return ", ".join(f"{name} {text}" for name, text in parts.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting_text, value)) or "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _line(plan: Plan, run: Run, results: Path) -> RunLine:

@@ -13,7 +13,7 @@ from mamo.reporting.names import column_names
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import heading, reported
 from mamo.reporting.tables import DIVERGED, NONE, SPREAD, bracketed, make_table, primary, sensible, signed
-from mamo.reporting.values import CellStatistics, SeedValue, TableValues, mean_of
+from mamo.reporting.values import CellStatistics, SeedValue, TableValues, best_rows, mean_of
 from mamo.specs.plan import Plan, TablePlan
 
 
@@ -31,6 +31,7 @@ def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Pat
     ours_keys = {line.key for line in shown.ours}
     theirs = {row.key: row for row in paper.rows} if paper else {}
     labels = {row.key: row.label for row in ablation.rows}
+    best = best_rows(values) if ablation.kind == "table" else {}  # larger counts are not better
     lines = []
     for line in shown.ours:
         cells = []
@@ -45,6 +46,7 @@ def table_view(plan: Plan, table: TablePlan, values: TableValues, ablations: Pat
                     "text": text.partition(f" {SPREAD} ")[0],
                     "paper": DIVERGED if diverged else "" if value is None else _plain(value),
                     "difference": _difference(seeds, value),
+                    "best": line.key in best.get(head.key, ()),
                     "interval": _interval(statistics),
                     "against": _against(statistics, labels),
                     "behind": [
