@@ -20,7 +20,6 @@ from mamo.model.mamo import Mamo
 from mamo.model.pretrained import fill, read_state
 from mamo.published.about import about_of
 from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, config_of, weights_of
-from mamo.published.find import find_trained
 from mamo.published.pretrained import Pretrained
 from mamo.runs.save import build_network
 from mamo.specs.finetune import JobSpec, Nlvr2Spec, VqaSpec
@@ -63,8 +62,8 @@ def load(
     if scale is not None:
         from mamo.specs.plan import make_plan
 
-        folder = find_trained(make_plan(scale, others=True), str(path_or_name)).directory(
-            Path(results) / scale
+        folder = (
+            make_plan(scale, others=True).find_trained(str(path_or_name)).directory(Path(results) / scale)
         )
         _require(folder, "record.json")
     elif not _holds_a_model(folder):
