@@ -23,8 +23,8 @@ from mamo.model.step_random import uniform
 from mamo.model.transformer import PostNormLayer
 from mamo.objectives.itm import hard_negatives
 from mamo.objectives.masking import TextMasker
+from mamo.specs.masking import MaskingSpec
 from mamo.specs.model import ModelSpec
-from mamo.specs.pretrain import MaskingSpec
 
 QUEUE_BATCHES = 128
 SOFT = 0.4  # share of the momentum model's targets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,22 +90,13 @@ def add(commands: Any) -> None:
         help="write the page on the commands",
         description=f"Write {PAGE} from the parser of the command line.",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; status 1 if the page is not up to date"
-    )
+    options.add_check(parser)
     parser.set_defaults(command=_command)
 
 
 def _command(args: argparse.Namespace) -> int:
     options.check_project()
-    text = commands_page()
-    if not args.check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{PAGE} is not what the parser makes: call `mamo dev commands`", file=sys.stderr)
-    return 1
+    return options.generated(PAGE, commands_page(), args, "mamo dev commands")
 
 
 def commands_page() -> str:

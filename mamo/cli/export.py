@@ -37,12 +37,11 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.published.find import find_trained
 
     if args.bundle and args.push:
         raise SpecError("--bundle writes into the package, --push uploads a folder: choose one of them")
     plan = options.read_plan(args, others=True)
-    run = find_trained(plan, args.run)
+    run = plan.find_trained(args.run)
     if options.not_made(plan, run, options.results_of(args)):
         return 1
     from mamo.published.export import bundle, export

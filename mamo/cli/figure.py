@@ -69,8 +69,7 @@ def _command(args: argparse.Namespace) -> int:
             "--image, --text and --weights want --out FILE.png: the published figure stays as its file says"
         )
     from mamo.drawing.draw import draw_figure
-    from mamo.figures.publish import publish_figure
-    from mamo.figures.store import read_maps, write_maps
+    from mamo.figures.publish import publish_figure, read_maps, write_maps
     from mamo.reporting.provenance import check_code
 
     if args.values:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,25 +60,16 @@ def add(commands: Any) -> None:
         help="list the licences of everything that is installed from the lock",
         description=f"Write {PAGE}: the licence of every package of {LOCK}, as it states it itself, and of the artwork.",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail where the page is not up to date"
-    )
+    options.add_check(parser)
     parser.set_defaults(command=_command)
 
 
 def _command(args: argparse.Namespace) -> int:
     options.check_project()
-    text = licences_page(
-        LOCK.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    written = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    return options.generated(
+        PAGE, licences_page(LOCK.read_text(encoding="utf-8"), written), args, "mamo dev licences"
     )
-    if args.check:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"mamo: {PAGE} is not up to date: call `mamo dev licences`", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    print(PAGE)
-    return 0
 
 
 def locked(lock: str) -> dict[str, str]:

@@ -104,6 +104,27 @@ def print_json(value: Any) -> None:
     print(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add ``--check`` of commands that write a generated page."""
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; status 1 if the page is not up to date"
+    )
+
+
+def generated(page: Path, text: str, args: argparse.Namespace, command: str) -> int:
+    """Write a generated page, or with ``--check`` see whether it is up to date; return the exit status.
+
+    Args:
+        command: the one that writes it.
+    """
+    if not args.check:
+        page.write_text(text, encoding="utf-8")
+    elif not page.is_file() or page.read_text(encoding="utf-8") != text:
+        print(f"{page} is not up to date: call `{command}`", file=sys.stderr)
+        return 1
+    return 0
+
+
 def add_scale(parser: argparse.ArgumentParser) -> None:
     """Add ``--scale``, and ``--seeds``, which changes how many runs it has."""
     parser.add_argument("--scale", metavar="NAME", help="a file of ablations/scales (default: params.yaml)")

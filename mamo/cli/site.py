@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from mamo.figures.store import read_maps
+    from mamo.figures.publish import read_maps
     from mamo.reporting.claims import judge
     from mamo.reporting.collect import collect, read_values
     from mamo.reporting.figure_pages import maps_path

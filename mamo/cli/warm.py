@@ -65,7 +65,7 @@ def hand_over(argv: Sequence[str]) -> int | None:
 
 
 @contextmanager
-def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
+def warm_process() -> Iterator[dict[str, str]]:
     """Start a warm process and yield the environment in which commands find it. It ends with the block, or with this process.
 
     The end of the block does not wait for modules that are still loading. Jobs are processes of their own, which end with their
@@ -74,7 +74,7 @@ def warm_process(threads: int = 1) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="mamo-") as folder:
         address = str(Path(folder) / "socket")
         environment = os.environ | MALLOC
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "-m", "mamo.cli.warm_server", address],
             stdin=subprocess.PIPE,

@@ -88,11 +88,8 @@ def find(path: Path, root: Path) -> ZipMember | None:
     return None
 
 
-def read_bytes(path: Path, root: Path | None = None) -> bytes:
-    """Read a file, unpacked or from an archive.
-
-    Args:
-        root: how far up archives are looked for; None: in the file's folder and in the one above.
+def read_bytes(path: Path) -> bytes:
+    """Read a file, unpacked or from an archive in its folder or in the one above.
 
     Raises:
         FileNotFoundError: it is in neither.
@@ -101,7 +98,7 @@ def read_bytes(path: Path, root: Path | None = None) -> bytes:
     try:
         return read_file(path)
     except FileNotFoundError:
-        member = find(path, path.parent.parent if root is None else root)
+        member = find(path, path.parent.parent)
         if member is None:
             raise
         return member.read_bytes()

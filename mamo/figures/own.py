@@ -151,11 +151,10 @@ def figure_models(
 
 def _model_named(plan: Plan, bound: FigurePlan, results: Path, weights: str) -> Chosen:
     """Return a model by name: a finished run of the scale, else whatever ``mamo.load`` finds."""
-    from mamo.published.find import find_trained
 
     # The run's own folder holds more than an exported one: the target network, which MRM's figures read.
     try:
-        run = find_trained(plan, weights)
+        run = plan.find_trained(weights)
     except SpecError:
         run = None
     if run is not None and run.record(results).is_file() and not Path(weights, "config.json").is_file():

@@ -1,7 +1,8 @@
-"""A figure's published files."""
+"""A figure's values on disk, and its published files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,18 @@ from mamo.reporting.figure_pages import figure_heading, figure_page
 from mamo.reporting.pages import pages_of
 from mamo.reporting.publish import caveat
 from mamo.specs.plan import Plan
+
+
+def write_maps(values: Mapping[str, Any], path: Path) -> None:
+    """Write the values from ``compute_figure`` as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def read_maps(path: Path) -> dict[str, Any]:
+    """Read values written by ``write_maps``."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
 
 
 def publish_figure(plan: Plan, name: str, values: Mapping[str, Any], reports: Path, ablations: Path) -> Path:

@@ -33,19 +33,19 @@ class PairedAttention(nn.Module):
     The two attentions have weights of their own; the joining layer and the pooling are shared, as in UNITER.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float, classes: int = 2) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.left_to_right = Attention(width, heads, dropout)
         self.right_to_left = Attention(width, heads, dropout)
         self.join = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Dropout(dropout))
         self.pool = AttentionPool(width, dropout)
-        self.classify = nn.Linear(2 * width, classes)
+        self.classify = nn.Linear(2 * width, 2)
         initialise(self, width)
 
     def forward(
         self, left_BTD: Tensor, right_BTD: Tensor, left_mask_BT: Tensor, right_mask_BT: Tensor
     ) -> Tensor:
-        """Classify two fused sequences with the masks of their real tokens: logits (B, classes)."""
+        """Classify two fused sequences with the masks of their real tokens: logits (B, 2)."""
         # Queries from one side, keys and values from the other, whose padding is what must be hidden.
         from_right = self.left_to_right(left_BTD, padding_bias(right_mask_BT), right_BTD)
         from_left = self.right_to_left(right_BTD, padding_bias(left_mask_BT), left_BTD)

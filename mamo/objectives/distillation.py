@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamo.model.distributed import gather, global_mean, rank
-from mamo.specs.pretrain import DistillationSpec
+from mamo.specs.objectives import DistillationSpec
 
 
 class Pair(NamedTuple):

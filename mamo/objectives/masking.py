@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.step_random import uniform
-from mamo.specs.pretrain import MaskedUnit, MaskingSpec
+from mamo.specs.masking import MaskedUnit, MaskingSpec
 
 CONTINUES = "##"  # WordPiece's mark
 

@@ -14,7 +14,7 @@ from mamo.model.vision import gather_tokens
 from mamo.objectives.collapse import relative_error
 from mamo.objectives.mim_targets import TARGETS, at_masked
 from mamo.specs.model import ModelSpec
-from mamo.specs.pretrain import MimSpec
+from mamo.specs.objectives import MimSpec
 
 
 class MimHead(nn.Module):

@@ -1,6 +1,6 @@
 """The targets of masked image modelling and their losses (Table 8).
 
-A new target is an entry of :data:`TARGETS`; the width of its predictions stands in :meth:`mamo.specs.pretrain.MimSpec.head`.
+A new target is an entry of :data:`TARGETS`; the width of its predictions stands in :meth:`mamo.specs.objectives.MimSpec.head`.
 
 Shapes: B pairs, S side of an image in pixels, N patches, M masked patches of an image, D width, O width of a prediction.
 """
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from mamo.model.vision import gather_tokens, patch_pixels
 from mamo.objectives.visual_tokens import VisualTokenizer
-from mamo.specs.pretrain import MimSpec
-from mamo.specs.pretrain import MimTarget as Name
+from mamo.specs.objectives import MimSpec
+from mamo.specs.objectives import MimTarget as Name
 
 
 class MimInputs(NamedTuple):

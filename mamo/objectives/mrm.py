@@ -13,7 +13,7 @@ from mamo.model.distributed import global_mean
 from mamo.model.transformer import initialise
 from mamo.objectives.collapse import relative_error
 from mamo.specs.model import ModelSpec
-from mamo.specs.pretrain import MrmSpec, Normalise, Widths
+from mamo.specs.objectives import MrmSpec, Normalise, Widths
 
 
 def _mlp(widths: Widths) -> nn.Sequential:
@@ -54,7 +54,7 @@ def mrm_loss(
     """Compute the mean squared error between h(g(online)) and sg(g(target)) over the masked positions of all ranks (Eq. 1).
 
     Args:
-        normalise: see :class:`mamo.specs.pretrain.MrmSpec`.
+        normalise: see :class:`mamo.specs.objectives.MrmSpec`.
         count: masked positions of the rank's whole batch, where this is a part of it; the parts' losses add up to its loss.
     """
     # detach() is Eq. 1's sg: no gradient reaches the target side, whatever its parameters would take.

@@ -8,8 +8,7 @@ import json
 import math
 from typing import Any, cast
 
-from mamo.data.store.manifest import Manifest
-from mamo.data.store.statistics import dataset_statistics
+from mamo.data.store.manifest import Manifest, dataset_statistics
 from mamo.files.record import Record
 from mamo.jobs.job import Items
 from mamo.reporting.images import FILE as IMAGES

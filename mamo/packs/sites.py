@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mamo.files.record import Record
-from mamo.files.stored import read_record_file
 from mamo.runs.unpacked import marked_site
 from mamo.specs.base import check_names
-from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import KINDS
 
@@ -54,14 +52,3 @@ def record_paths(results: Path) -> Iterator[Path]:
     for tree in trees:
         for kind in KINDS:
             yield from sorted((tree / kind).glob("*/record.json"))
-
-
-def sites_of(run: Run, results: Path) -> dict[str, Path]:
-    """Site -> directory, for every site that has finished a run; the one that pages show comes first."""
-    places = [run.directory(results)]
-    places += [run.directory(tree) for tree in sorted((results / SITES).glob("*/"))]
-    return {
-        site_of(place, read_record_file(place / "record.json")): place
-        for place in places
-        if (place / "record.json").is_file()
-    }

@@ -20,7 +20,6 @@ from mamo.model.mamo import Mamo
 from mamo.model.pretrained import load_exactly, read_state
 from mamo.published.about import about_of
 from mamo.published.export import CONFIG, MODEL_TYPE, WEIGHTS, answers_of, config_of, weights_of
-from mamo.published.find import find_trained
 from mamo.published.pretrained import Pretrained
 from mamo.runs.save import build_network
 from mamo.specs.finetune import JobSpec, Nlvr2Spec, VqaSpec
@@ -63,7 +62,7 @@ def load(
     if scale is not None:
         from mamo.specs.plan import make_plan
 
-        run = find_trained(make_plan(scale, others=True), str(path_or_name))
+        run = make_plan(scale, others=True).find_trained(str(path_or_name))
         folder = run.directory(Path(results) / scale)
         if not (folder / "record.json").is_file():
             raise LoadError(

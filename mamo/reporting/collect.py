@@ -204,8 +204,7 @@ def _seeds(
 
 def _counts(table: str, plan: Plan, key: str, record: Record | None, results: Path) -> list[SeedValue]:
     """Count images and texts of one prepared data set (Table 10), from its manifest."""
-    from mamo.data.store.manifest import Manifest
-    from mamo.data.store.statistics import dataset_statistics
+    from mamo.data.store.manifest import Manifest, dataset_statistics
 
     run = plan.runs[key]
     counts: Mapping[str, int] = {}

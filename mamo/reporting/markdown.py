@@ -13,14 +13,11 @@ WIDTH = 120  # characters of a line of source
 _MARKUP = re.compile(r"(?:[-+*]|\d+[.)]|#+|>|\||=+|-+|~~~|```)(?:\s|$)")
 
 
-def markdown_table(
-    headings: Sequence[Heading], lines: Sequence[Line], corner: str = "", align: str = "right"
-) -> str:
+def markdown_table(headings: Sequence[Heading], lines: Sequence[Line], corner: str = "") -> str:
     """Write lines under headings as a pipe table.
 
     Args:
         corner: heading of the labels in the first column.
-        align: of the other columns: ``right`` for values, ``left`` for texts.
     """
     import pandas as pd
 
@@ -36,7 +33,7 @@ def markdown_table(
     )
     # Keep texts as texts: tabulate would read 71.90 as a number and print 71.9.
     return str(
-        frame.to_markdown(index=False, disable_numparse=True, colalign=["left"] + [align] * len(headings))
+        frame.to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * len(headings))
     )
 
 

@@ -20,11 +20,11 @@ def notebooks_of(plan: Plan, folder: Path = FOLDER) -> dict[str, Path]:
     return notebooks
 
 
-def unexecuted(plan: Plan, reports: Path, folder: Path = FOLDER) -> list[str]:
+def unexecuted(plan: Plan, reports: Path) -> list[str]:
     """List the notebooks whose exported page below ``reports`` is missing or older than the notebook."""
     return [
         name
-        for name, path in notebooks_of(plan, folder).items()
+        for name, path in notebooks_of(plan).items()
         if not (page := reports / "notebooks" / f"{name}.html").is_file()
         or page.stat().st_mtime < path.stat().st_mtime
     ]

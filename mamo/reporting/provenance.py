@@ -239,22 +239,6 @@ def _with_unit(value: float | None, unit: str) -> str | None:
     return None if value is None else f"{value} {unit}"
 
 
-def find_run(results: Path, name: str) -> str:
-    """Find the ``kind/id`` of a recorded run, planned or not, by its key, its identity or the start of it.
-
-    Raises:
-        SpecError: none, or several; the message lists the candidates.
-    """
-    keys = sorted(str(path.parent.relative_to(results)) for path in results.glob("*/*/record.json"))
-    exact = [key for key in keys if name in (key, key.split("/")[1])]
-    matches = exact or [key for key in keys if key.startswith(name) or key.split("/")[1].startswith(name)]
-    if len(matches) == 1:
-        return matches[0]
-    problem = "is ambiguous" if matches else f"is not a run with a record in {results}"
-    listed = "\n  ".join(matches or keys) or "(none)"
-    raise SpecError(f"'{name}' {problem}; the runs are\n  {listed}")
-
-
 def run_differences(results: Path, one: str, other: str) -> Iterator[str]:
     """Describe how two recorded runs differ: spec, inputs, circumstances and metrics.
 

@@ -69,7 +69,7 @@ def _stage(task: Task, training: TrainingSpec, batches: Any, context: Context) -
     return trained
 
 
-def _result(trained: Trained, context: Context) -> Result:
+def _result(trained: Trained) -> Result:
     """Take the means of the last tenth of the curve as the run's metrics."""
     details = {"steps": trained.steps, "seconds": round(trained.seconds, 2)}
     return Result(trained.outcome, last_means(trained.curve), details, trained.checks)
@@ -155,7 +155,7 @@ def _vision_naming(context: Context) -> Result:
 
     trained = _stage(task, training, batches, context)
     save_tensors(task.vision.state_dict(), context.directory / "model.safetensors")
-    return _result(trained, context)
+    return _result(trained)
 
 
 def _vision_distilled(context: Context) -> Result:
@@ -184,7 +184,7 @@ def _vision_distilled(context: Context) -> Result:
 
     trained = _stage(task, training, batches, context)
     save_tensors(task.vision.state_dict(), context.directory / "model.safetensors")
-    result = _result(trained, context)
+    result = _result(trained)
     return replace(
         result, details=result.details | {"photos": len(photos), "teacher_seconds": round(seeing, 2)}
     )
@@ -213,16 +213,28 @@ def _text_transformers(context: Context) -> Result:
         model, unknown = _load_published(BertModel, folder, add_pooling_layer=False)
         bert_state(dict.fromkeys(unknown, torch.empty(0)))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except StoredError as error:
-        raise RunError(f"{context.run.key}: weights.text.name '{name}': {error}") from error
-    except OSError as error:
-        raise RunError(
-            f"the text weights '{name}' could not be loaded ({error}). Without internet: put config.json, model.safetensors, "
-            "vocab.txt and tokenizer.json of the model into a folder and name that folder as weights.text.name"
-        ) from error
+    except (StoredError, OSError) as error:
+        files = "config.json, model.safetensors, vocab.txt and tokenizer.json"
+        raise _unusable(context, "the text weights", "weights.text.name", files, error) from error
     model.save_pretrained(context.directory)
     tokenizer.save_pretrained(context.directory)
     return Result(Outcome("converged"), {}, {"source": name})
+
+
+def _unusable(context: Context, what: str, setting: str, files: str, error: Exception) -> RunError:
+    """Say why published weights cannot be used: they are not those of such a model, or not to be had.
+
+    Args:
+        setting: the one that names them.
+        files: those of the model, for a machine without internet.
+    """
+    name = context.run.spec["name"]
+    if isinstance(error, StoredError):
+        return RunError(f"{context.run.key}: {setting} '{name}': {error}")
+    return RunError(
+        f"{what} '{name}' could not be loaded ({error}). Without internet: put {files} of the model into a folder and name "
+        f"that folder as {setting}"
+    )
 
 
 def _load_published(model_class: Any, name: str, **options: Any) -> tuple[Any, list[str]]:
@@ -285,7 +297,7 @@ def _text_mlm(context: Context) -> Result:
         "attention_probs_dropout_prob": spec.dropout,
     }
     write_text(context.directory / "config.json", json.dumps(config, indent=1) + "\n")
-    return _result(trained, context)
+    return _result(trained)
 
 
 def _visual_tokens_transformers(context: Context) -> Result:
@@ -297,12 +309,10 @@ def _visual_tokens_transformers(context: Context) -> Result:
         codebook, unknown = _load_published(FlavaImageCodebook, name)
         if unknown:
             raise StoredError(f"holds {', '.join(unknown[:5])}, which DALL-E's encoder has no place for")
-    except StoredError as error:
-        raise RunError(f"{context.run.key}: weights.visual_tokens.name '{name}': {error}") from error
-    except OSError as error:
-        raise RunError(
-            f"the visual tokeniser '{name}' could not be loaded ({error}). Without internet: put its config.json and "
-            "model.safetensors into a folder and name that folder as weights.visual_tokens.name"
+    except (StoredError, OSError) as error:
+        files = "config.json and model.safetensors"
+        raise _unusable(
+            context, "the visual tokeniser", "weights.visual_tokens.name", files, error
         ) from error
     codebook.save_pretrained(context.directory / "codebook")
     return _tokens_config(context, Result(Outcome("converged"), {}, {"source": name}))
@@ -329,7 +339,7 @@ def _visual_tokens_dvae(context: Context) -> Result:
 
     trained = _stage(task, training, batches, context)
     save_tensors(task.vae.state_dict(), context.directory / "model.safetensors")
-    return _tokens_config(context, _result(trained, context))
+    return _tokens_config(context, _result(trained))
 
 
 def _pixels(jpeg: bytes, side: int) -> Tensor:

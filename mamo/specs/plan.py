@@ -121,6 +121,14 @@ class Plan:
         what = f"table or {what}" if also else what
         return self.runs[find_key(name, names, f"{what} of scale '{self.scale.name}'", also=also)]
 
+    def find_trained(self, name: str) -> Run:
+        """Find the pre-training or fine-tuning that a name or a run's directory stands for, by the same rule.
+
+        Raises:
+            SpecError: none, or several; the message lists those that come near.
+        """
+        return self.find(("pretrain", "finetune"), "/".join(name.rstrip("/").split("/")[-2:]))
+
     def lenders(self, table: TablePlan) -> list[TablePlan]:
         """Find tables with several seeds that can lend their noise between seeds to readings with one seed."""
         ablation = table.ablation

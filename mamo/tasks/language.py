@@ -17,8 +17,8 @@ from mamo.data.tokenizer import Tokenizer
 from mamo.model.text import TextEncoder
 from mamo.objectives.masking import TextMasker
 from mamo.objectives.mlm import MlmHead
+from mamo.specs.masking import MaskingSpec
 from mamo.specs.model import ModelSpec
-from mamo.specs.pretrain import MaskingSpec
 from mamo.tasks.task import Task
 
 # BERT's own share of masked sub-words (Devlin et al., 2019); MAMO's 25 % belongs to its pre-training.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from mamo.model.mamo import Mamo
-from mamo.specs.pretrain import ObjectivesSpec
+from mamo.specs.objectives import ObjectivesSpec
 from mamo.tasks.expectations import Average, StepExpectations
 
 

@@ -21,7 +21,7 @@ from mamo.model.vision import gather_tokens
 from mamo.objectives.batch_counts import BatchCounts
 from mamo.objectives.itm import Negatives, hard_negatives
 from mamo.objectives.masking import PatchMask, TextMask, TextPlaces
-from mamo.specs.pretrain import ObjectivesSpec
+from mamo.specs.objectives import ObjectivesSpec
 from mamo.tasks.batch_pass import BatchPass, rows_of
 
 

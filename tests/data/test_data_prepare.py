@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from flickr30k_release import toy, write_flickr30k
 
+from mamo.data.store.manifest import dataset_statistics
 from mamo.data.store.parts import join_parts, write_part
 from mamo.data.store.prepare import MissingImages, prepare
 from mamo.data.store.records import Prepared, PreparedError, read_manifest
-from mamo.data.store.statistics import dataset_statistics
 
 
 def train_texts(path: Path) -> list[str]:

@@ -21,7 +21,7 @@ from mamo.drawing.layouts import _words_per_line, excerpt
 from mamo.drawing.overlay import hottest_values, overlay, scaled
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
 from mamo.figures.maps import hidden_things
-from mamo.figures.store import read_maps, write_maps
+from mamo.figures.publish import read_maps, write_maps
 from mamo.reporting.figure_pages import alt_text, figure_digest, figure_page
 from mamo.reporting.pages import pages_of
 from mamo.specs.figure import FigureSpec, read_figure

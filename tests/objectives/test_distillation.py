@@ -20,7 +20,8 @@ from mamo.objectives.distillation import (
 )
 from mamo.objectives.itc import itc_loss
 from mamo.specs.identity import Run
-from mamo.specs.pretrain import DistillationSpec, PretrainSpec
+from mamo.specs.objectives import DistillationSpec
+from mamo.specs.pretrain import PretrainSpec
 
 TAU = torch.tensor(0.2)
 

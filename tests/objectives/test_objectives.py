@@ -20,7 +20,8 @@ from mamo.objectives.mim import mim_loss
 from mamo.objectives.mlm import MlmHead, mlm_loss
 from mamo.objectives.mrm import mrm_loss
 from mamo.objectives.visual_tokens import DiscreteVae, VisualTokenizer
-from mamo.specs.pretrain import MaskingSpec, MimSpec, Normalise
+from mamo.specs.masking import MaskingSpec
+from mamo.specs.objectives import MimSpec, Normalise
 
 
 def test_patches_are_removed_in_the_stated_share() -> None:

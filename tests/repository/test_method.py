@@ -20,8 +20,9 @@ from mamo.model.packing import set_packing
 from mamo.model.target import update_target
 from mamo.objectives.visual_tokens import DiscreteVae, VisualTokenizer
 from mamo.specs.ablation import read_ablation
+from mamo.specs.objectives import LossWeights
 from mamo.specs.overrides import apply, build
-from mamo.specs.pretrain import LossWeights, PretrainSpec
+from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.scale import read_scale
 from mamo.tasks.pretrain import PretrainTask
 

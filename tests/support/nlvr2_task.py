@@ -11,21 +11,11 @@ from mamo.data.batches.transforms import EvalTransform
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import Nlvr2Spec
-from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
-from mamo.specs.transforms import TransformSpec
 from mamo.tasks.nlvr2 import Nlvr2Task
 
 TEXTS = ["both images are red", "the left image is red", "one image is blue", "no image is blue"]
 MODEL = tiny.model_spec(patch_size=16, vision_layers=1, text_layers=1, fusion_layers=1, max_words=12)
-SPEC = Nlvr2Spec(
-    data=("nlvr2",),
-    transform=TransformSpec(size=32),
-    optimiser=OptimiserSpec(),
-    schedule=ScheduleSpec(epochs=1),
-    batch_size=4,
-    eval_batch_size=3,
-    precision="fp32",
-)
+SPEC = Nlvr2Spec(data=("nlvr2",), eval_batch_size=3, **tiny.JOB)
 
 
 def make_task(tokenizer: Tokenizer, seed: int = 0) -> Nlvr2Task:

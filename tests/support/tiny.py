@@ -10,6 +10,7 @@ import torch
 from mamo.data.tokenizer import Tokenizer, train_wordpiece
 from mamo.model.mamo import Mamo
 from mamo.specs.model import ModelSpec
+from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.transforms import TransformSpec
 from mamo.tasks.task import Task
@@ -31,6 +32,16 @@ def model_spec(**changes: Any) -> ModelSpec:
     values = {"image_size": 32, "patch_size": 8, "width": 32, "heads": 4, "vision_layers": 2, "text_layers": 2,
               "fusion_layers": 2, "dropout": 0.0, "projection_width": 16, "max_words": 16}  # fmt: skip
     return ModelSpec(**(values | changes))
+
+
+# Settings of a downstream job beside its own.
+JOB: dict[str, Any] = {
+    "transform": TransformSpec(size=32),
+    "optimiser": OptimiserSpec(),
+    "schedule": ScheduleSpec(epochs=1),
+    "batch_size": 4,
+    "precision": "fp32",
+}
 
 
 def pretrain_spec(**changes: Any) -> PretrainSpec:
@@ -70,6 +81,22 @@ def idle(task: torch.nn.Module) -> set[str]:
         name
         for name, p in task.named_parameters()
         if p.requires_grad and (p.grad is None or not p.grad.any()) and not name.endswith("key.bias")
+    }
+
+
+# What a task whose network only encodes and fuses leaves alone.
+UNREAD = ("vision_projection", "text_projection", "temperature", "itm_head", "fusion.mask_token", "key.bias")
+
+
+def unmoved(task: torch.nn.Module) -> set[str]:
+    """Parameters without a gradient, but for those that an encoding and fusing task leaves alone.
+
+    A bias of all keys shifts all scores alike, so the softmax takes its gradient away.
+    """
+    return {
+        name
+        for name, p in task.named_parameters()
+        if (p.grad is None or not p.grad.abs().sum() > 0) and not any(part in name for part in UNREAD)
     }
 
 

@@ -11,22 +11,11 @@ from mamo.data.batches.transforms import EvalTransform
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.mamo import Mamo
 from mamo.specs.finetune import VqaSpec
-from mamo.specs.optimisation import OptimiserSpec, ScheduleSpec
-from mamo.specs.transforms import TransformSpec
 from mamo.tasks.vqa import VqaTask
 
 ANSWERS = ["yes", "no", "red", "red car", "red cart", "carton", "traffic light", "left of the car", "dog"]
 MODEL = tiny.model_spec(patch_size=16, vision_layers=1, text_layers=1, fusion_layers=2, max_words=12)
-SPEC = VqaSpec(
-    data=("vqa2",),
-    transform=TransformSpec(size=32),
-    optimiser=OptimiserSpec(),
-    schedule=ScheduleSpec(epochs=1),
-    batch_size=4,
-    eval_batch_size=2,
-    decoder_layers=3,
-    precision="fp32",
-)
+SPEC = VqaSpec(data=("vqa2",), eval_batch_size=2, decoder_layers=3, **tiny.JOB)
 
 
 def make_task(tokenizer: Tokenizer, answers: list[str] | None = None, **changes: object) -> VqaTask:

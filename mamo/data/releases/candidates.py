@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from mamo.data.examples import FormatError
-from mamo.data.releases.fields import document
+from mamo.data.releases.fields import Whole, document
 from mamo.data.vqa_normalise import normalise_answer
 from mamo.files.writing import write_json
 
@@ -16,9 +19,16 @@ FILE = "candidates.json"
 MIN_COUNT = 9
 
 
-def count(annotations: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """How often each normalised ``multiple_choice_answer`` is given in VQA annotations."""
-    counts = Counter(normalise_answer(annotation["multiple_choice_answer"]) for annotation in annotations)
+@dataclass(slots=True)
+class Content:
+    """The file's content, as far as it is read: how often each answer is given."""
+
+    counts: dict[str, Annotated[Whole, Field(gt=0)]]
+
+
+def count(answers: Iterable[str]) -> Counter[str]:
+    """How often each answer is given, normalised."""
+    counts = Counter(map(normalise_answer, answers))
     counts.pop("", None)
     return counts
 
@@ -45,11 +55,8 @@ def read(folder: Path, min_count: int = MIN_COUNT) -> list[str]:
     Raises:
         FormatError: no ``candidates.json``, or no answer is given that often.
     """
-    content = document(folder / FILE, "prepare the data set vqa2 again")
-    counts = content.value("counts")
-    if not isinstance(counts, dict) or not all(type(count) is int and count > 0 for count in counts.values()):
-        raise content.wrong("'counts' is not how often each answer is given")
-    found = select(counts, min_count)
+    content = document(folder / FILE, Content, "prepare the data set vqa2 again")
+    found = select(content.counts, min_count)
     if not found:
         raise FormatError(f"{folder / FILE}: no answer is given {min_count} times; lower min_answer_count")
     return found

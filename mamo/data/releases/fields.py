@@ -1,210 +1,31 @@
-"""Read the records of a release field by field; an error names the file, the record and the field."""
+"""Check the records of a release against their declared fields; an error names the file, the record and the field."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError
 
 from mamo.data.examples import FormatError, read_json
 
-_WHOLE = re.compile(r"[+-]?\d{1,19}")
+T = TypeVar("T")
+
 _INT64 = 1 << 63
-_NAME = 4096  # characters of a path, at most
 _SHOWN = 60  # characters of a wrong value that a message shows
 _SHOWN_BITS = 200
-
-
-class Entry:
-    """One JSON object of a release.
-
-    Its place is put into words only when something is wrong with it, so that millions of entries cost little.
-
-    Args:
-        values: the object.
-        above: the entry that holds it, or the file's path in words.
-        name: its name in there, e.g. ``images`` and 3 for ``images[3]``; '' for the whole file.
-        fix: what to do about a wrong one.
-    """
-
-    __slots__ = ("_above", "_name", "fix", "values")
-
-    def __init__(self, values: Any, above: Entry | str, name: str | tuple[str, int], fix: str) -> None:
-        self._above, self._name, self.fix = above, name, fix
-        if not isinstance(values, Mapping):
-            raise self.wrong(f"is {_kind(values)}, not an object")
-        self.values = values
-
-    @property
-    def where(self) -> str:
-        """File and record."""
-        name = self._name if isinstance(self._name, str) else f"{self._name[0]}[{self._name[1]}]"
-        if not isinstance(self._above, Entry):
-            return f"{self._above}: {name}" if name else self._above
-        return f"{self._above.where}{'.' if self._above._name else ': '}{name}"
-
-    def wrong(self, problem: str) -> FormatError:
-        """An error about this entry."""
-        return FormatError(f"{self.where}: {problem}; {self.fix}")
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.values
-
-    def value(self, name: str) -> Any:
-        """A field as it is.
-
-        Raises:
-            FormatError: it is missing.
-        """
-        try:
-            return self.values[name]
-        except KeyError:
-            raise self.wrong(f"lacks '{name}'") from None
-
-    def text(self, name: str) -> str | None:
-        """A field that holds a text, or null.
-
-        Raises:
-            FormatError: it is missing, or of another type.
-        """
-        value = self.value(name)
-        if value is not None and not isinstance(value, str):
-            raise self.wrong(f"'{name}' is {_kind(value)}, not a text")
-        return value
-
-    def word(self, name: str) -> str:
-        """A field that holds a name: a text that is neither empty nor longer than a path, of whole characters.
-
-        Raises:
-            FormatError: it is missing, empty, or of another type.
-        """
-        value = self.text(name)
-        if not value:
-            raise self.wrong(f"'{name}' is empty")
-        if len(value) > _NAME or any("\ud800" <= c <= "\udfff" or c == "\0" for c in value):
-            raise self.wrong(f"'{name}' is not a name: {_kind(value)}")
-        return value
-
-    def integer(self, name: str) -> int:
-        """A field that holds a whole number of at most 64 bits, or the digits of one.
-
-        Raises:
-            FormatError: it is missing, or something else.
-        """
-        value = self.value(name)
-        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-            value = int(value)
-        elif isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not -_INT64 <= value < _INT64:
-            raise self.wrong(f"'{name}' is {_kind(value)}, not a whole number")
-        return value
-
-    def number(self, name: str) -> float:
-        """A field that holds a finite number.
-
-        Raises:
-            FormatError: it is missing, or something else.
-        """
-        return self._number(self.value(name), name)
-
-    def box(self, name: str) -> tuple[float, float, float, float]:
-        """A field that holds a box: left, top, width and height in pixels, all finite, the sizes not negative.
-
-        Raises:
-            FormatError: it is missing, or something else.
-        """
-        values = self.value(name)
-        if not isinstance(values, list | tuple) or len(values) != 4:
-            raise self.wrong(f"'{name}' is {_kind(values)}, not four numbers")
-        x, y, width, height = (self._number(value, name) for value in values)
-        if width < 0 or height < 0:
-            raise self.wrong(f"'{name}' has the negative size {width:g} x {height:g}")
-        return x, y, width, height
-
-    def list(self, name: str) -> list[Any]:
-        """A field that holds a list.
-
-        Raises:
-            FormatError: it is missing, or something else.
-        """
-        values = self.value(name)
-        if not isinstance(values, list):
-            raise self.wrong(f"'{name}' is {_kind(values)}, not a list")
-        return values
-
-    def entries(self, name: str) -> Iterator[Entry]:
-        """The objects of a field that holds a list of them.
-
-        Raises:
-            FormatError: it is missing, or something else.
-        """
-        for number, value in enumerate(self.list(name)):
-            yield Entry(value, self, (name, number), self.fix)
-
-    def file(self, folder: Path, *names: str) -> Path:
-        """The file that fields name, below a folder.
-
-        Raises:
-            FormatError: a field is missing, empty or no text, or the path leads out of the folder.
-        """
-        path = folder
-        for name in names:
-            word = self.word(name)
-            if not stays_inside(word):
-                raise self.wrong(f"'{name}' leads out of its folder: {word[:_SHOWN]!r}")
-            path = path / word
-        return path
-
-    def _number(self, value: Any, name: str) -> float:
-        try:
-            found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            found = math.nan
-        if not math.isfinite(found):
-            raise self.wrong(f"'{name}' holds {_kind(value)}, not a finite number")
-        return found
-
-
-def document(path: Path, fix: str) -> Entry:
-    """Read a JSON file that holds one object.
-
-    Raises:
-        FormatError: the file is missing, or holds something else.
-    """
-    return Entry(read_json(path, fix), str(path), "", fix)
-
-
-def listing(path: Path, fix: str) -> Iterator[Entry]:
-    """The objects of a JSON file that holds a list of them.
-
-    Raises:
-        FormatError: the file is missing, or holds something else.
-    """
-    values = read_json(path, fix)
-    if not isinstance(values, list):
-        raise FormatError(f"{path}: is {_kind(values)}, not a list; {fix}")
-    if not values:
-        raise FormatError(f"{path}: the list is empty; {fix}")
-    for number, value in enumerate(values):
-        yield Entry(value, str(path), f"entry {number}", fix)
-
-
-def by_id(entries: Iterator[Entry], name: str) -> dict[int, Entry]:
-    """Entries by their number.
-
-    Raises:
-        FormatError: an entry has none, or two have the same.
-    """
-    found: dict[int, Entry] = {}
-    for entry in entries:
-        number = entry.integer(name)
-        if number in found:
-            raise entry.wrong(f"'{name}' {number} is given a second time")
-        found[number] = entry
-    return found
 
 
 def stays_inside(name: str) -> bool:
@@ -213,15 +34,173 @@ def stays_inside(name: str) -> bool:
     return not (name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name))
 
 
-def _kind(value: Any) -> str:
+def _inside(name: str) -> str:
+    if not stays_inside(name):
+        raise PydanticCustomError("outside", "leads out of its folder")
+    return name
+
+
+def _no_switch(value: Any) -> Any:
+    """Refuse true and false, which pydantic would read as 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("switch", "should be a number")
+    return value
+
+
+# The fields that releases have. A number may also stand as a text of its digits. `str` alone is any text: `said` takes from it
+# what can be used.
+Whole = Annotated[int, BeforeValidator(_no_switch), Field(ge=-_INT64, lt=_INT64)]
+Number = Annotated[FiniteFloat, BeforeValidator(_no_switch)]
+Length = Annotated[Number, Field(ge=0)]
+Box = tuple[Number, Number, Length, Length]  # left, top, width and height in pixels
+# Whole characters, none of them NUL; the constraints also refuse halves of surrogate pairs.
+Short = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+Name = Annotated[Short, StringConstraints(min_length=1)]
+File = Annotated[Name, AfterValidator(_inside)]  # a path below a folder
+
+
+class Records(Generic[T]):
+    """The records of a list, checked one after the other; iterate once.
+
+    Args:
+        values: the list. It is emptied on the way, so that only what was asked of it stays in memory.
+        kind: a dataclass that declares the fields of a record; others are passed over.
+        path: the list's file.
+        place: how messages name a record, e.g. ``images[{}]``.
+        fix: what to do about a wrong one.
+
+    Raises:
+        FormatError: a record is not of that kind.
+    """
+
+    def __init__(self, values: list[Any], kind: type[T], path: Path, place: str, fix: str) -> None:
+        self._values, self._kind, self._path, self._place, self._fix = values, kind, path, place, fix
+        self._number = 0
+
+    def __iter__(self) -> Iterator[T]:
+        for number, value in enumerate(self._values):
+            self._number, self._values[number] = number, None
+            try:
+                record = _validated(value, self._kind)
+            except ValidationError as error:
+                raise self.wrong(error) from None
+            yield record
+
+    def wrong(self, problem: str | ValidationError) -> FormatError:
+        """An error about the record that was given last."""
+        return _refusal(f"{self._path}: {self._place.format(self._number)}", problem, self._fix)
+
+
+def check(value: Any, kind: type[T], place: str, fix: str) -> T:
+    """Check one value.
+
+    Args:
+        kind: a dataclass that declares its fields, or another type.
+        place: the file, and where in it the value is.
+        fix: what to do about a wrong one.
+
+    Raises:
+        FormatError: it is not of that kind.
+    """
+    try:
+        return _validated(value, kind)
+    except ValidationError as error:
+        raise _refusal(place, error, fix) from None
+
+
+def document(path: Path, kind: type[T], fix: str) -> T:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        FormatError: the file is missing, or holds something else.
+    """
+    return check(read_json(path, fix), kind, str(path), fix)
+
+
+def listing(path: Path, kind: type[T], fix: str) -> Records[T]:
+    """The records of a JSON file that holds a list of them.
+
+    Raises:
+        FormatError: the file is missing, or holds something else, or none.
+    """
+    values = read_json(path, fix)
+    if not isinstance(values, list) or not values:
+        raise FormatError(f"{path}: is {_shown(values)}, not a list with records; {fix}")
+    return Records(values, kind, path, "entry {}", fix)
+
+
+def lists(path: Path, fix: str, **kinds: type[Any]) -> list[Records[Any]]:
+    """The records of a JSON file that holds an object with lists of them.
+
+    Args:
+        kinds: name of each list -> what its records are.
+
+    Raises:
+        FormatError: the file is missing, or holds something else, or a list is not there or empty.
+    """
+    content = read_json(path, fix)
+    if not isinstance(content, dict):
+        raise FormatError(f"{path}: is {_shown(content)}, not an object; {fix}")
+    found = []
+    for name, kind in kinds.items():
+        values = content.get(name)
+        if not isinstance(values, list) or not values:
+            raise FormatError(f"{path}: has no list '{name}', or an empty one; {fix}")
+        found.append(Records(values, kind, path, name + "[{}]", fix))
+    return found
+
+
+def by_id(records: Records[T], name: str) -> dict[int, T]:
+    """Records by their number.
+
+    Args:
+        name: the field that holds it.
+
+    Raises:
+        FormatError: a record is not of its kind, or two have the same number.
+    """
+    found: dict[int, T] = {}
+    for record in records:
+        number = getattr(record, name)
+        if number in found:
+            raise records.wrong(f"'{name}' {number} is given a second time")
+        found[number] = record
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _validated(value: Any, kind: Any) -> Any:
+    return _adapter(kind).validate_python(value)
+
+
+def _refusal(place: str, problem: str | ValidationError, fix: str) -> FormatError:
+    if isinstance(problem, str):
+        return FormatError(f"{place}: {problem}; {fix}")
+    first = problem.errors(include_url=False, include_context=False)[0]
+    where, value = list(first["loc"]), _shown(first["input"])
+    if first["type"] == "missing":
+        what = f"lacks '{where.pop()}'"
+    elif first["type"] == "dataclass_type":
+        what = f"is {value}, not an object"
+    else:
+        name = f"{where.pop()} " if where and isinstance(where[-1], str) else ""
+        what = f"{name}{value}: {first['msg'].removeprefix('Input ')}"
+    for step in where:
+        place += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return FormatError(f"{place}: {what}; {fix}")
+
+
+def _shown(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, list | tuple | dict | set):
         return f"{type(value).__name__} of {len(value)}"
-    if (
-        isinstance(value, int) and value.bit_length() > _SHOWN_BITS
-    ):  # Python refuses to print very long numbers
-        return f"int of {value.bit_length():,} bits"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"int of {value.bit_length():,} bits"  # Python refuses to print very long numbers
     if isinstance(value, str | bytes):
         value = value[: _SHOWN + 1]
     shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'}"
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."

@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from mamo.data.examples import Example, Findings, FormatError, ImageSource, parse_json, said
-from mamo.data.releases.fields import document
+from mamo.data.releases.fields import Whole, document
 from mamo.data.releases.tars import IMAGES, Sample, SampleTar
 
 _STATS = "_stats.json"
 # img2dataset's names: all numbers of at least five digits, counted from 0.
 _NUMBER = re.compile(r"\d{5,}")
+
+
+@dataclass(slots=True)
+class Stats:
+    """What img2dataset says of a finished shard: links, and images among them."""
+
+    count: Annotated[Whole, Field(ge=0)] = 0
+    successes: Annotated[Whole, Field(ge=0)] = 0
 
 
 def read_sbu(root: Path, findings: Findings, part: int = 0, parts: int = 1) -> Iterator[Example]:
@@ -93,21 +105,17 @@ def _read(shard: Path, findings: Findings) -> Iterator[Example]:
         raise FormatError(
             f"{shard}: has no {stats.name}: its download was interrupted; run img2dataset again"
         )
-    counts = document(stats, "run img2dataset again")
-    count, successes = (counts.integer(name) if name in counts else 0 for name in ("count", "successes"))
-    if count < 0 or successes < 0:
-        raise counts.wrong(f"counts {count} links and {successes} successes")
-    failed = count - successes
+    counts = document(stats, Stats, "run img2dataset again")
+    failed = counts.count - counts.successes
     if failed > 0:
         findings.note("links that could not be downloaded", f"{shard.name}: {failed}", failed)
     fix = f"delete it with {stats.name}, run img2dataset again"
     try:
         with SampleTar(shard, findings) as tar:
-            if (
-                len(tar.samples) < successes
-            ):  # cut off between two members, which the tar itself does not show
+            # Cut off between two members, which the tar itself does not show.
+            if len(tar.samples) < counts.successes:
                 raise FormatError(
-                    f"{shard}: holds {len(tar.samples)} samples where {stats.name} counts {successes}"
+                    f"{shard}: holds {len(tar.samples)} samples where {stats.name} counts {counts.successes}"
                 )
             for sample in tar.samples:
                 yield from _example(tar, sample, findings)

@@ -3,90 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, Keys, said
-from mamo.data.releases.fields import Entry, document
+from mamo.data.examples import Example, Findings, ImageSource, Keys, said
+from mamo.data.releases.fields import File, Records, Whole, lists
 
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 _MEND = "it comes in Karpathy's caption_datasets.zip (Deep Visual-Semantic Alignments)"
 
 
-def entries(path: Path) -> Iterator[Entry]:
-    """The ``images`` of a split file.
+T = TypeVar("T", bound="Image")
+
+
+@dataclass(slots=True)
+class Sentence:
+    """A caption."""
+
+    raw: str | None
+    imgid: Any = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Listed:
+    """An image as the splits list it; ``cocoid`` is COCO's number."""
+
+    filename: File
+    split: Literal["train", "restval", "val", "test"]
+    cocoid: Whole | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Image(Listed):
+    """An image with its captions."""
+
+    sentences: list[Sentence]
+    imgid: Any = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CocoImage(Image):
+    """An image of COCO, which has several folders."""
+
+    filepath: File
+
+
+def listed(path: Path) -> Records[Listed]:
+    """The images of a split file, without their captions.
 
     Raises:
         FormatError: no such file, or not Karpathy's form.
     """
-    content = document(path, _MEND)
-    if not isinstance(content.values.get("images"), list) or not content.values["images"]:
-        raise FormatError(f"{path}: has no list 'images', or an empty one; {_MEND}")
-    return content.entries("images")
+    (images,) = lists(path, _MEND, images=Listed)
+    return images
 
 
 def read_coco(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``coco/dataset_coco.json``: 113k training, 5k validation and 5k test images, five captions each."""
     folder = root / "coco"
-    return read_splits(
-        folder / "dataset_coco.json", lambda entry: entry.file(folder, "filepath", "filename"), findings
-    )
+    (images,) = lists(folder / "dataset_coco.json", _MEND, images=CocoImage)
+    return read_splits(images, lambda image: folder / image.filepath / image.filename, findings)
 
 
 def read_flickr30k(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``flickr30k/dataset_flickr30k.json``: 29k training, 1k validation and 1k test images, five captions each."""
     folder = root / "flickr30k"
-    return read_splits(
-        folder / "dataset_flickr30k.json",
-        lambda entry: entry.file(folder / "flickr30k-images", "filename"),
-        findings,
-    )
+    (images,) = lists(folder / "dataset_flickr30k.json", _MEND, images=Image)
+    return read_splits(images, lambda image: folder / "flickr30k-images" / image.filename, findings)
 
 
-def read_splits(path: Path, locate: Callable[[Entry], Path], findings: Findings) -> Iterator[Example]:
+def read_splits(images: Records[T], locate: Callable[[T], Path], findings: Findings) -> Iterator[Example]:
     """One example per image with its captions; ``restval`` counts as train.
 
     Args:
-        path: the split file.
-        locate: the file of an entry's image.
+        images: of a split file.
+        locate: the file of an image.
         findings: takes up captions and images that are left out.
     """
     keys, seen = Keys(), set[str]()
     numbers: set[int] = set()
-    for entry in entries(path):
-        name, split = entry.word("filename"), entry.word("split")
-        if split not in SPLITS:
-            raise entry.wrong(f"({name}) has split '{split[:60]}'; known are {', '.join(SPLITS)}")
+    for image in images:
+        name = image.filename
         captions = [
-            said(sentence.text("raw"), name, findings, "empty captions")
-            for sentence in entry.entries("sentences")
-            if not _of_another(sentence, entry, name, findings)
+            said(sentence.raw, name, findings, "empty captions")
+            for sentence in image.sentences
+            if not _of_another(sentence, image, findings)
         ]
-        image = locate(entry)
-        key = keys.of(name, image)
+        file = locate(image)
+        key = keys.of(name, file)
         if key in seen:
             findings.note("images listed twice", name)
             continue
         seen.add(key)
-        if "cocoid" in entry:
-            number = entry.integer("cocoid")
-            if number in numbers:
-                raise entry.wrong(f"({name}) has 'cocoid' {number} of another image")
-            numbers.add(number)
+        if image.cocoid is not None:
+            if image.cocoid in numbers:
+                raise images.wrong(f"({name}) has 'cocoid' {image.cocoid} of another image")
+            numbers.add(image.cocoid)
         records = tuple({"text": caption} for caption in captions if caption)
         if not records:
             findings.note("images without a caption", name)
             continue
-        yield Example(SPLITS[split], (ImageSource(key, image),), records)
+        yield Example(SPLITS[image.split], (ImageSource(key, file),), records)
 
 
-def _of_another(sentence: Entry, entry: Entry, name: str, findings: Findings) -> bool:
+def _of_another(sentence: Sentence, image: Image, findings: Findings) -> bool:
     """Check whether a caption's number assigns it to another image."""
-    other = "imgid" in sentence and "imgid" in entry and sentence.value("imgid") != entry.value("imgid")
+    other = None not in (sentence.imgid, image.imgid) and sentence.imgid != image.imgid
     if other:
-        findings.note("captions of another image", name)
+        findings.note("captions of another image", image.filename)
     return other
 
 
 def coco_ids(path: Path, splits: tuple[str, ...]) -> set[int]:
     """COCO ids of the images in some splits of ``dataset_coco.json`` (named as after merging ``restval``)."""
-    return {entry.integer("cocoid") for entry in entries(path) if SPLITS.get(entry.word("split")) in splits}
+    found = set()
+    images = listed(path)
+    for image in images:
+        if SPLITS[image.split] in splits:
+            if image.cocoid is None:
+                raise images.wrong("lacks 'cocoid'")
+            found.add(image.cocoid)
+    return found

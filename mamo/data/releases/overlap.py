@@ -8,17 +8,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mamo.data.examples import FormatError
 from mamo.data.releases import refcoco
-from mamo.data.releases.fields import document, listing
-from mamo.data.releases.karpathy import coco_ids, entries
+from mamo.data.releases.fields import Name, Whole, listing, lists
+from mamo.data.releases.karpathy import coco_ids, listed
 
 FILE = "overlap.json"
 _PHOTO = re.compile(r"/(\d+)_[0-9a-f]+(?:_\w)?\.jpg$")
 _COCO_MEND = "it comes in COCO's annotations_trainval2014.zip, which may stay packed in coco/"
+
+
+@dataclass(slots=True)
+class CocoImage:
+    """An image of COCO's own annotations."""
+
+    id: Whole
+    file_name: Name
+    flickr_url: str | None = None
+
+
+@dataclass(slots=True)
+class GenomeImage:
+    """An image of Visual Genome's ``image_data.json``."""
+
+    image_id: Whole
+    flickr_id: int | str | None = None
 
 
 def overlap(dataset: str, root: Path) -> dict[str, Any]:
@@ -48,8 +66,8 @@ def counts(found: dict[str, Any]) -> dict[str, int | None]:
 
 def _flickr30k_test(root: Path) -> set[str]:
     """The Flickr numbers of Flickr30K's test photos, which are their file names."""
-    listed = entries(root / "flickr30k/dataset_flickr30k.json")
-    return {Path(entry.word("filename")).stem for entry in listed if entry.word("split") == "test"}
+    images = listed(root / "flickr30k/dataset_flickr30k.json")
+    return {Path(image.filename).stem for image in images if image.split == "test"}
 
 
 def _coco_in_flickr30k(root: Path) -> list[str]:
@@ -57,11 +75,11 @@ def _coco_in_flickr30k(root: Path) -> list[str]:
     train = coco_ids(root / "coco/dataset_coco.json", ("train",))
     found = []
     for part in ("train2014", "val2014"):
-        content = document(root / f"coco/annotations/captions_{part}.json", _COCO_MEND)
-        for image in content.entries("images"):
-            photo = _PHOTO.search(image.text("flickr_url") or "" if "flickr_url" in image else "")
-            if photo and photo[1] in test and image.integer("id") in train:
-                found.append(image.word("file_name"))
+        (images,) = lists(root / f"coco/annotations/captions_{part}.json", _COCO_MEND, images=CocoImage)
+        for image in images:
+            photo = _PHOTO.search(image.flickr_url or "")
+            if photo and photo[1] in test and image.id in train:
+                found.append(image.file_name)
     return sorted(found)
 
 
@@ -72,8 +90,5 @@ def _coco_in_refcoco(root: Path) -> list[str]:
 
 def _genome_in_flickr30k(root: Path) -> list[str]:
     test = _flickr30k_test(root)
-    found = []
-    for image in listing(root / "visual_genome/image_data.json", "it comes from the Visual Genome page"):
-        if image.values.get("flickr_id") and str(image.value("flickr_id")) in test:
-            found.append(str(image.value("image_id")))
-    return found
+    path, fix = root / "visual_genome/image_data.json", "it comes from the Visual Genome page"
+    return [str(image.image_id) for image in listing(path, GenomeImage, fix) if str(image.flickr_id) in test]

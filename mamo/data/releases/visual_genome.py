@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
 
 from mamo.data.examples import Example, Findings, ImageSource, said
 from mamo.data.releases import refcoco
-from mamo.data.releases.fields import Entry, by_id, listing
+from mamo.data.releases.fields import Length, Whole, by_id, listing
 from mamo.data.releases.karpathy import coco_ids
 from mamo.data.vqa_normalise import normalise_answer
 
@@ -17,6 +20,54 @@ from mamo.data.vqa_normalise import normalise_answer
 # regions give the same number of texts.
 REGIONS = 8
 _MEND = "it comes from the Visual Genome download page (version 1.2 or later)"
+
+
+@dataclass(slots=True, kw_only=True)
+class Region:
+    """A region of an image and what is said of it."""
+
+    phrase: str | None
+    width: Length
+    height: Length
+    region_id: Any = None
+    image_id: Whole | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """A question about an image and its answer."""
+
+    qa_id: Whole
+    question: str | None
+    answer: str | None
+    image_id: Whole | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ImageRegions:
+    """An image of ``region_descriptions.json``; releases before 1.4 give its number only in its regions."""
+
+    texts: Annotated[list[Region], Field(alias="regions")]
+    id: Whole | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ImageAnswers:
+    """An image of ``question_answers.json``; the same holds for its number."""
+
+    texts: Annotated[list[Answer], Field(alias="qas")]
+    id: Whole | None = None
+
+
+@dataclass(slots=True)
+class Image:
+    """An image of ``image_data.json``; ``coco_id`` is its number in COCO, where it is from there."""
+
+    image_id: Whole
+    coco_id: Whole | None = None
+
+
+Texts = TypeVar("Texts", ImageRegions, ImageAnswers)
 
 
 def read(root: Path, findings: Findings, regions: int | None = REGIONS) -> Iterator[Example]:
@@ -29,15 +80,15 @@ def read(root: Path, findings: Findings, regions: int | None = REGIONS) -> Itera
             all.
     """
     folder = root / "visual_genome"
-    held_out = _held_out(root, ("val", "test"), findings, grounding=True)
-    for image_id, entry in _by_image(folder / "region_descriptions.json", "regions", findings):
+    held_out = _held_out(root, ("val", "test"), grounding=True)
+    for image_id, image in _by_image(folder / "region_descriptions.json", ImageRegions, findings):
         distinct: dict[str, dict[str, Any]] = {}
-        for region in sorted(entry.entries("regions"), key=lambda r: -_area(r)):
-            name = f"region {region.values.get('region_id')}"
-            if "image_id" in region and region.integer("image_id") != image_id:
+        for region in sorted(image.texts, key=lambda region: -region.width * region.height):
+            name = f"region {region.region_id}"
+            if region.image_id not in (None, image_id):
                 findings.note("regions of another image", name)
                 continue
-            phrase = said(region.text("phrase"), name, findings, "empty captions")
+            phrase = said(region.phrase, name, findings, "empty captions")
             if not phrase:
                 continue
             if phrase.lower() in distinct:
@@ -55,21 +106,20 @@ def read_qa(root: Path, findings: Findings) -> Iterator[Example]:
     Images that the ``vqa2`` data set holds out for validation (Karpathy's test split) are left out.
     """
     folder = root / "visual_genome"
-    held_out = _held_out(root, ("test",), findings, grounding=False)
+    held_out = _held_out(root, ("test",), grounding=False)
     asked: set[int] = set()
-    for image_id, entry in _by_image(folder / "question_answers.json", "qas", findings):
+    for image_id, image in _by_image(folder / "question_answers.json", ImageAnswers, findings):
         records = []
-        for qa in entry.entries("qas"):
-            number = qa.integer("qa_id")
+        for qa in image.texts:
+            number = qa.qa_id
             name, empty = f"question {number}", "questions without text or answer"
-            if "image_id" in qa and qa.integer("image_id") != image_id:
+            if qa.image_id not in (None, image_id):
                 findings.note("questions of another image", name)
                 continue
-            given = qa.text("answer")
-            question = said(qa.text("question"), name, findings, empty)
-            if not question or not said(given, name, findings, empty):
+            question = said(qa.question, name, findings, empty)
+            if not question or not said(qa.answer, name, findings, empty):
                 continue
-            answer = normalise_answer((given or "").encode("utf-8", "replace").decode("utf-8"))
+            answer = normalise_answer((qa.answer or "").encode("utf-8", "replace").decode("utf-8"))
             if not answer:
                 findings.note(empty, name)
                 continue
@@ -87,13 +137,6 @@ def read_qa(root: Path, findings: Findings) -> Iterator[Example]:
                 }
             )
         yield from _example(folder, held_out, image_id, tuple(records), findings)
-
-
-def _area(region: Entry) -> float:
-    width, height = region.number("width"), region.number("height")
-    if width < 0 or height < 0:
-        raise region.wrong(f"has the negative size {width:g} x {height:g}")
-    return width * height
 
 
 def _example(
@@ -120,14 +163,16 @@ def _locate(folder: Path, image_id: int) -> Path:
     return second if not first.exists() and second.exists() else first
 
 
-def _by_image(path: Path, inner: str, findings: Findings) -> Iterator[tuple[int, Entry]]:
+def _by_image(path: Path, kind: type[Texts], findings: Findings) -> Iterator[tuple[int, Texts]]:
     """The number of each image, and its entry."""
     seen: set[int] = set()
-    for entry in listing(path, _MEND):
-        named = entry
-        if "id" not in entry and entry.values.get(inner):  # releases before 1.4 name it only in its regions
-            named = next(entry.entries(inner))
-        image_id = named.integer("id" if named is entry else "image_id")
+    entries = listing(path, kind, _MEND)
+    for entry in entries:
+        image_id = entry.id
+        if image_id is None and entry.texts:
+            image_id = entry.texts[0].image_id
+        if image_id is None:
+            raise entries.wrong("lacks 'id'")
         if image_id in seen:
             findings.note("images listed twice", str(image_id))
             continue
@@ -135,14 +180,10 @@ def _by_image(path: Path, inner: str, findings: Findings) -> Iterator[tuple[int,
         yield image_id, entry
 
 
-def _held_out(root: Path, splits: tuple[str, ...], findings: Findings, grounding: bool) -> dict[int, bool]:
+def _held_out(root: Path, splits: tuple[str, ...], grounding: bool) -> dict[int, bool]:
     """Image id -> whether it is an evaluation image, for all images of ``image_data.json``."""
-    images: dict[int, int | None] = {
-        image_id: None if entry.values.get("coco_id") is None else entry.integer("coco_id")
-        for image_id, entry in by_id(
-            listing(root / "visual_genome/image_data.json", _MEND), "image_id"
-        ).items()
-    }
+    listed = by_id(listing(root / "visual_genome/image_data.json", Image, _MEND), "image_id")
+    images = {image_id: image.coco_id for image_id, image in listed.items()}
     if all(coco is None for coco in images.values()):
         return dict.fromkeys(images, False)
     # Half of Visual Genome is COCO, so the splits are needed to keep test images out of training.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mamo.data import archives
-from mamo.data.examples import Example, Findings, FormatError, ImageSource, said
+from mamo.data.examples import Example, Findings, ImageSource, said
 from mamo.data.releases import candidates
-from mamo.data.releases.fields import Entry, by_id, document
+from mamo.data.releases.fields import Name, Records, Short, Whole, by_id, lists
 from mamo.data.releases.karpathy import coco_ids
 from mamo.data.vqa_normalise import soft_answers, unanimous_answer
 
@@ -19,6 +20,40 @@ TRAINED = ("train2014", "val2014")
 TEST = "test-dev2015"
 ALL = "test2015"
 REST = "test_rest"  # test questions beside test-dev's: the server needs all of them for test-std
+
+
+@dataclass(slots=True)
+class Question:
+    """A question about an image."""
+
+    question_id: Whole
+    image_id: Whole
+    question: str | None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One annotator's answer, which may be empty: from here on none is left out."""
+
+    answer: Short
+
+
+@dataclass(slots=True, kw_only=True)
+class Annotation:
+    """The answers to a question."""
+
+    question_id: Whole
+    answers: list[Answer]
+    image_id: Whole | None = None
+    question_type: str | None = None
+    answer_type: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Chosen(Annotation):
+    """The same of train and val, with the answer that most annotators gave."""
+
+    multiple_choice_answer: Name
 
 
 def read(root: Path, findings: Findings) -> Iterator[Example]:
@@ -40,8 +75,9 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
             findings.tallies[part] = dict(_chosen(annotations))
         by_image: dict[int, list[dict[str, Any]]] = {}
         asked: set[int] = set()
-        for question in _questions(root, part):
-            number, image_id = question.integer("question_id"), question.integer("image_id")
+        questions = _questions(root, part)
+        for question in questions:
+            number, image_id = question.question_id, question.image_id
             if part == ALL and number in tested and number not in asked:
                 asked.add(number)
                 continue
@@ -56,6 +92,10 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
             if annotation is None and annotations:
                 findings.note("questions without annotation", str(number))
                 continue
+            if annotation is not None and annotation.image_id not in (None, image_id):
+                raise questions.wrong(
+                    f"'image_id' is {image_id}, and {annotation.image_id} in the annotation of question {number}"
+                )
             trained = _split(part, image_id in held_out) == "train"
             record = _record(question, annotation, trained, findings)
             if record is not None:
@@ -70,15 +110,11 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 
 
 def _record(
-    question: Entry, annotation: Entry | None, trained: bool, findings: Findings
+    question: Question, annotation: Annotation | None, trained: bool, findings: Findings
 ) -> dict[str, Any] | None:
     """Join a question and its annotators' answers; None if it is left out, which is then noted in ``findings``."""
-    number, image_id = question.integer("question_id"), question.integer("image_id")
-    if annotation is not None and "image_id" in annotation and annotation.integer("image_id") != image_id:
-        raise question.wrong(
-            f"'image_id' is {image_id}, and {annotation.integer('image_id')} in the annotation of question {number}"
-        )
-    given = _answers(annotation) if annotation is not None else []
+    number = question.question_id
+    given = [answer.answer for answer in annotation.answers] if annotation is not None else []
     answers, weights = soft_answers(given)
     if annotation is not None and not answers:
         # Such as "a" for a letter. Nothing can be learned from it, but the official evaluation counts the question.
@@ -86,7 +122,7 @@ def _record(
             findings.note("questions whose answers are empty", str(number))
             return None
         findings.note("evaluation questions that no normalised answer is right for, kept", str(number))
-    text = said(question.text("question"), str(number), findings, "questions without text")
+    text = said(question.question, str(number), findings, "questions without text")
     if not text:
         return None
     return {
@@ -94,8 +130,8 @@ def _record(
         "question": text,
         "answers": answers,
         "weights": weights,
-        "type": _label(annotation, "question_type"),
-        "answer_type": _label(annotation, "answer_type"),
+        "type": (annotation and annotation.question_type) or "",
+        "answer_type": (annotation and annotation.answer_type) or "",
         "annotators": len(given),
         "unanimous": unanimous_answer(given),
     }
@@ -123,25 +159,8 @@ def write_candidates(root: Path, out: Path, findings: Findings) -> None:
     candidates.write(out, answer_counts(root, findings))
 
 
-def _chosen(annotations: dict[int, Entry]) -> Counter[str]:
-    for annotation in annotations.values():
-        annotation.word("multiple_choice_answer")
-    return candidates.count(annotation.values for annotation in annotations.values())
-
-
-def _answers(annotation: Entry) -> list[str]:
-    answers = []
-    for answer in annotation.entries("answers"):
-        text = answer.text("answer")
-        if text != "":  # from here on no answer is left out
-            answer.word("answer")
-        answers.append(text or "")
-    return answers
-
-
-def _label(annotation: Entry | None, name: str) -> str:
-    """A word about a question that only the annotations have, if they do."""
-    return (annotation.text(name) or "") if annotation is not None and name in annotation else ""
+def _chosen(annotations: Mapping[int, Annotation]) -> Counter[str]:
+    return candidates.count(a.multiple_choice_answer for a in annotations.values() if isinstance(a, Chosen))
 
 
 def _has_all_questions(root: Path) -> bool:
@@ -149,19 +168,14 @@ def _has_all_questions(root: Path) -> bool:
     return path.is_file() or archives.find(path, root) is not None
 
 
-def _questions(root: Path, part: str) -> Iterator[Entry]:
-    return _entries(root / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json", "questions")
+def _questions(root: Path, part: str) -> Records[Question]:
+    (questions,) = lists(root / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json", _MEND, questions=Question)
+    return questions
 
 
-def _annotations(root: Path, part: str) -> dict[int, Entry]:
+def _annotations(root: Path, part: str) -> dict[int, Annotation]:
     path = root / f"vqa/v2_mscoco_{part}_annotations.json"
     if part in (TEST, ALL) and not path.exists():
         return {}
-    return by_id(_entries(path, "annotations"), "question_id")
-
-
-def _entries(path: Path, name: str) -> Iterator[Entry]:
-    content = document(path, _MEND)
-    if not content.values.get(name):
-        raise FormatError(f"{path}: has no list '{name}', or an empty one; {_MEND}")
-    return content.entries(name)
+    (annotations,) = lists(path, _MEND, annotations=Chosen if part in TRAINED else Annotation)
+    return by_id(annotations, "question_id")

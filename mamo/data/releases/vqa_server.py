@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from mamo.data.examples import FormatError
+from pydantic import Field
+
+from mamo.data.examples import read_json
+from mamo.data.releases.fields import check
 
 SUBMISSION = "vqa_submission.json"
 SCORES = "vqa_scores.json"
 METRICS = {"test-dev": "test_dev_accuracy", "test-std": "test_std_accuracy"}
+Percentage = Annotated[float, Field(strict=True, ge=0, le=100)]
+_FIX = f"enter a percentage or null for each of {', '.join(METRICS)}"
 
 
 def submission(records: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> str:
@@ -37,16 +42,7 @@ def read_scores(directory: Path) -> dict[str, float]:
     path = directory / SCORES
     if not path.exists():
         return {}
-    try:
-        entered = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not JSON ({error}); it should look like {blank_scores()}") from error
-    found = {}
-    for name, value in (entered if isinstance(entered, dict) else {"": entered}).items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name not in METRICS or not (value is None or (number and 0 <= value <= 100)):
-            wanted = f"a percentage or null for each of {', '.join(METRICS)}"
-            raise FormatError(f"{path}: '{name[:60]}': {str(value)[:60]!r} is not expected; enter {wanted}")
-        if value is not None:
-            found[METRICS[name]] = float(value)
-    return found
+    entered = check(
+        read_json(path, _FIX), dict[Literal["test-dev", "test-std"], Percentage | None], str(path), _FIX
+    )
+    return {METRICS[name]: value for name, value in entered.items() if value is not None}

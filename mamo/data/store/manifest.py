@@ -89,3 +89,19 @@ class PartImage(TypedDict):
 
 Row = dict[str, Any]
 """A record's columns by name; its kind says which (``SCHEMAS`` in :mod:`mamo.data.store.writer`)."""
+
+
+def dataset_statistics(manifest: Manifest, split: str | None = "train") -> dict[str, Any]:
+    """One data set's row of the paper's Table 10: ``{dataset, images, texts}``.
+
+    Args:
+        manifest: of a prepared data set.
+        split: the split to count; Table 10 counts what pre-training sees, i.e. ``train``. ``None`` counts all splits.
+
+    Raises:
+        KeyError: the data set has no such split.
+    """
+    splits = manifest["splits"]
+    images = manifest["images"] if split is None else splits[split]["images"]
+    texts = sum(counts["records"] for name, counts in splits.items() if split in (None, name))
+    return {"dataset": manifest["dataset"], "images": images, "texts": texts}

@@ -69,10 +69,9 @@ def caption(
     voice: Voice,
     accept: Callable[[Statement], bool] = lambda statement: True,
     focus: Sequence[int] = (),
-    detail: float | None = None,
 ) -> Caption | None:
     """Draw a true caption of 6 to 14 words whose statement is accepted, growing more detailed; ``None`` if there is none."""
-    start = rng.uniform(0.1, 0.9) if detail is None else detail
+    start = rng.uniform(0.1, 0.9)
     for attempt in range(_ATTEMPTS):
         grown = min(1.0, start + (1 - start) * attempt / (_ATTEMPTS / 2))
         statement = compose(rng, scene, grown, focus)
