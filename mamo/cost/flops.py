@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from mamo.cost import parameters
 from mamo.cost.parameters import DALLE_CODES
-from mamo.specs.model import ModelSpec
+from mamo.specs.model import STEMS, ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
 
@@ -52,14 +52,26 @@ class Network:
         return self.attention(tokens, read) + 2 * linear(tokens, self.spec.width, hidden)
 
     def patch_embedding(self, visible: float | None = None) -> float:
-        """The embedding of all patches or of the visible ones."""
+        """What a backward saves at the embedding of all patches or of the visible ones.
+
+        No gradient goes back to the pixels, and none into a stem.
+        """
+        return self._embedding(visible) + 2 * self.stem
+
+    def _embedding(self, visible: float | None = None) -> float:
         patches = self.patches if visible is None else visible
-        return linear(patches, 3 * self.spec.patch_size**2, self.spec.width)
+        return linear(patches, parameters.patch_values(self.spec), self.spec.width)
+
+    @property
+    def stem(self) -> float:
+        """The convolutions of a stem, which go over hidden patches too."""
+        found = STEMS.get(self.spec.stem or "")
+        return 2 * self.patches * found.multiplications if found else 0.0
 
     def vision(self, visible: float | None = None) -> float:
         """The image encoder."""
         tokens = 1 + (self.patches if visible is None else visible)
-        return self.patch_embedding(visible) + self.spec.vision_layers * self.layer(tokens)
+        return self.stem + self._embedding(visible) + self.spec.vision_layers * self.layer(tokens)
 
     def text(self, words: float) -> float:
         """The text encoder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from mamo.specs.model import ModelSpec
+from mamo.specs.model import STEMS, ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
 BERT_POSITIONS = 512
@@ -36,10 +36,20 @@ def embedding(spec: ModelSpec, vocab_size: int) -> int:
     return (vocab_size + BERT_POSITIONS + 2) * spec.width + 2 * spec.width
 
 
+def patch_values(spec: ModelSpec) -> int:
+    """Numbers that a patch is embedded from: its pixels, or a stem's vector."""
+    return STEMS[spec.stem].channels if spec.stem else 3 * spec.patch_size**2
+
+
+def stem(spec: ModelSpec) -> int:
+    """A frozen stem, which online and target network share."""
+    return STEMS[spec.stem].parameters if spec.stem else 0
+
+
 def network(spec: ModelSpec, vocab_size: int) -> int:
     """The network f with the heads of ITC and ITM."""
     width, tokens = spec.width, 1 + (spec.image_size // spec.patch_size) ** 2
-    vision = linear(3 * spec.patch_size**2, width) + width + tokens * width + 2 * width
+    vision = stem(spec) + linear(patch_values(spec), width) + width + tokens * width + 2 * width
     fusion = width + tokens * width
     layers = spec.vision_layers + spec.text_layers + spec.fusion_layers
     heads = 2 * linear(width, spec.projection_width) + 1 + linear(width, 2)
@@ -49,7 +59,7 @@ def network(spec: ModelSpec, vocab_size: int) -> int:
 def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
     """Trained parameters of a pre-training, and those of its target network."""
     wanted, width = spec.objectives, spec.model.width
-    trained, target = network(spec.model, vocab_size), 0
+    trained, target = network(spec.model, vocab_size) - stem(spec.model), 0
     if wanted.mlm:
         trained += vocab_size  # a bias: the weights are the word embeddings
     copied = 0

@@ -5,12 +5,17 @@ Shapes: B images, S side in pixels, T tokens, N patches, P visible patches, M to
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamo.model.transformer import PreNormLayer, initialise
 from mamo.specs.model import ModelSpec
+
+if TYPE_CHECKING:
+    from mamo.model.stem import ConvStem
 
 
 class VisionEncoder(nn.Module):
@@ -20,8 +25,10 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.patch_size = spec.patch_size
         self.grid = spec.image_size // spec.patch_size
+        self.stem = _stem(spec.stem) if spec.stem is not None else None
         # A convolution, as timm's weights have it; forward() computes it as a matrix product.
-        self.patch_embedding = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size)
+        channels, side = (3, spec.patch_size) if self.stem is None else (self.stem.channels, 1)
+        self.patch_embedding = nn.Conv2d(channels, spec.width, side, side)
         self.class_token = nn.Parameter(torch.zeros(1, 1, spec.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, spec.width))
         self.layers = nn.ModuleList(
@@ -42,8 +49,12 @@ class VisionEncoder(nn.Module):
         Returns:
             (B, 1 + P, D) post-norm features, the class token first.
         """
-        x = patch_pixels(image_B3SS, self.patch_size)
-        positions = interpolate_positions(self.positions, image_B3SS.shape[-1] // self.patch_size)
+        grid = image_B3SS.shape[-1] // self.patch_size
+        if self.stem is None:
+            x = patch_pixels(image_B3SS, self.patch_size)
+        else:
+            x = self.stem(image_B3SS, visible_mask(keep_BP, grid**2)).flatten(2).transpose(1, 2)
+        positions = interpolate_positions(self.positions, grid)
         places = positions[:, 1:]
         if keep_BP is not None:
             x = gather_tokens(x, keep_BP)
@@ -63,6 +74,21 @@ class VisionEncoder(nn.Module):
         grid = image_size // self.patch_size
         self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())
         self.grid = grid
+
+
+def _stem(architecture: str) -> ConvStem:
+    # Loaded only where there is one: with timm, which takes seconds.
+    from mamo.model.stem import ConvStem
+
+    return ConvStem(architecture)
+
+
+def visible_mask(keep_BP: Tensor | None, patches: int) -> Tensor | None:
+    """Indices of visible patches as a mask of all: (B, P) -> (B, N); None: all are visible."""
+    if keep_BP is None:
+        return None
+    hidden = torch.zeros(len(keep_BP), patches, dtype=torch.bool, device=keep_BP.device)
+    return hidden.scatter(1, keep_BP, True)
 
 
 def gather_tokens(x_BTD: Tensor, indices_BM: Tensor) -> Tensor:

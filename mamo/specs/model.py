@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
-from mamo.specs.source import chosen, given
+from mamo.specs.names import nearest
+from mamo.specs.source import chosen, given, own
+
+
+class Stem(NamedTuple):
+    """A convolutional network up to its last map, for plans that count it without building it."""
+
+    channels: int
+    """Of its last map."""
+    multiplications: int
+    """For each vector of the map."""
+    parameters: int
+    """With batch norms folded into the convolutions."""
+
+
+STEM_STRIDE = 32  # pixels of an image for each vector of the map
+STEMS = {
+    "tf_efficientnet_lite0": Stem(320, 7_425_248, 2_939_120),
+    "tf_efficientnet_lite1": Stem(320, 9_818_720, 3_697_968),
+    "tf_efficientnet_lite2": Stem(352, 11_288_816, 4_330_184),
+}
 
 
 class ModelSpec(Spec):
@@ -57,8 +77,23 @@ class ModelSpec(Spec):
         "sines and cosines, which are as large as the features; learned afterwards either way",
     )
 
+    stem: Annotated[
+        str | None,
+        own("where no ViT is at hand that photographs trained, a convolutional network is", "model/stem.py"),
+    ] = Field(
+        None,
+        description="timm's name of a convolutional network whose last map, frozen, stands for the pixels of patches (the "
+        "hybrid form of ViT); hidden patches are blank before it",
+    )
+
     @model_validator(mode="after")
     def _divisible(self) -> ModelSpec:
+        if self.stem is not None and self.stem not in STEMS:
+            raise ValueError(f"stem: there is no '{self.stem}'{nearest(self.stem, STEMS)}")
+        if self.stem is not None and self.patch_size != STEM_STRIDE:
+            raise ValueError(
+                f"stem {self.stem} has a vector for each {STEM_STRIDE} pixels: set patch_size to that"
+            )
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"

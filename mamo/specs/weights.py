@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
+from mamo.specs.model import STEM_STRIDE
 from mamo.specs.pretrain import Precision
 from mamo.specs.source import chosen, given, own
 
@@ -17,7 +18,7 @@ WITHOUT_A_VIT = (
     "the paper has an ImageNet-trained ViT; where there is none, a small one learns from another network"
 )
 DISTILLED = own(WITHOUT_A_VIT)
-TEACHER_STRIDE = 32  # pixels of its input for each vector of a convolutional teacher's last map
+TEACHER_STRIDE = STEM_STRIDE  # a teacher is a network of the same kind as a stem
 
 
 class TrainingSpec(Spec):
