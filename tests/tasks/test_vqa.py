@@ -264,7 +264,7 @@ def test_evaluation_on_public_test_answers(tmp_path: Path, tokenizer: Tokenizer)
     assert found.items["score"] == scores
     assert found.items["type"] == ["is the", "what colour"] * 3
     assert found.metrics["accuracy"] == pytest.approx(np.mean(scores))
-    assert found.metrics["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
+    assert found.breakdown["accuracy/is the"] == pytest.approx(np.mean(scores[::2]))
     # Train: "no" and "dog" have 1.6 of the shares, "yes" and "red" 0.8; right for two of three images.
     assert found.metrics["chance/accuracy"] == pytest.approx(200 / 3)
     assert (found.split, found.recorded["evaluated_on_val"]) == ("test", 0.0)

@@ -2,8 +2,8 @@
 #
 # A page's values have a digest in their name (results/<scale>/tables/table5-<digest>.json); the published page has it in its
 # first line instead. A page with another digest than the planned one is stale, whatever the modification times say: after going
-# back to an earlier spec, a newer page is beside older values. A stale page gets one more input, a file written now, so that
-# Snakemake makes the page again.
+# back to an earlier spec, a newer page is beside older values. A stale page gets one more input, a file that is newer than
+# everything, so that Snakemake makes the page again.
 
 from mamo.data.releases.vqa_server import SCORES, read_scores
 from mamo.reporting.figure_pages import maps_path
@@ -47,7 +47,7 @@ def published(name):
 
 
 def staleness(name):
-    """What a page needs beyond its values: nothing, or the file that is newer than everything where that is of other values, or of none."""
+    """What a page needs beyond its values: nothing, or the file that is newer than everything, where the page is stale."""
     page = PAGES[name]
     stored = maps_path(PLAN, name, RESULTS) if name in PLAN.figures else values_of(name)
     shown = (REPORTS / page.files[0]).is_file()
