@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
         type=int,
         metavar="N",
         help="make the runs of this one seed, counted from 0, and no page: for machines that share a table's seeds, whose "
-        "runs `mamo results` then brings together",
+        "packs are merged afterwards",
     )
     parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be done, and stop")
     options.add_folders(parser)
