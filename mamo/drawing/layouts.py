@@ -296,7 +296,7 @@ def _shaded_bars(words: Sequence[str], values: Sequence[float], style: Style) ->
         axes.invert_yaxis()
         axes.set_xlim(0, 1.02)
         axes.set_xticks([0, 0.5, 1])
-        axes.set_xlabel(f"Grad-CAM, share of the largest ({top:.2g})", fontsize=style.small)
+        axes.set_xlabel(f"Share of the largest ({top:.1e})", fontsize=style.small)
         axes.tick_params(axis="x", labelsize=style.small)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

@@ -8,6 +8,8 @@ from mamo.files.writing import atomic_write
 from mamo.reporting.values import TableValues, mean_of
 from mamo.specs.ablation import AblationSpec
 
+_LEAST_SPAN = 2.0  # percentage points that a vertical axis spans at least
+
 
 def draw(ablation: AblationSpec, values: TableValues, title: str, files: list[Path]) -> None:
     """Draw the ablation's curves and save them once per file, in the format that its suffix names.
@@ -68,6 +70,11 @@ def draw(ablation: AblationSpec, values: TableValues, title: str, files: list[Pa
                 panel.set_xlabel(ablation.axes.series[name])
             if j == 0:
                 panel.set_ylabel(f"{column.group} {column.label}".strip() + " (%)")
+    for panel in axes[:, 0]:  # values that hardly differ must not look far apart; the row shares its axis
+        low, high = panel.get_ylim()
+        if high - low < _LEAST_SPAN:
+            low = max(0.0, (low + high - _LEAST_SPAN) / 2)
+            panel.set_ylim(low, low + _LEAST_SPAN)
     figure.suptitle(title, fontsize=10)
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,7 @@ function explorer(root, { examples, models, grid }) {
     const side = Math.max(1, Math.round(448 / Math.min(example.width, example.height)));
     const width = example.width * side, height = example.height * side;
     const top = Math.max(...Object.values(example.models).flatMap((own) => own.maps.flatMap((map, i) => (/[\p{L}\p{N}]/u.test(example.words[i]) ? map : []))));
+    root.querySelector(".scalebar .hottest").textContent = `hot (${axis(top)})`;
     for (const { model, canvas } of figures) {
       const own = example.models[model.key];
       canvas.width = width;
