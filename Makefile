@@ -85,7 +85,7 @@ docs: ## Build the documentation as a site into build/site, strictly
 	$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')" \
 	    > build/docs/requirements.txt
 	build/docs/bin/python -m pip install --quiet --disable-pip-version-check -r build/docs/requirements.txt
-	build/docs/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet --strict
 
 clean: ## Remove caches and logs (results/ and reports/ stay)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache logs

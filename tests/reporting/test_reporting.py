@@ -26,6 +26,7 @@ from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import caveat, heading, publish, reported
 from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, primary, select_columns, show
+from mamo.reporting.tracked import write_curves
 from mamo.reporting.values import CellStatistics, SeedValue, TableValues
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
@@ -520,6 +521,15 @@ def test_the_figure_is_drawn_and_the_overview_shows_everything(tmp_path: Path) -
     claims = judge(plan, tmp_path, ABLATIONS)
     write_ledger(plan.scale, claims, pages[CLAIMS], reports)
     write_overview(plan, values, claims["claims"], pages[OVERVIEW], reports, ABLATIONS)
+    shown = plan.runs[plan.tables["table7"].pretrainings["full"][0]]
+    (shown.directory(tmp_path) / "curve.csv").write_text("step,loss\n0,2.5\n10,1.25\n")
+    left = reports / "curves/no_longer_planned.csv"
+    left.parent.mkdir()
+    left.touch()
+    write_curves(plan, tmp_path, reports)
+    assert (
+        reports / f"curves/{shown.name}.csv"
+    ).read_text() == "step,loss\n0,2.5\n10,1.25\n" and not left.exists()
     with (reports / "statistics.csv").open() as file:
         assert {row["table"] for row in csv.DictReader(file)} == {"table7", "figure6"}
     text = (reports / "README.md").read_text()
