@@ -108,6 +108,6 @@ def _gaps(gaps: Table, base: str) -> dict[str, Any]:
     return {
         "base": base,
         "columns": _columns(gaps, columns),
-        "rows": _rows(gaps, columns, {}, {}),
+        "rows": _rows(gaps, columns, {}, {}, "The paper's differences"),
         "left_out": left_out,
     }
