@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamo.cli import options
 from mamo.cli.plan import KINDS
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan
+
+if TYPE_CHECKING:
+    from mamo.packs.merge import Pack
 
 FOLDER = "packs"
 
@@ -21,11 +24,17 @@ def add(commands: Any) -> None:
         "results",
         help="pack finished runs into one small file, and import such files",
         description="A pack holds the records of all finished runs of a scale, their results per item and "
-        "their curves, without weights and data. Every page can be made from it.",
+        "their curves, without weights and data. Every page can be made from it. A pack of starting weights (--weights) "
+        "holds these with all of their files, so that several machines begin from the same bytes.",
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     pack = inner.add_parser("pack", help="write a scale's finished runs into one file")
-    pack.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FOLDER}/SCALE.tar.xz")
+    pack.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"default: {FOLDER}/SCALE.tar.xz; with --weights {FOLDER}/SCALE-weights.tar.xz",
+    )
     pack.add_argument(
         "--site",
         metavar="NAME",
@@ -36,8 +45,19 @@ def add(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="also pack the maps of drawn figures, which contain the images shown (default: only if the data are generated)",
     )
+    pack.add_argument(
+        "--weights",
+        action="store_true",
+        help="pack the starting weights alone, with all of their files, for the other machines of a study",
+    )
+    pack.add_argument(
+        "--large", action="store_true", help="with --weights: pack more than 100 MB, too, which takes minutes"
+    )
     _results_folders(pack, _pack)
-    unpack = inner.add_parser("unpack", help="import a pack into results that have no runs of its scale")
+    unpack = inner.add_parser(
+        "unpack",
+        help="import a pack into results that have no runs of its scale, or starting weights that are missing",
+    )
     unpack.add_argument("file", type=Path, nargs=1, metavar="FILE")
     _taking(unpack, "unpack")
     merge = inner.add_parser("merge", help="import packs into results that already have runs")
@@ -70,6 +90,10 @@ def _pack(args: argparse.Namespace) -> int:
     from mamo.packs.sites import check_site
 
     plan, results = options.read_plan(args, others=True), options.results_of(args)
+    if args.weights:
+        return _pack_weights(args, plan.scale.name, results)
+    if args.large:
+        raise SpecError("--large is for starting weights: add --weights")
     world = plan.scale.data.source == "world"
     figures = _current_maps(plan, results) if (world if args.figures is None else args.figures) else {}
     out = args.out or Path(FOLDER) / f"{plan.scale.name}.tar.xz"
@@ -87,6 +111,39 @@ def _pack(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pack_weights(args: argparse.Namespace, scale: str, results: Path) -> int:
+    from mamo.packs.sites import check_site
+    from mamo.packs.weights import write_weights_pack
+
+    if args.figures:
+        raise SpecError("--figures packs maps of drawn figures, which do not go with starting weights")
+    out = args.out or Path(FOLDER) / f"{scale}-weights.tar.xz"
+    packed = write_weights_pack(scale, results, out, check_site(args.site) if args.site else None, args.large)
+    for key, why in packed.left_out.items():
+        print(f"left out: {why if key in why else f'{key}: {why}'}", file=sys.stderr)
+    weights = [name for name in packed.runs if name.split("/")[1] == "weights"]
+    sites = sorted({name.split("/")[0] for name in weights})
+    print(
+        f"{out}: starting weights of {', '.join(sites)} with all of their files ({len(weights)} runs), records of "
+        f"{len(packed.runs) - len(weights)} data runs, {out.stat().st_size / 1e6:.2f} MB"
+    )
+    return 0
+
+
+def _take_weights(pack: Pack, results: Path, site: str | None) -> int:
+    """Restore starting weights; return how many runs were refused."""
+    from mamo.packs.weights import restore_weights
+
+    restored = restore_weights(pack, results, site)
+    for name, why in restored.refused.items():
+        print(f"refused: {why if name in why else f'{name}: {why}'}", file=sys.stderr)
+    print(
+        f"{pack.path} into {results}: {len(restored.restored)} starting weights, {len(restored.there)} there already, "
+        f"{len(restored.refused)} refused, records of {len(restored.records)} data runs"
+    )
+    return len(restored.refused)
+
+
 def _take(args: argparse.Namespace) -> int:
     from mamo.packs.merge import Merged, merge_pack, read_pack
     from mamo.packs.sites import check_site, record_paths
@@ -98,6 +155,9 @@ def _take(args: argparse.Namespace) -> int:
     for pack in packs:
         plan = make_plan(pack.scale, options.ABLATIONS, others=True)
         results = Path(options.setting(args, "results")) / pack.scale
+        if pack.weights:
+            refused += _take_weights(pack, results, site)
+            continue
         if args.what == "unpack" and next(record_paths(results), None):
             raise SpecError(f"{results} already has runs: `mamo results merge {pack.path}` adds to them")
         maps = {name: path.name for name, path in _current_maps(plan, results).items()}

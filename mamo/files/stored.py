@@ -106,6 +106,11 @@ def checksums(directory: Path) -> dict[str, str]:
     return checksum_of
 
 
+def checksum(content: bytes) -> str:
+    """Compute the checksum of a file's content, as ``checksums`` writes it."""
+    return _named(hashlib.sha256(content).hexdigest())
+
+
 def verify(directory: Path, name: str | None = None) -> None:
     """Compare the files of a run's directory, or one of them, with the checksums in its record.
 
@@ -133,7 +138,11 @@ def verify(directory: Path, name: str | None = None) -> None:
 def _checksum(path: Path, size: int, changed: int, inode: int) -> str:
     """Compute the checksum of a file; size, time and inode are arguments so that a cached result does not outlive the file."""
     with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
+        return _named(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _named(digest: str) -> str:
+    return f"sha256:{digest[:32]}"
 
 
 def _state(path: Path) -> tuple[int, int, int]:

@@ -1,1 +1,1 @@
-"""Packs: finished runs without their weights, in one small file that can move between machines."""
+"""Packs: finished runs, or starting weights with all of their files, in one file that can move between machines."""

@@ -19,15 +19,17 @@ from mamo.files.writing import atomic_write
 
 CONTENTS: Final = "pack.json"
 LARGEST = 256 << 20  # bytes of one file
+LARGEST_TENSORS = 1 << 30  # bytes of one file of starting weights: BERT-base takes 440 MB
 TOTAL = 2 << 30  # bytes of all files together, with the tar's own
 MEMBERS = 200_000
 _MEMORY = 512 << 20  # bytes of memory that decompression may take
 _DICTIONARY = 64 << 20  # bytes back in which the compressor looks for repetitions: enough for many runs
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}"
-# site/kind/run/file, or figures/file
+# site/kind/run/file, or figures/file; only DALL-E's encoder has a folder within its run's
 MEMBER = re.compile(
     rf"{CONTENTS}"
-    rf"|(?P<site>{_PART})/(?P<kind>data|weights|pretrain|finetune)/(?P<run>{_PART})/(?P<file>{_PART})"
+    rf"|(?P<site>{_PART})/(?P<kind>data|weights|pretrain|finetune)/(?P<run>{_PART})"
+    rf"/(?P<file>(?:codebook/)?{_PART})"
     rf"|figures/(?P<figure>{_PART}\.json)"
 )
 
@@ -71,7 +73,7 @@ def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
                     raise PackError(f"{path}: holds '{entry.name[:200]}', which is not a file of a pack")
                 if entry.name in seen:
                     raise PackError(f"{path}: holds '{entry.name}' twice")
-                if entry.size > LARGEST or len(seen) >= MEMBERS:
+                if entry.size > largest(entry.name) or len(seen) >= MEMBERS:
                     raise PackError(f"{path}: '{entry.name}': larger than a pack can be")
                 seen.add(entry.name)
                 stream = archive.extractfile(entry)
@@ -86,6 +88,13 @@ def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
         raise PackError(f"{path}: no such file") from None
     except (OSError, tarfile.TarError, lzma.LZMAError, EOFError, ValueError, OverflowError) as error:
         raise PackError(f"{path}: cannot be read as a pack ({str(error)[:200]})") from error
+
+
+def largest(name: str) -> int:
+    """Return the most bytes that a file of a pack may have."""
+    match = MEMBER.fullmatch(name)
+    tensors = match is not None and match["kind"] == "weights" and name.endswith(".safetensors")
+    return LARGEST_TENSORS if tensors else LARGEST
 
 
 class _Unpacked(io.RawIOBase):

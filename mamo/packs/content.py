@@ -8,12 +8,16 @@ import json
 import math
 from typing import Any, cast
 
+from safetensors import SafetensorError, deserialize
+
 from mamo.data.store.manifest import Manifest, dataset_statistics
 from mamo.files.record import Record
+from mamo.files.stored import checksum
 from mamo.jobs.job import Items
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.items import ITEMS, contributions
 
+WEIGHTS_FILES = (".safetensors", ".json", ".txt", ".csv")  # no format that could run code
 _TOLERANCE = 1e-6  # tolerance between a recorded metric and the mean over its items
 _COLUMNS = 200  # columns of a table of numbers
 
@@ -33,6 +37,8 @@ def check_file(name: str, content: bytes, record: Record) -> None:
         ContentError: it holds something else.
     """
     try:
+        if "/" in name:
+            raise ContentError("is not a file that a pack holds for a run")
         if name == ITEMS:
             _check_items(_items(content), record)
         elif name.endswith(".csv"):
@@ -50,6 +56,34 @@ def check_file(name: str, content: bytes, record: Record) -> None:
     except ContentError as error:
         raise ContentError(f"{name}: {error}") from None
     except (ValueError, KeyError, TypeError, OSError, RecursionError, csv.Error) as error:
+        raise ContentError(f"{name}: cannot be read ({str(error)[:200]})") from error
+
+
+def check_weights_file(name: str, content: bytes, record: Record) -> None:
+    """Check one file of packed starting weights.
+
+    Args:
+        name: ``model.safetensors``, ``tokenizer.json`` or another file that the run left.
+        record: the run's own; it lists each file with its checksum.
+
+    Raises:
+        ContentError: it holds something else.
+    """
+    if name not in record.files:
+        raise ContentError(f"{name}: is not a file that the record lists")
+    actual = checksum(content)
+    if actual != record.files[name]:
+        raise ContentError(f"{name}: its checksum is {actual}, in the record {record.files[name][:80]}")
+    if not name.endswith(WEIGHTS_FILES):
+        raise ContentError(f"{name}: is not a file that starting weights have ({', '.join(WEIGHTS_FILES)})")
+    try:
+        if name.endswith(".safetensors"):
+            deserialize(content)
+        elif name.endswith(".json"):
+            _object(content)
+        else:
+            content.decode("utf-8")
+    except (ContentError, ValueError, RecursionError, SafetensorError) as error:
         raise ContentError(f"{name}: cannot be read ({str(error)[:200]})") from error
 
 

@@ -25,11 +25,11 @@ def forget(run: Run, results: Path) -> list[Path]:
         where they are now.
 
     Raises:
-        SpecError: the run was made here, so nothing would be gained and its weights would be lost.
+        SpecError: the run's files are here, so nothing would be gained and its weights would be lost.
     """
     directory = run.directory(results)
     if not unpacked(directory):
-        raise SpecError(f"{run.key} was not taken from a pack, or has been made again here")
+        raise SpecError(f"{run.key} was not taken from a pack, or all of its files are here")
     directories = [directory]
     if run.kind == "pretrain":
         for path in sorted((results / "finetune").glob("*/record.json")):

@@ -20,7 +20,7 @@ from mamo.files.record import Record
 from mamo.files.stored import StoredError, parse_record, read_record_file
 from mamo.files.writing import atomic_write, write_text
 from mamo.packs.archive import CONTENTS, MEMBER, PackError, read_archive
-from mamo.packs.content import ContentError, check_file
+from mamo.packs.content import ContentError, check_file, check_weights_file
 from mamo.packs.pack import FORMAT, RECORD
 from mamo.packs.sites import SITES, site_of
 from mamo.reporting.items import ITEMS
@@ -73,12 +73,14 @@ class Pack:
     Attributes:
         runs: by name, those that pages showed first, inputs before what needs them.
         figures: file names of maps.
+        weights: it holds starting weights with all of their files (:mod:`mamo.packs.weights`).
     """
 
     path: Path
     scale: str
     runs: dict[str, PackedRun]
     figures: list[str]
+    weights: bool = False
 
 
 @dataclass
@@ -126,7 +128,7 @@ def read_pack(path: Path) -> Pack:
             run = runs.get(f"{match['site']}/{match['kind']}/{match['run']}")
             if run is None:
                 raise PackError(f"{path}: holds '{name}', which its {CONTENTS} does not list")
-            _read_file(run, match["file"], content, path, contents["scale"])
+            _read_file(run, match["file"], content, path, contents)
     if not contents:
         raise PackError(f"{path}: has no {CONTENTS}, so it is not a pack")
     shown = set(contents["shown"])
@@ -138,7 +140,11 @@ def read_pack(path: Path) -> Pack:
     for run in runs.values():
         if RECORD not in run.files and not run.problem:
             run.problem = f"has no {RECORD}"
-    return Pack(path, contents["scale"], {name: runs[name] for name in order}, figures)
+        if contents["weights"] and run.record and run.record.kind == "weights" and not run.problem:
+            lacking = sorted(run.record.files.keys() - run.files.keys())
+            if lacking or not run.record.files:
+                run.problem = f"lacks {lacking[0] if lacking else 'the checksums of its files'}"
+    return Pack(path, contents["scale"], {name: runs[name] for name in order}, figures, contents["weights"])
 
 
 def merge_pack(
@@ -181,17 +187,22 @@ def _contents(content: bytes, path: Path) -> dict[str, Any]:
         if values["format"] != FORMAT:
             raise PackError(f"{path}: has format {values['format']!r}; this code reads format {FORMAT}")
         runs, shown, scale = values["runs"], values["shown"], values["scale"]
-        good = isinstance(scale, str) and all(
-            isinstance(name, str) and MEMBER.fullmatch(f"{name}/{RECORD}") for name in [*runs, *shown]
+        weights = values.get("weights", False)
+        good = (
+            isinstance(scale, str)
+            and isinstance(weights, bool)
+            and all(
+                isinstance(name, str) and MEMBER.fullmatch(f"{name}/{RECORD}") for name in [*runs, *shown]
+            )
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PackError(f"{path}: {CONTENTS} cannot be read ({error})") from error
     if not good:
         raise PackError(f"{path}: {CONTENTS} lists something that is not a run")
-    return {"runs": runs, "shown": shown, "scale": scale}
+    return {"runs": runs, "shown": shown, "scale": scale, "weights": weights}
 
 
-def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str) -> None:
+def _read_file(run: PackedRun, file: str, content: bytes, path: Path, contents: Mapping[str, Any]) -> None:
     """Read one file of a run and note any problem. The record comes before the run's other files."""
     run.files[file] = hashlib.sha256(content).hexdigest()
     if run.problem:
@@ -204,11 +215,13 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, scale: str
                 raise ContentError("its record is not a JSON object")
             identity = run.name.rsplit("/", 1)[1]
             run.record = parse_record(values, Path(run.name) / RECORD, identity, f"it came with {path}")
-            if run.record.scale != scale or run.record.kind != run.name.split("/")[1]:
+            if run.record.scale != contents["scale"] or run.record.kind != run.name.split("/")[1]:
                 raise ContentError("its record is of another scale or kind than the pack says")
             resolve(run.record)
         elif run.record is None:
             raise ContentError(f"'{file}' stands before its record")
+        elif contents["weights"] and run.record.kind == "weights":
+            check_weights_file(file, content, run.record)
         else:
             check_file(file, content, run.record)
     except (ContentError, SpecError, StoredError) as error:

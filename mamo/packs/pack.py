@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mamo.packs.sites import SITES, record_paths, site_of
 from mamo.reporting.images import FILE as IMAGES
 from mamo.reporting.images import images_text
 from mamo.reporting.items import ITEMS
-from mamo.runs.unpacked import unpacked
+from mamo.runs.unpacked import marked_site, unpacked
 from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.recorded import resolve
@@ -57,7 +57,29 @@ def write_pack(
     Raises:
         SpecError: nothing has finished.
     """
-    written, directories, runs = PackContents(), dict[str, Path](), dict[str, Run]()
+    written = PackContents()
+    directories, runs = collect_runs(results, site, written)
+    leave_out_without_inputs(directories, runs, written)
+    pages = [name for name, path in directories.items() if path.parent.parent.parent.name != SITES]
+    if not directories:
+        raise SpecError(f"{results}: no run has finished that could be packed")
+    written.runs = list(directories)
+    written.figures = sorted(path.name for path in figures or ())
+    contents = {"format": FORMAT, "scale": scale, "runs": written.runs, "shown": pages}
+    files = {run: small_files(run, directory) for run, directory in directories.items()}
+    write_archive(out, packed_files(contents, directories, files, figures or []))
+    return written
+
+
+def collect_runs(
+    results: Path, site: str | None, written: PackContents
+) -> tuple[dict[str, Path], dict[str, Run]]:
+    """Collect a scale's finished runs, and note those that no longer resolve to their digest as left out.
+
+    Returns:
+        the directory and the run of each ``site/kind/run``.
+    """
+    directories, runs = dict[str, Path](), dict[str, Run]()
     for path in record_paths(results):
         directory = path.parent
         key = f"{directory.parent.name}/{directory.name}"
@@ -68,24 +90,17 @@ def write_pack(
             written.left_out[key] = str(error)
             continue
         local = directory.parent.parent.parent.name != SITES
-        owner = site if site and local and not unpacked(directory) else site_of(directory, record)
+        made_here = local and marked_site(directory) is None and not unpacked(directory)
+        owner = site if site and made_here else site_of(directory, record)
         name = f"{owner}/{key}"
         if name in directories:  # a second one of the same site, beside the one that pages show
             written.left_out[name] = f"{name}: stands in these results twice"
             continue
         directories[name], runs[name] = directory, run
-    _leave_out_without_inputs(directories, runs, written)
-    pages = [name for name, path in directories.items() if path.parent.parent.parent.name != SITES]
-    if not directories:
-        raise SpecError(f"{results}: no run has finished that could be packed")
-    written.runs = list(directories)
-    written.figures = sorted(path.name for path in figures or ())
-    contents = {"format": FORMAT, "scale": scale, "runs": written.runs, "shown": pages}
-    write_archive(out, _files(contents, directories, figures or []))
-    return written
+    return directories, runs
 
 
-def _leave_out_without_inputs(
+def leave_out_without_inputs(
     directories: dict[str, Path], runs: dict[str, Run], contents: PackContents
 ) -> None:
     """Leave out every run that needs, directly or indirectly, a run that is left out or has no record."""
@@ -106,12 +121,18 @@ def _leave_out_without_inputs(
             )
 
 
-def _files(
-    contents: dict[str, Any], directories: dict[str, Path], figures: list[Path]
+def packed_files(
+    contents: dict[str, Any],
+    directories: dict[str, Path],
+    names: Mapping[str, set[str]],
+    figures: Sequence[Path] = (),
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of a pack, files of one name side by side, since they resemble each other."""
+    """Yield the files of a pack, files of one name side by side, since they resemble each other.
+
+    Args:
+        names: run -> its files that go in.
+    """
     yield CONTENTS, (json.dumps(contents, indent=1) + "\n").encode()
-    names = {run: _names(run, directory) for run, directory in directories.items()}
     for file in sorted(
         {name for files in names.values() for name in files}, key=lambda name: (name != RECORD, name)
     ):
@@ -124,7 +145,8 @@ def _files(
         yield f"figures/{path.name}", path.read_bytes()
 
 
-def _names(run: str, directory: Path) -> set[str]:
+def small_files(run: str, directory: Path) -> set[str]:
+    """List the files of a run that travel without weights and data."""
     names = {path.name for path in directory.glob("*.csv") if not path.name.startswith(".")}
     names |= {name for name in FILES if (directory / name).is_file()}
     return names | ({IMAGES} if run.split("/")[1] == "data" else set())
