@@ -19,7 +19,10 @@ EXAMPLES = {
     "diff": ("mamo diff mamo mamo-no_mrm --scale demo",),
     "compare": ("mamo compare table5 --scale demo", "mamo compare table5 --reported --csv table5.csv"),
     "results": ("mamo results pack --scale demo", "mamo results unpack packs/demo.tar.xz"),
-    "results pack": ("mamo results pack --scale demo --out demo.tar.xz",),
+    "results pack": (
+        "mamo results pack --scale demo --out demo.tar.xz",
+        "mamo results pack --weights --scale study --site attic",
+    ),
     "results unpack": ("mamo results unpack demo.tar.xz",),
     "results merge": ("mamo results merge demo.tar.xz --site cluster",),
     "results sites": ("mamo results sites --scale demo --runs",),

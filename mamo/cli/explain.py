@@ -17,6 +17,7 @@ from mamo.files.record import Record
 from mamo.files.stored import StoredError, read_record_file
 from mamo.reporting.pages import Page, page_inputs, pages_of
 from mamo.reporting.provenance import check_lines, row_lines, row_provenance
+from mamo.runs.unpacked import marked_site, unpacked
 from mamo.specs.identity import REVISIONS, Run, changes, flatten
 from mamo.specs.origin import origin
 from mamo.specs.plan import Plan
@@ -133,6 +134,12 @@ class Explainer:
             f"  nothing to do: {run.record(self.results)} is the record of exactly this spec, these inputs and revision "
             f"{REVISIONS[run.kind]} of {run.kind}{when}"
         ]
+        directory = run.directory(self.results)
+        if site := marked_site(directory):
+            machine = made.machine.get("gpu") or made.machine.get("cpu") or "an unknown machine"
+            lines.append(f"  from a pack: made by {site} on {machine}")
+            if unpacked(directory):
+                lines[-1] += "; its files are not here"
         lines += [f"  {line}" for line in check_lines(record)]
         if record.outcome.status == "diverged":
             lines.append(f"  diverged is a result, and is not tried again: {record.outcome.reason}")

@@ -91,7 +91,7 @@ def _pack(args: argparse.Namespace) -> int:
 
     plan, results = options.read_plan(args, others=True), options.results_of(args)
     if args.weights:
-        return _pack_weights(args, plan.scale.name, results)
+        return _pack_weights(args, plan, results)
     if args.large:
         raise SpecError("--large is for starting weights: add --weights")
     world = plan.scale.data.source == "world"
@@ -111,16 +111,20 @@ def _pack(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pack_weights(args: argparse.Namespace, scale: str, results: Path) -> int:
+def _pack_weights(args: argparse.Namespace, plan: Plan, results: Path) -> int:
     from mamo.packs.sites import check_site
     from mamo.packs.weights import write_weights_pack
 
     if args.figures:
         raise SpecError("--figures packs maps of drawn figures, which do not go with starting weights")
+    scale = plan.scale.name
     out = args.out or Path(FOLDER) / f"{scale}-weights.tar.xz"
     packed = write_weights_pack(scale, results, out, check_site(args.site) if args.site else None, args.large)
     for key, why in packed.left_out.items():
         print(f"left out: {why if key in why else f'{key}: {why}'}", file=sys.stderr)
+    for run in plan.by_kind("weights"):
+        if not run.record(results).is_file():
+            print(f"not made yet: `mamo weights {run.id} --scale {scale} --needs` makes it", file=sys.stderr)
     weights = [name for name in packed.runs if name.split("/")[1] == "weights"]
     sites = sorted({name.split("/")[0] for name in weights})
     print(

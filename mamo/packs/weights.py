@@ -95,7 +95,7 @@ def write_weights_pack(
         reasons = "".join(f"; {key}: {why}" for key, why in written.left_out.items())
         raise SpecError(
             f"{results}: holds no starting weights that could be packed{reasons}. "
-            f"`mamo weights --scale {scale} --needs` makes them"
+            f"`mamo weights vision text visual_tokens --scale {scale} --needs` makes them"
         )
     _check_size(scale, directories, files, runs, large)
     written.runs = list(directories)
@@ -280,5 +280,5 @@ def _check_size(
     if total > LIMIT and not large:
         raise SpecError(
             f"{told}; above {LIMIT / 1e6:.0f} MB they are packed only with --large. Published models can be fetched again on "
-            f"each machine instead, and are the same there: `mamo weights --scale {scale} --needs`"
+            f"each machine instead, and are the same there: `mamo weights vision text visual_tokens --scale {scale} --needs`"
         )
