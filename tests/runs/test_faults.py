@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killable import Project
+from killable import Project, contents
 
 from mamo.runs.faults import describe_fault
 
@@ -82,11 +82,11 @@ def test_a_full_disk(killable: Project, disk: Path, kind: str, name: str, spares
 def test_a_full_disk_under_a_report(killable: Project, disk: Path) -> None:
     reports = ("--reports", str(disk))
     assert killable.killer.run("report", "tiny", *reports).status == 0
-    pages = {path: path.read_bytes() for path in (disk / "tiny").iterdir()}
+    pages = contents(disk / "tiny")
     fill(disk, 0)
     ended = killable.killer.run("report", "tiny", *reports)
     assert ended.status == 1 and "no space is left on the disk" in ended.output, ended.output
-    assert {path: path.read_bytes() for path in (disk / "tiny").iterdir()} == pages, "as it was before"
+    assert contents(disk / "tiny") == pages, "as it was before"
 
 
 @pytest.mark.parametrize("largest", [3000, 60_000])

@@ -11,10 +11,11 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from killable import Project
+from killable import Project, contents
 
 pytestmark = pytest.mark.slow
 
@@ -134,10 +135,10 @@ def test_what_killed_processes_were_writing_is_not_kept(killable: Project) -> No
 
 def test_a_killed_report_is_old_or_new_and_never_between(killable: Project) -> None:
     reports = killable.folder / "reports" / "tiny"
-    names = sorted(path.name for path in reports.iterdir())
-    new = {name: (reports / name).read_bytes() for name in names}
-    page = "tiny.md"
-    assert page in names and len(names) == 3
+    new = contents(reports)
+    names = sorted(new)
+    page = Path("tiny.md")
+    assert names == [Path("metrics/tiny.json"), Path("tiny.csv"), page, Path("tiny.tex")]
     whole = killable.killer.run("report", "tiny")
     assert whole.status == 0
     tally = TALLY.setdefault("report", [0, 0])
@@ -151,7 +152,7 @@ def test_a_killed_report_is_old_or_new_and_never_between(killable: Project) -> N
         assert actual[page] == b"old" or actual == new, LOST
         tally[0] += 1
     assert killable.killer.run("report", "tiny").status == 0
-    assert {path.name: path.read_bytes() for path in reports.iterdir()} == new, "and nothing is left beside"
+    assert contents(reports) == new, "and nothing is left beside"
 
 
 def test_a_record_that_a_crash_of_the_machine_emptied_is_named(killable: Project) -> None:

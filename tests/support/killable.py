@@ -113,6 +113,11 @@ class Project:
         return digests | {name: json.dumps(value) for name, value in record.items()}
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Read all files below a folder, by their paths in it."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def project(folder: Path) -> Iterator[Project]:
     """A project in which every run has been made, in one process and without a break."""
     made = Project(folder)
