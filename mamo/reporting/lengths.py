@@ -70,7 +70,7 @@ def _count_pairs(plan: Plan, run: Run, results: Path) -> int | None:
 
 
 def _reported(table: TablePlan, ablations: Path) -> list[str]:
-    """The paper's length of the same rows, counted from the pairs that it reports; empty where it has no such table."""
+    """Write the paper's length of the same rows, counted from the pairs that it reports; empty where it has no such table."""
     scale, counted = _paper_scale(ablations), find_paper(DATA, ablations)
     reported = find_paper(table.ablation.paper, ablations)
     others = reported is not None and reported.heading != PaperTable.model_fields["heading"].default

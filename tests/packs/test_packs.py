@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from packed import record_of, repack, write_tar
 from PIL import Image
 
 from mamo.cli.main import main
@@ -27,7 +28,7 @@ from mamo.reporting.site.runs import curves, run_lines
 from mamo.runs.execute import execute
 from mamo.runs.run import Context, Result, RunError
 from mamo.runs.unpacked import MARK
-from mamo.specs.identity import REVISIONS, Run
+from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.recorded import resolve
@@ -44,23 +45,6 @@ METRICS = {"tr_r1": 50.0, "ir_r1": 25.0, "chance/tr_r1": 1.0}  # of ITEMS
 @pytest.fixture
 def plan() -> Plan:
     return make_plan("smoke", ABLATIONS, only=["table7"])
-
-
-def record_of(run: Run, cpu: str = "Alpha", **more: Any) -> dict[str, Any]:
-    record = {
-        "run": run.id,
-        "kind": run.kind,
-        "name": run.name,
-        "scale": "smoke",
-        "spec": dict(run.spec),
-        "inputs": dict(run.inputs),
-        "revision": REVISIONS[run.kind],
-        "outcome": {"status": "converged", "reason": ""},
-        "metrics": {},
-        "details": {},
-        "provenance": {"machine": {"cpu": cpu}},
-    }
-    return record | more
 
 
 def finish(plan: Plan, key: str, results: Path, cpu: str = "Alpha", vqa: float = 40.0) -> None:
@@ -135,24 +119,13 @@ def change(results: Path, plan: Plan, key: str, how: Callable[[dict[str, Any]], 
 
 
 def repacked(out: Path, name: str, how: Callable[[bytes], bytes]) -> None:
-    """Change one file of a pack, as somebody else might."""
-    with tarfile.open(out) as archive:
-        files = {}
-        for entry in archive:
-            stream = archive.extractfile(entry)
-            assert stream is not None
-            files[entry.name] = stream.read()
-    (member,) = [file for file in files if file.endswith(name)]
-    files[member] = how(files[member])
-    written(out, [(file, content) for file, content in files.items()])
+    """Change one file of a pack."""
 
+    def change_one(files: dict[str, bytes]) -> None:
+        (member,) = [file for file in files if file.endswith(name)]
+        files[member] = how(files[member])
 
-def written(out: Path, files: list[tuple[str, bytes]]) -> None:
-    with tarfile.open(out, "w:xz") as archive:
-        for name, content in files:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+    repack(out, change_one)
 
 
 def test_what_does_not_resolve_is_left_out_of_a_pack_with_all_that_needs_it(
@@ -235,7 +208,7 @@ CONTENTS = ("pack.json", json.dumps({"format": 1, "scale": "smoke", "runs": [], 
 def test_an_archive_of_something_else_is_refused_whole(
     tmp_path: Path, files: list[tuple[str, bytes]], why: str
 ) -> None:
-    written(tmp_path / "a.tar.xz", files)
+    write_tar(tmp_path / "a.tar.xz", files)
     with pytest.raises(PackError, match=why):
         read_pack(tmp_path / "a.tar.xz")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from packed import record_of, repack
 from safetensors.torch import load_file, save_file
 
 from mamo.cli.main import main
@@ -24,7 +23,7 @@ from mamo.packs.weights import Restored, restore_weights, write_weights_pack
 from mamo.runs.execute import execute
 from mamo.runs.run import Context, Result
 from mamo.runs.unpacked import MARK, WHOLE
-from mamo.specs.identity import REVISIONS, Run
+from mamo.specs.identity import Run
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import Plan, make_plan
 
@@ -51,18 +50,7 @@ def finish(plan: Plan, key: str, results: Path, cpu: str = "Alpha", value: float
             (directory / "config.json").write_text("{}")
             (directory / "model.safetensors").rename(directory / "codebook" / "model.safetensors")
         (directory / "checkpoints").mkdir(exist_ok=True)
-    record = {
-        "run": run.id,
-        "kind": run.kind,
-        "name": run.name,
-        "scale": "smoke",
-        "spec": dict(run.spec),
-        "inputs": dict(run.inputs),
-        "revision": REVISIONS[run.kind],
-        "outcome": {"status": "converged", "reason": ""},
-        "files": checksums(directory),
-        "provenance": {"machine": {"cpu": cpu}},
-    }
+    record = record_of(run, cpu, files=checksums(directory))
     for name in (".record.json", "record.json"):
         (directory / name).write_text(json.dumps(record, indent=1) + "\n")
 
@@ -199,22 +187,6 @@ def test_weights_that_lack_files_are_filled_in(plan: Plan, made: Path, pack: Pat
     assert restored(pack, beta).restored == [f"lab/{text}"]
 
 
-def repacked(pack: Path, how: Callable[[dict[str, bytes]], None]) -> None:
-    """Change the files of a pack, as somebody else might."""
-    with tarfile.open(pack) as archive:
-        files = {}
-        for entry in archive:
-            stream = archive.extractfile(entry)
-            assert stream is not None
-            files[entry.name] = stream.read()
-    how(files)
-    with tarfile.open(pack, "w:xz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-
-
 @pytest.mark.parametrize(
     ("file", "content", "sign", "why"),
     [
@@ -243,7 +215,7 @@ def test_a_tampered_run_is_refused_and_the_others_are_restored(
             record["files"][file] = checksum(content)
             files[f"lab/{text}/record.json"] = json.dumps(record).encode()
 
-    repacked(pack, tamper)
+    repack(pack, tamper)
     there = tmp_path / "there" / "smoke"
     outcome = restored(pack, there)
     assert why in outcome.refused[f"lab/{text}"] and len(outcome.refused) == 1
@@ -260,14 +232,14 @@ def test_what_is_no_pack_of_weights_is_refused(plan: Plan, made: Path, pack: Pat
         record["spec"]["seed"] = 12345
         files[f"lab/{world}/record.json"] = json.dumps(record).encode()
 
-    repacked(pack, other_settings)
+    repack(pack, other_settings)
     assert len(restored(pack, there).refused) == len(of_kind(plan, "data")) + 3, (
         "and everything that needs it"
     )
     assert not there.exists() or not list(there.rglob("record.json"))
     for name in ("lab/weights/x-1/../record.json", "lab/weights/x-1/other/a.json"):
         pack.write_bytes(whole)
-        repacked(pack, lambda files, name=name: files.update({name: b"{}"}))  # type: ignore[misc]
+        repack(pack, lambda files, name=name: files.update({name: b"{}"}))  # type: ignore[misc]
         with pytest.raises(PackError, match="not a file of a pack"):
             read_pack(pack)
     # An ordinary pack that holds weights: they are refused, and never written.
@@ -278,7 +250,7 @@ def test_what_is_no_pack_of_weights_is_refused(plan: Plan, made: Path, pack: Pat
         del values["weights"]
         files["pack.json"] = json.dumps(values).encode()
 
-    repacked(pack, ordinary)
+    repack(pack, ordinary)
     merged = merge_pack(read_pack(pack), there)
     assert (
         all("not a file that a pack holds" in why for why in merged.refused.values())

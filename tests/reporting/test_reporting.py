@@ -1,84 +1,31 @@
-"""From records to tables: every kind of cell, and the texts in three formats."""
+"""From records to published tables."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from table_values import RETRIEVAL, statistics, write_record
 
-from mamo.reporting.claims import judge
 from mamo.reporting.collect import collect, read_values, write_results, write_values
 from mamo.reporting.differences import differences_section, make_differences
-from mamo.reporting.headline import headline, headline_table
 from mamo.reporting.latex import escape_latex as escape_latex
 from mamo.reporting.latex import latex_table
-from mamo.reporting.ledger import write_ledger
-from mamo.reporting.markdown import bullet, markdown_table, wrapped
-from mamo.reporting.overview import write_overview
-from mamo.reporting.pages import CLAIMS, INDEX, OVERVIEW, pages_of
+from mamo.reporting.pages import OVERVIEW, pages_of
 from mamo.reporting.paper import PaperTable
 from mamo.reporting.publish import caveat, heading, publish, reported
-from mamo.reporting.tables import Heading, Line, Table, alike_rows, make_table, primary, select_columns, show
-from mamo.reporting.tracked import write_curves
-from mamo.reporting.values import CellStatistics, SeedValue, TableValues
+from mamo.reporting.tables import alike_rows, make_table
+from mamo.reporting.values import CellStatistics, TableValues
 from mamo.specs.ablation import AblationSpec, read_ablation
 from mamo.specs.plan import Plan, make_plan
 from mamo.specs.scale import read_scale
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
-
-
-def cell(value: float | None, outcome: str = "converged", chance: float | None = None) -> SeedValue:
-    place = {
-        "table": "t",
-        "row": "a",
-        "column": "x",
-        "metric": "m",
-        "seed": 0,
-        "run": "finetune/a-0123456789",
-    }
-    return SeedValue.model_validate(place | {"value": value, "chance": chance, "outcome": outcome})
-
-
-def statistics(row: str, column: str = "coco_tr", **numbers: Any) -> CellStatistics:
-    mean = {"mean": 70.0, "mean_lower": 70.0, "mean_upper": 70.0, "seeds": 3, "images": 9, "against": None}
-    return CellStatistics.model_validate({"row": row, "column": column} | mean | numbers)
-
-
-@pytest.mark.parametrize(
-    ("cells", "text"),
-    [
-        ([], "–"),
-        ([cell(71.94)], "71.9"),
-        ([cell(None, "missing")], "…"),
-        ([cell(None, "diverged")], "×"),
-        ([cell(None, "skipped")], "×"),
-        ([cell(float("nan"))], "×"),
-        ([cell(70.0), cell(74.0)], "72.0"),
-        ([cell(70.0), cell(74.0), cell(None, "diverged")], "72.0 (1 of 3 ×)"),
-        ([cell(70.0), cell(None, "missing")], "70.0 (1 …)"),
-        ([cell(None, "skipped"), cell(None, "skipped")], "×"),
-        ([cell(1234)], "1,234"),
-    ],
-)
-def test_a_cell_says_what_became_of_its_runs(cells: list[SeedValue], text: str) -> None:
-    assert show(cells, 1) == text
-
-
-def test_a_cell_shows_half_its_interval_where_it_has_one() -> None:
-    line = statistics("a", mean_lower=69.0, mean_upper=75.4)
-    assert show([cell(70.0), cell(74.0)], 1, line) == "72.0 ± 3.2"
-    assert show([cell(70.0), cell(74.0), cell(None, "diverged")], 1, line) == "72.0 ± 3.2 (1 of 3 ×)"
-    assert show([cell(50.0)], 1, statistics("a", mean_lower=50.0, mean_upper=50.0)) == "50.0", (
-        "nothing was resampled"
-    )
 
 
 def test_differences_stand_beside_the_papers(plan: Plan) -> None:
@@ -116,16 +63,6 @@ def test_differences_stand_beside_the_papers(plan: Plan) -> None:
 @pytest.fixture
 def plan() -> Plan:
     return make_plan("smoke", ABLATIONS, only=["table7"])
-
-
-def write_record(plan: Plan, key: str, results: Path, status: str = "converged", **metrics: float) -> None:
-    path = plan.runs[key].record(results)
-    path.parent.mkdir(parents=True)
-    record = {
-        "outcome": {"status": status, "reason": "NaN" if status == "diverged" else None},
-        "metrics": metrics,
-    }
-    path.write_text(json.dumps(record))
 
 
 @pytest.fixture
@@ -346,68 +283,6 @@ def test_a_page_lists_the_rows_that_miss_checks(plan: Plan, results: Path, tmp_p
     assert listed == f"- MAMO: teacher (its one run), metrics (1 of {len(jobs)} runs)"
 
 
-def test_texts_are_escaped_in_every_format() -> None:
-    headings = (Heading("x", "TR_1", "A&B"), Heading("y", "50 %", ""))
-    table = Table(
-        headings, (Line("a", "a|b", ("1.0", "×")),), None, (Line("b", r"\c {d} #1 $", ("–", "2.50")),)
-    )
-    markdown = markdown_table(headings, table.ours)
-    assert r"| a\|b" in markdown and all(
-        line.count("|") - line.count(r"\|") == 4 for line in markdown.splitlines()
-    )
-    latex = latex_table(table, "50 % & more", "tab:x")
-    assert (
-        r"A\&B" in latex
-        and r"TR\_1" in latex
-        and r"50 \%" in latex
-        and r"$\times$" in latex
-        and "2.50" in latex
-    )
-    assert (
-        escape_latex(r"\c {d} #1 $ ~^")
-        == r"\textbackslash{}c \{d\} \#1 \$ \textasciitilde{}\textasciicircum{}"
-    )
-
-
-RETRIEVAL = Table(
-    tuple(Heading(f"c{k}", f"TR R@{k}", "MSCOCO") for k in (1, 5, 10)),
-    (
-        Line("a", "A", ("57.8 ± 4.3", "80.0 ± 1.0", "×")),
-        Line("b", "B", ("9.9 ± 1.0", "80.0 ± 2.0", "90.0")),
-    ),
-    Line("chance", "Chance", ("99.0", "99.0", "99.0")),
-    (Line("b", "B", ("71.9", "90.0", "95.0")),),
-)
-
-
-def test_latex_leaves_the_number_to_latex_and_prints_the_best_value_bold(tmp_path: Path) -> None:
-    text = latex_table(RETRIEVAL, "Ablation.", "tab:x", bold=True)
-    assert r"\textbf{57.8} $\pm$ 4.3" in text, "57.8 is more than 9.9, and chance is no competitor"
-    assert text.count(r"\textbf") == 1, "neither a tie nor a column with one value has a best"
-    assert r"\cline" not in text and text.count(r"\midrule") == 2
-    assert text.index(r"\midrule", text.index("Chance")) < text.index(
-        "{reported}" if "{reported}" in text else "reported"
-    )
-    assert r"\begin{table}" in text
-    wide = replace(
-        RETRIEVAL,
-        headings=RETRIEVAL.headings * 5,
-        ours=tuple(replace(line, texts=line.texts * 5) for line in RETRIEVAL.ours),
-        chance=None,
-        reported=(),
-    )
-    text = latex_table(wide, "Ablation.", "tab:x")
-    assert r"\begin{table*}" in text
-
-
-def test_the_columns_that_count_come_first() -> None:
-    first = primary(RETRIEVAL.headings)
-    assert first == [True, False, False]
-    assert [line.texts for line in select_columns(RETRIEVAL, first).ours] == [("57.8 ± 4.3",), ("9.9 ± 1.0",)]
-    alone = (Heading("a", "R@5", ""), Heading("b", "val", "RefCOCO+"))
-    assert primary(alone) == [True, True], "without an R@1, R@5 is all there is"
-
-
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
 def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
     table, page = plan.tables["table7"], pages_of(plan, ABLATIONS)["table7"]
@@ -434,58 +309,6 @@ def test_latex_compiles(plan: Plan, results: Path, tmp_path: Path) -> None:
     assert "Overfull" not in done.stdout, "nothing sticks out of its column"
 
 
-def test_results_have_the_digits_that_they_can_have(tmp_path: Path) -> None:
-    values = TableValues(table="t", cells=(cell(79.60000000000001, chance=0.2000000000006552),))
-    write_results([values], tmp_path / "results.csv")
-    with (tmp_path / "results.csv").open() as file:
-        (line,) = csv.DictReader(file)
-    assert (line["value"], line["chance"]) == ("79.6", "0.2")
-
-
-def test_wrapped_lines_never_become_markup() -> None:
-    text = "word " * 23 + "- not a list 1. nor this # nor a heading " + "more " * 30
-    lines = wrapped(text).splitlines()
-    assert max(map(len, lines)) < 140 and len(lines) > 1 and " ".join(lines).split() == text.split()
-    for width in range(60, 120):
-        shifted = "x" * width + " " + "y" * (118 - width) + " - a 2. b > c"
-        assert not any(re.match(r"([-+*>#]|\d+\.)\s", line) for line in wrapped(shifted).splitlines())
-    assert bullet("a " * 100).splitlines()[1].startswith("  a"), "a list's entry goes on below its text"
-
-
-def filled(plan: Plan, results: Path) -> dict[str, TableValues]:
-    """Values of every table: 40 and the length of the row's key."""
-    for table in plan.tables.values():
-        for c in table.cells:
-            for key in c.runs:
-                path = plan.runs[key].record(results)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                printed = json.loads(path.read_text())["metrics"] if path.is_file() else {}
-                printed |= {c.metric: 40.0 + len(c.row), f"chance/{c.metric}": 0.5}
-                path.write_text(json.dumps({"outcome": {"status": "converged"}, "metrics": printed}))
-    return {name: collect(plan, table, results) for name, table in plan.tables.items()}
-
-
-def test_headlines_of_photographs_are_told_apart(tmp_path: Path) -> None:
-    plan = make_plan("flickr8k", ABLATIONS)
-    titles = {line.table: line.title for line in headline(plan, filled(plan, tmp_path), ABLATIONS)}
-    assert list(titles) == ["flickr8k", "flickr8k_zero_shot"] and len(set(titles.values())) == 2
-
-
-def test_the_headline_has_both_models_and_chance(tmp_path: Path) -> None:
-    plan = make_plan("demo", ABLATIONS, only=["table1", "table4", "table5"])
-    values = filled(plan, tmp_path)
-    lines = headline(plan, values, ABLATIONS)
-    assert [(line.table, line.group) for line in lines] == [
-        ("table1", "MSCOCO"),
-        ("table1", "Flickr30K"),
-        ("table4", "RefCOCO+"),
-    ]
-    assert lines[0].labels == ["TR", "IR R@1"] and lines[0].chance == ["0.5", "0.5"]
-    assert lines[0].models == {"mamo": ["44.0", "44.0"], "albef_style": ["51.0", "51.0"]}
-    assert "[Fine-tuned image-text retrieval](table1.md): MSCOCO, TR / IR R@1" in headline_table(lines)
-    assert headline(plan, {"table5": values["table5"]}, ABLATIONS) == [] and headline_table([]) == ""
-
-
 def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
     plan = make_plan("smoke", ABLATIONS, only=["table10"])
     for number, key in enumerate(plan.tables["table10"].inputs, start=1):
@@ -498,47 +321,6 @@ def test_statistics_stand_beside_the_papers(tmp_path: Path) -> None:
     text = " ".join((tmp_path / "reports" / "table10.md").read_text().split())
     assert "| images | 1,000 | 2,000 | 3,000 | 4,000 |" in text and "| texts | 5,000 |" in text
     assert "| images | 113,000 |" in text
-
-
-def test_the_figure_is_drawn_and_the_overview_shows_everything(tmp_path: Path) -> None:
-    plan = make_plan("smoke", ABLATIONS, only=["table7", "figure6"])
-    for key in {key for table in plan.tables.values() for key in table.inputs}:
-        text25 = plan.tables["figure6"].pretrainings["text15"][0]
-        if key == text25:
-            write_record(plan, key, tmp_path, "diverged")
-        elif plan.runs[key].inputs.get("init") == text25:
-            write_record(plan, key, tmp_path, "skipped")
-        else:
-            write_record(plan, key, tmp_path, tr_r1=1.0, ir_r1=2.0, mean_recall=30.0, accuracy=40.0)
-    pages, reports = pages_of(plan, ABLATIONS), tmp_path / "reports"
-    values = {name: collect(plan, table, tmp_path) for name, table in plan.tables.items()}
-    for name, table in plan.tables.items():
-        publish(plan, table, values[name], pages[name], reports, ABLATIONS)
-    assert (reports / "figure6.png").read_bytes().startswith(b"\x89PNG")
-    svg = (reports / "figure6.svg").read_bytes()
-    publish(plan, plan.tables["figure6"], values["figure6"], pages["figure6"], reports, ABLATIONS)
-    assert (reports / "figure6.svg").read_bytes() == svg, "the same values give the same file"
-    claims = judge(plan, tmp_path, ABLATIONS)
-    write_ledger(plan.scale, claims, pages[CLAIMS], reports)
-    write_overview(plan, values, claims["claims"], pages[OVERVIEW], reports, ABLATIONS)
-    shown = plan.runs[plan.tables["table7"].pretrainings["full"][0]]
-    (shown.directory(tmp_path) / "curve.csv").write_text("step,loss\n0,2.5\n10,1.25\n")
-    left = reports / "curves/no_longer_planned.csv"
-    left.parent.mkdir()
-    left.touch()
-    write_curves(plan, tmp_path, reports)
-    assert (
-        reports / f"curves/{shown.name}.csv"
-    ).read_text() == "step,loss\n0,2.5\n10,1.25\n" and not left.exists()
-    with (reports / "statistics.csv").open() as file:
-        assert {row["table"] for row in csv.DictReader(file)} == {"table7", "figure6"}
-    text = (reports / "README.md").read_text()
-    assert "(table7.md)" in text and "(figure6.png)" in text and "Scale `smoke`" in text
-    assert text.index("The paper's claims") < text.index("(table7.md)"), "the report opens with the claims"
-    assert "The more words are masked" in text
-    assert not pages[OVERVIEW].stale(reports)
-    for name, page in pages.items():
-        assert name == INDEX or all((reports / file).is_file() for file in page.files)
 
 
 def test_a_page_depends_on_the_papers_numbers(plan: Plan, tmp_path: Path) -> None:

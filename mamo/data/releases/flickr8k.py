@@ -13,7 +13,7 @@ LISTS = {
     "val": "Flickr_8k.devImages.txt",
     "test": "Flickr_8k.testImages.txt",
 }
-_MEND = "it comes in Flickr8k_text.zip"
+_ORIGIN = "it comes in Flickr8k_text.zip"
 
 
 def read(root: Path, findings: Findings) -> Iterator[Example]:
@@ -49,10 +49,10 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 
 def _lines(path: Path) -> list[str]:
     # Not splitlines(), which also splits at the vertical tabs and line separators of people's texts.
-    lines = [line.strip() for line in read_text(path, _MEND).split("\n")]
+    lines = [line.strip() for line in read_text(path, _ORIGIN).split("\n")]
     for number, line in enumerate(lines, 1):
         if not stays_inside(line.partition("#")[0]):
-            raise FormatError(f"{path}:{number}: '{line[:60]}' leads out of the folder of photos; {_MEND}")
+            raise FormatError(f"{path}:{number}: '{line[:60]}' leads out of the folder of photos; {_ORIGIN}")
     return [line for line in lines if line]
 
 
@@ -64,7 +64,7 @@ def _captions(path: Path, findings: Findings) -> dict[str, list[str]]:
         name, mark, _ = key.rpartition("#")
         if not mark or not (tab or key == line):
             raise FormatError(
-                f"{path}:{number}: expected 'photo.jpg#0<tab>caption', got '{line[:60]}'; {_MEND}"
+                f"{path}:{number}: expected 'photo.jpg#0<tab>caption', got '{line[:60]}'; {_ORIGIN}"
             )
         if key in keys:
             findings.note("captions numbered twice", key)
@@ -74,5 +74,5 @@ def _captions(path: Path, findings: Findings) -> dict[str, list[str]]:
         if text:
             found.setdefault(name, []).append(text)
     if not found:
-        raise FormatError(f"{path}: holds no caption; {_MEND}")
+        raise FormatError(f"{path}: holds no caption; {_ORIGIN}")
     return found

@@ -11,7 +11,7 @@ from mamo.data.examples import Example, Findings, ImageSource, Keys, said
 from mamo.data.releases.fields import File, Records, Whole, lists
 
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
-_MEND = "it comes in Karpathy's caption_datasets.zip (Deep Visual-Semantic Alignments)"
+_ORIGIN = "it comes in Karpathy's caption_datasets.zip (Deep Visual-Semantic Alignments)"
 
 
 T = TypeVar("T", bound="Image")
@@ -55,21 +55,21 @@ def listed(path: Path) -> Records[Listed]:
     Raises:
         FormatError: no such file, or not Karpathy's form.
     """
-    (images,) = lists(path, _MEND, images=Listed)
+    (images,) = lists(path, _ORIGIN, images=Listed)
     return images
 
 
 def read_coco(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``coco/dataset_coco.json``: 113k training, 5k validation and 5k test images, five captions each."""
     folder = root / "coco"
-    (images,) = lists(folder / "dataset_coco.json", _MEND, images=CocoImage)
+    (images,) = lists(folder / "dataset_coco.json", _ORIGIN, images=CocoImage)
     return read_splits(images, lambda image: folder / image.filepath / image.filename, findings)
 
 
 def read_flickr30k(root: Path, findings: Findings) -> Iterator[Example]:
     """Read ``flickr30k/dataset_flickr30k.json``: 29k training, 1k validation and 1k test images, five captions each."""
     folder = root / "flickr30k"
-    (images,) = lists(folder / "dataset_flickr30k.json", _MEND, images=Image)
+    (images,) = lists(folder / "dataset_flickr30k.json", _ORIGIN, images=Image)
     return read_splits(images, lambda image: folder / "flickr30k-images" / image.filename, findings)
 
 

@@ -14,7 +14,7 @@ from mamo.data.releases.fields import File, check
 
 FILES = {"train": "train", "dev": "dev", "test": "test1"}
 LABELS = {"True": 1, "False": 0}
-_MEND = "it comes from the nlvr repository (lil-lab), folder nlvr2/data"
+_ORIGIN = "it comes from the nlvr repository (lil-lab), folder nlvr2/data"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,14 +64,14 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
 
 def _lines(path: Path, kind: type[Sentence]) -> Iterator[Sentence]:
     lines = 0
-    for number, line in enumerate(read_text(path, _MEND).split("\n"), 1):
+    for number, line in enumerate(read_text(path, _ORIGIN).split("\n"), 1):
         if line.strip():
             lines += 1
             try:
-                yield check(parse_json(line), kind, f"{path}:{number}", _MEND)
+                yield check(parse_json(line), kind, f"{path}:{number}", _ORIGIN)
             except FormatError:
                 raise
             except ValueError as error:
-                raise FormatError(f"{path}:{number}: not JSON ({error}); {_MEND}") from error
+                raise FormatError(f"{path}:{number}: not JSON ({error}); {_ORIGIN}") from error
     if not lines:
-        raise FormatError(f"{path}: holds no sentence; {_MEND}")
+        raise FormatError(f"{path}: holds no sentence; {_ORIGIN}")

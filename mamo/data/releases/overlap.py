@@ -19,7 +19,7 @@ from mamo.data.releases.karpathy import coco_ids, listed
 
 FILE = "overlap.json"
 _PHOTO = re.compile(r"/(\d+)_[0-9a-f]+(?:_\w)?\.jpg$")
-_COCO_MEND = "it comes in COCO's annotations_trainval2014.zip, which may stay packed in coco/"
+_COCO_ORIGIN = "it comes in COCO's annotations_trainval2014.zip, which may stay packed in coco/"
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ def _coco_in_flickr30k(root: Path) -> list[str]:
     train = coco_ids(root / "coco/dataset_coco.json", ("train",))
     found = []
     for part in ("train2014", "val2014"):
-        (images,) = lists(root / f"coco/annotations/captions_{part}.json", _COCO_MEND, images=CocoImage)
+        (images,) = lists(root / f"coco/annotations/captions_{part}.json", _COCO_ORIGIN, images=CocoImage)
         for image in images:
             photo = _PHOTO.search(image.flickr_url or "")
             if photo and photo[1] in test and image.id in train:

@@ -19,10 +19,10 @@ _THIN = 1e-6  # of the image's side; what is thinner has no area in float32
 MAX_EXPRESSIONS = 500_000
 MAX_PROPOSALS = 5_000_000  # over all expressions
 _REFS = "refcoco+/refs(unc).p"
-_MEND = "it comes in refcoco+.zip of the refer repository (lichengunc)"
+_ORIGIN = "it comes in refcoco+.zip of the refer repository (lichengunc)"
 # MAttNet's own name for the file, and a short one.
 _DETECTIONS = ("dets.json", "res101_coco_minus_refer_notime_dets.json")
-_DETS_MEND = "MAttNet's detections come with the MAttNet repository (detections/refcoco+_unc)"
+_DETS_ORIGIN = "MAttNet's detections come with the MAttNet repository (detections/refcoco+_unc)"
 
 Side = Annotated[Number, Field(gt=0, le=_SIDE)]
 
@@ -75,7 +75,7 @@ class Detection:
 def read(root: Path, findings: Findings) -> Iterator[Example]:
     """One example per image and split, a record per sentence; boxes are xyxy, shares of width and height."""
     folder = root / "refcoco+"
-    annotated = lists(folder / "instances.json", _MEND, images=Image, annotations=Annotation)
+    annotated = lists(folder / "instances.json", _ORIGIN, images=Image, annotations=Annotation)
     images: dict[int, Image] = by_id(annotated[0], "id")
     boxes: dict[int, Annotation] = by_id(annotated[1], "id")
     detections = _detections(folder, images, findings)
@@ -84,7 +84,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
     for ref in _refs(root):
         if ref.image_id not in images or ref.ann_id not in boxes:
             raise FormatError(
-                f"{folder / 'instances.json'}: lacks the image or box of ref {ref.ref_id}; {_MEND}"
+                f"{folder / 'instances.json'}: lacks the image or box of ref {ref.ref_id}; {_ORIGIN}"
             )
         name, expressions = str(ref.ref_id), len(ref.sentences)
         image, proposals = images[ref.image_id], detections.get(ref.image_id, [])
@@ -96,7 +96,7 @@ def read(root: Path, findings: Findings) -> Iterator[Example]:
         proposed += expressions * len(proposals)
         if proposed > MAX_PROPOSALS:
             raise FormatError(
-                f"{root / _REFS}: more than {MAX_PROPOSALS:,} proposals over all expressions; {_MEND}"
+                f"{root / _REFS}: more than {MAX_PROPOSALS:,} proposals over all expressions; {_ORIGIN}"
             )
         for sentence in ref.sentences:
             text = said(sentence.sent, name, findings, "empty expressions")
@@ -133,7 +133,7 @@ def _detections(folder: Path, images: dict[int, Image], findings: Findings) -> d
     named = [folder / name for name in _DETECTIONS]
     path = next((path for path in named if path.is_file()), named[0])
     found: dict[int, list[list[float]]] = {}
-    for detection in listing(path, Detection, _DETS_MEND):
+    for detection in listing(path, Detection, _DETS_ORIGIN):
         image = images.get(detection.image_id)
         if image is None:
             findings.note("proposals of images that instances.json does not list", str(detection.image_id))
@@ -174,10 +174,10 @@ def relative_xyxy(box: Sequence[float], width: float, height: float) -> list[flo
 
 def _refs(root: Path) -> list[Ref]:
     path = root / _REFS
-    values = load_plain(path, _MEND)
+    values = load_plain(path, _ORIGIN)
     if not isinstance(values, list) or not values:
-        raise FormatError(f"{path}: holds no list of refs; {_MEND}")
-    refs = list(by_id(Records(values, Ref, path, "ref {}", _MEND), "ref_id").values())
+        raise FormatError(f"{path}: holds no list of refs; {_ORIGIN}")
+    refs = list(by_id(Records(values, Ref, path, "ref {}", _ORIGIN), "ref_id").values())
     if sum(len(ref.sentences) for ref in refs) > MAX_EXPRESSIONS:
-        raise FormatError(f"{path}: holds more than {MAX_EXPRESSIONS:,} expressions; {_MEND}")
+        raise FormatError(f"{path}: holds more than {MAX_EXPRESSIONS:,} expressions; {_ORIGIN}")
     return refs

@@ -19,7 +19,7 @@ from mamo.data.vqa_normalise import normalise_answer
 # set, no sentence twice, no small regions. Its least region size is not in its code; the eight largest
 # regions give the same number of texts.
 REGIONS = 8
-_MEND = "it comes from the Visual Genome download page (version 1.2 or later)"
+_ORIGIN = "it comes from the Visual Genome download page (version 1.2 or later)"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,7 +166,7 @@ def _locate(folder: Path, image_id: int) -> Path:
 def _by_image(path: Path, kind: type[Texts], findings: Findings) -> Iterator[tuple[int, Texts]]:
     """The number of each image, and its entry."""
     seen: set[int] = set()
-    entries = listing(path, kind, _MEND)
+    entries = listing(path, kind, _ORIGIN)
     for entry in entries:
         image_id = entry.id
         if image_id is None and entry.texts:
@@ -182,7 +182,7 @@ def _by_image(path: Path, kind: type[Texts], findings: Findings) -> Iterator[tup
 
 def _held_out(root: Path, splits: tuple[str, ...], grounding: bool) -> dict[int, bool]:
     """Image id -> whether it is an evaluation image, for all images of ``image_data.json``."""
-    listed = by_id(listing(root / "visual_genome/image_data.json", Image, _MEND), "image_id")
+    listed = by_id(listing(root / "visual_genome/image_data.json", Image, _ORIGIN), "image_id")
     images = {image_id: image.coco_id for image_id, image in listed.items()}
     if all(coco is None for coco in images.values()):
         return dict.fromkeys(images, False)

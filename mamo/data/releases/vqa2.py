@@ -15,7 +15,7 @@ from mamo.data.releases.fields import Name, Records, Short, Whole, by_id, lists
 from mamo.data.releases.karpathy import coco_ids
 from mamo.data.vqa_normalise import soft_answers, unanimous_answer
 
-_MEND = "it comes from the VQA v2 download page (visualqa.org)"
+_ORIGIN = "it comes from the VQA v2 download page (visualqa.org)"
 TRAINED = ("train2014", "val2014")
 TEST = "test-dev2015"
 ALL = "test2015"
@@ -169,7 +169,7 @@ def _has_all_questions(root: Path) -> bool:
 
 
 def _questions(root: Path, part: str) -> Records[Question]:
-    (questions,) = lists(root / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json", _MEND, questions=Question)
+    (questions,) = lists(root / f"vqa/v2_OpenEnded_mscoco_{part}_questions.json", _ORIGIN, questions=Question)
     return questions
 
 
@@ -177,5 +177,5 @@ def _annotations(root: Path, part: str) -> dict[int, Annotation]:
     path = root / f"vqa/v2_mscoco_{part}_annotations.json"
     if part in (TEST, ALL) and not path.exists():
         return {}
-    (annotations,) = lists(path, _MEND, annotations=Chosen if part in TRAINED else Annotation)
+    (annotations,) = lists(path, _ORIGIN, annotations=Chosen if part in TRAINED else Annotation)
     return by_id(annotations, "question_id")
