@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from killable import Project, contents
 
+from mamo.runs.execute import KEPT
+
 pytestmark = pytest.mark.slow
 
 TALLY: dict[str, list[int]] = {}  # what was killed -> kills survived, kills
@@ -84,14 +86,11 @@ def test_a_killed_run_ends_as_one_that_was_not(
 
 
 def test_a_kill_between_the_weights_and_the_record_costs_no_training(killable: Project) -> None:
-    """The last change but few: the record's copy and the record itself. The checkpoint must still be there."""
+    """The moment before the record's copy and the record itself. The checkpoint must still be there."""
     key = killable.find("pretrain", "mamo")
     expected = killable.bits(key)
     killable.forget(key)
-    whole = killable.make(key)
-    killable.forget(key)
-    # From the end: removing two checkpoints and their folder, then renaming and opening the record and its copy.
-    ended = killable.make(key, at=whole.changes - 6)
+    ended = killable.make(key, file=KEPT)
     assert ended.status == -signal.SIGKILL and not killable.done(key)
     assert (killable.results / key / "model.safetensors").is_file()
     again = killable.make(key)

@@ -49,6 +49,7 @@ class Killer:
 
         Args:
             at: the change at which the command is sent ``signal`` (SIGKILL), counted from 1.
+            file: a part of a file's name, at whose first change the command is sent ``signal``.
             after: seconds after which it is.
             largest: bytes at which a file is full: writing on kills the command, or with ``dies=False`` is an error.
             faults: a name of ``FAULTS``.
@@ -171,7 +172,8 @@ def _count_changes(request: dict[str, Any]) -> Any:
         if not isinstance(path, str | os.PathLike) or not os.path.abspath(path).startswith(places):
             return
         number += 1
-        if number == request.get("at"):
+        asked = request.get("file")
+        if number == request.get("at") or (asked is not None and asked in os.path.basename(path)):
             os.kill(os.getpid(), request.get("signal", signal.SIGKILL))
 
     def counted() -> int:
