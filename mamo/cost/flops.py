@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from mamo.cost import parameters
 from mamo.cost.parameters import DALLE_CODES
-from mamo.specs.model import ModelSpec
+from mamo.specs.model import STEM_STRIDE, STEMS, ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
 
@@ -52,14 +52,27 @@ class Network:
         return self.attention(tokens, read) + 2 * linear_flops(tokens, self.spec.width, hidden)
 
     def patch_embedding(self, visible: float | None = None) -> float:
-        """Count the operations of the embedding of all patches or of the visible ones."""
+        """Count what a backward saves at the embedding of all patches or of the visible ones.
+
+        No gradient goes back to the pixels, and none into a stem.
+        """
+        return self._embedding(visible) + 2 * self.stem(visible)
+
+    def _embedding(self, visible: float | None = None) -> float:
         patches = self.patches if visible is None else visible
-        return linear_flops(patches, 3 * self.spec.patch_size**2, self.spec.width)
+        return linear_flops(patches, parameters.patch_values(self.spec), self.spec.width)
+
+    def stem(self, visible: float | None = None) -> float:
+        """Count the operations of a stem's convolutions."""
+        found = STEMS.get(self.spec.stem or "")
+        patches = self.patches if visible is None else visible
+        places = patches * (self.spec.patch_size / STEM_STRIDE) ** 2
+        return 2 * places * found.multiplications if found else 0.0
 
     def vision(self, visible: float | None = None) -> float:
         """Count the operations of the image encoder."""
         tokens = 1 + (self.patches if visible is None else visible)
-        return self.patch_embedding(visible) + self.spec.vision_layers * self.layer(tokens)
+        return self.stem(visible) + self._embedding(visible) + self.spec.vision_layers * self.layer(tokens)
 
     def text(self, words: float) -> float:
         """Count the operations of the text encoder."""

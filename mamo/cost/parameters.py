@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from mamo.specs.model import ModelSpec
+from mamo.specs.model import STEM_STRIDE, STEMS, ModelSpec
 from mamo.specs.pretrain import PretrainSpec
 
 BERT_POSITIONS = 512
@@ -36,10 +36,23 @@ def embedding(spec: ModelSpec, vocab_size: int) -> int:
     return (vocab_size + BERT_POSITIONS + 2) * spec.width + 2 * spec.width
 
 
+def patch_values(spec: ModelSpec) -> int:
+    """Count the numbers that a patch is embedded from: its pixels, or a stem's vector."""
+    if spec.stem:
+        return (spec.patch_size // STEM_STRIDE) ** 2 * STEMS[spec.stem].channels
+    return 3 * spec.patch_size**2
+
+
+def stem(spec: ModelSpec) -> int:
+    """Count the parameters of a frozen stem, which online and target network share."""
+    return STEMS[spec.stem].parameters if spec.stem else 0
+
+
 def network(spec: ModelSpec, vocab_size: int) -> int:
     """Count the parameters of the network f with the heads of ITC and ITM."""
     width, tokens = spec.width, 1 + (spec.image_size // spec.patch_size) ** 2
-    vision = linear_parameters(3 * spec.patch_size**2, width) + width + tokens * width + 2 * width
+    embedded = linear_parameters(patch_values(spec), width)
+    vision = stem(spec) + embedded + width + tokens * width + 2 * width
     fusion = width + tokens * width
     layers = spec.vision_layers + spec.text_layers + spec.fusion_layers
     heads = 2 * linear_parameters(width, spec.projection_width) + 1 + linear_parameters(width, 2)
@@ -49,7 +62,7 @@ def network(spec: ModelSpec, vocab_size: int) -> int:
 def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
     """Trained parameters of a pre-training, and those of its target network."""
     objectives, width = spec.objectives, spec.model.width
-    trained, target = network(spec.model, vocab_size), 0
+    trained, target = network(spec.model, vocab_size) - stem(spec.model), 0
     if objectives.mlm:
         trained += vocab_size  # a bias: the weights are the word embeddings
     copied = 0

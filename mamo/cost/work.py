@@ -128,6 +128,8 @@ class _Counted(Costs):
         network = Network(model, self.vocab_size)
         words = model.max_words
         way = network.text(words) + network.fusion(words) if run.spec["role"] == "text" else network.vision()
+        if run.spec["role"] == "vision":
+            way -= 2 / 3 * network.stem()  # which is frozen
         return float(3 * way * training["steps"] * training["batch_size"] + seen)
 
     def _sizes(self, run: Run) -> Sizes:

@@ -50,7 +50,7 @@ class Operations(Protocol):
         """Return NLVR2's module over two fused pairs."""
 
     def patch_embedding(self) -> float:
-        """Return the embedding of all patches, which needs no gradient back to the pixels."""
+        """Return what a backward saves at the embedding of all patches, since no gradient goes back to the pixels."""
 
     def decoder_parameters(self, layers: int) -> int:
         """Return the parameters of VQA's answer decoder."""

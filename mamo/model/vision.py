@@ -5,12 +5,17 @@ Shapes: B images, S side in pixels, T tokens, N patches, P visible patches, M to
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamo.model.transformer import PreNormLayer, initialise
 from mamo.specs.model import ModelSpec
+
+if TYPE_CHECKING:
+    from mamo.model.stem import PatchStem
 
 
 class VisionEncoder(nn.Module):
@@ -20,8 +25,10 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.patch_size = spec.patch_size
         self.grid = spec.image_size // spec.patch_size
+        self.stem = _stem(spec.stem, spec.patch_size) if spec.stem is not None else None
         # A convolution, as timm's weights have it; forward() computes it as a matrix product.
-        self.patch_embedding = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size)
+        channels, side = (3, spec.patch_size) if self.stem is None else (self.stem.channels, 1)
+        self.patch_embedding = nn.Conv2d(channels, spec.width, side, side)
         self.class_token = nn.Parameter(torch.zeros(1, 1, spec.width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, spec.width))
         self.layers = nn.ModuleList(
@@ -42,11 +49,14 @@ class VisionEncoder(nn.Module):
         Returns:
             (B, 1 + P, D) post-norm features, the class token first.
         """
-        x = patch_pixels(image_B3SS, self.patch_size)
+        if self.stem is not None:
+            x = self.stem(image_B3SS, keep_BP)
+        else:
+            x = patch_pixels(image_B3SS, self.patch_size)
+            x = x if keep_BP is None else gather_tokens(x, keep_BP)
         positions = interpolate_positions(self.positions, image_B3SS.shape[-1] // self.patch_size)
         places = positions[:, 1:]
         if keep_BP is not None:
-            x = gather_tokens(x, keep_BP)
             # A look-up and not a gather: its gradient adds up over the batch without a copy of the positions for each image.
             places = F.embedding(keep_BP, places[0])
         # The convolution as a product: its windows do not overlap, and hidden patches need none.
@@ -58,11 +68,23 @@ class VisionEncoder(nn.Module):
         # Post-norm features: what fusion reads and what MIM predicts (section 3.2.1).
         return self.norm(x)
 
+    def remember(self, images_repeat: bool) -> None:
+        """Let a stem keep what it sees in images, where the same pixels come again."""
+        if self.stem is not None:
+            self.stem.remember(images_repeat)
+
     def resize(self, image_size: int) -> None:
         """Take images of another size from now on; positions are interpolated (section 4.2)."""
         grid = image_size // self.patch_size
         self.positions = nn.Parameter(interpolate_positions(self.positions.data, grid).clone())
         self.grid = grid
+
+
+def _stem(architecture: str, patch_size: int) -> PatchStem:
+    # Loaded only where there is one: with timm, which takes seconds.
+    from mamo.model.stem import PatchStem
+
+    return PatchStem(architecture, patch_size)
 
 
 def gather_tokens(x_BTD: Tensor, indices_BM: Tensor) -> Tensor:

@@ -137,6 +137,7 @@ def check_evaluation(
 def _train(context: Context, task: DownstreamTask, spec: JobSpec, data: list[Prepared]) -> Trained:
     weights = [1.0] + [spec.extra_weight if isinstance(spec, VqaSpec) else 1.0] * (len(data) - 1)
     source = ConcatRecords(data, "train", weights)
+    task.network.vision.remember(spec.transform.repeats)
     total = spec.schedule.total_steps(len(source), spec.batch_size)
     collate = COLLATES[source.kind](
         TrainTransform(spec.transform), task.tokenizer, task.network.spec.max_words

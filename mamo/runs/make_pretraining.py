@@ -38,6 +38,7 @@ def _pretrain(context: Context) -> Result:
     tokenizer = Tokenizer.load(context.input("text"))
     torch.manual_seed(spec.seed)
     network = new_network(spec.model, tokenizer, context.input("vision"), context.input("text"))
+    network.vision.remember(spec.transform.repeats)
     source = ConcatRecords([Prepared(context.input(f"data:{name}")) for name in spec.data], "train")
     total = spec.schedule.total_steps(len(source), spec.batch_size)
     task = PretrainTask(network, spec, tokenizer, _visual_tokenizer(context, spec), total).to(device)

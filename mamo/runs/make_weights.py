@@ -175,7 +175,11 @@ def _vision_distilled(context: Context) -> Result:
     maps = teacher_maps(teacher, photos, context.checkpoints)
     seeing = time.process_time() - began
     torch.manual_seed(training.seed)
-    task = PhotoDistillationTask(spec, teacher.cpu(), maps.sample(), taught.logits).to(pick_device())
+    task = PhotoDistillationTask(spec, teacher.cpu(), maps.sample(), taught.logits)
+    if task.vision.stem is not None:
+        task.vision.stem.take(task.teacher, photos.sample(spec.image_size))
+        task.vision.remember(taught.window == 1)
+    task.to(pick_device())
 
     def batches(start: int) -> Any:
         return distillation_batches(

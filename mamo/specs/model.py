@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from mamo.specs.base import Spec
-from mamo.specs.source import chosen, given
+from mamo.specs.names import nearest
+from mamo.specs.source import chosen, given, own
+
+
+class Stem(NamedTuple):
+    """A convolutional network up to its last map at stride 16, for plans that count it without building it."""
+
+    channels: int
+    """Of the map."""
+    multiplications: int
+    """For each place of the map."""
+    parameters: int
+    """With batch norms folded into the convolutions."""
+
+
+STEM_STRIDE = 16  # pixels for each place of the map
+STEMS = {
+    "tf_efficientnet_lite0": Stem(112, 1_241_168, 692_688),
+    "tf_efficientnet_lite1": Stem(112, 1_721_744, 977_872),
+    "tf_efficientnet_lite2": Stem(120, 1_965_968, 1_149_128),
+}
 
 
 class ModelSpec(Spec):
@@ -57,8 +77,23 @@ class ModelSpec(Spec):
         "sines and cosines, which are as large as the features; learned afterwards either way",
     )
 
+    stem: Annotated[
+        str | None,
+        own("where no ViT is at hand that photographs trained, a convolutional network is", "model/stem.py"),
+    ] = Field(
+        None,
+        description="timm's name of a convolutional network that, frozen, sees each patch by itself; what it sees is embedded "
+        "in place of the pixels",
+    )
+
     @model_validator(mode="after")
     def _divisible(self) -> ModelSpec:
+        if self.stem is not None and self.stem not in STEMS:
+            raise ValueError(f"stem: there is no '{self.stem}'{nearest(self.stem, STEMS)}")
+        if self.stem is not None and self.patch_size % STEM_STRIDE:
+            raise ValueError(
+                f"stem {self.stem} has a map of stride {STEM_STRIDE}: set patch_size to a multiple of it"
+            )
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"

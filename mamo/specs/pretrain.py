@@ -24,6 +24,7 @@ ADDED_LATER: Mapping[str, Any] = {
     "masking.unit": "subword",
     "masking.span_words": 3.8,
     "objectives.distillation": None,
+    "model.stem": None,
 }
 
 

@@ -64,6 +64,11 @@ class TransformSpec(Spec):
         default=(0.26862954, 0.26130258, 0.27577711), description="CLIP's RGB deviation"
     )
 
+    @property
+    def repeats(self) -> bool:
+        """Whether an image looks the same in every epoch, or mirrored."""
+        return self.crop_scale is None and self.randaugment is None
+
     @model_validator(mode="after")
     def _ranges(self) -> TransformSpec:
         if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:

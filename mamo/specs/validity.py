@@ -25,6 +25,7 @@ from mamo.specs.names import nearest
 from mamo.specs.pretrain import PretrainSpec
 from mamo.specs.releases import RELEASES
 from mamo.specs.scale import Scale
+from mamo.specs.transforms import TransformSpec
 from mamo.specs.weights import TEACHER_STRIDE
 
 SEEDS = 2**48  # limit of seeds in the order of examples
@@ -91,9 +92,19 @@ def of_weights(scale: Scale) -> Iterator[str]:
                 f"model has {grid} x {grid} patches; {grid * TEACHER_STRIDE} gives as many"
             )
 
+    stem = scale.pretrain.model.stem
+    if stem is not None and (vision.teacher is None or vision.teacher.architecture != stem):
+        yield (
+            f"pretrain.model.stem: {stem} takes its weights from a teacher: set weights.vision.source to distilled, and "
+            "weights.vision.teacher.architecture to the same name"
+        )
+
 
 def of_pretraining(spec: PretrainSpec, scale: Scale) -> Iterator[str]:
     """Check a pre-training against its data and starting weights."""
+    plain = TransformSpec()
+    if spec.model.stem and (spec.transform.mean, spec.transform.std) != (plain.mean, plain.std):
+        yield "transform: model.stem reads images of the mean and deviation that are the default"
     yield from _of_kind("data", spec.data, "captions", "pre-training reads")
     yield from _seed("seed", spec.seed)
     yield from _heads(spec)

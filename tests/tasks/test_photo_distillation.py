@@ -244,7 +244,7 @@ def test_settings_that_do_not_fit_are_refused(values: dict[str, Any], message: s
         WeightsSpec.model_validate({"vision": values})
 
 
-def scale(folder: Path, weights: Path | None, size: int = 128) -> Path:
+def scale(folder: Path, weights: Path | None, size: int = 128, **shape: Any) -> Path:
     """A folder of ablations with one scale of tiny models on Flickr8k."""
     import yaml
 
@@ -254,10 +254,17 @@ def scale(folder: Path, weights: Path | None, size: int = 128) -> Path:
         (folder / f"scales/{name}.yaml").write_text((root / f"scales/{name}.yaml").read_text())
     vision = {"source": "distilled", "name": None if weights is None else str(weights),
               "training": {"steps": 3, "batch_size": 4, "precision": "fp32"},
-              "teacher": {"architecture": ARCHITECTURE, "image_size": size, "crops": 1}}  # fmt: skip
-    model = {"image_size": 32, "patch_size": 8, "width": 32, "heads": 4, "vision_layers": 2}
+              "teacher": {"architecture": shape.get("stem", ARCHITECTURE), "image_size": size, "crops": 1}}  # fmt: skip
+    model = {
+        "stem": None,
+        "image_size": 32,
+        "patch_size": 8,
+        "width": 32,
+        "heads": 4,
+        "vision_layers": 2,
+    } | shape
     values = {"extends": "flickr8k", "weights": {"vision": vision}, "ablations": [], "figures": [],
-              "pretrain": {"model": model, "transform": {"size": 32}}}  # fmt: skip
+              "pretrain": {"model": model, "transform": {"size": model["image_size"]}}}  # fmt: skip
     (folder / "scales/photos.yaml").write_text(yaml.safe_dump(values))
     return folder
 
@@ -269,19 +276,25 @@ def test_a_grid_that_is_not_the_teachers_is_refused(tmp_path: Path) -> None:
         make_plan("photos", scale(tmp_path / "a", None, size=224))
 
 
-def test_a_run_from_photos_to_weights(tmp_path: Path, weights: Path) -> None:
-    """Prepares a small release, distils and leaves an encoder that pre-training can load; the test split is never read."""
-    from mamo.model.pretrained import load_vit, read_state
-    from mamo.model.vision import VisionEncoder
-    from mamo.specs.model import ModelSpec
-
-    release, names = tmp_path / "release", [f"{n}.jpg" for n in range(6)]
+def small_release(release: Path) -> Path:
+    """Flickr8k's layout with six photos, four of them to train on."""
+    names = [f"{n}.jpg" for n in range(6)]
     lines = "".join(f"{name}#0\ta thing\n" for name in names)
     captions.write_flickr8k(release, lines, train=names[:4], val=names[4:5], test=names[5:])
     for name in names:
         buffer = io.BytesIO()
         Image.new("RGB", (40, 40), (int(name[0]) * 40, 0, 0)).save(buffer, "JPEG")
         (release / f"flickr8k/Flicker8k_Dataset/{name}").write_bytes(buffer.getvalue())
+    return release
+
+
+def test_a_run_from_photos_to_weights(tmp_path: Path, weights: Path) -> None:
+    """Prepares a small release, distils and leaves an encoder that pre-training can load; the test split is never read."""
+    from mamo.model.pretrained import load_vit, read_state
+    from mamo.model.vision import VisionEncoder
+    from mamo.specs.model import ModelSpec
+
+    release = small_release(tmp_path / "release")
     plan = make_plan("photos", scale(tmp_path / "a", weights))
     from mamo.specs.plan import Planner
 
@@ -302,6 +315,31 @@ def test_a_run_from_photos_to_weights(tmp_path: Path, weights: Path) -> None:
     )
     with pytest.raises(RunError, match=r"gone.pth is not there; name a file of the weights"):
         execute(other.plan, other.plan.runs[key], tmp_path / "other", release)
+
+
+def test_a_stem_has_the_teachers_weights(tmp_path: Path) -> None:
+    import timm
+
+    from mamo.model.pretrained import load_vit, read_state
+    from mamo.model.stem import early_layers
+    from mamo.model.vision import VisionEncoder
+    from mamo.specs.model import ModelSpec
+    from mamo.specs.plan import Planner
+
+    release = small_release(tmp_path / "release")
+    stem, weights = "tf_efficientnet_lite0", tmp_path / "lite0.pth"
+    torch.save(timm.create_model(stem, pretrained=False).state_dict(), weights)
+    ablations = scale(tmp_path / "a", weights, 64, stem=stem, image_size=64, patch_size=32)
+    planner = Planner(make_plan("photos", ablations).scale)
+    key = planner.weights("vision")
+    for needed in [*planner.plan.runs[key].inputs.values(), key]:
+        record = execute(planner.plan, planner.plan.runs[needed], tmp_path / "results", release)
+    encoder = VisionEncoder(ModelSpec.model_validate(record.spec["model"]))
+    load_vit(encoder, read_state(planner.plan.runs[key].directory(tmp_path / "results")))
+    expected = early_layers(load_teacher(stem, str(weights))).state_dict()
+    assert encoder.stem is not None
+    assert all(torch.equal(expected[name], found) for name, found in encoder.stem.layers.state_dict().items())
+    assert float(encoder.stem.deviation.min()) > 0 and not torch.equal(encoder.stem.mean, torch.zeros(448))
 
 
 def test_runs_that_have_no_teacher_keep_their_identity() -> None:
@@ -353,6 +391,7 @@ def test_a_vit_of_timms_is_one_setting_away(tmp_path: Path) -> None:
     values = yaml.safe_load(path.read_text())
     block = theirs.blocks[0]
     model = {
+        "stem": None,
         "image_size": 160,
         "patch_size": 16,
         "width": theirs.embed_dim,

@@ -54,6 +54,14 @@ class Photos:
         with Image.open(io.BytesIO(store.jpeg(row))) as picture:
             return picture.convert("RGB")
 
+    def sample(self, size: int, most: int = 200) -> Tensor:
+        """Read whole photos, spread evenly over all, standardised as a model's input: (at most ``most``, 3, size, size)."""
+        normalise = StandardiseChannels(TransformSpec(size=size))
+        some = range(0, len(self), -(-len(self) // most))
+        return torch.stack(
+            [normalise(self.open(i).resize((size, size), Image.Resampling.BICUBIC)) for i in some]
+        )
+
     def box(self, index: int, view: int, size: tuple[int, int]) -> RelativeBox:
         """Choose the part of a photo that a view shows, in pixels: view 0 is the whole photo, the others are random crops."""
         if view == 0:
