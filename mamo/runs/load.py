@@ -6,7 +6,7 @@ from mamo.data.store.records import Prepared
 from mamo.data.tokenizer import Tokenizer
 from mamo.model.pretrained import load_exactly, read_state
 from mamo.runs.make_finetuning import load_task
-from mamo.runs.run import Context, RunError, require_files
+from mamo.runs.run import Context, RunError, read_record, require_files
 from mamo.runs.save import WEIGHTS, load_network
 from mamo.specs.pretrain import PretrainSpec
 from mamo.tasks.pretrain import PretrainTask
@@ -30,7 +30,8 @@ def load_pretrained(context: Context) -> tuple[PretrainTask, Tokenizer]:
     tokenizer = Tokenizer.load(context.input("text"))
     if spec.needs_visual_tokens:  # its head's width is that of the codebook, and nothing here reads it
         spec = spec.model_copy(update={"objectives": spec.objectives.model_copy(update={"mim": None})})
-    task = PretrainTask(load_network(context.directory), spec, tokenizer)
+    steps = read_record(context.run, context.results).details.get("steps")
+    task = PretrainTask(load_network(context.directory), spec, tokenizer, steps=steps)
     state = {
         name: tensor
         for name, tensor in read_state(path).items()
