@@ -138,10 +138,10 @@ def test_real_photographs_from_release_to_recall(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "ablations", ablations)
     scale = ablations / "scales" / "flickr8k.yaml"
     teacher = tmp_path / "teacher.safetensors"
-    save_file(pytest.importorskip("timm").create_model("test_efficientnet").state_dict(), teacher)
+    save_file(pytest.importorskip("timm").create_model("tf_efficientnet_lite0").state_dict(), teacher)
     vision = {
         "name": str(teacher),
-        "teacher": {"architecture": "test_efficientnet", "crops": 0},
+        "teacher": {"architecture": "tf_efficientnet_lite0", "crops": 0},
         "training": {"steps": 3, "batch_size": 8},
     }
     quick = {
