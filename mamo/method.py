@@ -56,9 +56,7 @@ def bert_layer(layer: PostNormLayer, x_BTD: Tensor, seen_BT: Tensor) -> Tensor:
 def encode_image(f: Mamo, image_B3SS: Tensor, visible_BN: Tensor | None = None) -> Tensor:
     """f^v: the class token and all patches, (B, 1 + N, D); of a masked image, only visible patches are encoded."""
     vision = f.vision
-    if (
-        vision.stem is not None
-    ):  # no part of the paper: what a frozen network sees in each patch stands for its pixels
+    if vision.stem is not None:  # no part of the paper: what a frozen network sees in a patch, for its pixels
         image_B3SS = vision.stem(image_B3SS).mT.unflatten(2, (vision.grid, vision.grid))
     x = vision.patch_embedding(image_B3SS).flatten(2).transpose(1, 2) + vision.positions[:, 1:]
     if visible_BN is not None:

@@ -63,7 +63,7 @@ class Network:
         return linear_flops(patches, parameters.patch_values(self.spec), self.spec.width)
 
     def stem(self, visible: float | None = None) -> float:
-        """Count the operations of a stem's convolutions."""
+        """Count the operations of a stem's convolutions; passes over the same images, which share them, count each its own."""
         found = STEMS.get(self.spec.stem or "")
         patches = self.patches if visible is None else visible
         places = patches * (self.spec.patch_size / STEM_STRIDE) ** 2
