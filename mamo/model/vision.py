@@ -5,7 +5,8 @@ Shapes: B images, S side in pixels, T tokens, N patches, P visible patches, M to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,6 @@ from torch.nn import functional as F
 
 from mamo.model.transformer import PreNormLayer, initialise
 from mamo.specs.model import ModelSpec
-
-if TYPE_CHECKING:
-    from mamo.model.stem import PatchStem
 
 
 class VisionEncoder(nn.Module):
@@ -80,11 +78,9 @@ class VisionEncoder(nn.Module):
         self.grid = grid
 
 
-def _stem(architecture: str, patch_size: int) -> PatchStem:
-    # Loaded only where there is one: with timm, which takes seconds.
-    from mamo.model.stem import PatchStem
-
-    return PatchStem(architecture, patch_size)
+def _stem(architecture: str, patch_size: int) -> Any:
+    # By its name: a model without a stem, also an exported one, needs neither that module nor timm (slow to load).
+    return importlib.import_module("mamo.model.stem").PatchStem(architecture, patch_size)
 
 
 def gather_tokens(x_BTD: Tensor, indices_BM: Tensor) -> Tensor:

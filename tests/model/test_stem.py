@@ -177,6 +177,14 @@ def test_a_stored_encoder_brings_its_stem_along(encoder: VisionEncoder) -> None:
     torch.testing.assert_close(other(image), encoder(image))
 
 
+def test_exported_models_without_a_stem_do_not_need_timm() -> None:
+    from mamo.published.code import modules
+
+    code = modules()
+    assert "mamo_model_vision.py" in code and "mamo_model_stem.py" not in code
+    assert not any("import timm" in text for text in code.values())
+
+
 def test_distillation_trains_what_stands_on_the_stem(teacher: Teacher) -> None:
     torch.manual_seed(4)
     task = PhotoDistillationTask(SPEC, teacher, torch.randn(4, 9, teacher.channels))
