@@ -23,7 +23,10 @@ EXAMPLES = {
         "mamo results pack --scale demo --out demo.tar.xz",
         "mamo results pack --weights --scale study --site attic",
     ),
-    "results unpack": ("mamo results unpack demo.tar.xz",),
+    "results unpack": (
+        "mamo results unpack demo.tar.xz",
+        "mamo results unpack packs/demo-weights.tar.xz --scale study",
+    ),
     "results merge": ("mamo results merge demo.tar.xz --site cluster",),
     "results sites": ("mamo results sites --scale demo --runs",),
     "results forget": ("mamo results forget mamo-no_mrm --scale demo",),

@@ -59,10 +59,16 @@ def add(commands: Any) -> None:
         help="import a pack into results that have no runs of its scale, or starting weights that are missing",
     )
     unpack.add_argument("file", type=Path, nargs=1, metavar="FILE")
+    unpack.add_argument(
+        "--scale",
+        metavar="NAME",
+        help="put starting weights among the results of this scale, which begins from the same (default: the pack's scale)",
+    )
     _taking(unpack, "unpack")
     merge = inner.add_parser("merge", help="import packs into results that already have runs")
     merge.add_argument("file", type=Path, nargs="+", metavar="FILE")
     _taking(merge, "merge")
+    merge.set_defaults(scale=None)
     sites = inner.add_parser("sites", help="show how much the results of several sites differ")
     sites.add_argument("--runs", action="store_true", help="a line for every run and metric")
     _results_folders(sites, _sites)
@@ -157,8 +163,11 @@ def _take(args: argparse.Namespace) -> int:
     packs = [read_pack(path) for path in args.file]  # a damaged pack is refused before anything is written
     refused = 0
     for pack in packs:
-        plan = make_plan(pack.scale, options.ABLATIONS, others=True)
-        results = Path(options.setting(args, "results")) / pack.scale
+        scale = args.scale or pack.scale
+        plan = make_plan(scale, options.ABLATIONS, others=True)
+        results = Path(options.setting(args, "results")) / scale
+        if args.scale:
+            _check_scale(pack, plan)
         if pack.weights:
             refused += _take_weights(pack, results, site)
             continue
@@ -174,6 +183,15 @@ def _take(args: argparse.Namespace) -> int:
             f"{len(merged.there)} there already, {len(merged.refused)} refused, {len(merged.figures)} figures"
         )
     return 1 if refused else 0
+
+
+def _check_scale(pack: Pack, plan: Plan) -> None:
+    """Refuse to put a pack among the results of a scale that does not begin from its weights."""
+    if not pack.weights:
+        raise SpecError(f"{pack.path}: --scale is for starting weights, and this pack holds results")
+    others = sorted(run.key for run in pack.runs.values() if run.key not in plan.runs)
+    if others:
+        raise SpecError(f"{pack.path}: scale '{plan.scale.name}' does not begin from {', '.join(others)}")
 
 
 def _sites(args: argparse.Namespace) -> int:

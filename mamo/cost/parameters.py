@@ -60,9 +60,10 @@ def network(spec: ModelSpec, vocab_size: int) -> int:
 
 
 def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
-    """Trained parameters of a pre-training, and those of its target network."""
+    """Trained parameters of a pre-training, and those that its target network adds: the frozen stem is shared."""
     objectives, width = spec.objectives, spec.model.width
-    trained, target = network(spec.model, vocab_size) - stem(spec.model), 0
+    own = network(spec.model, vocab_size) - stem(spec.model)
+    trained, target = own, 0
     if objectives.mlm:
         trained += vocab_size  # a bias: the weights are the word embeddings
     copied = 0
@@ -71,7 +72,7 @@ def pretraining(spec: PretrainSpec, vocab_size: int) -> tuple[int, int]:
         trained += head.decoder_layers * layer(spec.model) + (2 * width if head.decoder_layers else 0)
         copied += mlp_parameters(head.widths) if head.in_target else 0
     if spec.needs_target:
-        target = network(spec.model, vocab_size) + copied
+        target = own + copied
     if objectives.distillation and objectives.distillation.alpha and objectives.mlm:
         target += vocab_size  # the bias of the target's own MLM head
     return trained, target

@@ -305,3 +305,26 @@ def test_the_command_packs_and_restores(
     make(plan, there / "smoke", "Beta", 3.0)
     assert main(unpack) == 1
     assert "holds other weights, made by" in capsys.readouterr().err
+
+
+def test_weights_go_to_a_scale_that_begins_from_the_same(
+    made: Path,
+    pack: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ABLATIONS.parent)
+    there, shared = tmp_path / "there", ABLATIONS.parent / "packs" / "demo-weights.tar.xz"
+    unpack = ["results", "unpack", "--results", str(there)]
+    assert main([*unpack, str(shared), "--scale", "study"]) == 0
+    plan = make_plan("study", ABLATIONS)
+    assert all((run.directory(there / "study") / "record.json").is_file() for run in plan.by_kind("weights"))
+    assert not (there / "demo").exists()
+    capsys.readouterr()
+    assert main([*unpack, str(pack), "--scale", "study"]) == 2
+    assert "scale 'study' does not begin from" in capsys.readouterr().err
+    ordinary = tmp_path / "smoke.tar.xz"
+    write_pack("smoke", made, ordinary)
+    assert main([*unpack, str(ordinary), "--scale", "study"]) == 2
+    assert "--scale is for starting weights" in capsys.readouterr().err
