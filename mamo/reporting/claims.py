@@ -43,7 +43,7 @@ def judge(plan: Plan, results: Path, ablations: Path) -> dict[str, Any]:
         plain JSON values: ``table`` (always ``claims``), ``scale``, ``claims`` (see :meth:`Finding.as_dict`), ``missing``
         (keys of runs without a record) and ``plumbing`` (whether no verdict is given, see :func:`plumbing_only`).
     """
-    claims = read_claims(ablations)
+    claims = read_claims(ablations, plan.tables)
     tables = {claim.test.table for claim in claims} & set(plan.tables)
     judged_tables = {
         name: TableResults(plan, table, results, ablations)

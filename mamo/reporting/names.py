@@ -19,8 +19,9 @@ _PROPER |= {"flickr30k": "Flickr30K", "flickr8k": "Flickr8k", "qa": "QA", "cc3m"
 
 
 def table_name(name: str) -> str:
-    """Write an ablation's name as people do: ``table5`` -> ``Table 5``, ``table8_search`` -> ``Table 8 search``."""
-    return re.sub(r"(?<=[a-z])(?=\d)", " ", name.replace("_", " ")).capitalize()
+    """Write an ablation's name as people do: ``table5`` -> ``Table 5``, ``table8_search`` -> ``Table 8 search``;
+    ``flickr8k`` -> ``Flickr8k``."""
+    return re.sub(r"(?<=[a-z])(?=\d+\b)", " ", name.replace("_", " ")).capitalize()
 
 
 def row_names(ablation: AblationSpec) -> dict[str, str]:

@@ -142,7 +142,7 @@ def _page(plan: Plan, table: TablePlan, ablations: Path) -> Page:
 
 
 def _claims(plan: Plan, ablations: Path, pages: dict[str, Page]) -> dict[str, Page]:
-    claims = read_claims(ablations)
+    claims = read_claims(ablations, plan.tables)
     named = dict.fromkeys(claim.test.table for claim in claims if claim.test.table in plan.tables)
     if not named:
         return {}

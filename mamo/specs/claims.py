@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,7 +84,17 @@ class ClaimSpec(Spec):
     claim: str = Field(description="what the paper says, in our words")
     place: str = Field(description="where it says so")
     test: ClaimTest
+    elsewhere: tuple[ClaimTest, ...] = Field(
+        (), exclude=True, description="tests on other data, for scales that do not make the test's table"
+    )
     note: str | None = Field(None, description="how the test falls short of the sentence")
+
+    def tested_in(self, tables: Collection[str]) -> ClaimSpec:
+        """Return the claim with the first of its tests whose table is among these; itself if there is none."""
+        for test in (self.test, *self.elsewhere):
+            if test.table in tables:
+                return self.model_copy(update={"test": test})
+        return self
 
 
 class Claims(Spec):
@@ -101,8 +111,11 @@ class Claims(Spec):
         return self
 
 
-def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
+def read_claims(ablations: Path, tables: Collection[str] = ()) -> tuple[ClaimSpec, ...]:
     """Read the claims of ``ablations/paper/arxiv/claims.yaml``; none if there is no such file.
+
+    Args:
+        tables: those that a scale makes, in which its claims are tested.
 
     Raises:
         SpecError: a wrong entry, with file, key and nearest valid name.
@@ -111,4 +124,4 @@ def read_claims(ablations: Path) -> tuple[ClaimSpec, ...]:
     if not path.exists():
         return ()
     claims: Claims = build(Claims, load_yaml(path), str(path))
-    return claims.claims
+    return tuple(claim.tested_in(tables) for claim in claims.claims)

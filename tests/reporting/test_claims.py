@@ -25,15 +25,34 @@ ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 
 @pytest.mark.parametrize("claim", read_claims(ABLATIONS), ids=lambda claim: claim.key)
 def test_a_claim_names_rows_and_columns_that_exist(claim: Any) -> None:
-    ablation = read_ablation(claim.test.table, ABLATIONS)
-    rows = {row.key: row for row in ablation.rows}
-    assert set(claim.test.rows) <= set(rows) and "chance" not in rows
-    assert set(claim.test.columns or ()) <= {column.key for column in ablation.columns}
-    assert all(rows[row].x is not None for row in claim.test.rises + claim.test.falls)
-    for term in claim.test.terms:
-        if term.startswith(REPORTED):
-            paper = load_paper(claim.test.table, ABLATIONS)
-            assert paper is not None and paper.row(term.removeprefix(REPORTED))
+    for test in (claim.test, *claim.elsewhere):
+        ablation = read_ablation(test.table, ABLATIONS)
+        rows = {row.key: row for row in ablation.rows}
+        assert set(test.rows) <= set(rows) and "chance" not in rows
+        assert set(test.columns or ()) <= {column.key for column in ablation.columns}
+        assert all(rows[row].x is not None for row in test.rises + test.falls)
+        for term in test.terms:
+            if term.startswith(REPORTED):
+                paper = load_paper(test.table, ABLATIONS)
+                assert paper is not None and paper.row(term.removeprefix(REPORTED))
+
+
+def test_photographs_decide_the_claims_about_retrieval(tmp_path: Path) -> None:
+    """A scale without a claim's table tests it in its own; where that table is made, the other test is not looked at."""
+    plan = make_plan("flickr8k", ABLATIONS)
+    fill(
+        plan,
+        tmp_path / "results",
+        lambda row, column, seed: 20 + 4 * (row == "mamo") + wobble(seed) * (row == "mamo"),
+    )
+    claims = judge(plan, tmp_path / "results", ABLATIONS)["claims"]
+    supported = {claim["key"]: claim["shown_in"] for claim in claims if claim["verdict"] == "supported"}
+    assert set(supported) == {"finetuned_retrieval", "zero_shot_over_albef", "masked_modelling"}
+    assert all("Flickr8k" in name for name in supported.values())
+    assert all("is not made at scale" in c["why"] for c in claims if c["key"] not in supported)
+    known = {claim.key: claim.test for claim in read_claims(ABLATIONS)}
+    demo = read_claims(ABLATIONS, make_plan("demo", ABLATIONS).tables)
+    assert all(claim.test == known[claim.key] for claim in demo)
 
 
 def test_the_best_row_is_compared_with_every_other_one() -> None:
@@ -394,7 +413,7 @@ def test_the_page_says_why_and_is_known_by_its_digest(tmp_path: Path) -> None:
     assert (
         after[CLAIMS].stale(tmp_path) and after[OVERVIEW].digest != pages_of(plan, ABLATIONS)[OVERVIEW].digest
     )
-    assert CLAIMS not in pages_of(make_plan("flickr8k", folder), folder)
+    assert CLAIMS not in pages_of(make_plan("flickr8k", folder), folder), "no claim is tested there"
 
 
 @pytest.mark.parametrize(
