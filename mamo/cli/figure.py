@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamo.cli import options
+
+if TYPE_CHECKING:
+    from mamo.specs.plan import Plan
+
+PHOTOS = "photos"  # the model of the package that knows photographs
 
 
 def add(commands: Any) -> None:
@@ -38,7 +43,8 @@ def add(commands: Any) -> None:
         "--weights",
         metavar="MODEL",
         help="show this model instead: a run of the scale, an exported folder, a model of the package or of a hub (default: "
-        "the figure's own; for photos of your own, a model of the package where those are not made yet)",
+        "the figure's own; of photos of your own, the package's model 'photos' says where words look, unless the scale is of "
+        "photographs and its models are made)",
     )
     parser.add_argument(
         "--out",
@@ -82,7 +88,7 @@ def _command(args: argparse.Namespace) -> int:
 
         try:
             values = compute_figure(
-                plan, args.name, options.results_of(args), args.image, args.text, args.weights
+                plan, args.name, options.results_of(args), args.image, args.text, _weights(args, plan)
             )
         except (RunError, PreparedError) as error:
             print(f"mamo: {error}", file=sys.stderr)
@@ -109,6 +115,21 @@ def _command(args: argparse.Namespace) -> int:
     return 0
 
 
+def _weights(args: argparse.Namespace, plan: Plan | None = None) -> str | None:
+    """Choose the model: the one that is named; of photos of one's own the package's, since models of scenes know none."""
+    from mamo.published.load import bundled
+
+    own = any(Path(image).is_file() for image in args.image)
+    if args.weights or not own or PHOTOS not in bundled():
+        return args.weights
+    if plan is not None:
+        bound, results = plan.figures[args.name], options.results_of(args)
+        made = any(plan.runs[key].record(results).is_file() for key in bound.models.values())
+        if bound.figure.method not in ("words", "grounding") or made and plan.scale.data.source == "release":
+            return None
+    return PHOTOS
+
+
 def _without_a_project(args: argparse.Namespace) -> int:
     """Draw maps over the user's photos with a model of the package, outside of a project folder."""
     from mamo.drawing.draw import draw_figure
@@ -116,7 +137,7 @@ def _without_a_project(args: argparse.Namespace) -> int:
     from mamo.published.load import LoadError
 
     try:
-        values = maps_without_project(args.name, args.image, args.text, args.weights)
+        values = maps_without_project(args.name, args.image, args.text, _weights(args))
     except LoadError as error:
         print(f"mamo: {error}", file=sys.stderr)
         return 1

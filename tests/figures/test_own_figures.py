@@ -50,6 +50,19 @@ def test_the_command_draws_photos_of_ones_own_before_anything_is_made(
     assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as drawn:
         assert drawn.size[0] > 500
+    # Models of generated scenes know no photos: the one that does is shown even where they are made.
+    words[-1] = str(exported / "results")
+    (tmp_path / "models/photos").symlink_to(exported / "mamo")
+    shown: list[str | None] = []
+    monkeypatch.setattr(
+        "mamo.figures.maps.compute_figure",
+        lambda *given: shown.append(given[-1]) or compute_figure(*given),
+    )
+    for asked in ([], ["--weights", "mamo"]):
+        assert main([*words, *out, *asked, "--image", first, "--text", "a dog"]) == 0
+    assert shown == ["photos", "mamo"]
+    capsys.readouterr()
+    words[-1] = str(tmp_path / "results")
     assert main([*words, *out]) == 1, "the figure itself is not made, and no traceback says so"
     assert "mamo reproduce --scale smoke figure1" in capsys.readouterr().err
     assert main([*words, "--image", first, "--text", "a dog"]) == 2
