@@ -146,7 +146,8 @@ def _read_record(results: Path, key: str) -> Record | None:
 
 
 def _start(pretraining: Record, results: Path) -> list[str]:
-    """Hub names of the published weights that a pre-training started from; stand-ins that were trained here have none."""
+    """Hub names of the published weights that a pre-training started from, or that taught its image encoder, whose early layers
+    it then holds; stand-ins that were trained here have none."""
     sources = []
     for role in ("vision", "text"):
         weights = _read_record(results, pretraining.inputs.get(role, ""))
@@ -154,6 +155,8 @@ def _start(pretraining: Record, results: Path) -> list[str]:
         name = spec.get("name")
         if spec.get("source") == "timm" and name:
             sources.append(f"timm/{name}")
+        elif spec.get("source") == "distilled":
+            sources.append(f"timm/{spec['teacher']['architecture']}.in1k")
         elif spec.get("source") == "transformers" and name:
             sources.append(name if "/" in name else f"google-bert/{name}")
     return sources

@@ -26,6 +26,8 @@ model.similarity(["photo.jpg"], ["a dog on the grass"])   # cosine of ITC projec
 model.match(["photo.jpg"], ["a dog on the grass"])        # probability of ITM
 model.explain("photo.jpg", "a dog on the grass").save("where.png")   # where each word looks"""
 
+_STEM = "- It embeds not a patch's pixels, but what the frozen early layers of {} see in it; they are part of the model."
+
 _HUB = """\
 from transformers import AutoModel, AutoProcessor
 
@@ -68,6 +70,7 @@ def card(plan: Plan, record: Record, config: Mapping[str, Any], load: str = "pat
         f"- Image encoder: {model['vision_layers']} layers, patches of {model['patch_size']} pixels, images of"
         f" {model['image_size']} pixels; text encoder: {model['text_layers']} layers; fusion encoder:"
         f" {model['fusion_layers']} layers; width {model['width']}.",
+        *([_STEM.format(model["stem"])] if model.get("stem") else []),
         f"- Run `{record.run}` of scale `{record.scale}`, revision {record.revision} of the method.",
         "- The terms of the data sets and of the starting weights also apply to these weights: see [LICENSE.md](LICENSE.md).",
         "",

@@ -20,8 +20,10 @@ from trained import answering, finish, finish_inputs, judging, noise, pretrainin
 import mamo
 from mamo.cli.main import main
 from mamo.published import load
+from mamo.published.about import about_of
 from mamo.published.export import export
 from mamo.published.load import LoadError
+from mamo.runs.run import read_record
 from mamo.specs.identity import Run
 from mamo.specs.plan import Plan, make_plan
 
@@ -95,6 +97,16 @@ def test_the_card_of_a_model_of_real_releases(tmp_path: Path) -> None:
     assert result["dataset"]["name"] == scored.spec["data"][0]
     said = repr(mamo.load(tmp_path / "out"))
     assert f"  scored Zero-shot Flickr30K: text R@1 62.5 [{lower:.1f}, {upper:.1f}]\n" in f"{said}\n"
+
+
+def test_a_distilled_encoder_owes_to_its_teacher(tmp_path: Path) -> None:
+    plan = make_plan("flickr8k", ABLATIONS)
+    results = tmp_path / "results/flickr8k"
+    run = plan.by_kind("pretrain")[0]
+    finish_inputs(plan, run, results)
+    finish(run, results)
+    about = about_of(read_record(run, results), results)
+    assert about.start == ("timm/tf_efficientnet_lite0.in1k",) and about.saw == "flickr8k"
 
 
 def test_every_file_follows_the_umask_and_half_precision_takes_half_the_bytes(
