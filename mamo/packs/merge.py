@@ -215,7 +215,10 @@ def _read_file(run: PackedRun, file: str, content: bytes, path: Path, contents: 
                 raise ContentError("its record is not a JSON object")
             identity = run.name.rsplit("/", 1)[1]
             run.record = parse_record(values, Path(run.name) / RECORD, identity, f"it came with {path}")
-            if run.record.scale != contents["scale"] or run.record.kind != run.name.split("/")[1]:
+            kind = run.name.split("/")[1]
+            # Scales may share data and starting weights, whose record names the one that made them.
+            shared = kind in ("data", "weights")
+            if run.record.kind != kind or run.record.scale != contents["scale"] and not shared:
                 raise ContentError("its record is of another scale or kind than the pack says")
             resolve(run.record)
         elif run.record is None:

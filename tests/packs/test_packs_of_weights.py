@@ -321,6 +321,10 @@ def test_weights_go_to_a_scale_that_begins_from_the_same(
     plan = make_plan("study", ABLATIONS)
     assert all((run.directory(there / "study") / "record.json").is_file() for run in plan.by_kind("weights"))
     assert not (there / "demo").exists()
+    results = tmp_path / "study.tar.xz"
+    packed = write_pack("study", there / "study", results)
+    other = tmp_path / "other" / "study"
+    assert not merge_pack(read_pack(results), other).refused and len(packed.runs) == 13
     capsys.readouterr()
     assert main([*unpack, str(pack), "--scale", "study"]) == 2
     assert "scale 'study' does not begin from" in capsys.readouterr().err
