@@ -19,18 +19,21 @@ class GroundingJob(Job[GroundingSpec]):
     main = {"val_accuracy": "accuracy on val", "testA_accuracy": "on testA", "testB_accuracy": "on testB"}
 
     def cost(self, spec: GroundingSpec, network: Operations, data: SplitSizes) -> JobCost:
-        """Count validation by ITC alone, which chooses weights, and Grad-CAM forwards and back to the layer that is read."""
+        """Count validation by ITC alone, which chooses weights, and Grad-CAM forwards and back at every layer that has maps."""
         words = network.spec.max_words
 
         def gallery(split: str) -> float:
             return data.shown[split] * network.vision() + data.records[split] * network.text(words)
 
-        heat = sum(gallery(split) + 2 * data.records[split] * network.matching(words) for split in SPLITS)
+        passes = network.spec.fusion_layers - 1
+        heat = sum(
+            gallery(split) + 2 * passes * data.records[split] * network.matching(words) for split in SPLITS
+        )
         example = 3 * network.alignment(words, spec.batch_size) - network.patch_embedding()
         return JobCost(example, gallery("val"), heat)
 
     def strata(
         self, metric: str, items: Items, images_of: Mapping[str, Sequence[int]], metrics: Mapping[str, float]
     ) -> list[Stratum] | None:
-        """Accuracy on each split, under both readings of which tokens are averaged."""
+        """Accuracy on each split, under every reading of which tokens are averaged and which layer is read."""
         return split_accuracy(metric, items, images_of)

@@ -21,25 +21,30 @@ class LocalisationJob(Job[LocalisationSpec]):
         """Return nothing for validation: such a job trains nothing."""
         words = network.spec.max_words
         gallery = data.shown["test"] * network.vision() + data.records["test"] * network.text(words)
-        heat = gallery + 2 * data.records["test"] * network.matching(words)
+        passes = network.spec.fusion_layers - 1  # one for each layer that has maps
+        heat = gallery + 2 * passes * data.records["test"] * network.matching(words)
         example = 3 * network.alignment(words, spec.batch_size) - network.patch_embedding()
         return JobCost(example, 0.0, heat)
 
     def strata(
         self, metric: str, items: Items, images_of: Mapping[str, Sequence[int]], metrics: Mapping[str, float]
     ) -> list[Stratum] | None:
-        """Return the share of heat inside the box, or the pointing game's hits, over words of one sort."""
+        """Return the share of heat inside the box, or the pointing game's hits, over words of one sort, at one layer."""
         import numpy as np
 
-        match = re.fullmatch(r"(object|colour)_(share|pointing)", metric)
+        match = re.fullmatch(r"(object|colour)_(share|pointing)(_layer\d+)?", metric)
         if not match:
             return None
-        counted = np.array(items["what"]) == match[1]
-        scores = np.asarray(items["share" if match[2] == "share" else "hit"], dtype=float)
+        what, score, layer = match.groups(default="")
+        column = {"share": "share", "pointing": "hit"}[score] + layer
+        if column not in items:
+            return None
+        counted = np.array(items["what"]) == what
+        scores = np.asarray(items[column], dtype=float)
         # Every image with a named word counts, even without a word of this sort.
         images = np.unique(np.array(items["image"]), return_inverse=True)[1]
         return [Stratum(scores, counted, images)]
 
     def is_score(self, metric: str) -> bool:
         """Tell scores from counts: the number of measured words is no score."""
-        return not metric.endswith("_words") and super().is_score(metric)
+        return metric not in self.spec.COUNTS and super().is_score(metric)

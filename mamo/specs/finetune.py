@@ -117,6 +117,7 @@ class LocalisationSpec(JobSpec):
     """Grad-CAM of the ITM score, a map for each word, against the boxes of the named objects; the embedded world only."""
 
     ACTS_IN: ClassVar = "tasks/localisation.py"
+    COUNTS: ClassVar = ("object_words", "colour_words")  # metrics that count words instead of scoring them
 
     task: Literal["localisation"] = "localisation"
     layer: Annotated[int, chosen("ours")] = Field(

@@ -242,7 +242,8 @@ class Planner:
             return TablePlan(ablation, (), {}, inputs)
         for column in ablation.columns:
             if column.job in self.scale.jobs:
-                refuse(f"{where}: column '{column.key}'", of_column(column, self.scale.jobs[column.job]))
+                problems = of_column(column, self.scale.jobs[column.job], self.scale.pretrain.model)
+                refuse(f"{where}: column '{column.key}'", problems)
         cells: list[Cell] = []
         pretrainings: dict[str, tuple[str, ...]] = {}
         used: list[str] = []

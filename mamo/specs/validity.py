@@ -34,7 +34,7 @@ STAND_INS = ("naming", "distilled", "mlm", "scratch")
 
 _RECALLS = tuple(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10))
 _OF_ITC = tuple(f"itc_{name}" for name in (*_RECALLS, "mean_recall"))  # by similarity alone, not re-ranked
-_NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing", "words"))
+_NAMED = tuple(f"{what}_{how}" for what in ("object", "colour") for how in ("share", "pointing"))
 
 
 class _Task(NamedTuple):
@@ -60,7 +60,7 @@ TASKS: Mapping[type[JobSpec], _Task] = {
     GroundingSpec: _Task(
         "refs", ("val", "testA", "testB"), ("val_accuracy", "testA_accuracy", "testB_accuracy")
     ),
-    LocalisationSpec: _Task("captions", ("test",), _NAMED),
+    LocalisationSpec: _Task("captions", ("test",), (*_NAMED, *LocalisationSpec.COUNTS)),
 }
 
 
@@ -177,13 +177,25 @@ def _read_layer(where: str, layer: int, model: ModelSpec) -> Iterator[str]:
         yield f"{where}: fusion layer {layer} {what}: set it to one of 1 to {last - 1}"
 
 
-def of_column(column: ColumnSpec, spec: JobSpec) -> Iterator[str]:
-    """Check that a column's job records its metric."""
-    task = TASKS[type(spec)]
+def of_column(column: ColumnSpec, spec: JobSpec, model: ModelSpec) -> Iterator[str]:
+    """Check that a column's job records its metric, of the scale's model."""
+    task, known = TASKS[type(spec)], _metrics(spec, model)
     metric = column.metric.removeprefix("chance/")
     for name in (metric, *([column.submitted] if column.submitted else [])):
-        if name not in task.metrics and not name.startswith(("train/", *task.open)):
-            yield f"job '{column.job}' records no metric '{name}'{nearest(name, task.metrics)}"
+        if name not in known and not name.startswith(("train/", *task.open)):
+            yield f"job '{column.job}' records no metric '{name}'{nearest(name, known)}"
+
+
+def _metrics(spec: JobSpec, model: ModelSpec) -> tuple[str, ...]:
+    """List a job's metrics, with those of the readings of heat maps that its spec does not choose."""
+    known = TASKS[type(spec)].metrics
+    if not isinstance(spec, GroundingSpec | LocalisationSpec):
+        return known
+    others = [f"layer{layer}" for layer in range(1, model.fusion_layers) if layer != spec.layer]
+    if isinstance(spec, GroundingSpec):
+        others.append("words" if spec.tokens == "all" else "all")
+    scores = [name for name in known if name not in LocalisationSpec.COUNTS]
+    return (*known, *(f"{name}_{other}" for name in scores for other in others))
 
 
 def of_figure(figure: FigureSpec, layer: int, scale: Scale, models: Iterable[PretrainSpec]) -> Iterator[str]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Metrics that are no percentages: counts of what was measured.
-COUNTS = "_words"
+from mamo.specs.finetune import LocalisationSpec
+
 _ROUNDING = 1e-6
 
 
@@ -58,7 +58,7 @@ def check_metrics(metrics: Mapping[str, float]) -> str:
         InvalidEvaluation: one does not.
     """
     for name, value in metrics.items():
-        low, high = 0.0, math.inf if name.endswith(COUNTS) else 100.0
+        low, high = 0.0, math.inf if name in LocalisationSpec.COUNTS else 100.0
         if not math.isfinite(value) or not low - _ROUNDING <= value <= high + _ROUNDING:
             raise InvalidEvaluation(
                 f"the metric {name} is {value:g}, which is not between {low:g} and {high:g}; nothing is recorded"

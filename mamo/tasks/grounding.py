@@ -8,7 +8,7 @@ Shapes: B texts, P proposals, V visual tokens, L sub-words, D width, g patches a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,18 +24,9 @@ from mamo.tasks.alignment import AlignmentTask
 from mamo.tasks.boxes import box_iou, choose_box
 from mamo.tasks.evaluating import autocast_of, encoded_records, evaluating, evaluation_mode
 from mamo.tasks.gallery import encode_gallery
-from mamo.tasks.match_maps import check_layer, match_maps
+from mamo.tasks.match_maps import check_layer, layers_with_maps, match_maps
 from mamo.tasks.recall import shortlist
 from mamo.tasks.task import Evaluation
-
-
-class Heat(NamedTuple):
-    """Maps of a text on the image's patches, (B, g, g), not negative, by the text tokens whose maps are averaged."""
-
-    all: Tensor
-    """All but padding, [CLS] and [SEP] among them (ALBEF)."""
-    words: Tensor
-    """Sub-words alone."""
 
 
 class GroundingTask(AlignmentTask):
@@ -53,27 +44,39 @@ class GroundingTask(AlignmentTask):
         super().__init__(network, spec, tokenizer, transform_eval)
         check_layer(network, spec.layer)
 
-    def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Heat:
-        """Map where a text finds what makes the pair match, under both readings of what is averaged."""
+    def heat(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Tensor]:
+        """Map where a text finds what makes the pair match, under every reading: (B, g, g), not negative.
+
+        At the spec's layer, ``all`` averages the maps of all tokens but padding, [CLS] and [SEP] among them (ALBEF), and
+        ``words`` those of sub-words alone. ``layerN`` reads another layer, with the spec's tokens.
+        """
         autocast = autocast_of(self, self.spec.precision)
-        maps = match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
-        # ALBEF averages over all tokens, [CLS] and [SEP] among them; sub-words alone are the other defensible reading.
-        words_BL = ~self.tokenizer.special_mask(ids_BL)
-        shares = (chosen.float() / chosen.sum(1, keepdim=True).clamp(min=1) for chosen in (mask_BL, words_BL))
-        return Heat(*(torch.einsum("bl,blgh->bgh", share, maps) for share in shares))
+        maps = {
+            layer: match_maps(self.network, layer, visual_BVD, ids_BL, mask_BL, autocast)
+            for layer in layers_with_maps(self.network)
+        }
+        averaged = {"all": mask_BL, "words": ~self.tokenizer.special_mask(ids_BL)}
+        readings = {tokens: (self.spec.layer, tokens) for tokens in averaged}
+        readings |= {f"layer{n}": (n, self.spec.tokens) for n in maps if n != self.spec.layer}
+        heat = {}
+        for name, (layer, tokens) in readings.items():
+            share_BL = averaged[tokens].float() / averaged[tokens].sum(1, keepdim=True).clamp(min=1)
+            heat[name] = torch.einsum("bl,blgh->bgh", share_BL, maps[layer])
+        return heat
 
     def choose(self, data: Prepared, records: Sequence[Row]) -> dict[str, list[int]]:
-        """Choose a proposal for every record, -1 for none, by the tokens whose maps are averaged."""
-        chosen = {tokens: torch.full((len(records),), -1) for tokens in Heat._fields}
+        """Choose a proposal for every record, -1 for none, under every reading of :meth:`heat`."""
+        chosen: dict[str, Tensor] = {}
         images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
         side, exponent = self.network.spec.image_size, self.spec.area_exponent
         with evaluation_mode(self):  # and gradients: Grad-CAM needs them
             for part in encoded_records(self, data, images, texts):
                 heat = self.heat(part.visual[:, 0], part.ids, part.mask)
                 boxes, present = _padded([records[i]["proposals"] for i in part.records])
-                for tokens, maps in heat._asdict().items():
-                    chosen[tokens][part.records] = choose_box(maps.cpu(), boxes, present, side, exponent)
-        return {tokens: places.tolist() for tokens, places in chosen.items()}
+                for reading, maps in heat.items():
+                    places = chosen.setdefault(reading, torch.full((len(records),), -1))
+                    places[part.records] = choose_box(maps.cpu(), boxes, present, side, exponent)
+        return {reading: places.tolist() for reading, places in chosen.items()}
 
     def validate(self, data: Prepared) -> float:
         """Return the mean reciprocal rank, in percent, of the right image for each text of val, by ITC."""
@@ -99,8 +102,8 @@ class GroundingTask(AlignmentTask):
     def test(self, data: Prepared) -> Evaluation:
         """Measure accuracy on val, testA and testB; chance takes one of the proposals at random.
 
-        ``SPLIT_accuracy`` averages the maps of the tokens that the spec names, ``SPLIT_accuracy_all`` or ``..._words`` those of
-        the other reading.
+        ``SPLIT_accuracy`` reads the layer and averages the maps of the tokens that the spec names; ``SPLIT_accuracy_all`` or
+        ``..._words`` the other tokens, and ``..._layerN`` another layer.
 
         ``items`` holds, for every text, whether the chosen box is right and its IoU with the true one (0 where none was
         chosen).
@@ -116,9 +119,8 @@ class GroundingTask(AlignmentTask):
                 raise PreparedError(
                     f"{data.path}, split '{split}': there are no expressions; prepare it again"
                 )
-            # Both readings of what is averaged cost one pass.
-            by_tokens = self.choose(data, records)
-            chosen = by_tokens.pop(self.spec.tokens)
+            others = self.choose(data, records)
+            chosen = others.pop(self.spec.tokens)
             overlaps = [_overlaps(record) for record in records]
             ious = [float(row[i]) if i >= 0 else 0.0 for row, i in zip(overlaps, chosen, strict=True)]
             # An expression without any heat chooses nothing, which is wrong.
@@ -126,13 +128,14 @@ class GroundingTask(AlignmentTask):
             # Taking a proposal at random is right as often as proposals are.
             shares = [(row >= self.spec.iou).double().mean().item() if len(row) else 0.0 for row in overlaps]
             metrics[f"{split}_accuracy"] = 100.0 * sum(correct) / len(records)
-            for tokens, others in by_tokens.items():
-                right = [
-                    i >= 0 and bool(row[i] >= self.spec.iou) for row, i in zip(overlaps, others, strict=True)
-                ]
-                metrics[f"{split}_accuracy_{tokens}"] = 100.0 * sum(right) / len(records)
-                items.setdefault(f"correct_{tokens}", []).extend(right)
             metrics[f"chance/{split}_accuracy"] = 100.0 * sum(shares) / len(records)
+            for reading, places in others.items():
+                right = [
+                    i >= 0 and bool(row[i] >= self.spec.iou) for row, i in zip(overlaps, places, strict=True)
+                ]
+                metrics[f"{split}_accuracy_{reading}"] = 100.0 * sum(right) / len(records)
+                metrics[f"chance/{split}_accuracy_{reading}"] = metrics[f"chance/{split}_accuracy"]
+                items.setdefault(f"correct_{reading}", []).extend(right)
             items["split"] += [split] * len(records)
             items["ref_id"] += [record["ref_id"] for record in records]
             items["correct"] += correct

@@ -29,7 +29,7 @@ from mamo.tasks.batch_pass import WholeBatch
 from mamo.tasks.boxes import box_area, heat_inside
 from mamo.tasks.evaluating import autocast_of, encoded_records, evaluation_mode
 from mamo.tasks.expectations import StepExpectations
-from mamo.tasks.match_maps import check_layer, match_maps
+from mamo.tasks.match_maps import check_layer, layers_with_maps, match_maps
 from mamo.tasks.task import DownstreamTask, Evaluation
 
 
@@ -82,45 +82,61 @@ class LocalisationTask(DownstreamTask):
         """Expect both losses of alignment; nothing is masked."""
         return StepExpectations(("loss", "itc", "itm"), (self.network.fusion.mask_token,))
 
-    def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Map where each token of a text finds what makes the pair match: (B, L, g, g)."""
+    def maps(self, visual_BVD: Tensor, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Tensor]:
+        """Map where each token of a text finds what makes the pair match: (B, L, g, g) at the spec's layer, under '', and at
+        any other layer N, under ``_layerN``."""
         autocast = autocast_of(self, self.spec.precision)
-        return match_maps(self.network, self.spec.layer, visual_BVD, ids_BL, mask_BL, autocast)
+        return {
+            "" if layer == self.spec.layer else f"_layer{layer}": match_maps(
+                self.network, layer, visual_BVD, ids_BL, mask_BL, autocast
+            )
+            for layer in layers_with_maps(self.network)
+        }
 
     def test(self, data: Prepared) -> Evaluation:
         """Measure the share of heat and the pointing game over the test split, for words that name one object beyond doubt.
 
-        ``items`` holds one row for every such word. Chance is a map without any preference: the mean area of the boxes.
+        ``object_share``, ``colour_pointing`` and so on read the spec's layer, ``object_share_layerN`` another one. Chance is a
+        map without any preference: the mean area of the boxes. ``items`` holds one row for every such word.
 
         Raises:
             PreparedError: no word of the split names anything.
         """
         records = list(data.records("test"))
-        items: dict[str, list[Any]] = {
-            "image": [], "record": [], "word": [], "what": [], "share": [], "hit": [], "area": []
-        }  # fmt: skip
+        items: dict[str, list[Any]] = {"image": [], "record": [], "word": [], "what": [], "area": []}
         images, texts = [(record["image"],) for record in records], [record["text"] for record in records]
         with evaluation_mode(self):  # and gradients: Grad-CAM needs them
             for part in encoded_records(self, data, images, texts):
-                maps = self.maps(part.visual[:, 0], part.ids, part.mask).cpu()
-                for i, words in zip(part.records, maps, strict=True):
-                    self._enter(items, data.images.key(records[i]["image"]), i, texts[i], words)
-        if not items["share"]:
+                maps = {
+                    layer: m.cpu() for layer, m in self.maps(part.visual[:, 0], part.ids, part.mask).items()
+                }
+                for place, i in enumerate(part.records):
+                    of_text = {layer: m[place] for layer, m in maps.items()}
+                    self._enter(items, data.images.key(records[i]["image"]), i, texts[i], of_text)
+        if not items["word"]:
             raise PreparedError(f"{data.path}, split 'test': no word names an object beyond doubt")
         return Evaluation(_summary(items), items)
 
-    def _enter(self, items: dict[str, list[Any]], key: str, record: int, text: str, maps_Lgg: Tensor) -> None:
+    def _enter(
+        self,
+        items: dict[str, list[Any]],
+        key: str,
+        record: int,
+        text: str,
+        maps_Lgg: Mapping[str, Tensor],
+    ) -> None:
         words = self.tokenizer.words(text, self.network.spec.max_words)
         for named in self.truth.named([word for word, _ in words], key):
-            heat = word_map(maps_Lgg, words, named)
-            share, hit = localise(heat, named.box, self.network.spec.image_size)
             items["image"].append(key)
             items["record"].append(record)
             items["word"].append(" ".join(words[i][0] for i in named.words))
             items["what"].append(named.what)
-            items["share"].append(100.0 * share)
-            items["hit"].append(100.0 * hit)
             items["area"].append(100.0 * box_area(torch.tensor(named.box)).item())
+            for layer, maps in maps_Lgg.items():
+                heat = word_map(maps, words, named)
+                share, hit = localise(heat, named.box, self.network.spec.image_size)
+                items.setdefault(f"share{layer}", []).append(100.0 * share)
+                items.setdefault(f"hit{layer}", []).append(100.0 * hit)
 
 
 def word_map(maps_Lgg: Tensor, words: Sequence[tuple[str, list[int]]], named: Named) -> Tensor:
@@ -151,15 +167,18 @@ def localise(heat_gg: Tensor, box: Sequence[float], size: int) -> tuple[float, b
 
 
 def _summary(items: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """Average over the words of each sort, in percent."""
+    """Average over the words of each sort, in percent, at every layer that the items have."""
     metrics: dict[str, float] = {}
+    layers = [name.removeprefix("share") for name in items if name.startswith("share")]
     for what in ("object", "colour"):
         # Objects and colours apart: their boxes have mean areas, and so chance levels, of their own.
         chosen = [i for i, sort in enumerate(items["what"]) if sort == what]
         if chosen:
             area = sum(items["area"][i] for i in chosen) / len(chosen)
-            for name, column in (("share", "share"), ("pointing", "hit")):
-                metrics[f"{what}_{name}"] = sum(items[column][i] for i in chosen) / len(chosen)
-                metrics[f"chance/{what}_{name}"] = area
+            for layer in layers:
+                for name, column in (("share", "share"), ("pointing", "hit")):
+                    scores = items[f"{column}{layer}"]
+                    metrics[f"{what}_{name}{layer}"] = sum(scores[i] for i in chosen) / len(chosen)
+                    metrics[f"chance/{what}_{name}{layer}"] = area
             metrics[f"{what}_words"] = float(len(chosen))
     return metrics

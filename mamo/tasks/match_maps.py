@@ -19,11 +19,16 @@ def check_layer(network: Mamo, layer: int) -> None:
         ValueError: there is no such layer, or it is the last one, where words have no gradient.
     """
     fusion_attention(network, layer)  # raises where there is no such layer
-    if layer == len(network.fusion.layers):
+    if layer not in layers_with_maps(network):
         raise ValueError(
             f"layer {layer} is the last fusion layer: ITM's score reads its [CLS] alone, so the words' attention "
             f"there has no gradient; set layer to one of 1 to {layer - 1}"
         )
+
+
+def layers_with_maps(network: Mamo) -> range:
+    """Return the fusion layers that have maps of words, counted from 1: all but the last."""
+    return range(1, len(network.fusion.layers))
 
 
 def match_maps(

@@ -442,6 +442,7 @@ def test_what_is_open_has_an_address(page: Any, site: Path) -> None:
     page.find_element("css selector", "#dialog .run").click()
     assert "#run=finetune/" in page.current_url
     page.find_element("css selector", "#dialog .close").click()
+    wait(page, "return location.hash === ''")
     assert "#" not in page.current_url
 
 

@@ -87,6 +87,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"table": GROUNDING, "scale": job("grounding", layer=3)},
         "jobs.grounding.layer: fusion layer 3 does not exist",
     ),
+    "a column of the layer that the job reads anyway": (
+        {"table": column("grounding", "val_accuracy_layer1"), "scale": job("grounding", layer=1)},
+        "job 'grounding' records no metric 'val_accuracy_layer1'.*did you mean 'val_accuracy'",
+    ),
+    "a column of a layer without heat": (
+        {"table": column("localisation", "object_share_layer2")},
+        "job 'localisation' records no metric 'object_share_layer2'",
+    ),
     "a localisation layer that is the last": (
         {"table": LOCALISATION, "scale": job("localisation", layer=2)},
         "jobs.localisation.layer: fusion layer 2 is the last one",

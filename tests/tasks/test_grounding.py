@@ -174,10 +174,11 @@ def test_heat_is_the_mean_of_the_maps_of_words_or_of_all_tokens(words: Tokenizer
     for sample in range(3):
         count = int(mask[sample].sum())
         close = dict(rtol=1e-4, atol=1e-9)
-        torch.testing.assert_close(heat.words[sample], maps[sample, 1 : count - 1].mean(0), **close)
-        torch.testing.assert_close(heat.all[sample], maps[sample, :count].mean(0), **close)
-        assert heat.words[sample].max() > 0
-    assert not heat.words[3].any() and heat.all[3].any()
+        torch.testing.assert_close(heat["words"][sample], maps[sample, 1 : count - 1].mean(0), **close)
+        torch.testing.assert_close(heat["all"][sample], maps[sample, :count].mean(0), **close)
+        assert heat["words"][sample].max() > 0
+    assert not heat["words"][3].any() and heat["all"][3].any()
+    assert set(heat) == {"all", "words", "layer1"}, "the last of three layers has no maps"
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
@@ -204,6 +205,15 @@ def test_evaluation_counts_every_expression_once(words: Tokenizer, data: Prepare
     other = make_task(words, area_exponent=1.0, tokens="all").test(data).metrics
     assert evaluation.metrics["val_accuracy_all"] == other["val_accuracy"]
     assert evaluation.metrics["val_accuracy"] == other["val_accuracy_words"]
+    lower = make_task(words, area_exponent=1.0, layer=1).test(data)
+    assert evaluation.items["correct_layer1"] == lower.items["correct"] != evaluation.items["correct"]
+    for split in ("val", "testA", "testB"):
+        assert evaluation.metrics[f"{split}_accuracy_layer1"] == lower.metrics[f"{split}_accuracy"]
+        assert lower.metrics[f"{split}_accuracy_layer2"] == evaluation.metrics[f"{split}_accuracy"]
+        assert (
+            evaluation.metrics[f"chance/{split}_accuracy_layer1"]
+            == evaluation.metrics[f"chance/{split}_accuracy"]
+        )
     one_by_one = make_task(words, area_exponent=1.0, eval_batch_size=1).test(data)
     assert one_by_one.items == evaluation.items
     assert {True, False} == set(evaluation.items["correct"][:14])
@@ -264,10 +274,12 @@ def test_a_job_from_loader_to_metrics(words: Tokenizer, data: Prepared, precisio
     idle = {name for name, p in task.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     assert {name for name in idle if not name.endswith("attention.key.bias")} == {"network.fusion.mask_token"}
     metrics = task.test(data).metrics
-    names = [f"{split}_accuracy" for split in ("val", "testA", "testB")]
-    assert set(metrics) == {prefix + name for name in names for prefix in ("", "chance/")} | {
-        f"{name}_all" for name in names
-    }
+    names = [
+        f"{split}_accuracy{reading}"
+        for split in ("val", "testA", "testB")
+        for reading in ("", "_all", "_layer1")
+    ]
+    assert set(metrics) == {prefix + name for name in names for prefix in ("", "chance/")}
     assert all(0 <= value <= 100 for value in metrics.values())
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny import network, tokenizer
 
+from mamo.data.batches.transforms import EvalTransform
+from mamo.data.store.records import Prepared
+from mamo.data.store.writer import Writer
 from mamo.data.world.truth import SceneTruth
+from mamo.jobs.localisation import LocalisationJob
+from mamo.specs.ablation import ColumnSpec
 from mamo.specs.finetune import LocalisationSpec
 from mamo.specs.plan import make_plan
+from mamo.specs.validity import of_column
 from mamo.tasks.localisation import LocalisationTask, _summary, localise
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
@@ -71,6 +79,53 @@ def test_metrics_are_means_over_the_words_of_a_sort() -> None:
         "colour_share": 50.0, "chance/colour_share": 6.0, "colour_pointing": 100.0, "chance/colour_pointing": 6.0,
         "colour_words": 1.0,
     }  # fmt: skip
+
+
+def test_every_layer_with_maps_is_measured(tmp_path: Path, truth: SceneTruth) -> None:
+    """The other layer's numbers are those of a task that reads it."""
+    words = tokenizer(tmp_path / "words")
+    buffer = io.BytesIO()
+    noise = torch.randint(
+        0, 255, (100, 200, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    Image.fromarray(noise.numpy()).save(buffer, "PNG")
+    with Writer(tmp_path / "data", dataset="coco", kind="captions", store_size=32) as writer:
+        image = writer.add_image("a.jpg", buffer.getvalue())
+        for text in ("a cat and a white dog", "the clock", "a white dog by a cat"):
+            writer.add_record("test", image=image, text=text)
+    data = Prepared(tmp_path / "data")
+    torch.manual_seed(1)
+    net = network(words, fusion_layers=3)
+    with torch.no_grad():  # larger weights, so that an untrained network's layers differ
+        for parameter in net.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(8)
+    job = make_plan("smoke", ABLATIONS).scale.jobs["localisation"]
+    both = []
+    for layer in (1, 2):
+        spec = job.model_copy(
+            update={"layer": layer, "transform": job.transform.model_copy(update={"size": 32})}
+        )
+        assert isinstance(spec, LocalisationSpec)
+        both.append(LocalisationTask(net, spec, words, EvalTransform(spec.transform), truth).test(data))
+    first, second = (evaluation.metrics for evaluation in both)
+    assert first["object_words"] == 3 and first["colour_words"] == 2
+    for score in ("object_share", "object_pointing", "colour_share", "colour_pointing"):
+        assert first[f"{score}_layer2"] == second[score] and second[f"{score}_layer1"] == first[score]
+        assert first[f"chance/{score}_layer2"] == first[f"chance/{score}"]
+    assert first["object_share"] != second["object_share"]
+    assert both[0].items["share_layer2"] == both[1].items["share"]
+    for name in first:
+        asked = ColumnSpec(key="c", label="C", job="localisation", metric=name)
+        assert not list(of_column(asked, job.model_copy(update={"layer": 1}), net.spec)), (
+            "a table may show it"
+        )
+    strata = LocalisationJob().strata
+    (stratum,) = strata("object_share_layer2", both[0].items, {}, first) or [None]
+    assert stratum is not None and stratum.scores[stratum.counted].mean() == pytest.approx(
+        second["object_share"]
+    )
+    assert strata("object_share_layer7", both[0].items, {}, first) is None, "no such layer was measured"
 
 
 def test_the_last_layer_is_refused(tmp_path: Path, truth: SceneTruth) -> None:
