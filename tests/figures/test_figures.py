@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from mamo.cli.main import main
 from mamo.data.store.images import StoredImage
-from mamo.data.store.records import Prepared
+from mamo.data.store.records import Prepared, PreparedError
 from mamo.data.store.writer import Writer
 from mamo.drawing.draw import draw_figure, draw_small, lay_out_drawing
 from mamo.drawing.layouts import _words_per_line, excerpt
@@ -22,8 +23,10 @@ from mamo.drawing.overlay import hottest_values, overlay, scaled
 from mamo.figures.examples import FUNCTION_WORDS, choose_examples, draw_patches, draw_word
 from mamo.figures.maps import hidden_things
 from mamo.figures.publish import read_maps, write_maps
-from mamo.reporting.figure_pages import alt_text, figure_digest, figure_page
+from mamo.reporting.figure_pages import alt_text, figure_digest, figure_page, maps_path
 from mamo.reporting.pages import pages_of
+from mamo.reporting.show_figure import show_figure
+from mamo.runs.run import RunError
 from mamo.specs.figure import FigureSpec, read_figure
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import make_plan
@@ -255,6 +258,22 @@ def test_every_method_is_drawn_the_same_each_time_and_without_diverged_models(
     }
     draw_figure(gone, "Title", files[:1])
     assert files[0].read_bytes() != first[0]
+
+
+def test_a_notebook_draws_packed_maps_and_computes_those_of_other_words(tmp_path: Path) -> None:
+    plan = make_plan("smoke", ABLATIONS)
+    with pytest.raises((RunError, PreparedError)):
+        show_figure(plan, "figure1", tmp_path)
+    write_maps(CASES["words"], maps_path(plan, "figure1", tmp_path))
+    values, figure = show_figure(plan, "figure1", tmp_path)
+    assert values == CASES["words"]
+    written = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert "Figure 1: Per-word Grad-CAM" in " ".join(written.split()) and "(smoke)" in written
+    Image.open(io.BytesIO(jpeg())).save(tmp_path / "own.jpg")
+    values, _ = show_figure(plan, "figure1", tmp_path, [tmp_path / "own.jpg"], ["a dog"], "demo")
+    assert [example["text"] for example in values["examples"]] == ["a dog"], (
+        "not from the maps that are there"
+    )
 
 
 def test_figures_share_the_runs_of_tables_and_their_digest_follows_them() -> None:
