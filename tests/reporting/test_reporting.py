@@ -340,6 +340,7 @@ def test_our_keys_are_the_papers(path: Path) -> None:
         own = (
             "albef_extras",
             "flickr8k_zero_shot",
+            "heat_layers",
             "localisation",
             "masked_units",
             "readings",
