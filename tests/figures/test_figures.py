@@ -25,8 +25,8 @@ from mamo.figures.maps import hidden_things
 from mamo.figures.publish import read_maps, write_maps
 from mamo.reporting.figure_pages import alt_text, figure_digest, figure_page, maps_path
 from mamo.reporting.pages import pages_of
-from mamo.show_figure import show_figure
 from mamo.runs.run import RunError
+from mamo.show_figure import show_figure
 from mamo.specs.figure import FigureSpec, read_figure
 from mamo.specs.overrides import SpecError
 from mamo.specs.plan import make_plan
