@@ -241,9 +241,8 @@ class Planner:
             inputs = tuple(self.dataset(name) for name in ablation.datasets)
             return TablePlan(ablation, (), {}, inputs)
         for column in ablation.columns:
-            if column.job in self.scale.jobs:
-                problems = of_column(column, self.scale.jobs[column.job], self.scale.pretrain.model)
-                refuse(f"{where}: column '{column.key}'", problems)
+            if spec := self.scale.jobs.get(column.job):
+                refuse(f"{where}: column '{column.key}'", of_column(column, spec, self.scale.pretrain.model))
         cells: list[Cell] = []
         pretrainings: dict[str, tuple[str, ...]] = {}
         used: list[str] = []
